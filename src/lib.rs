@@ -1,0 +1,13 @@
+//! Tollgate.
+#![deny(unsafe_code)]
+
+pub mod clock;
+pub mod digest;
+pub mod identity;
+pub mod journal;
+pub mod json;
+pub mod limits;
+pub mod name;
+pub mod plugin;
+pub mod policy;
+pub mod reason;

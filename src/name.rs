@@ -1,0 +1,206 @@
+//! Names of plugins and tools.
+//!
+//! A plugin is named by its file, a tool by its plugin and itself: `github.create_issue` in policy,
+//! records and the command line. An agent sees `github_create_issue`, since clients take only
+//! letters, digits, `_` and `-`, and at most 64 of them.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The longest tool name that every known MCP client takes.
+pub const MAX_WIRE_NAME: usize = 64;
+
+/// Names that files under `policies/` use for something else.
+const RESERVED: &[&str] = &["shared", "entities", "schema", "cases"];
+
+/// The text can't be a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseNameError {
+    /// Letters outside of those allowed, empty, or too long.
+    #[error(
+        "`{0}` can't be a name: use 1 to {1} of `a`-`z`, `A`-`Z`, `0`-`9`, `_` and `-`, starting with a letter or digit"
+    )]
+    Letters(String, usize),
+    /// Reserved for a file under `policies/`.
+    #[error("`{0}` can't be a plugin's name: `policies/` uses it for something else")]
+    Reserved(String),
+    /// A tool name without its plugin.
+    #[error("`{0}` is not a tool: expected `<plugin>.<tool>`")]
+    NoPlugin(String),
+}
+
+fn check(text: &str, longest: usize) -> Result<(), ParseNameError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    let starts = text
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_alphanumeric());
+    if starts && text.len() <= longest && text.bytes().all(plain) {
+        Ok(())
+    } else {
+        let shown = text
+            .chars()
+            .take(80)
+            .flat_map(char::escape_default)
+            .collect();
+        Err(ParseNameError::Letters(shown, longest))
+    }
+}
+
+/// Whether `text` may name a tool, a requirement, a setting or a secret.
+#[must_use]
+pub fn is_plain(text: &str) -> bool {
+    check(text, MAX_WIRE_NAME).is_ok()
+}
+
+/// The name of a plugin: its file's name without `.wasm`. Lower case, so that two files can't differ in case alone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PluginName(Arc<str>);
+
+impl PluginName {
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PluginName {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Half of what a tool's name may have, so that a tool's own name always has room.
+        check(text, MAX_WIRE_NAME / 2)?;
+        if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(ParseNameError::Letters(text.to_owned(), MAX_WIRE_NAME / 2));
+        }
+        if RESERVED.contains(&text) {
+            return Err(ParseNameError::Reserved(text.to_owned()));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+/// A tool of a plugin: `<plugin>.<tool>`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ToolName {
+    plugin: PluginName,
+    tool: Arc<str>,
+}
+
+impl ToolName {
+    /// The tool `tool` of `plugin`.
+    ///
+    /// # Errors
+    ///
+    /// `tool` has letters that names can't have, or both together are too long for clients.
+    pub fn new(plugin: PluginName, tool: &str) -> Result<Self, ParseNameError> {
+        let left = MAX_WIRE_NAME - plugin.as_str().len() - 1;
+        check(tool, left)?;
+        Ok(Self {
+            plugin,
+            tool: tool.into(),
+        })
+    }
+
+    /// Its plugin.
+    #[must_use]
+    pub const fn plugin(&self) -> &PluginName {
+        &self.plugin
+    }
+
+    /// Its own name, without the plugin's.
+    #[must_use]
+    pub fn tool(&self) -> &str {
+        &self.tool
+    }
+
+    /// The name that agents see, `<plugin>_<tool>`.
+    #[must_use]
+    pub fn wire(&self) -> String {
+        format!("{}_{}", self.plugin, self.tool)
+    }
+}
+
+impl FromStr for ToolName {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (plugin, tool) = text
+            .split_once('.')
+            .ok_or_else(|| ParseNameError::NoPlugin(text.escape_default().to_string()))?;
+        Self::new(plugin.parse()?, tool)
+    }
+}
+
+impl fmt::Display for ToolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.plugin, self.tool)
+    }
+}
+
+impl fmt::Display for PluginName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+macro_rules! as_text {
+    ($($name:ident),*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "`{self}`")
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+as_text!(PluginName, ToolName);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_is_named_with_its_plugin() {
+        let name: ToolName = "github.create_issue".parse().unwrap();
+        assert_eq!(name.plugin().as_str(), "github");
+        assert_eq!(name.wire(), "github_create_issue");
+        assert_eq!(name.to_string(), "github.create_issue");
+    }
+
+    #[test]
+    fn other_letters_are_refused() {
+        for text in [
+            "", "a b", "../a", "a%2e", "a\0", "é", "-a", "_a", "A", "shared",
+        ] {
+            assert!(text.parse::<PluginName>().is_err(), "{text:?}");
+        }
+        for text in ["github", "github.", "github.a.b", "github.a\u{200b}"] {
+            assert!(text.parse::<ToolName>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_tool_fits_into_what_clients_take() {
+        let plugin: PluginName = "a".repeat(32).parse().unwrap();
+        let fits = ToolName::new(plugin.clone(), &"b".repeat(31)).unwrap();
+        assert_eq!(fits.wire().len(), MAX_WIRE_NAME);
+        assert!(ToolName::new(plugin, &"b".repeat(32)).is_err());
+    }
+}

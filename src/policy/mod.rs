@@ -1,0 +1,3 @@
+//! Policy.
+mod ground;
+pub use ground::{Ground, PolicyRef};
