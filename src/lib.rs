@@ -1,6 +1,7 @@
 //! Tollgate.
 #![deny(unsafe_code)]
 
+pub mod call;
 pub mod clock;
 pub mod digest;
 pub mod identity;

@@ -1,0 +1,41 @@
+//! What comes in: a call as a transport hands it over, before anything is believed of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::journal::record::Caller;
+
+/// A call as it arrives.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Who asks, as the transport established it. Never from what the model wrote.
+    pub caller: Caller,
+    /// The tool's name as it was asked for: what agents see (`github_search`) or the full name (`github.search`).
+    pub tool: String,
+    /// The text of the arguments, byte for byte as it came; empty where there was none.
+    pub arguments: Bytes,
+    /// Where reports of progress go, where the client asked for them.
+    pub progress: Option<ProgressSink>,
+}
+
+/// Takes reports of progress. It must not block, and may drop reports.
+#[derive(Clone)]
+pub struct ProgressSink(pub Arc<dyn Fn(Progress) + Send + Sync>);
+
+impl std::fmt::Debug for ProgressSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ProgressSink")
+    }
+}
+
+/// How far a call has come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// Grows with each report.
+    pub value: f64,
+    /// Where it will end, when known.
+    pub total: Option<f64>,
+    /// For people; escaped by whoever shows it.
+    pub message: Option<String>,
+}
