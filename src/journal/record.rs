@@ -22,6 +22,20 @@ pub const VERSION: u32 = 1;
 #[serde(transparent)]
 pub struct CallId(pub uuid::Uuid);
 
+/// One line of the journal, as it is read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Its number, from 1, without gaps.
+    pub seq: u64,
+    /// When it was written, RFC 3339 with milliseconds in UTC. The order is that of `seq`: a clock
+    /// may be set back.
+    pub time: String,
+    /// SHA-256 of the line before, without its newline; all zeroes for the first.
+    pub prev: Digest,
+    /// What happened.
+    pub event: Event,
+}
+
 impl std::fmt::Display for CallId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.0)
