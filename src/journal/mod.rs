@@ -30,9 +30,13 @@ mod bound;
 mod escape;
 mod line;
 mod open;
+mod read;
 pub mod record;
 mod scan;
+pub mod show;
 pub mod storage;
+mod verify;
+mod view;
 mod writer;
 
 #[cfg(test)]
@@ -41,4 +45,7 @@ mod tests;
 pub use escape::{escape, escape_bytes};
 pub use line::{BadLine, MAX_LINE};
 pub use open::{OpenError, Recovery};
+pub use read::{Filter, ReadError, Reader, call, tail};
+pub use verify::{BadPlace, VerifyProgress, VerifyReport, verify, verify_in};
+pub use view::{VIEW_BYTES, view, view_of_text};
 pub use writer::{Journal, Options, Position, SYNC_WITHIN, Sync, Unwritable};
