@@ -86,7 +86,7 @@ impl ContentExt for Content {}
 #[derive(Debug, Clone, Default)]
 pub struct Completion {
     content: Vec<Content>,
-    structured: Option<Value>,
+    structured: Option<String>,
     is_error: bool,
     meta: Option<Value>,
 }
@@ -122,8 +122,15 @@ impl Completion {
 
     /// Sets the structured content.
     pub fn structured(mut self, value: &impl Serialize) -> Result<Self, Error> {
-        self.structured = Some(serde_json::to_value(value)?);
+        self.structured = Some(serde_json::to_string(value)?);
         Ok(self)
+    }
+
+    /// Sets the structured content to what is JSON text already.
+    #[must_use]
+    pub fn structured_text(mut self, json: impl Into<String>) -> Self {
+        self.structured = Some(json.into());
+        self
     }
 
     /// Sets further `_meta`, an object.
@@ -136,7 +143,7 @@ impl Completion {
     pub(crate) fn into_binding(self) -> tools::Completion {
         tools::Completion {
             content: self.content,
-            structured: self.structured.map(|value| value.to_string()),
+            structured: self.structured,
             is_error: self.is_error,
             meta: self.meta.map(|value| value.to_string()),
         }

@@ -56,9 +56,10 @@ impl<T: Serialize + JsonSchema> Output for Json<T> {
     }
 
     fn into_outcome(self) -> Result<Outcome, Error> {
-        let completion = Completion::new().structured(&self.0)?;
         let text = serde_json::to_string(&self.0)?;
-        Ok(Outcome::Complete(completion.with(Content::text(text))))
+        Ok(Outcome::Complete(
+            Completion::text(text.clone()).structured_text(text),
+        ))
     }
 }
 

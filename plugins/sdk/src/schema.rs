@@ -152,7 +152,6 @@ mod tests {
     /// The order.
     #[derive(Deserialize, JsonSchema)]
     #[serde(rename_all = "lowercase")]
-    #[expect(dead_code, reason = "only its schema counts")]
     enum Order {
         Up,
         Down,

@@ -26,7 +26,6 @@ impl Origin {
     }
 
     /// A request with this method (in capitals) to this absolute URL.
-    #[must_use]
     pub fn request(&self, method: &str, url: impl Into<String>) -> Request<'_> {
         Request {
             origin: self,
@@ -42,31 +41,26 @@ impl Origin {
     }
 
     /// A `GET`.
-    #[must_use]
     pub fn get(&self, url: impl Into<String>) -> Request<'_> {
         self.request("GET", url)
     }
 
     /// A `POST`.
-    #[must_use]
     pub fn post(&self, url: impl Into<String>) -> Request<'_> {
         self.request("POST", url)
     }
 
     /// A `PUT`.
-    #[must_use]
     pub fn put(&self, url: impl Into<String>) -> Request<'_> {
         self.request("PUT", url)
     }
 
     /// A `PATCH`.
-    #[must_use]
     pub fn patch(&self, url: impl Into<String>) -> Request<'_> {
         self.request("PATCH", url)
     }
 
     /// A `DELETE`.
-    #[must_use]
     pub fn delete(&self, url: impl Into<String>) -> Request<'_> {
         self.request("DELETE", url)
     }
