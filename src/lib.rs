@@ -4,6 +4,7 @@
 pub mod call;
 pub mod clock;
 pub mod digest;
+pub mod egress;
 pub mod identity;
 pub mod journal;
 pub mod json;

@@ -1,0 +1,27 @@
+//! Outbound HTTP: one function decides and one connects, for every way in.
+//!
+//! ```text
+//! Request::parse      URL form, scheme, method, headers, sizes     -> Request
+//! Scope::admit        address in the URL, host, scheme, port, name, method, path -> ScopedRequest
+//! (policy)            decides on the ScopedRequest, (journal) writes the intent
+//! Outbound::send      resolve once, class of every address, dial, TLS to the name, exchange
+//! ```
+//!
+//! Each step takes what the step before made, so none can be left out. Nothing is parsed twice, and
+//! nothing is changed between the decision and the wire. Resolver and connector are injected, so
+//! that every attack is a hermetic test; they feed the guard and never stand in for it.
+
+mod address;
+mod exfiltration;
+mod headers;
+mod path;
+mod request;
+mod scope;
+mod url;
+
+pub use address::{Class, classify};
+pub use headers::is_owned as is_host_header;
+pub use path::Doubt;
+pub use request::{Method, Request};
+pub use scope::{Scope, ScopeError, ScopedRequest};
+pub use url::{CanonicalUrl, Host, MAX_URL, Origin, Scheme, admit_url};
