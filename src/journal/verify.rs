@@ -94,13 +94,14 @@ pub fn verify_in(
         total += storage.len(first)?;
     }
     let mut chain = Chain {
+        storage,
         report: VerifyReport::default(),
         last: ORIGIN,
         before: None,
         scratch: Vec::new(),
     };
     for (i, &first) in segments.iter().enumerate() {
-        let is_last = i + 1 == segments.len();
+        let following = segments.get(i + 1).copied();
         let began = chain.report.bytes;
         chain.report.segments += 1;
         let mut lines = Lines::new(storage.read(first, 0)?);
@@ -111,7 +112,7 @@ pub fn verify_in(
             );
             chain.report.first_bad = Some(place(first, 1, why));
         }
-        while chain.report.first_bad.is_none() && chain.step(&mut lines, first, is_last)? {
+        while chain.report.first_bad.is_none() && chain.step(&mut lines, first, following)? {
             chain.report.bytes = began + lines.end();
             // Some hundred times for a full segment.
             if chain.report.records.is_multiple_of(512) {
@@ -135,7 +136,8 @@ pub fn verify_in(
     Ok(report)
 }
 
-struct Chain {
+struct Chain<'a> {
+    storage: &'a dyn Storage,
     report: VerifyReport,
     /// Digest of the line before; of the last good one in the end.
     last: Digest,
@@ -152,12 +154,12 @@ fn place(first: u64, line: u64, why: impl Into<String>) -> BadPlace {
     }
 }
 
-impl Chain {
+impl Chain<'_> {
     /// Checks one line; false at the end of the segment or at a bad line.
-    fn step(&mut self, lines: &mut Lines, first: u64, is_last: bool) -> io::Result<bool> {
+    fn step(&mut self, lines: &mut Lines, first: u64, following: Option<u64>) -> io::Result<bool> {
         let why = match lines.next()? {
             Next::End => return Ok(false),
-            Next::Partial(rest) if is_last => {
+            Next::Partial(rest) if following.is_none() => {
                 self.report.torn_tail = rest.len() as u64;
                 return Ok(false);
             }
@@ -172,7 +174,7 @@ impl Chain {
                 }
                 Err(Fault::Line(why)) => why,
                 Err(Fault::Link) => {
-                    self.report.first_bad = Some(self.blame(lines, first)?);
+                    self.report.first_bad = Some(self.blame(lines, first, following)?);
                     return Ok(false);
                 }
             },
@@ -201,16 +203,29 @@ impl Chain {
 
     /// A line's `prev` is not the digest of the line before: one of the two was changed. Where the
     /// line after vouches for this one, it was the other.
-    fn blame(&mut self, lines: &mut Lines, first: u64) -> io::Result<BadPlace> {
+    fn blame(
+        &mut self,
+        lines: &mut Lines,
+        first: u64,
+        following: Option<u64>,
+    ) -> io::Result<BadPlace> {
         let here = place(
             first,
             lines.number(),
             "`prev` is not the digest of the line before",
         );
         let this = Digest::of(lines.line());
-        let is_vouched_for = match lines.next()? {
-            Next::Line(next) => Head::read(next).is_ok_and(|next| next.prev == this),
-            _ => false,
+        let carries_this = |next: Next<'_>| match next {
+            Next::Line(next) => Some(Head::read(next).is_ok_and(|next| next.prev == this)),
+            _ => None,
+        };
+        let is_vouched_for = match (carries_this(lines.next()?), following) {
+            (Some(carries), _) => carries,
+            (None, None) => false,
+            (None, Some(following)) => {
+                let mut lines = Lines::new(self.storage.read(following, 0)?);
+                carries_this(lines.next()?) == Some(true)
+            }
         };
         match self.before {
             Some((first, line)) if is_vouched_for => {

@@ -25,8 +25,9 @@ use crate::reason::{Reason, Refusal};
 /// may sleep and a busy one does ten commits a second on this account.
 pub const SYNC_WITHIN: Duration = Duration::from_millis(100);
 
-/// The last millisecond that RFC 3339 can write: a clock beyond it must not break the log.
-const LAST_TIME: Duration = Duration::from_millis(253_402_300_799_999);
+/// 9999-12-30T22:00:00Z, the last hour that is in range in every time zone: a clock beyond it must
+/// not break the log.
+const LAST_TIME: Duration = Duration::from_secs(253_402_207_200);
 
 /// How eagerly the disk is asked; argued in the documentation of [the journal](super).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
