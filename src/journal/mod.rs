@@ -26,7 +26,9 @@
 //! report success for pages that it dropped. A new start recovers: it cuts a torn end, and
 //! records that it did.
 
+mod append;
 mod bound;
+mod commit;
 mod escape;
 mod line;
 mod open;

@@ -8,11 +8,12 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
+use super::append::End;
 use super::line::{Head, MAX_LINE, ORIGIN};
 use super::record::{CallId, Event, Recovered};
 use super::scan::{Lines, Next};
 use super::storage::{Storage, segment_name};
-use super::writer::{End, Journal, Options, Unwritable};
+use super::writer::{Journal, Options, Unwritable};
 use crate::digest::Digest;
 
 /// What opening found. A host records its start after it.

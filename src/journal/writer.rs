@@ -1,22 +1,19 @@
-//! Appending, and waiting for the disk.
+//! The handle on the open journal: appending, and waiting for the disk.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use super::line::{self, MAX_LINE};
+use super::append::{End, with_event};
+use super::commit::Shared;
+use super::open;
 use super::record::Event;
-use super::storage::{Lock, LogFile, Storage};
-use super::{bound, open};
-use crate::clock::{SharedClock, rfc3339};
-use crate::digest::Digest;
+use super::storage::{Lock, Storage};
+use crate::clock::SharedClock;
 use crate::reason::{Reason, Refusal};
 
 /// Within this, a record is on the disk although nobody waits for it.
@@ -24,9 +21,6 @@ use crate::reason::{Reason, Refusal};
 /// Short enough that a loss of power takes a few outcomes at most; long enough that an idle disk
 /// may sleep and a busy one does ten commits a second on this account.
 pub const SYNC_WITHIN: Duration = Duration::from_millis(100);
-
-/// The last millisecond that RFC 3339 can write: a clock beyond it must not break the log.
-const LAST_TIME: Duration = Duration::from_millis(253_402_300_799_999);
 
 /// How eagerly the disk is asked; argued in the documentation of [the journal](super).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,13 +67,13 @@ pub struct Unwritable {
 }
 
 impl Unwritable {
-    fn new(cause: impl Into<Arc<str>>) -> Self {
+    pub(super) fn new(cause: impl Into<Arc<str>>) -> Self {
         Self {
             cause: cause.into(),
         }
     }
 
-    fn closed() -> Self {
+    pub(super) fn closed() -> Self {
         Self::new("it was closed")
     }
 }
@@ -110,15 +104,6 @@ impl Position {
 #[derive(Debug, Clone)]
 pub struct Journal {
     handle: Arc<Handle>,
-}
-
-/// Where the log ends: what the next line needs to know.
-#[derive(Debug)]
-pub(super) struct End {
-    pub(super) file: Arc<dyn LogFile>,
-    pub(super) bytes: u64,
-    pub(super) seq: u64,
-    pub(super) prev: Digest,
 }
 
 impl Journal {
@@ -153,27 +138,7 @@ impl Journal {
         end: End,
         lock: Box<dyn Lock>,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            appended: AtomicU64::new(end.seq),
-            idle: AtomicBool::new(false),
-            synced: watch::Sender::new(end.seq),
-            failed: watch::Sender::new(None),
-            wanted: Mutex::new(Wanted {
-                seq: 0,
-                closing: false,
-            }),
-            wake: Condvar::new(),
-            writer: Mutex::new(Writer {
-                prev: line::hex(&end.prev),
-                end,
-                storage,
-                options: options.clone(),
-                buffer: Vec::with_capacity(4096),
-                time: (Duration::MAX, String::new()),
-                lock: Some(lock),
-            }),
-            sync: options.sync,
-        });
+        let shared = Arc::new(Shared::new(storage, options, end, lock));
         let committer = std::thread::Builder::new()
             .name(String::from("journal"))
             .spawn({
@@ -195,18 +160,7 @@ impl Journal {
     /// It can't be written now, or something could not be before; then nothing may be done.
     pub fn append(&self, event: &Event) -> Result<Position, Unwritable> {
         let shared = &self.handle.shared;
-        let position = with_event(event, |event| {
-            let mut writer = shared.writer()?;
-            let written = writer.append(event);
-            // Under the lock, so that `appended` never goes back and a failure stops the next one.
-            match written {
-                Ok(seq) => {
-                    shared.appended.store(seq, Ordering::SeqCst);
-                    Ok(Position(seq))
-                }
-                Err(error) => Err(shared.fail("a write", &error)),
-            }
-        })?;
+        let position = with_event(event, |event| shared.append(event))?;
         shared.appended_one();
         Ok(position)
     }
@@ -221,7 +175,7 @@ impl Journal {
         &self,
         position: Position,
     ) -> impl Future<Output = Result<(), Unwritable>> + Send + use<> {
-        let waits = !matches!(self.handle.shared.sync, Sync::Interval(_));
+        let waits = !matches!(self.handle.shared.sync(), Sync::Interval(_));
         self.wait(position, waits)
     }
 
@@ -234,7 +188,7 @@ impl Journal {
         &self,
         position: Position,
     ) -> impl Future<Output = Result<(), Unwritable>> + Send + use<> {
-        let waits = self.handle.shared.sync == Sync::Always;
+        let waits = self.handle.shared.sync() == Sync::Always;
         self.wait(position, waits)
     }
 
@@ -244,11 +198,11 @@ impl Journal {
         waits: bool,
     ) -> impl Future<Output = Result<(), Unwritable>> + Send + use<> {
         let shared = &self.handle.shared;
-        let is_synced = *shared.synced.borrow() >= seq;
+        let is_synced = shared.synced() >= seq;
         // What is on the disk stays there, whatever failed since.
         let failure = if is_synced { None } else { shared.failure() };
         let waiting = (waits && failure.is_none() && !is_synced).then(|| {
-            let waiting = (shared.synced.subscribe(), shared.failed.subscribe());
+            let waiting = (shared.watch_synced(), shared.watch_failed());
             shared.want(seq);
             waiting
         });
@@ -275,14 +229,14 @@ impl Journal {
     /// Whether nothing has failed so far.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        self.handle.shared.failed.borrow().is_none()
+        self.handle.shared.failure().is_none()
     }
 
     /// Becomes `Some` once the journal can't be written any more, or was closed: the host then
     /// stops serving.
     #[must_use]
     pub fn failure(&self) -> watch::Receiver<Option<Unwritable>> {
-        self.handle.shared.failed.subscribe()
+        self.handle.shared.watch_failed()
     }
 
     /// Syncs what was appended, and gives the journal back. Later appends fail.
@@ -299,7 +253,7 @@ impl Journal {
                 Err(failure)
             };
         }
-        let mut failed = shared.failed.subscribe();
+        let mut failed = shared.watch_failed();
         shared.begin_close();
         let ended = failed.wait_for(Option::is_some).await;
         match ended.ok().and_then(|failure| failure.clone()) {
@@ -328,291 +282,4 @@ impl Drop for Handle {
             let _ = committer.join();
         }
     }
-}
-
-#[derive(Debug)]
-struct Shared {
-    writer: Mutex<Writer>,
-    sync: Sync,
-    /// The last record that the kernel has. Stored under the writer's lock.
-    appended: AtomicU64,
-    /// The committer waits for the next append, with nothing left to do. See `appended_one`.
-    idle: AtomicBool,
-    /// The last record that the disk has.
-    synced: watch::Sender<u64>,
-    failed: watch::Sender<Option<Unwritable>>,
-    wanted: Mutex<Wanted>,
-    wake: Condvar,
-}
-
-/// What the committer is asked for.
-#[derive(Debug)]
-struct Wanted {
-    /// Someone waits for this record.
-    seq: u64,
-    closing: bool,
-}
-
-impl Shared {
-    /// The writer, unless something failed before.
-    fn writer(&self) -> Result<MutexGuard<'_, Writer>, Unwritable> {
-        let writer = self
-            .writer
-            .lock()
-            .map_err(|_| Unwritable::new("a thread ended while it wrote"))?;
-        // After the lock: what fails is set under it, so nobody appends behind a failed line.
-        self.failure().map_or(Ok(writer), Err)
-    }
-
-    fn failure(&self) -> Option<Unwritable> {
-        self.failed.borrow().clone()
-    }
-
-    /// Remembers the first failure, and returns it.
-    fn fail(&self, what: &str, error: &io::Error) -> Unwritable {
-        let mut first = None;
-        self.failed.send_if_modified(|failed| {
-            let fresh = failed.is_none();
-            first = Some(
-                failed
-                    .get_or_insert_with(|| Unwritable::new(format!("{what} failed: {error}")))
-                    .clone(),
-            );
-            fresh
-        });
-        let failure = first.unwrap_or_else(Unwritable::closed);
-        tracing::error!(%failure, "nothing is done any more");
-        failure
-    }
-
-    fn wanted(&self) -> MutexGuard<'_, Wanted> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn want(&self, seq: u64) {
-        let mut wanted = self.wanted();
-        if wanted.seq < seq {
-            wanted.seq = seq;
-            self.wake.notify_one();
-        }
-    }
-
-    /// Wakes a committer that has nothing to do. One that has finds the record by itself.
-    fn appended_one(&self) {
-        // `appended` is stored before `idle` is read here; the committer sets `idle` before it reads
-        // `appended`. One of the two sees the other, in the one order that all such operations have.
-        if self.idle.load(Ordering::SeqCst) {
-            let _wanted = self.wanted();
-            self.wake.notify_one();
-        }
-    }
-
-    fn begin_close(&self) {
-        self.wanted().closing = true;
-        self.wake.notify_one();
-    }
-
-    /// The committer: one sync for all who wait, as often as the mode says.
-    fn commit_until_closed(&self) {
-        let mut last_began = Instant::now();
-        loop {
-            let closing = self.wait_for_work(last_began);
-            if closing {
-                return self.finish();
-            }
-            last_began = Instant::now();
-            if self.commit().is_err() {
-                // Nothing more will be written. What was is given back with the last handle.
-                return self.wait_to_close();
-            }
-        }
-    }
-
-    /// Returns when a sync is due; true when the journal is to be closed.
-    fn wait_for_work(&self, last_began: Instant) -> bool {
-        let within = match self.sync {
-            Sync::Always => Duration::ZERO,
-            Sync::Gated => SYNC_WITHIN,
-            Sync::Interval(interval) => interval,
-        };
-        let mut due = None;
-        let mut rested = false;
-        let mut wanted = self.wanted();
-        loop {
-            let synced = *self.synced.borrow();
-            if wanted.closing || wanted.seq > synced {
-                return wanted.closing;
-            }
-            self.idle.store(true, Ordering::SeqCst);
-            let dirty = self.appended.load(Ordering::SeqCst) > synced;
-            if !dirty {
-                wanted = self
-                    .wake
-                    .wait(wanted)
-                    .unwrap_or_else(PoisonError::into_inner);
-                self.idle.store(false, Ordering::SeqCst);
-                rested = true;
-                continue;
-            }
-            self.idle.store(false, Ordering::SeqCst);
-            // After a rest the record came now; otherwise it may have come as the last sync began.
-            let now = Instant::now();
-            let since = if rested { now } else { last_began };
-            let due = *due.get_or_insert(since + within);
-            let Some(left) = due.checked_duration_since(now).filter(|d| !d.is_zero()) else {
-                return false;
-            };
-            wanted = self
-                .wake
-                .wait_timeout(wanted, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-    }
-
-    /// Syncs everything appended until now.
-    fn commit(&self) -> Result<(), Unwritable> {
-        let (file, seq) = {
-            let writer = self.writer()?;
-            (Arc::clone(&writer.end.file), writer.end.seq)
-        };
-        // Outside of the lock: others append meanwhile, and are in the next commit.
-        match file.sync() {
-            Ok(()) => {
-                self.synced.send_if_modified(|synced| {
-                    let further = *synced < seq;
-                    *synced = seq.max(*synced);
-                    further
-                });
-                Ok(())
-            }
-            Err(error) => Err(self.fail("a sync", &error)),
-        }
-    }
-
-    fn finish(&self) {
-        if let Ok(mut writer) = self.writer() {
-            // Under the lock, so that no append comes after the last sync.
-            match writer.end.file.sync() {
-                Ok(()) => {
-                    let seq = writer.end.seq;
-                    self.synced.send_if_modified(|synced| {
-                        let further = *synced < seq;
-                        *synced = seq;
-                        further
-                    });
-                    writer.lock = None;
-                    self.failed.send_replace(Some(Unwritable::closed()));
-                }
-                Err(error) => {
-                    self.fail("a sync", &error);
-                }
-            }
-        }
-    }
-
-    fn wait_to_close(&self) {
-        let mut wanted = self.wanted();
-        while !wanted.closing {
-            wanted = self
-                .wake
-                .wait(wanted)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
-
-/// What is needed to put the next line at the end.
-#[derive(Debug)]
-struct Writer {
-    end: End,
-    /// `end.prev`, in digits.
-    prev: [u8; 64],
-    storage: Arc<dyn Storage>,
-    options: Options,
-    buffer: Vec<u8>,
-    /// The last time that was written and its text: most lines share their millisecond with another.
-    time: (Duration, String),
-    lock: Option<Box<dyn Lock>>,
-}
-
-impl Writer {
-    fn append(&mut self, event: &[u8]) -> io::Result<u64> {
-        self.set_time();
-        let seq = self.end.seq + 1;
-        line::assemble(seq, &self.time.1, &self.prev, event, &mut self.buffer);
-        let bytes = self.buffer.len() as u64;
-        if self.end.bytes > 0 && self.end.bytes + bytes > self.options.segment_bytes {
-            self.next_segment(seq)?;
-        }
-        write_all(&*self.end.file, &self.buffer)?;
-        let line = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
-        self.end.prev = Digest::from_bytes(Sha256::digest(line).into());
-        self.prev = line::hex(&self.end.prev);
-        self.end.seq = seq;
-        self.end.bytes += bytes;
-        Ok(seq)
-    }
-
-    /// The old segment is synced before the new one is made, so that only the last one can ever be
-    /// torn. Everyone waits for that sync, once in 64 MiB.
-    fn next_segment(&mut self, first: u64) -> io::Result<()> {
-        self.end.file.sync()?;
-        self.end.file = self.storage.create(first)?;
-        self.end.bytes = 0;
-        Ok(())
-    }
-
-    fn set_time(&mut self) {
-        let now = self.options.clock.now().min(LAST_TIME);
-        let now =
-            Duration::from_secs(now.as_secs()) + Duration::from_millis(now.subsec_millis().into());
-        if self.time.0 != now {
-            self.time = (now, rfc3339(now));
-        }
-    }
-}
-
-/// One `write(2)`, unless the kernel takes less than it was given.
-fn write_all(file: &dyn LogFile, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match file.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Serialises outside of any lock, in memory that the thread keeps.
-fn with_event<T>(
-    event: &Event,
-    then: impl FnOnce(&[u8]) -> Result<T, Unwritable>,
-) -> Result<T, Unwritable> {
-    /// What a thread keeps from one record to the next; larger ones are rare.
-    const KEPT: usize = 16 << 10;
-    thread_local! {
-        static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    }
-    let mut buffer = BUFFER.with(RefCell::take);
-    buffer.clear();
-    let written = match line::write_event(event, &mut buffer) {
-        Ok(()) if buffer.len() + line::HEAD_ROOM <= MAX_LINE => Ok(()),
-        Ok(()) => {
-            buffer.clear();
-            line::write_event(&bound::bounded(event), &mut buffer)
-        }
-        Err(error) => Err(error),
-    };
-    let result = match written {
-        Ok(()) if buffer.len() + line::HEAD_ROOM <= MAX_LINE => then(&buffer),
-        // Only this record is refused; nothing was written, so the next one can be.
-        Ok(()) => Err(Unwritable::new("a record is too large")),
-        Err(error) => Err(Unwritable::new(format!("a record has no text: {error}"))),
-    };
-    buffer.shrink_to(KEPT);
-    BUFFER.with(|kept| kept.replace(buffer));
-    result
 }

@@ -249,7 +249,28 @@ fn a_call_reads_as_a_story() {
     let path = directory.path().join("journal");
     let id = story(&path);
     let records = call(&path, &id.to_string()).unwrap();
-    insta::assert_snapshot!(settled(&show::call(&records, PLAIN), &records), @"");
+    insta::assert_snapshot!(settled(&show::call(&records, PLAIN), &records), @r#"
+call 0199aaaa-0000-7000-8000-00000000beef
+       time [time]
+      agent spiffe://tollgate.local/agent/claude over stdio, with a client that calls itself `inspector 1.0`
+       tool github.search
+     plugin sha256:5e689e2b01672bf33996e75d5e372ff60c536ce1599a1458e867cd8f4bef5160
+  arguments {} (2 B)
+            sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a
+     grants api
+[since]  record 1  intent             by `reads`
+              policy `reads` at policies/github.cedar:3
+              policy set 6ee0eb490ff8
+[since]  record 2  host-call          #1 http GET https://api.github.com/search, with token  by `reads`
+              policy `reads` at policies/github.cedar:3
+              policy set 6ee0eb490ff8
+[since]  record 3  host-call-outcome  #1  ok  200  140.82.121.6:443  4 KiB in  81.5 ms
+[since]  record 4  refusal            #2 http https://evil.example/\u{1b}[2J\n\u{202e}  egress.host_not_granted  this host was not granted  and 3 more times
+              grant it in policies/github.cedar
+[since]  record 5  outcome            ok  4.3 ms  fuel 1234  6 B out
+              result sha256:f6a214f7a5fcda0c2cee9660b7fc29f5649e3c68aad48e20e950137c98913a68
+              host calls: http ×2
+"#);
 }
 
 #[test]
@@ -262,7 +283,13 @@ fn a_record_is_shown_on_one_line() {
         .iter()
         .map(|record| show::line(record, PLAIN))
         .collect();
-    insta::assert_snapshot!(settled(&lines.join("\n"), &records), @"");
+    insta::assert_snapshot!(settled(&lines.join("\n"), &records), @r#"
+[time]  intent             claude  github.search  {}  by `reads`  call 00000000beef
+[time]  host-call          #1 http GET https://api.github.com/search, with token  by `reads`  call 00000000beef
+[time]  host-call-outcome  #1  ok  200  140.82.121.6:443  4 KiB in  81.5 ms  call 00000000beef
+[time]  refusal            #2 http https://evil.example/\u{1b}[2J\n\u{202e}  egress.host_not_granted  this host was not granted  and 3 more times  call 00000000beef
+[time]  outcome            ok  4.3 ms  fuel 1234  6 B out  call 00000000beef
+"#);
 }
 
 #[test]

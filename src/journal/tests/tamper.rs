@@ -7,14 +7,14 @@ use proptest::prelude::*;
 use super::memory::Memory;
 use super::*;
 
-const RECORDS: u64 = 9;
+const RECORDS: usize = 9;
 
 /// The lines of each segment, with their newlines.
 type Lines = Vec<(u64, Vec<Vec<u8>>)>;
 
 fn lines() -> Lines {
     thread_local! {
-        static LOG: Lines = good_log(RECORDS)
+        static LOG: Lines = good_log(RECORDS as u64)
             .segments()
             .into_iter()
             .map(|(first, text)| (first, text.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect()))
@@ -55,7 +55,7 @@ fn at(lines: &mut Lines, index: usize) -> &mut Vec<u8> {
     &mut lines[segment].1[at]
 }
 
-const LAST: usize = RECORDS as usize - 1;
+const LAST: usize = RECORDS - 1;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
