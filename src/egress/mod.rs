@@ -12,16 +12,28 @@
 //! that every attack is a hermetic test; they feed the guard and never stand in for it.
 
 mod address;
+mod admitted;
+mod client;
+mod connect;
+mod credential;
 mod exfiltration;
 mod headers;
 mod path;
 mod request;
+mod resolve;
 mod scope;
 mod url;
 
 pub use address::{Class, classify};
+pub use admitted::{Admitted, CheckedRequest};
+pub use client::{Exchange, Outbound, Response, Trace};
+pub use connect::{
+    BoxedStream, Connector, OutboundConfig, OutboundConfigError, Stream, TcpConnector,
+};
+pub use credential::{Credential, CredentialScheme};
 pub use headers::is_owned as is_host_header;
 pub use path::Doubt;
 pub use request::{Method, Request};
+pub use resolve::{AddressPolicy, Resolver, SystemResolver};
 pub use scope::{Scope, ScopeError, ScopedRequest};
 pub use url::{CanonicalUrl, Host, MAX_URL, Origin, Scheme, admit_url};

@@ -102,6 +102,12 @@ pub struct ScopedRequest {
     request: Request,
 }
 
+impl ScopedRequest {
+    pub(super) fn into_request(self) -> Request {
+        self.request
+    }
+}
+
 impl Deref for ScopedRequest {
     type Target = Request;
 
