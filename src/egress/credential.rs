@@ -128,7 +128,8 @@ pub(super) fn place(
                     "the request has a query parameter already where the credential goes",
                 ));
             }
-            target.push(if target.contains('?') { '&' } else { '?' });
+            let joint = if target.contains('?') { '&' } else { '?' };
+            target.push(joint);
             target.extend(url::form_urlencoded::byte_serialize(name.as_bytes()));
             target.push('=');
             target.extend(url::form_urlencoded::byte_serialize(&text));

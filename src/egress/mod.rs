@@ -37,3 +37,10 @@ pub use request::{Method, Request};
 pub use resolve::{AddressPolicy, Resolver, SystemResolver};
 pub use scope::{Scope, ScopeError, ScopedRequest};
 pub use url::{CanonicalUrl, Host, MAX_URL, Origin, Scheme, admit_url};
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tls_tests;
