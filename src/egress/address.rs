@@ -359,7 +359,7 @@ pub fn classify(address: IpAddr) -> Class {
 
 /// The class of an address, and where that is written.
 #[must_use]
-pub fn describe(address: IpAddr) -> (Class, &'static str) {
+pub(super) fn describe(address: IpAddr) -> (Class, &'static str) {
     match address {
         IpAddr::V4(address) => BLOCKS4
             .iter()
@@ -397,7 +397,7 @@ fn describe6(address: Ipv6Addr) -> (Class, &'static str) {
 /// The IPv4 address inside an IPv6 one, for the operator to read; `None` where the form carries
 /// none or is not known.
 #[must_use]
-pub fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+pub(super) fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, _, _, _, g, h] = address.segments();
     let join = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     if describe6(address).0 != Class::Embedded {

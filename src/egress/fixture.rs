@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::*;
 use crate::clock::Clock;
@@ -182,6 +182,7 @@ pub(super) fn admitted(
 pub(super) struct Upstream {
     pub(super) address: SocketAddr,
     ledger: mpsc::UnboundedReceiver<Vec<u8>>,
+    arrived: Arc<Notify>,
 }
 
 /// What the server does after its answer.
@@ -206,24 +207,35 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, ledger) = mpsc::unbounded_channel();
+        let arrived = Arc::new(Notify::new());
+        let notify = arrived.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let captured = match &tls {
-                    None => serve(stream, &reply, after).await,
+                    None => serve(stream, &reply, after, &notify).await,
                     Some(tls) => match tls.accept(stream).await {
-                        Ok(stream) => serve(stream, &reply, after).await,
+                        Ok(stream) => serve(stream, &reply, after, &notify).await,
                         Err(_) => continue,
                     },
                 };
                 let _ = sender.send(captured);
             }
         });
-        Self { address, ledger }
+        Self {
+            address,
+            ledger,
+            arrived,
+        }
     }
 
     /// All bytes of the next connection, once the client closed it.
     pub(super) async fn captured(&mut self) -> String {
         String::from_utf8(self.ledger.recv().await.unwrap()).unwrap()
+    }
+
+    /// Waits until a whole request has come.
+    pub(super) async fn arrived(&self) {
+        self.arrived.notified().await;
     }
 
     /// Whether no connection has reached an HTTP server.
@@ -236,6 +248,7 @@ async fn serve(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     reply: &[u8],
     after: After,
+    arrived: &Notify,
 ) -> Vec<u8> {
     let mut captured = Vec::new();
     loop {
@@ -252,6 +265,7 @@ async fn serve(
             return captured;
         }
     }
+    arrived.notify_one();
     let _ = stream.write_all(reply).await;
     let _ = stream.flush().await;
     if after == After::Close {

@@ -259,8 +259,11 @@ async fn r13_each_silence_ends() {
             Reason::LimitHttpTime,
             "{reply:?}"
         );
-        // The server sees the end of the connection: nothing goes on behind.
-        assert!(upstream.captured().await.starts_with("GET / HTTP/1.1\r\n"));
+        // The server sees the end of the connection: nothing goes on behind. (With so short a total
+        // the request itself may come too late.)
+        if limits.total != SHORT {
+            assert!(upstream.captured().await.starts_with("GET / HTTP/1.1\r\n"));
+        }
     }
 }
 
@@ -269,8 +272,10 @@ async fn a_dropped_request_closes_its_connection() {
     let mut upstream =
         Upstream::plain("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx", After::Hold).await;
     let bench = Bench::new(&[PUBLIC], upstream.address);
-    let gave_up = tokio::time::timeout(SHORT, bench.get("http://granted.example/")).await;
-    assert!(gave_up.is_err());
+    tokio::select! {
+        exchange = bench.get("http://granted.example/") => panic!("{exchange:?}"),
+        () = upstream.arrived() => {}
+    }
     assert!(upstream.captured().await.starts_with("GET / HTTP/1.1\r\n"));
 }
 
@@ -360,7 +365,7 @@ async fn s28_only_the_configured_proxy_is_used_and_only_with_the_checked_address
     for text in [
         "proxy",
         "https://proxy.example",
-        "http://user:password@proxy.example",
+        "http://user:hunter2@proxy.example",
         "http://proxy.example/x",
     ] {
         let config = OutboundConfig {
@@ -370,7 +375,7 @@ async fn s28_only_the_configured_proxy_is_used_and_only_with_the_checked_address
         let error = Outbound::new(&config, std::sync::Arc::new(FixedClock))
             .unwrap_err()
             .to_string();
-        assert!(!error.contains("password"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
 }
 
