@@ -14,13 +14,16 @@ pub trait CheckedRequest {
 #[derive(Debug)]
 pub struct Admitted {
     request: Request,
+    public_only: bool,
 }
 
 impl Admitted {
     /// Takes what policy checked. There is no other way to make one.
     pub fn from_checked(checked: impl CheckedRequest) -> Self {
+        let (request, public_only) = checked.into_scoped().into_parts();
         Self {
-            request: checked.into_scoped().into_request(),
+            request,
+            public_only,
         }
     }
 
@@ -30,7 +33,7 @@ impl Admitted {
         &self.request
     }
 
-    pub(super) fn into_request(self) -> Request {
-        self.request
+    pub(super) fn into_parts(self) -> (Request, bool) {
+        (self.request, self.public_only)
     }
 }

@@ -30,9 +30,9 @@ use super::connect::{
     self, BoxedStream, Connector, OutboundConfig, OutboundConfigError, TcpConnector,
 };
 use super::credential::{self, Credential};
+use super::origin::{Host, Origin, Scheme};
 use super::request::Request;
 use super::resolve::{self, AddressPolicy, CheckedAddresses, Resolver, SystemResolver};
-use super::url::{Host, Origin, Scheme};
 use crate::clock::SharedClock;
 use crate::limits::HttpLimits;
 use crate::reason::{Reason, Refusal};
@@ -137,6 +137,9 @@ impl Outbound {
     /// The request's intent must be in the journal by now: the look-up of the name is the first
     /// byte that leaves the host.
     ///
+    /// `addresses` is asked about each address that is not public and that policy may name; never
+    /// under a grant of any public origin.
+    ///
     /// Fails with `egress.ip_class`, `egress.dns`, `egress.connect`, `egress.tls`,
     /// `egress.protocol`, `limit.http_time`, `limit.response_bytes`; and, before anything leaves,
     /// with `egress.request_invalid` or `egress.forbidden_header` for a credential that does not fit.
@@ -149,7 +152,9 @@ impl Outbound {
     ) -> Exchange {
         let start = Instant::now();
         let mut trace = Trace::default();
-        let request = admitted.into_request();
+        let (request, public_only) = admitted.into_parts();
+        let nothing = |_, _| false;
+        let addresses: &dyn AddressPolicy = if public_only { &nothing } else { addresses };
         let run = self.run(&request, credentials, addresses, limits, start, &mut trace);
         let result = timeout(limits.total, run)
             .await

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::url::{Host, Origin, Scheme};
+use super::origin::{Host, Origin, Scheme};
 use crate::clock::SharedClock;
 use crate::reason::{Reason, Refusal};
 

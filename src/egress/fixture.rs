@@ -167,10 +167,16 @@ pub(super) fn admitted(
     body: &'static str,
 ) -> Result<Admitted, Refusal> {
     let request = Request::parse(method, url, headers, body, &HttpLimits::default())?;
+    let origin = OriginScope::Literal(request.url().origin().to_string());
+    admitted_under(origin, request)
+}
+
+/// The request under a grant of `origin`.
+pub(super) fn admitted_under(origin: OriginScope, request: Request) -> Result<Admitted, Refusal> {
     let requirement = HttpRequirement {
         name: "api".into(),
-        origin: OriginScope::Literal(request.url().origin().to_string()),
-        methods: vec![method.into()],
+        origin,
+        methods: vec![request.method().as_str().into()],
         paths: vec!["/".into()],
         why: String::new(),
     };

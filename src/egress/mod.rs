@@ -18,6 +18,7 @@ mod connect;
 mod credential;
 mod exfiltration;
 mod headers;
+mod origin;
 mod path;
 mod request;
 mod resolve;
@@ -32,11 +33,12 @@ pub use connect::{
 };
 pub use credential::{Credential, CredentialScheme};
 pub use headers::is_owned as is_host_header;
+pub use origin::{Host, Origin, Scheme};
 pub use path::Doubt;
 pub use request::{Method, Request};
 pub use resolve::{AddressPolicy, Resolver, SystemResolver};
 pub use scope::{Scope, ScopeError, ScopedRequest};
-pub use url::{CanonicalUrl, Host, MAX_URL, Origin, Scheme, admit_url};
+pub use url::{CanonicalUrl, MAX_URL, admit_url};
 
 #[cfg(test)]
 mod fixture;

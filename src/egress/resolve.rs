@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use async_trait::async_trait;
 
 use super::address::{self, Class};
-use super::url::Host;
+use super::origin::Host;
 use crate::reason::{Reason, Refusal};
 
 /// More addresses than this are no answer that a person set up.

@@ -126,6 +126,30 @@ async fn an_address_that_policy_names_is_dialled_and_no_other() {
 }
 
 #[tokio::test]
+async fn any_public_stays_public_whatever_policy_names() {
+    let none: &[(&str, &str)] = &[];
+    let bench = Bench::new(&[&["10.0.0.5"]], "127.0.0.1:9".parse().unwrap());
+    let request = Request::parse("GET", "https://lan.example/", none, "", &bench.limits).unwrap();
+    let request = admitted_under(crate::plugin::OriginScope::AnyPublic, request).unwrap();
+    let everything = |_, _| true;
+    let exchange = bench
+        .outbound
+        .send(request, &[], &everything, &bench.limits)
+        .await;
+    assert_eq!(reason(&exchange), Reason::EgressIpClass);
+    assert_eq!(bench.dialled(), [""; 0]);
+}
+
+#[test]
+fn a_send_can_move_between_threads() {
+    fn is_send<T: Send>(_: &T) {}
+    let bench = Bench::new(&[], "127.0.0.1:9".parse().unwrap());
+    let request = admitted("GET", "https://granted.example/", &[], "").unwrap();
+    let nothing = |_, _| false;
+    is_send(&bench.outbound.send(request, &[], &nothing, &bench.limits));
+}
+
+#[tokio::test]
 async fn a_literal_that_only_the_grant_names_is_not_dialled() {
     let bench = Bench::new(&[], "127.0.0.1:9".parse().unwrap());
     assert_eq!(

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
 use super::fixture::*;
 use super::*;
 use crate::reason::Reason;
@@ -109,6 +112,49 @@ async fn s30_expired_wrong_name_unknown_authority_and_no_tls_at_all() {
         matches!(refusal, Reason::EgressTls | Reason::LimitHttpTime),
         "{refusal}"
     );
+}
+
+#[tokio::test]
+async fn tls_goes_through_a_proxy_to_the_name() {
+    let authority = authority();
+    let mut upstream = Upstream::tls(OK, leaf(&authority, "granted.example", 2030)).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = listener.local_addr().unwrap();
+    let target = upstream.address;
+    let told = tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(client.read_u8().await.unwrap());
+        }
+        client
+            .write_all(b"HTTP/1.1 200 Connection established\r\nvia: x\r\n\r\n")
+            .await
+            .unwrap();
+        let mut server = TcpStream::connect(target).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+        String::from_utf8(head).unwrap()
+    });
+    let config = OutboundConfig {
+        proxy: Some("http://10.9.9.9:3128".into()),
+        ..authority.config.clone()
+    };
+    let bench = Bench::with(PUBLIC, proxy, &[], &config);
+    assert_eq!(
+        bench
+            .get("https://granted.example/")
+            .await
+            .result
+            .unwrap()
+            .body,
+        b"hi"
+    );
+    assert!(
+        told.await
+            .unwrap()
+            .starts_with("CONNECT 93.184.216.34:443 HTTP/1.1\r\n")
+    );
+    assert!(upstream.captured().await.starts_with("GET / HTTP/1.1\r\n"));
 }
 
 #[test]
