@@ -19,7 +19,7 @@ use crate::reason::{Reason, Refusal};
 /// | `forwarded`, `via`, `x-real-ip`, ... | whom a request comes from is for the host to say (RFC 7239) |
 /// | `x-http-method-override`, ... | the method was decided on |
 /// | `x-original-url`, `x-rewrite-url`, ... | the path was decided on |
-pub const OWNED: &[&str] = &[
+pub(super) const OWNED: &[&str] = &[
     "client-ip",
     "cf-connecting-ip",
     "close",
@@ -58,7 +58,7 @@ pub const OWNED: &[&str] = &[
 ];
 
 /// Beginnings of names that belong to the host.
-pub const OWNED_PREFIXES: &[&str] = &[":", "proxy-", "x-forwarded-", "x-proxy-"];
+pub(super) const OWNED_PREFIXES: &[&str] = &[":", "proxy-", "x-forwarded-", "x-proxy-"];
 
 /// What the host says of itself where a plugin says nothing: some servers refuse without it.
 const USER_AGENT: &str = concat!("tollgate/", env!("CARGO_PKG_VERSION"));

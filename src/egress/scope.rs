@@ -8,8 +8,9 @@ use std::ops::Deref;
 
 use super::address::{self, Class};
 use super::exfiltration;
+use super::origin::{Host, Origin, Scheme};
 use super::request::{Method, Request};
-use super::url::{CanonicalUrl, Host, Origin, Scheme, not_public};
+use super::url::{CanonicalUrl, not_public};
 use crate::plugin::{HttpRequirement, OriginScope};
 use crate::reason::{Reason, Refusal};
 
@@ -100,6 +101,14 @@ pub struct Scope {
 #[derive(Debug, Clone)]
 pub struct ScopedRequest {
     request: Request,
+    public_only: bool,
+}
+
+impl ScopedRequest {
+    /// The request, and whether it may go to public addresses only, whatever network policy names.
+    pub(super) fn into_parts(self) -> (Request, bool) {
+        (self.request, self.public_only)
+    }
 }
 
 impl Deref for ScopedRequest {
@@ -225,7 +234,11 @@ impl Scope {
             ));
         }
         self.admit_path(url)?;
-        Ok(ScopedRequest { request })
+        Ok(ScopedRequest {
+            request,
+            // A network that policy names for one origin is not thereby open to every name.
+            public_only: self.reach == Reach::AnyPublic,
+        })
     }
 
     fn admit_origin(&self, asked: &Origin) -> Result<(), Refusal> {

@@ -23,120 +23,12 @@ use std::net::{IpAddr, Ipv6Addr};
 use http::uri::PathAndQuery;
 
 use super::address::{self, Class};
+use super::origin::{Host, Origin, Scheme};
 use super::path::{self, Doubt};
 use crate::reason::{Reason, Refusal};
 
 /// The longest URL: what servers and proxies take (RFC 9110 section 4.1 asks for 8000 at least).
 pub const MAX_URL: usize = 8 << 10;
-
-/// The two schemes that there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Scheme {
-    /// HTTP over TLS.
-    Https,
-    /// HTTP in the clear; only where a grant names it.
-    Http,
-}
-
-impl Scheme {
-    /// Its text.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Https => "https",
-            Self::Http => "http",
-        }
-    }
-
-    /// The port that is meant where none is written.
-    #[must_use]
-    pub const fn default_port(self) -> u16 {
-        match self {
-            Self::Https => 443,
-            Self::Http => 80,
-        }
-    }
-}
-
-/// A host, in canonical form.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Host {
-    /// A name to look up: lower case, A-labels, no trailing dot.
-    Name(Box<str>),
-    /// An address, written out.
-    Address(IpAddr),
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => f.write_str(name),
-            Self::Address(IpAddr::V4(address)) => write!(f, "{address}"),
-            // As `url` writes it: no dotted tail.
-            Self::Address(IpAddr::V6(address)) => url::Host::<&str>::Ipv6(*address).fmt(f),
-        }
-    }
-}
-
-/// Scheme, host and port (RFC 6454): what a grant names, and the text is its canonical form.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Origin {
-    scheme: Scheme,
-    host: Host,
-    port: u16,
-}
-
-impl Origin {
-    /// Reads an origin: a canonical URL that ends after its port.
-    ///
-    /// # Errors
-    ///
-    /// As [`CanonicalUrl::parse`]; and `egress.url_noncanonical` where the text is not exactly the
-    /// canonical form, or has a path.
-    pub fn parse(text: &str) -> Result<Self, Refusal> {
-        let origin = CanonicalUrl::parse(text)?.origin;
-        if origin.to_string() == text {
-            Ok(origin)
-        } else {
-            Err(noncanonical("not an origin in its canonical form")
-                .with_detail(format!("write `{origin}`")))
-        }
-    }
-
-    /// The scheme.
-    #[must_use]
-    pub const fn scheme(&self) -> Scheme {
-        self.scheme
-    }
-
-    /// The host.
-    #[must_use]
-    pub const fn host(&self) -> &Host {
-        &self.host
-    }
-
-    /// The port, also where it is the scheme's own.
-    #[must_use]
-    pub const fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Host, and port where it is not the scheme's own: the `host` header (RFC 9110 section 7.2).
-    #[must_use]
-    pub fn authority(&self) -> String {
-        if self.port == self.scheme.default_port() {
-            self.host.to_string()
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.as_str(), self.authority())
-    }
-}
 
 /// A URL in canonical form. There is no other way to get one than through [`Self::parse`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,7 +97,7 @@ impl CanonicalUrl {
             Some(query) => format!("{path}?{query}"),
         };
         Ok(Self {
-            origin: Origin { scheme, host, port },
+            origin: Origin::new(scheme, host, port),
             target: exact_target(&target)?,
             doubt,
         })
@@ -272,7 +164,7 @@ pub(super) fn not_public(address: &str, class: Class) -> Refusal {
     ))
 }
 
-fn noncanonical(what: &'static str) -> Refusal {
+pub(super) fn noncanonical(what: &'static str) -> Refusal {
     Refusal::new(Reason::UrlNoncanonical, what)
 }
 
