@@ -3,7 +3,10 @@
 
 pub mod call;
 pub mod clock;
+pub mod config;
 pub mod digest;
+pub mod entropy;
+pub mod home;
 pub mod identity;
 pub mod journal;
 pub mod json;
@@ -11,4 +14,7 @@ pub mod limits;
 pub mod name;
 pub mod plugin;
 pub mod policy;
+pub mod private;
 pub mod reason;
+pub mod secret;
+pub mod state;
