@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use serde::de::{DeserializeSeed, Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::quantity::{Counted, Quantity, Unit};
-use crate::json;
+use crate::json::Limits as JsonLimits;
 use crate::limits::{CallLimits, Concurrency, HttpLimits};
 
 const KIB: u64 = 1 << 10;
@@ -37,10 +37,10 @@ impl<'de> DeserializeSeed<'de> for Key {
 /// A table of quantities, and of further tables, that goes over a struct of limits.
 macro_rules! limits_table {
     (
-        $(#[$doc:meta])* $table:ident for $limits:ty {
+        $(#[$doc:meta])* $table:ident for $limits:ident {
             $($field:ident: $unit:ident, $least:expr, $most:expr;)*
-            $(table $inner:ident: $inner_table:ident;)*
         }
+        with { $($inner:ident: $inner_table:ident;)* }
     ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -118,19 +118,22 @@ limits_table! {
         refusals: Count, 1, 10_000;
         output: Bytes, KIB, 64 * MIB;
         log_bytes: Bytes, KIB, 16 * MIB;
-        table arguments: ArgumentsTable;
-        table http: HttpTable;
+    }
+    with {
+        arguments: ArgumentsTable;
+        http: HttpTable;
     }
 }
 
 limits_table! {
     /// `[limits.arguments]`.
-    ArgumentsTable for json::Limits {
+    ArgumentsTable for JsonLimits {
         bytes: Bytes, 64, 64 * MIB;
         // Each level is a level of the host's own stack.
         depth: Count, 1, 128;
         nodes: Count, 1, 10_000_000;
     }
+    with {}
 }
 
 limits_table! {
@@ -146,6 +149,7 @@ limits_table! {
         idle: Time, 10, HOUR;
         total: Time, 10, HOUR;
     }
+    with {}
 }
 
 limits_table! {
@@ -156,6 +160,7 @@ limits_table! {
         host: Count, 1, MOST_CALLS;
         wait: Time, 1, 60 * SECOND;
     }
+    with {}
 }
 
 /// Each place reserves 4 GiB of address space and more; 4,096 take an eighth of what there is.
