@@ -31,7 +31,7 @@ pub(super) struct File {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Server {
-    pub(super) listen: Listen,
+    pub(super) listen: Option<Spanned<Listen>>,
     pub(super) allowed_hosts: Vec<String>,
     pub(super) allowed_origins: Vec<String>,
 }
@@ -72,7 +72,7 @@ pub(super) struct Egress {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Journal {
-    pub(super) sync: Sync,
+    pub(super) sync: Option<Spanned<Sync>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -211,16 +211,18 @@ impl<'de> Deserialize<'de> for Proxy {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SecretFile {
+    #[serde(default)]
     source: Source,
     variable: Option<String>,
     path: Option<PathBuf>,
 }
 
-#[derive(Deserialize, Clone, Copy)]
+#[derive(Deserialize, Clone, Copy, Default)]
 #[serde(rename_all = "lowercase")]
 enum Source {
     Env,
     File,
+    #[default]
     Store,
 }
 

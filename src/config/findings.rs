@@ -33,6 +33,12 @@ impl Lines {
         let mut note = |name: String, span: std::ops::Range<usize>| {
             lines.insert(name, place(text, Some(span)).0);
         };
+        if let Some(listen) = &file.server.listen {
+            note("server".into(), listen.span());
+        }
+        if let Some(sync) = &file.journal.sync {
+            note("journal".into(), sync.span());
+        }
         for (plugin, table) in &file.plugin {
             note(format!("plugin.{}", plugin.get_ref()), plugin.span());
             for tool in table.tool.keys() {

@@ -235,7 +235,7 @@ impl Config {
         file.concurrency.apply(&mut concurrency);
         Self {
             server: Server {
-                listen: file.server.listen.0,
+                listen: file.server.listen.as_ref().map_or_else(file::Listen::default, |l| *l.get_ref()).0,
                 allowed_hosts: file.server.allowed_hosts.clone(),
                 allowed_origins: file.server.allowed_origins.clone(),
             },
@@ -244,7 +244,7 @@ impl Config {
                 proxy: file.egress.proxy.clone(),
             },
             journal: Journal {
-                sync: file.journal.sync,
+                sync: file.journal.sync.as_ref().map_or_else(Sync::default, |s| *s.get_ref()),
             },
             log: Log {
                 level: file.log.level,

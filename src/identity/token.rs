@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn a_token_is_known_by_its_form() {
         let token = AgentToken::generate(&SeededEntropy::default()).unwrap();
-        insta::assert_snapshot!(token.expose(), @"");
+        insta::assert_snapshot!(token.expose(), @"tg_r1Vw9aGBC3r3jK9LxwpmDw31HkK6-R1N5bIyjeDoPfxhap-t");
         assert_eq!(AgentToken::digest_of(token.expose()), Ok(token.digest()));
         assert_eq!(format!("{token:?}"), "AgentToken(..)");
     }
