@@ -283,11 +283,11 @@ fn a_home_without_a_file_has_the_defaults() {
     let dir = tempfile::tempdir().unwrap();
     let home = Home::at(dir.path()).unwrap();
     assert_eq!(Config::load(&home).unwrap(), Config::default());
-    std::fs::write(home.config(), "[limits]\nfuel = 0").unwrap();
+    fs::write(home.config(), "[limits]\nfuel = 0").unwrap();
     assert!(matches!(
         Config::load(&home),
         Err(ConfigError::Wrong { line: 2, .. })
     ));
-    std::fs::write(home.config(), b"\xff").unwrap();
+    fs::write(home.config(), b"\xff").unwrap();
     assert!(matches!(Config::load(&home), Err(ConfigError::Read { .. })));
 }
