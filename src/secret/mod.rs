@@ -4,15 +4,21 @@
 //! placeholder, and the host puts the value in on the way out, towards the bound origin only. What
 //! was lent to a call is searched for in everything that the call sends and returns.
 
+mod forms;
+mod lent;
+mod scan;
 mod source;
 mod store;
 mod value;
+mod views;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 
+pub use forms::SHORTEST as SHORTEST_SEARCHED;
+pub use lent::{Found, Lent};
 pub use source::{SecretSource, SourceError};
 pub use store::{Store, StoreError};
 pub use value::{MAX_VALUE, SecretValue};
