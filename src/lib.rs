@@ -3,8 +3,10 @@
 
 pub mod call;
 pub mod clock;
+pub mod config;
 pub mod digest;
-pub mod egress;
+pub mod entropy;
+pub mod home;
 pub mod identity;
 pub mod journal;
 pub mod json;
@@ -12,4 +14,7 @@ pub mod limits;
 pub mod name;
 pub mod plugin;
 pub mod policy;
+pub mod private;
 pub mod reason;
+pub mod secret;
+pub mod state;
