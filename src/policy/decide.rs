@@ -1,8 +1,13 @@
 //! Decisions: the only place where a [`Permit`] or a [`Checked`] value is made.
 
-use cedar_policy::{Authorizer, Context, Decision, EntityUid, Request, RestrictedExpression};
+use cedar_policy::{
+    AuthorizationError, Authorizer, Context, Decision, EntityUid, Request, ResourceConstraint,
+    RestrictedExpression,
+};
 
+use crate::identity::AgentId;
 use crate::name::ToolName;
+use crate::plugin::{OriginScope, Requirement};
 use crate::reason::{Reason, Refusal};
 
 use super::context::{self, Pairs};
@@ -10,9 +15,13 @@ use super::entities;
 use super::load::{PluginPolicies, PolicySet};
 use super::question::{CallFacts, CallQuestion, HostQuestion, Target};
 use super::schema::ToolModel;
-use super::slice::{Prepared, Subject};
+use super::slice::{Prepared, Scope, Subject};
+use super::source::Rule;
 use super::vocabulary::{CALL, HostAction};
 use super::{Checked, Ground, Permit, Verdict};
+
+/// Some origin, not known yet. No origin has this id.
+const ANY_ORIGIN: (&str, &str) = ("origin", "");
 
 /// An answer, before it becomes a proof.
 #[derive(Debug)]
@@ -66,6 +75,91 @@ impl PolicySet {
             Verdict::Hold(ground) => Verdict::Hold(ground),
             Verdict::Refuse(refusal) => Verdict::Refuse(refusal),
         }
+    }
+
+    /// Whether this agent could be allowed to call this tool, for some arguments and with a person's
+    /// agreement: what its list of tools shows. It may say yes too often, never no too often; the
+    /// call itself is decided in full.
+    #[must_use]
+    pub fn may_call(&self, agent: &AgentId, user: Option<&str>, tool: &ToolName) -> bool {
+        self.may(agent, user, CALL, tool, ("tool", ""))
+    }
+
+    /// Whether a call of this tool by this agent could be allowed to use this requirement: which
+    /// handles are made. The same over-approximation.
+    #[must_use]
+    pub fn may_use(
+        &self,
+        agent: &AgentId,
+        user: Option<&str>,
+        tool: &ToolName,
+        requirement: &str,
+    ) -> bool {
+        let Ok((plugin, _)) = self.tool(tool) else {
+            return false;
+        };
+        let description = &plugin.known.description;
+        let uses = description
+            .tool(tool)
+            .is_some_and(|t| t.uses.iter().any(|name| name == requirement));
+        let may =
+            |action: HostAction, resource| self.may(agent, user, action.group(), tool, resource);
+        match description.requirement(requirement) {
+            _ if !uses => false,
+            // Settings are the operator's own word to this plugin, part of its pin.
+            Some(Requirement::Setting(_)) => true,
+            Some(Requirement::Http(http)) => match plugin.known.origins.get(&http.name) {
+                Some(origin) => may(HostAction::Http, ("origin", origin)),
+                None if http.origin == OriginScope::AnyPublic => may(HostAction::Http, ANY_ORIGIN),
+                None => false,
+            },
+            Some(Requirement::Secret(secret)) => {
+                may(HostAction::UseSecret, ("secret", &secret.name))
+                    || secret.reveal && may(HostAction::RevealSecret, ("secret", &secret.name))
+            }
+            Some(Requirement::Clock { .. }) => may(HostAction::Clock, ("plugin", "")),
+            Some(Requirement::Random { .. }) => may(HostAction::Random, ("plugin", "")),
+            None => false,
+        }
+    }
+
+    fn may(
+        &self,
+        agent: &AgentId,
+        user: Option<&str>,
+        group: &'static str,
+        tool: &ToolName,
+        resource: (&'static str, &str),
+    ) -> bool {
+        let (Ok((plugin, _)), Some(directory)) = (self.tool(tool), &self.directory) else {
+            return false;
+        };
+        let asked = Asked {
+            agent: agent.as_str(),
+            user,
+            group,
+            tool,
+            resource,
+        };
+        let Some(rules) = plugin.by_action.get(&asked.action()) else {
+            return false;
+        };
+        let subject = asked.subject();
+        let scope = Scope::of(&subject, directory);
+        // Of an origin that is not known yet, a rule for one origin may be the one that it meets.
+        let open = resource == ANY_ORIGIN;
+        let meets = |rule: &Rule| {
+            scope.matches(&rule.policy)
+                || open
+                    && rule.permits()
+                    && scope.matches_principal(&rule.policy)
+                    && matches!(rule.policy.resource_constraint(), ResourceConstraint::Eq(_))
+        };
+        plugin.broken.is_none()
+            && rules.iter().any(|rule| rule.permits() && meets(rule))
+            && !rules.iter().any(|rule| {
+                !rule.permits() && !rule.policy.has_non_scope_constraint() && meets(rule)
+            })
     }
 
     pub(super) fn prepare_call(
@@ -204,10 +298,18 @@ impl PolicySet {
             .map(|error| entities::chain(error))
             .collect();
         errors.sort_unstable();
+        let policies = if errors.is_empty() {
+            prepared.references(diagnostics.reason())
+        } else {
+            // Whatever else applied: these are why it is refused.
+            prepared.references(diagnostics.errors().map(|error| match error {
+                AuthorizationError::PolicyEvaluationError(error) => error.policy_id(),
+            }))
+        };
         Ok(Evaluated {
             allow: response.decision() == Decision::Allow,
             ground: Ground {
-                policies: prepared.references(diagnostics.reason()),
+                policies,
                 set: self.digest,
                 errors,
             },

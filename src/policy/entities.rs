@@ -51,7 +51,7 @@ macro_rules! uids {
     )*};
 }
 
-uids!(agent, user, group, plugin, tool, origin, secret, action);
+uids!(agent, user, plugin, tool, origin, secret, action);
 
 /// Who is in which groups.
 #[derive(Debug, Clone)]

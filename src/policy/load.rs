@@ -254,6 +254,14 @@ impl Loader<'_> {
                 })
                 .collect();
         }
+        if let Some(directory) = &directory {
+            let sources = shared
+                .iter()
+                .chain(plugins.values().filter_map(|p| p.own.as_ref()));
+            for source in sources {
+                self.findings.extend(lint::people(source, directory));
+            }
+        }
         let good = plugins.values().filter(|p| !p.by_action.is_empty());
         let schema = schema::json(good.map(|p| &p.model), []);
         let mut parts: Vec<Vec<u8>> = vec![schema.to_string().into_bytes()];
