@@ -11,6 +11,7 @@ pub mod identity;
 pub mod journal;
 pub mod json;
 pub mod limits;
+pub mod mcp;
 pub mod name;
 pub mod plugin;
 pub mod policy;
