@@ -126,9 +126,8 @@ fn note(hits: &mut Vec<Hit>, bytes: &[u8], mut range: Range<usize>, pattern: Pat
         if pattern.shares_right && letter(range.end) {
             range.end += 1;
         }
-        while bytes.get(range.end) == Some(&b'=') {
-            range.end += 1;
-        }
+        let padding = bytes.iter().skip(range.end).take(2);
+        range.end += padding.take_while(|b| **b == b'=').count();
     }
     match hits.last_mut() {
         Some(last) if last.range.start <= range.start && range.start < last.range.end => {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::forms::{Forms, SHORTEST};
 use super::scan::{scan, whole_characters};
 use super::value::SecretValue;
-use crate::call::reply::{Annotations, Completion, Content, ResourceBody};
+use crate::call::{Annotations, Completion, Content, ResourceBody};
 use crate::reason::{Reason, Refusal};
 
 /// The values lent to one call. Cheap to clone; all clones are one. While nothing is lent, every
@@ -24,7 +24,7 @@ struct Inner {
     forms: Option<Arc<Searched>>,
 }
 
-struct Searched {
+pub(super) struct Searched {
     names: Vec<Arc<str>>,
     /// Absent where the values are too many for one automaton: then nothing passes.
     forms: Option<Forms>,
@@ -80,7 +80,7 @@ impl Lent {
     }
 
     /// What to search with, if there is anything to search for.
-    fn searched(&self) -> Option<Arc<Searched>> {
+    pub(super) fn searched(&self) -> Option<Arc<Searched>> {
         {
             let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
             if inner.values.is_empty() {

@@ -121,3 +121,6 @@ pub fn not_granted() -> Refusal {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod lent_tests;

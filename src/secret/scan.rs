@@ -13,11 +13,14 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::DecodePaddingMode;
 
 use super::forms::{Forms, Hit, is_base64};
-use super::views::{Undo, View};
+use super::views::{Undo, origins, source};
 
 /// How much is inflated for one search: several bodies of the largest size. What would need more is
 /// treated as if it had been found.
 const INFLATE: usize = 32 << 20;
+
+/// How often a run of base64 is tried at another place in it.
+const TRIES: usize = 32;
 
 const GZIP: &[u8] = b"\x1f\x8b\x08";
 /// `GZIP` in base64: three bytes are four letters.
@@ -30,36 +33,55 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Every stretch of `bytes` that holds a lent value, in order, none touching another.
+/// Every stretch of `bytes` that holds a lent value, in order, none overlapping another.
 pub(super) fn scan(forms: &Forms, bytes: &[u8], host: bool) -> Vec<Hit> {
-    let mut hits = Vec::new();
-    let mut budget = INFLATE;
-    let mut layer = vec![View::original(bytes)];
-    for depth in 0..=2 {
-        let mut next = Vec::new();
-        for view in &layer {
-            let found = forms.find(&view.bytes, host);
-            hits.extend(found.into_iter().map(|hit| Hit {
-                range: view.source(&hit.range),
+    let mut search = Search {
+        forms,
+        original: bytes,
+        host,
+        budget: INFLATE,
+        hits: Vec::new(),
+    };
+    search.layer(bytes, &mut Vec::new());
+    merge(search.hits)
+}
+
+struct Search<'a> {
+    forms: &'a Forms,
+    original: &'a [u8],
+    host: bool,
+    budget: usize,
+    hits: Vec<Hit>,
+}
+
+impl Search<'_> {
+    /// Searches `bytes`, which are the original with all of `path` undone, and what lies below.
+    fn layer(&mut self, bytes: &[u8], path: &mut Vec<Undo>) {
+        let mut found = self.forms.find(bytes, self.host);
+        found.extend(gzip(self.forms, bytes, &mut self.budget));
+        if path.is_empty() {
+            self.hits.append(&mut found);
+        } else if !found.is_empty() {
+            let origins = origins(self.original, path);
+            self.hits.extend(found.into_iter().map(|hit| Hit {
+                range: source(&origins, &hit.range),
                 ..hit
             }));
-            let packed = gzip(forms, &view.bytes, &mut budget);
-            hits.extend(packed.into_iter().map(|hit| Hit {
-                range: view.source(&hit.range),
-                ..hit
-            }));
-            if depth < 2 {
-                let form = forms.spaces.then_some(Undo::Form);
-                let undo = [Undo::Percent, Undo::Json, Undo::LineBreaks].into_iter().chain(form);
-                next.extend(undo.filter_map(|undo| view.undo(undo)));
+        }
+        let next = match path.last() {
+            None if self.forms.spaces => &[Undo::Percent, Undo::Json, Undo::LineBreaks, Undo::Form],
+            None => [Undo::Percent, Undo::Json, Undo::LineBreaks].as_slice(),
+            Some(last) if path.len() == 1 => last.next(),
+            Some(_) => &[],
+        };
+        for undo in next {
+            if let Some(below) = undo.bytes(bytes) {
+                path.push(*undo);
+                self.layer(&below, path);
+                path.pop();
             }
         }
-        if next.is_empty() {
-            break;
-        }
-        layer = next;
     }
-    merge(hits)
 }
 
 fn merge(mut hits: Vec<Hit>) -> Vec<Hit> {
@@ -89,7 +111,7 @@ fn gzip(forms: &Forms, bytes: &[u8], budget: &mut usize) -> Vec<Hit> {
         }
         at = start + used.max(GZIP.len());
     }
-    let mut at = 0;
+    let (mut at, mut tries) = (0, 0);
     while let Some(start) = find(bytes, GZIP_BASE64, at) {
         let run = bytes.get(start..).unwrap_or_default();
         let len = run.iter().take_while(|b| is_base64(**b)).count();
@@ -105,13 +127,21 @@ fn gzip(forms: &Forms, bytes: &[u8], budget: &mut usize) -> Vec<Hit> {
         // A single letter left over holds no byte; it may be the start of what comes after.
         let whole = if len % 4 == 1 { len - 1 } else { len };
         let member = letters.get(..whole).map(|l| LENIENT.decode(l));
-        if let Some(Ok(member)) = member
-            && let (Some(value), _) = inflate(forms, &member, budget)
-        {
+        let (value, used) = match member {
+            Some(Ok(member)) => inflate(forms, &member, budget),
+            _ => (None, 0),
+        };
+        tries += 1;
+        if let Some(value) = value {
             let range = start..start + len;
             hits.push(Hit { range, value });
         }
-        at = start + len;
+        // Each try decodes the rest of the run: a few, lest a run of nothing else takes its square.
+        at = if used > 0 || tries >= TRIES {
+            start + len
+        } else {
+            start + GZIP_BASE64.len()
+        };
     }
     hits
 }

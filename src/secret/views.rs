@@ -1,23 +1,13 @@
 //! The same bytes as another reader sees them: percent-decoded, JSON-unescaped, without line breaks.
 //!
 //! A value may be written in so many ways (each byte escaped or not) that the ways can't be listed;
-//! so the escapes are undone, and the value is looked for in what remains. Each view knows where its
-//! bytes came from, so that a find in it can be cut out of the original.
+//! so the escapes are undone, and the value is looked for in what remains; and where those bytes came
+//! from is known, so that a find can be cut out of the original.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
-/// Bytes, and where each came from.
-#[derive(Debug, Clone)]
-pub(super) struct View<'b> {
-    pub(super) bytes: Cow<'b, [u8]>,
-    /// For each byte, where it starts in the original; and at the end, where the original ends.
-    /// Absent where it is the original.
-    starts: Option<Vec<usize>>,
-}
-
 /// A way to undo escapes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Undo {
     /// `%41`.
     Percent,
@@ -29,53 +19,66 @@ pub(super) enum Undo {
     LineBreaks,
 }
 
-impl<'b> View<'b> {
-    pub(super) const fn original(bytes: &'b [u8]) -> Self {
-        Self {
-            bytes: Cow::Borrowed(bytes),
-            starts: None,
+impl Undo {
+    /// What may be undone after this: layers in the order in which programs put them on.
+    pub(super) const fn next(self) -> &'static [Self] {
+        match self {
+            Self::Percent => &[Self::Percent, Self::Json],
+            Self::Json => &[Self::Json, Self::Percent, Self::LineBreaks],
+            Self::Form | Self::LineBreaks => &[],
         }
     }
 
-    /// Where `range` of this view is in the original.
-    pub(super) fn source(&self, range: &Range<usize>) -> Range<usize> {
-        let Some(starts) = &self.starts else {
-            return range.clone();
+    /// `bytes` with these escapes undone; nothing where there are none.
+    pub(super) fn bytes(self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let escapes: fn(u8) -> bool = match self {
+            Self::Percent => |b| b == b'%',
+            Self::Form => |b| b == b'+',
+            Self::Json => |b| b == b'\\',
+            Self::LineBreaks => |b| b == b'\n' || b == b'\r',
         };
-        let start = starts.get(range.start).copied().unwrap_or(0);
-        let end = starts.get(range.end).or(starts.last()).copied().unwrap_or(start);
-        start..end.max(start + 1)
-    }
-
-    /// This view with escapes undone; nothing where there are none.
-    pub(super) fn undo(&self, undo: Undo) -> Option<View<'static>> {
-        let escapes: fn(u8) -> bool = match undo {
-            Undo::Percent => |b| b == b'%',
-            Undo::Form => |b| b == b'+',
-            Undo::Json => |b| b == b'\\',
-            Undo::LineBreaks => |b| b == b'\n' || b == b'\r',
-        };
-        if !self.bytes.iter().any(|b| escapes(*b)) {
+        if !bytes.iter().any(|b| escapes(*b)) {
             return None;
         }
-        let mut bytes = Vec::with_capacity(self.bytes.len());
-        let mut starts = Vec::with_capacity(self.bytes.len() + 1);
+        let mut out = Vec::with_capacity(bytes.len());
+        self.each(bytes, |_, made| out.extend(made.iter()));
+        Some(out)
+    }
+
+    fn each(self, bytes: &[u8], mut take: impl FnMut(Range<usize>, &Made)) {
         let mut at = 0;
-        while let Some(rest) = self.bytes.get(at..).filter(|r| !r.is_empty()) {
-            let (used, made) = step(undo, rest);
-            let start = self.source(&(at..at + 1)).start;
-            for byte in made.iter() {
-                bytes.push(byte);
-                starts.push(start);
-            }
+        while let Some(rest) = bytes.get(at..).filter(|r| !r.is_empty()) {
+            let (used, made) = step(self, rest);
+            take(at..at + used, &made);
             at += used;
         }
-        starts.push(self.source(&(self.bytes.len()..self.bytes.len())).start);
-        Some(View {
-            bytes: Cow::Owned(bytes),
-            starts: Some(starts),
-        })
     }
+}
+
+/// For each byte of `original` with all of `path` undone, where it came from. Made only once
+/// something was found: it is larger than the bytes.
+pub(super) fn origins(original: &[u8], path: &[Undo]) -> Vec<Range<usize>> {
+    let mut origins: Vec<Range<usize>> = (0..original.len()).map(|at| at..at + 1).collect();
+    let mut bytes = original.to_vec();
+    for undo in path {
+        let (mut next, mut made_bytes) = (Vec::with_capacity(bytes.len()), Vec::new());
+        undo.each(&bytes, |range, made| {
+            let from = source(&origins, &range);
+            for byte in made.iter() {
+                made_bytes.push(byte);
+                next.push(from.clone());
+            }
+        });
+        (origins, bytes) = (next, made_bytes);
+    }
+    origins
+}
+
+/// Where `range` came from.
+pub(super) fn source(origins: &[Range<usize>], range: &Range<usize>) -> Range<usize> {
+    let start = origins.get(range.start).map_or(0, |o| o.start);
+    let last = range.end.checked_sub(1).and_then(|last| origins.get(last));
+    start..last.map_or(start, |o| o.end)
 }
 
 /// At most four bytes: one character.
