@@ -41,6 +41,8 @@ pub use scope::{Scope, ScopeError, ScopedRequest};
 pub use url::{CanonicalUrl, MAX_URL, admit_url};
 
 #[cfg(test)]
+mod credential_tests;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod tests;

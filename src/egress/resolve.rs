@@ -13,6 +13,7 @@ use async_trait::async_trait;
 
 use super::address::{self, Class};
 use super::origin::Host;
+use super::url::why_not_public;
 use crate::reason::{Reason, Refusal};
 
 /// More addresses than this are no answer that a person set up.
@@ -90,14 +91,16 @@ fn check(
                 .with_detail(format!("`{host}`: {} addresses", answer.len())),
         );
     }
-    for address in &answer {
-        let class = address::classify(*address);
+    for &address in &answer {
+        let class = address::classify(address);
         let allowed =
-            class == Class::Public || (class.can_be_named() && policy.allows(*address, class));
+            class == Class::Public || (class.can_be_named() && policy.allows(address, class));
         if !allowed {
-            return Err(Refusal::new(Reason::EgressIpClass, "the host's address is not public").with_detail(
-                format!("`{host}` is {address}, which is {class}; a policy must name its network to allow it"),
-            ));
+            let why = why_not_public(address);
+            return Err(
+                Refusal::new(Reason::EgressIpClass, "the host's address is not public")
+                    .with_detail(format!("`{host}` has the address {why}")),
+            );
         }
     }
     let mut unique: Vec<IpAddr> = Vec::with_capacity(answer.len());

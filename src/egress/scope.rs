@@ -246,9 +246,8 @@ impl Scope {
         if let Host::Address(address) = asked.host()
             && granted_host != Some(asked.host())
         {
-            let class = address::classify(*address);
-            if class != Class::Public {
-                return Err(not_public(&address.to_string(), class));
+            if address::classify(*address) != Class::Public {
+                return Err(not_public(*address));
             }
         }
         let (scheme, port) = match &self.reach {

@@ -15,10 +15,10 @@
 //! | `127.1`, `0x7f.1`, Unicode digits, `a%2eb`, a trailing dot, IDN other than as its A-label | `egress.url_noncanonical` |
 //! | `256.256.256.256`, `xn--example-.org`, `a..b`, letters that no host name has (RFC 1123) | `egress.url_invalid` |
 //! | `:0`, `:080`, `:65536`, `:` | `egress.port` |
-//! | `/a/..%2f..%2fb`, `/%0d%0a`, `/%zz` | `egress.path`, see [`super::path`] |
+//! | `/a/..%2f..%2fb`, `/%0d%0a`, `/%zz` | `egress.path`, see `path.rs` |
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use http::uri::PathAndQuery;
 
@@ -42,7 +42,7 @@ impl CanonicalUrl {
     /// Parses a URL that must be canonical already as far as its meaning could change.
     ///
     /// What is changed without a refusal can't change where a request goes: ASCII case of scheme
-    /// and host, a default port written out, an empty path, the escapes of [`super::path`].
+    /// and host, a default port written out, an empty path, the escapes of unreserved characters.
     ///
     /// # Errors
     ///
@@ -149,19 +149,37 @@ impl fmt::Display for CanonicalUrl {
 pub fn admit_url(text: &str) -> Result<CanonicalUrl, Refusal> {
     let url = CanonicalUrl::parse(text)?;
     if let Host::Address(address) = url.origin().host() {
-        let class = address::classify(*address);
-        if class != Class::Public {
-            return Err(not_public(&address.to_string(), class));
+        if address::classify(*address) != Class::Public {
+            return Err(not_public(*address));
         }
     }
     Ok(url)
 }
 
 /// The refusal of an address, the same wherever it is found.
-pub(super) fn not_public(address: &str, class: Class) -> Refusal {
-    Refusal::new(Reason::EgressIpClass, "the address is not public").with_detail(format!(
-        "{address} is {class}; a policy must name its network to allow it"
-    ))
+pub(super) fn not_public(address: IpAddr) -> Refusal {
+    Refusal::new(Reason::EgressIpClass, "the address is not public")
+        .with_detail(why_not_public(address))
+}
+
+/// For the operator: the class, where that is written, and what would allow it.
+pub(super) fn why_not_public(address: IpAddr) -> String {
+    let (class, source) = address::describe(address);
+    let inside = match address {
+        IpAddr::V6(address) => {
+            address::embedded(address).map(|inner| format!(" with {inner} inside"))
+        }
+        IpAddr::V4(_) => None,
+    };
+    let remedy = if class.can_be_named() {
+        "a policy must name its network to allow it"
+    } else {
+        "no policy can allow it"
+    };
+    format!(
+        "{address}{} is {class} ({source}); {remedy}",
+        inside.unwrap_or_default()
+    )
 }
 
 pub(super) fn noncanonical(what: &'static str) -> Refusal {
@@ -286,18 +304,11 @@ fn canonical_host(written: &str, parsed: &url::Url) -> Result<Host, Refusal> {
         && written.contains('.')
         && address::classify(address.into()) == Class::Embedded
     {
-        return Err(not_public(&describe_embedded(address), Class::Embedded));
+        return Err(not_public(address.into()));
     }
     Err(
         noncanonical("the host is not written in its canonical form")
             .with_detail(format!("`{written}` is read as `{canonical}`")),
-    )
-}
-
-fn describe_embedded(address: Ipv6Addr) -> String {
-    address::embedded(address).map_or_else(
-        || address.to_string(),
-        |inner| format!("{address} (with {inner} inside)"),
     )
 }
 
