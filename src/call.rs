@@ -110,7 +110,7 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
     // At most what the tool says it uses, and what policy could allow this agent at all.
     let uses = plugin.tool(&tool).map(|(tool, _)| tool.uses.as_slice()).unwrap_or_default();
     let grants = plugin.ceiling.filter(|name| {
-        uses.iter().any(|used| used == name) && set.may_use(&arrival.caller.agent, &tool, name)
+        uses.iter().any(|used| used == name) && set.may_use(&arrival.caller.agent, arrival.caller.user.as_deref(), &tool, name)
     });
     Ok(Admitted {
         permit,

@@ -59,6 +59,22 @@ impl Grants {
         )
     }
 
+    /// The origins that these reach, by the requirement's name; none for any public one.
+    #[must_use]
+    pub fn origins(&self) -> BTreeMap<String, String> {
+        self.0
+            .iter()
+            .filter_map(|(name, grant)| {
+                let origin = match grant.as_ref() {
+                    Grant::Http(scope) => scope.origin()?,
+                    Grant::Secret { origin, .. } => origin,
+                    _ => return None,
+                };
+                Some((name.clone(), origin.to_string()))
+            })
+            .collect()
+    }
+
     /// The most that a plugin can be granted: every requirement, with the operator's settings in it.
     ///
     /// A requirement whose origin is a setting without a value is left out: it reaches nothing.
@@ -82,14 +98,17 @@ impl Grants {
         for requirement in &description.requirements {
             let grant = match requirement {
                 Requirement::Http(http) => {
-                    let origin = match &http.origin {
-                        OriginScope::AnyPublic => None,
-                        scope => match origin(scope, &value)? {
-                            Some(origin) => Some(origin),
+                    let setting = match &http.origin {
+                        OriginScope::Setting(name) => match value(name) {
+                            Some(value) => Some(value),
                             None => continue,
                         },
+                        _ => None,
                     };
-                    Grant::Http(Scope::new(&http.name, origin, &http.methods, &http.paths)?)
+                    let scope = Scope::new(http, |_| setting.as_deref()).map_err(|error| {
+                        Refusal::new(Reason::ComponentDescribe, error.to_string())
+                    })?;
+                    Grant::Http(scope)
                 }
                 Requirement::Secret(secret) => match origin(&secret.origin, &value)? {
                     Some(origin) => Grant::Secret {

@@ -40,8 +40,8 @@ pub(super) fn settle(plugin: &Plugin, tool: &ToolName, limits: &CallLimits, ende
             .answer
             .and_then(|answer| completion(answer, limits))
             .and_then(|completion| {
-                let (completion, count) = redact(completion, lent);
-                redacted = count;
+                let mut completion = completion;
+                redacted = lent.redact_completion(&mut completion);
                 conforms(plugin, tool, &completion).map(|()| completion)
             })
     };
@@ -49,13 +49,11 @@ pub(super) fn settle(plugin: &Plugin, tool: &ToolName, limits: &CallLimits, ende
         Ok(completion) => (completion, None),
         Err(mut refusal) => {
             // Text of the plugin's may stand in these.
-            let (message, count) = lent.redact_text(&refusal.message);
-            refusal.message = message.into_owned().into();
-            redacted += count;
-            if let Some(detail) = refusal.detail.take() {
-                let (detail, count) = lent.redact_text(&detail);
-                refusal.detail = Some(detail.into_owned());
-                redacted += count;
+            let mut message = refusal.message.into_owned();
+            redacted += lent.redact_in_place(&mut message);
+            refusal.message = message.into();
+            if let Some(detail) = &mut refusal.detail {
+                redacted += lent.redact_in_place(detail);
             }
             (Completion::default(), Some(refusal))
         }
@@ -229,75 +227,6 @@ fn annotations(said: Option<types::Annotations>) -> Option<Annotations> {
             .last_modified
             .filter(|time| time.parse::<jiff::Timestamp>().is_ok()),
     })
-}
-
-/// Takes lent values out of everything that a plugin wrote.
-fn redact(completion: Completion, lent: &Lent) -> (Completion, u64) {
-    if lent.is_empty() {
-        return (completion, 0);
-    }
-    let mut count = 0;
-    let mut text = |text: &mut String| {
-        let (clean, found) = lent.redact_text(text);
-        count += found;
-        if found > 0 {
-            *text = clean.into_owned();
-        }
-    };
-    let mut completion = completion;
-    let mut bytes_found = 0;
-    for block in &mut completion.content {
-        match block {
-            Content::Text { text: body, .. } => text(body),
-            Content::Image(media) | Content::Audio(media) => {
-                text(&mut media.mime_type);
-                bytes_found += redact_bytes(&mut media.data, lent);
-            }
-            Content::Resource {
-                uri,
-                mime_type,
-                body,
-                ..
-            } => {
-                text(uri);
-                mime_type.iter_mut().for_each(&mut text);
-                match body {
-                    ResourceBody::Text(body) => text(body),
-                    ResourceBody::Blob(bytes) => bytes_found += redact_bytes(bytes, lent),
-                }
-            }
-            Content::Link {
-                uri,
-                name,
-                title,
-                description,
-                mime_type,
-                ..
-            } => {
-                text(uri);
-                text(name);
-                title.iter_mut().chain(description).chain(mime_type).for_each(&mut text);
-            }
-        }
-    }
-    if let Some(structured) = completion.structured.take() {
-        let (clean, found) = lent.redact_json(structured);
-        completion.structured = Some(clean);
-        bytes_found += found;
-    }
-    let (meta, found) = lent.redact_json(Value::Object(std::mem::take(&mut completion.meta)));
-    if let Value::Object(meta) = meta {
-        completion.meta = meta;
-    }
-    (completion, count + bytes_found + found)
-}
-
-fn redact_bytes(bytes: &mut Vec<u8>, lent: &Lent) -> u64 {
-    let (clean, found) = lent.redact_bytes(bytes);
-    if found > 0 {
-        *bytes = clean.into_owned();
-    }
-    found
 }
 
 /// A tool that declares what its structured content looks like keeps to it, unless it says that it failed.

@@ -32,7 +32,7 @@ pub(crate) struct Services {
     pub(crate) policy: Arc<ArcSwap<PolicySet>>,
     pub(crate) journal: Journal,
     pub(crate) outbound: Outbound,
-    pub(crate) secrets: Secrets,
+    pub(crate) secrets: ArcSwap<Secrets>,
     pub(crate) clock: SharedClock,
 }
 
@@ -69,8 +69,10 @@ pub(crate) struct CallContext {
     pub(super) services: Arc<Services>,
     pub(super) facts: Facts,
     pub(super) limits: CallLimits,
-    pub(super) lent: Arc<Lent>,
+    pub(super) lent: Lent,
     pub(super) reports: Reports,
+    /// The placeholders given out, and the secret that each stands for.
+    pub(super) placeholders: Vec<(String, String)>,
     grants: Grants,
     usage: Usage,
     log: Arc<GuestLog>,
@@ -93,11 +95,11 @@ impl CallContext {
         limits: CallLimits,
         progress: Option<ProgressSink>,
     ) -> Self {
-        let lent = Arc::new(Lent::default());
+        let lent = Lent::new();
         let log = GuestLog::new(
             facts.tool.plugin().clone(),
             Some(facts.call),
-            Arc::clone(&lent),
+            lent.clone(),
             limits.log_bytes,
         );
         Self {
@@ -106,6 +108,7 @@ impl CallContext {
             limits,
             lent,
             reports: Reports::new(progress),
+            placeholders: Vec::new(),
             grants,
             usage: Usage::default(),
             log,
@@ -121,7 +124,7 @@ impl CallContext {
     }
 
     /// The secrets lent to this call, for scanning what leaves it.
-    pub(crate) fn lent(&self) -> &Lent {
+    pub(crate) const fn lent(&self) -> &Lent {
         &self.lent
     }
 

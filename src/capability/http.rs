@@ -8,17 +8,22 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use wasmtime::component::{Resource, ResourceTable};
+use zeroize::Zeroizing;
 
 use super::CallContext;
 use super::secrets::{Secret, Use};
-use crate::egress::{self, Credential, Exchange, Request, Scheme, ScopedRequest};
+use crate::egress::{
+    self, Admitted, CheckedRequest, Class, Credential, CredentialScheme, Exchange, Request,
+    ScopedRequest,
+};
 use crate::grant::Grant;
 use crate::journal::record::{Event, HostCall, HostCallOutcome, HostCallRef};
-use crate::policy::{Fact, HostAction, HostQuestion, Target};
+use crate::policy::{Checked, Fact, HostAction, HostQuestion, Target};
 use crate::reason::{Kind, Reason, Refusal};
 use crate::runtime::bindings::http as wit;
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
+use crate::secret::SecretValue;
 
 /// The right to send requests within one requirement, for this call. Only its name: the grant
 /// itself stays in the context.
@@ -65,6 +70,12 @@ impl HostQuestion for Outgoing {
             ("secrets", Fact::Texts(self.secrets.clone())),
             ("http_calls", Fact::Whole(self.sent_before.into())),
         ]
+    }
+}
+
+impl CheckedRequest for Checked<Outgoing> {
+    fn into_scoped(self) -> ScopedRequest {
+        self.into_inner().0.request
     }
 }
 
@@ -140,6 +151,22 @@ impl wit::HostOrigin for CallState {
     }
 }
 
+/// A secret's value on its way into one request.
+struct Loan {
+    scheme: CredentialScheme,
+    value: Arc<SecretValue>,
+    /// What goes out where a placeholder stood: the whole header, with the value in its place.
+    text: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// A header in which a placeholder stands, taken out of the request until its value is lent.
+struct Standing {
+    header: String,
+    text: String,
+    placeholder: String,
+    secret: String,
+}
+
 /// One request. The outer error ends the instance, the inner one is the guest's to see.
 async fn send(
     table: &ResourceTable,
@@ -150,141 +177,192 @@ async fn send(
     credentials: Vec<wit::Credential>,
 ) -> wasmtime::Result<Result<wit::Response, Refusal>> {
     let limits = context.limits.http;
-    let prepared = prepare(table, context, requirement, &request, credentials);
-    let (outgoing, lent) = match prepared {
+    let prepared = prepare(table, context, requirement, request, credentials);
+    let (outgoing, loans) = match prepared {
         Ok(prepared) => prepared,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let (outgoing, ground) = match context.decide(outgoing) {
-        Ok(checked) => checked.into_inner(),
+    let checked = match context.decide(outgoing) {
+        Ok(checked) => checked,
         Err(refusal) => return Ok(Err(refusal)),
     };
 
     // INVARIANT: on the disk before the first byte leaves, the look-up of the name included.
     let began = Instant::now();
-    let target = outgoing.request.url().to_string();
-    let position = context.record(&Event::HostCall(HostCall {
-        call: context.facts.call,
-        host_call: HostCallRef {
-            target,
-            ..reference.clone()
-        },
-        method: Some(outgoing.request.method().as_str().to_owned()),
-        bytes_out: outgoing.request.body().len() as u64,
-        body: (!outgoing.request.body().is_empty()).then(|| outgoing.request.body_digest()),
-        secrets: outgoing.secrets.clone(),
-        decision: ground,
-    }))?;
+    let position = context.record(&intent(context, reference, &checked))?;
     let durable = context.services.journal.durable(position);
     durable.await.map_err(|error| Ending::from(Refusal::from(error)))?;
     context.requested();
 
     let services = Arc::clone(&context.services);
-    let may_dial = |address| {
+    let origin = checked.get().request.url().origin().clone();
+    let deciding = &*context;
+    let may_dial = |address, _: Class| {
         let dial = Dial {
             address,
-            origin: outgoing.origin.clone(),
-            host: outgoing.request.url().origin().host().to_string(),
-            port: outgoing.request.url().origin().port(),
+            origin: origin.to_string(),
+            host: origin.host().to_string(),
+            port: origin.port(),
         };
-        context.decide(dial).is_ok()
+        deciding.decide(dial).is_ok()
     };
+    let credentials: Vec<Credential<'_>> = loans
+        .iter()
+        .map(|loan| {
+            let value = loan.text.as_ref().map_or(loan.value.expose(), |text| text);
+            Credential::new(&loan.scheme, value)
+        })
+        .collect();
     let exchange = services
         .outbound
-        .send(&outgoing.request, &lent, &limits, &may_dial)
+        .send(Admitted::from_checked(checked), &credentials, &may_dial, &limits)
         .await;
     finish(context, reference, exchange, began)
 }
 
-/// Everything before policy: the canonical request within its grant, and the credentials to go with it.
+fn intent(context: &CallContext, reference: &HostCallRef, checked: &Checked<Outgoing>) -> Event {
+    let Outgoing {
+        request, secrets, ..
+    } = checked.get();
+    Event::HostCall(HostCall {
+        call: context.facts.call,
+        host_call: HostCallRef {
+            target: request.url().to_string(),
+            ..reference.clone()
+        },
+        method: Some(request.method().as_str().to_owned()),
+        bytes_out: request.body().len() as u64,
+        body: (!request.body().is_empty()).then(|| request.body_digest()),
+        secrets: secrets.clone(),
+        decision: checked.ground().clone(),
+    })
+}
+
+/// Everything before policy: the canonical request within its grant, and the values to go with it.
 fn prepare(
     table: &ResourceTable,
     context: &mut CallContext,
     requirement: &str,
-    request: &wit::Request,
+    mut request: wit::Request,
     credentials: Vec<wit::Credential>,
-) -> Result<(Outgoing, Vec<Credential>), Refusal> {
+) -> Result<(Outgoing, Vec<Loan>), Refusal> {
     let grant = context.grant(requirement);
     let Some(Grant::Http(scope)) = grant.as_deref() else {
         return Err(Refusal::new(
             Reason::GrantAbsent,
-            "this call was not granted that requirement any more",
+            "this call was not granted that requirement",
         ));
     };
     let limits = context.limits.http;
-    let body = request.body.clone().unwrap_or_default();
+    let standing = take_placeholders(context, &mut request.headers);
+    let body = request.body.take().unwrap_or_default();
     let canonical = Request::parse(&request.method, &request.url, &request.headers, body, &limits)?;
     let scoped = scope.admit(canonical)?;
     // A value that the plugin was shown, or guessed, has no business in what it writes itself.
-    if context
-        .lent
-        .finds_in_request(&request.url, &request.headers, scoped.body())
-    {
-        return Err(Refusal::new(
-            Reason::SecretInRequest,
-            "the request holds a secret's value where the host did not put it",
-        ));
+    let headers = request
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let url = scoped.url().to_string();
+    if let Some(found) = context.lent.finds_in_request(&url, headers, scoped.body()) {
+        return Err(found.into());
     }
-    let origin = scoped.url().origin().to_string();
+
+    let to = scoped.url().origin();
     let mut secrets = Vec::new();
-    let mut lent = Vec::new();
+    let mut loans = Vec::new();
     for credential in credentials {
         let secret: &Secret = table.get(&credential.secret).map_err(|error| {
             Refusal::new(Reason::SecretNotGranted, "not a secret of this call")
                 .with_detail(error.to_string())
         })?;
         let (scheme, said) = match credential.scheme {
-            wit::Scheme::Bearer => (egress::CredentialScheme::Bearer, "bearer"),
-            wit::Scheme::Basic(user) => (egress::CredentialScheme::Basic(user), "basic"),
-            wit::Scheme::Header(name) => (egress::CredentialScheme::Header(name), "header"),
-            wit::Scheme::Query(name) => (egress::CredentialScheme::Query(name), "query"),
+            wit::Scheme::Bearer => (CredentialScheme::Bearer, "bearer"),
+            wit::Scheme::Basic(user) => (CredentialScheme::Basic(user), "basic"),
+            wit::Scheme::Header(name) => (CredentialScheme::Header(name), "header"),
+            wit::Scheme::Query(name) => (CredentialScheme::Query(name), "query"),
         };
-        let name = secret.name.clone();
-        lent.push(lend(context, &name, &secret.origin, scoped.url().origin(), scheme, said)?);
-        secrets.push(name);
+        let value = lend(context, &secret.name, to, said)?;
+        secrets.push(secret.name.clone());
+        loans.push(Loan {
+            scheme,
+            value,
+            text: None,
+        });
     }
-    for name in context.lent.placeholders_in(&request.headers) {
-        let grant = context.grant(&name);
-        let Some(Grant::Secret { origin: bound, .. }) = grant.as_deref() else {
-            return Err(Refusal::new(Reason::SecretNotGranted, "not a secret of this call"));
-        };
-        let scheme = egress::CredentialScheme::Placeholder(context.lent.placeholder(&name).map_err(|error| {
-            Refusal::new(Reason::HostInternal, "no placeholder").with_detail(error.to_string())
-        })?);
-        lent.push(lend(context, &name, bound, scoped.url().origin(), scheme, "placeholder")?);
-        secrets.push(name);
+    for Standing {
+        header,
+        text,
+        placeholder,
+        secret,
+    } in standing
+    {
+        let value = lend(context, &secret, to, "placeholder")?;
+        let (before, after) = text.split_once(&placeholder).unwrap_or((&text, ""));
+        let whole = [before.as_bytes(), value.expose(), after.as_bytes()].concat();
+        secrets.push(secret);
+        loans.push(Loan {
+            scheme: CredentialScheme::Header(header),
+            value,
+            text: Some(Zeroizing::new(whole)),
+        });
     }
     let outgoing = Outgoing {
-        request: scoped,
-        origin,
+        origin: to.to_string(),
         requirement: requirement.to_owned(),
         secrets,
         sent_before: context.requests(),
+        request: scoped,
     };
-    Ok((outgoing, lent))
+    Ok((outgoing, loans))
+}
+
+/// Takes the headers out in which a placeholder stands. Anywhere else it is only a random text.
+fn take_placeholders(
+    context: &CallContext,
+    headers: &mut Vec<(String, String)>,
+) -> Vec<Standing> {
+    if context.placeholders.is_empty() {
+        return Vec::new();
+    }
+    let mut standing = Vec::new();
+    headers.retain(|(header, text)| {
+        let found = context
+            .placeholders
+            .iter()
+            .find(|(placeholder, _)| text.contains(placeholder.as_str()));
+        if let Some((placeholder, secret)) = found {
+            standing.push(Standing {
+                header: header.clone(),
+                text: text.clone(),
+                placeholder: placeholder.clone(),
+                secret: secret.clone(),
+            });
+        }
+        found.is_none()
+    });
+    standing
 }
 
 /// A secret's value, for this request only, once its binding and policy allow it.
 fn lend(
-    context: &mut CallContext,
+    context: &CallContext,
     name: &str,
-    bound: &egress::Origin,
     to: &egress::Origin,
-    scheme: egress::CredentialScheme,
     said: &'static str,
-) -> Result<Credential, Refusal> {
+) -> Result<Arc<SecretValue>, Refusal> {
+    let grant = context.grant(name);
+    let Some(Grant::Secret { origin: bound, .. }) = grant.as_deref() else {
+        return Err(crate::secret::not_granted());
+    };
     if bound != to {
         return Err(Refusal::new(
             Reason::SecretBinding,
             "the secret is bound to another origin",
         )
-        .with_detail(format!("`{name}` is bound to `{bound}`, the request goes to `{to}`")));
-    }
-    if to.scheme() == Scheme::Http && !to.host().is_loopback() {
-        return Err(Refusal::new(
-            Reason::SecretBinding,
-            "a secret is sent only over TLS",
-        ));
+        .with_detail(format!(
+            "`{name}` is bound to `{bound}`, the request goes to `{to}`"
+        )));
     }
     let question = Use {
         name: name.to_owned(),
@@ -292,8 +370,7 @@ fn lend(
         scheme: said,
     };
     let (question, _) = context.decide(question)?.into_inner();
-    let value = context.value(&question.name)?;
-    Credential::new(scheme, value.expose())
+    context.value(&question.name)
 }
 
 /// Records how it ended, and hands the reply on within its bounds.
@@ -304,20 +381,17 @@ fn finish(
     began: Instant,
 ) -> wasmtime::Result<Result<wit::Response, Refusal>> {
     let Exchange { result, trace } = exchange;
-    let (status, reason) = match &result {
-        Ok(_) => ("ok", None),
-        // A refusal has a record of its own, which carries the reason.
-        Err(_) => ("refused", None),
-    };
+    // What it was refused or failed for stands in a record of its own.
     let status = match &result {
-        Err(refusal) if refusal.reason.kind() != Kind::Refused => "failed",
-        _ => status,
+        Ok(_) => "ok",
+        Err(refusal) if refusal.reason.kind() == Kind::Refused => "refused",
+        Err(_) => "failed",
     };
     context.record(&Event::HostCallOutcome(HostCallOutcome {
         call: context.facts.call,
         number: reference.number,
         status: status.to_owned(),
-        reason,
+        reason: None,
         http_status: result.as_ref().ok().map(|response| response.status),
         address: trace.address.map(|address| address.to_string()),
         bytes_in: trace.bytes_in,
@@ -329,19 +403,17 @@ fn finish(
     };
     context.charge(response.body.len())?;
     // An origin may echo what it was sent.
-    let lent = Arc::clone(&context.lent);
     let headers = response
         .headers
         .iter()
         .map(|(name, value)| {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            (name.as_str().to_owned(), lent.redact_text(&value).0.into_owned())
+            let value = String::from_utf8_lossy(value);
+            (name.clone(), context.lent.redact(&value).0.into_owned())
         })
         .collect();
-    let body = lent.redact_bytes(&response.body).0.into_owned();
     Ok(Ok(wit::Response {
         status: response.status,
         headers,
-        body,
+        body: context.lent.redact_bytes(&response.body).0.into_owned(),
     }))
 }

@@ -20,7 +20,7 @@ const LINE: usize = 4 << 10;
 pub(crate) struct GuestLog {
     plugin: PluginName,
     call: Option<CallId>,
-    lent: Arc<Lent>,
+    lent: Lent,
     left: AtomicUsize,
     dropped: AtomicUsize,
 }
@@ -30,7 +30,7 @@ impl GuestLog {
     pub(crate) fn new(
         plugin: PluginName,
         call: Option<CallId>,
-        lent: Arc<Lent>,
+        lent: Lent,
         bytes: usize,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -52,7 +52,7 @@ impl GuestLog {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let (message, _) = self.lent.redact_text(message);
+        let (message, _) = self.lent.redact(message);
         let line = escape(&message, LINE);
         let plugin = self.plugin.as_str();
         let call = self.call.map(|call| call.to_string());

@@ -53,7 +53,7 @@ impl Host for CallState {
         let (_, context) = self.parts()?;
         context.count("progress", message.as_ref().map_or(0, String::len))?;
         let message = message.map(|message| {
-            let (message, _) = context.lent.redact_text(&message);
+            let (message, _) = context.lent.redact(&message);
             let mut text = String::new();
             for c in message.chars().filter(|c| !c.is_control()) {
                 if text.len() + c.len_utf8() > MESSAGE {

@@ -1,5 +1,6 @@
 //! The `secrets` capability: handles that stand for values the plugin mostly never sees.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use wasmtime::component::Resource;
@@ -13,7 +14,7 @@ use crate::reason::{Reason, Refusal};
 use crate::runtime::bindings::secrets::{Host, HostSecret};
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
-use crate::secret::SecretValue;
+use crate::secret::{SecretValue, not_granted};
 
 /// A secret lent to this call: its name only. The value is fetched when it is used.
 #[derive(Debug)]
@@ -51,27 +52,12 @@ impl HostQuestion for Use {
     }
 }
 
-/// The same words for a secret that is not there and one that is not granted.
-fn not_granted() -> Refusal {
-    Refusal::new(
-        Reason::SecretNotGranted,
-        "this call was not granted a secret of that name",
-    )
-}
-
 impl CallContext {
     /// The value of the secret `name`; from now on it is looked for in all that leaves the call.
-    pub(super) fn value(&self, name: &str) -> Result<SecretValue, Refusal> {
+    pub(super) fn value(&self, name: &str) -> Result<Arc<SecretValue>, Refusal> {
         let plugin = self.facts.tool.plugin();
-        let value = self.services.secrets.get(plugin, name).map_err(|error| {
-            if error.is_missing() {
-                not_granted()
-            } else {
-                Refusal::new(Reason::SecretUnavailable, "the secret can't be read")
-            }
-            .with_detail(error.to_string())
-        })?;
-        self.lent.lend(name, &value);
+        let value = Arc::new(self.services.secrets.load().get(plugin, name)?);
+        self.lent.lend(name, Arc::clone(&value));
         Ok(value)
     }
 }
@@ -108,12 +94,18 @@ impl HostSecret for CallState {
         let (table, context) = self.parts()?;
         context.count("secrets", 0)?;
         let name = table.get(&secret)?.name.clone();
-        let text = context.lent.placeholder(&name).map_err(|error| {
+        if let Some((text, _)) = context.placeholders.iter().find(|(_, of)| *of == name) {
+            return Ok(Ok(text.clone()));
+        }
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| {
             Ending::from(
                 Refusal::new(Reason::HostInternal, "no random bytes for a placeholder")
                     .with_detail(error.to_string()),
             )
         })?;
+        let text = format!("tgp_{}", hex::encode(random));
+        context.placeholders.push((text.clone(), name));
         Ok(Ok(text))
     }
 

@@ -22,6 +22,7 @@ use crate::call::{Arrival, Pace, Places, Reply};
 use crate::capability::Services;
 use crate::clock::SharedClock;
 use crate::config::{Config, Tier};
+use crate::entropy::SharedEntropy;
 use crate::home::Home;
 use crate::identity::Identities;
 use crate::journal::Journal;
@@ -42,6 +43,7 @@ pub struct Host {
     services: Arc<Services>,
     state: State,
     identities: Identities,
+    entropy: SharedEntropy,
     pace: Pace,
     places: Places,
     draining: CancellationToken,
@@ -95,8 +97,8 @@ impl Host {
 
     /// Where secrets come from.
     #[must_use]
-    pub fn secrets(&self) -> &crate::secret::Secrets {
-        &self.services.secrets
+    pub fn secrets(&self) -> Arc<crate::secret::Secrets> {
+        self.services.secrets.load_full()
     }
 
     /// Changes with whatever may change what an agent sees.

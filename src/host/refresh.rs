@@ -14,6 +14,7 @@ use crate::journal::record::{Changed, Event};
 use crate::plugin::Catalogue;
 use crate::policy::{Loaded, PluginFacts, PolicySet, Severity};
 use crate::reason::Reason;
+use crate::secret::Secrets;
 
 /// What was last taken in, to tell whether anything changed.
 #[derive(Debug, Default)]
@@ -83,6 +84,8 @@ impl Host {
         match Config::load(&self.home) {
             Ok(config) => {
                 seen.config = Some(digest);
+                let secrets = Secrets::new(&self.home, &config, std::sync::Arc::clone(&self.entropy));
+                self.services.secrets.store(std::sync::Arc::new(secrets));
                 self.config.store(std::sync::Arc::new(config));
                 !first
             }
@@ -168,8 +171,8 @@ pub(crate) fn load_policies(
 /// What the outbound guard takes from the configuration.
 pub(super) fn outbound_config(config: &Config) -> OutboundConfig {
     OutboundConfig {
-        extra_ca: config.egress.extra_ca.clone(),
-        proxy: config.egress.proxy.as_ref().map(|proxy| (proxy.host.clone(), proxy.port)),
+        extra_authorities: config.egress.extra_ca.clone(),
+        proxy: config.egress.proxy.as_ref().map(|proxy| format!("http://{}:{}", proxy.host, proxy.port)),
     }
 }
 

@@ -89,10 +89,10 @@ pub enum StartError {
     Runtime(#[from] crate::runtime::StartError),
     /// Certificates or proxy.
     #[error("`[egress]` can't be used: {0}")]
-    Egress(String),
-    /// Secrets.
-    #[error("the secrets can't be used: {0}")]
-    Secrets(String),
+    Egress(#[from] crate::egress::OutboundConfigError),
+    /// The key of compiled code.
+    #[error("the key of compiled code in `{0}` can't be made: {1}")]
+    Key(PathBuf, String),
 }
 
 impl Host {
@@ -117,25 +117,24 @@ impl Host {
         let config = Config::load(&home)?;
         let journal = open_journal(&home, &config, &clock)?;
         let state = State::open(&home.database())?;
-        let key = crate::private::key(&home.artifact_key(), entropy.as_ref())?;
+        let key = artifact_key(&home, entropy.as_ref())?;
         let artifacts = Artifacts::new(home.artifacts(), key, compiler);
         // A plugin that is being described takes a place beside those that run.
         let places = config.concurrency.host.saturating_add(4);
-        let settings = Settings::for_machine(places, crate::limits::MAX_TABLE_ENTRIES);
+        let settings = Settings::for_machine(places, crate::limits::POOLED_TABLE_ENTRIES);
         let runtime = Arc::new(Runtime::start(settings, artifacts)?);
-        let outbound = Outbound::new(
+        let outbound = Outbound::with(
             &refresh::outbound_config(&config),
-            Arc::clone(&resolver),
-            Arc::clone(&connector),
-        )
-        .map_err(|error| StartError::Egress(error.to_string()))?;
-        let secrets = Secrets::open(&home, Arc::clone(&entropy))
-            .map_err(|error| StartError::Secrets(error.to_string()))?;
+            Arc::clone(&clock),
+            resolver,
+            connector,
+        )?;
+        let secrets = Secrets::new(&home, &config, Arc::clone(&entropy));
         let services = Arc::new(Services {
-            policy: Arc::new(ArcSwap::from_pointee(PolicySet::empty())),
+            policy: Arc::new(ArcSwap::from_pointee(PolicySet::load(&home.policies(), &[], None).set)),
             journal: journal.clone(),
             outbound,
-            secrets,
+            secrets: ArcSwap::from_pointee(secrets),
             clock: Arc::clone(&clock),
         });
         let registry = Registry::new(
@@ -147,7 +146,8 @@ impl Host {
         );
         let places = Places::new(config.concurrency);
         let host = Arc::new(Self {
-            identities: Identities::new(state.clone(), Arc::clone(&clock), entropy),
+            identities: Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
+            entropy,
             config: ArcSwap::from_pointee(config),
             runtime,
             registry,
@@ -182,6 +182,26 @@ impl Host {
             Err(error) => tracing::error!(%error, "the journal could not be closed"),
         }
     }
+}
+
+/// The key under which compiled code is kept; made at the first start.
+pub(crate) fn artifact_key(home: &Home, entropy: &dyn crate::entropy::Entropy) -> Result<[u8; 32], StartError> {
+    let path = home.keys().join("artifacts.key");
+    let kept = match crate::private::read(&path, 32) {
+        Ok(bytes) => bytes.as_slice().try_into().ok(),
+        Err(error) if error.is_missing() => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(key) = kept {
+        return Ok(key);
+    }
+    // Also where it is damaged: compiled code that no longer verifies is compiled again.
+    let mut key = [0; 32];
+    entropy
+        .fill(&mut key)
+        .map_err(|error| StartError::Key(path.clone(), error.to_string()))?;
+    crate::private::replace(&path, &key)?;
+    Ok(key)
 }
 
 fn open_journal(home: &Home, config: &Config, clock: &SharedClock) -> Result<Journal, StartError> {

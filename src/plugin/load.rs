@@ -60,7 +60,7 @@ impl Plugin {
             time: limits.time.min(DESCRIBE_TIME),
             ..limits
         };
-        let log = GuestLog::new(name.clone(), None, Arc::new(Lent::default()), limits.log_bytes);
+        let log = GuestLog::new(name.clone(), None, Lent::new(), limits.log_bytes);
         let said = runtime
             .describe(&code, &limits, log)
             .await
