@@ -198,10 +198,7 @@ impl Home {
 /// `/run/user/<id>` where the system has one for this user, else `/tmp`. Not from the environment:
 /// a client that an editor starts and the daemon that a shell started must agree.
 fn runtime_folder() -> PathBuf {
-    let own = PathBuf::from(format!(
-        "/run/user/{}",
-        rustix::process::geteuid().as_raw()
-    ));
+    let own = PathBuf::from(format!("/run/user/{}", rustix::process::geteuid().as_raw()));
     if private::check_folder(&own).is_ok() {
         own
     } else {

@@ -154,9 +154,7 @@ fn open_with(path: &Path, options: &mut OpenOptions) -> Result<File, PrivateErro
         .custom_flags(flags)
         .open(path)
         .map_err(PrivateError::io(path, "open"))?;
-    let found = file
-        .metadata()
-        .map_err(PrivateError::io(path, "look at"))?;
+    let found = file.metadata().map_err(PrivateError::io(path, "look at"))?;
     if !found.is_file() {
         return Err(PrivateError::Kind {
             path: path.to_owned(),

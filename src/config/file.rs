@@ -84,12 +84,18 @@ pub(super) struct Log {
 
 impl File {
     pub(super) fn plugin(&self, name: &PluginName) -> Option<&Plugin> {
-        self.plugin.iter().find(|(k, _)| *k.get_ref() == *name).map(|(_, v)| v)
+        self.plugin
+            .iter()
+            .find(|(k, _)| *k.get_ref() == *name)
+            .map(|(_, v)| v)
     }
 
     pub(super) fn tool(&self, name: &ToolName) -> Option<&Tool> {
         let tools = &self.plugin(name.plugin())?.tool;
-        tools.iter().find(|(k, _)| k.get_ref().0 == name.tool()).map(|(_, v)| v)
+        tools
+            .iter()
+            .find(|(k, _)| k.get_ref().0 == name.tool())
+            .map(|(_, v)| v)
     }
 
     pub(super) fn secret_place(&self, plugin: &PluginName, name: &str) -> Option<&SecretPlace> {
@@ -235,7 +241,9 @@ impl<'de> Deserialize<'de> for SecretPlace {
             (Source::Env, Some(variable), None) => {
                 let letters = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
                 if variable.is_empty() || !variable.bytes().all(letters) {
-                    return wrong("`variable` can't be an environment variable's name: use letters, digits and `_`");
+                    return wrong(
+                        "`variable` can't be an environment variable's name: use letters, digits and `_`",
+                    );
                 }
                 Ok(Self::Variable(variable))
             }

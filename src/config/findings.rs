@@ -94,19 +94,30 @@ impl Config {
             let plugin = plugin.get_ref();
             let at = format!("plugin.{plugin}");
             match plugins.get(plugin) {
-                None => add(&at, format!("there is no plugin {plugin:?}: nothing in `[{at}]` has an effect")),
+                None => add(
+                    &at,
+                    format!("there is no plugin {plugin:?}: nothing in `[{at}]` has an effect"),
+                ),
                 Some(None) => {}
                 Some(Some(description)) => {
                     for tool in table.tool.keys().map(|t| t.get_ref().as_str()) {
                         if !description.tools.iter().any(|t| t.name.tool() == tool) {
                             let at = format!("{at}.tool.{tool}");
-                            add(&at, format!("the plugin {plugin:?} has no tool `{tool}`: nothing in `[{at}]` has an effect"));
+                            add(
+                                &at,
+                                format!(
+                                    "the plugin {plugin:?} has no tool `{tool}`: nothing in `[{at}]` has an effect"
+                                ),
+                            );
                         }
                     }
                     for name in table.settings.keys().map(super::file::Name::as_str) {
                         let asked = |r: &Requirement| matches!(r, Requirement::Setting(s) if s.name == name);
                         if !description.requirements.iter().any(asked) {
-                            add(&at, format!("the plugin {plugin:?} asks for no setting `{name}`"));
+                            add(
+                                &at,
+                                format!("the plugin {plugin:?} asks for no setting `{name}`"),
+                            );
                         }
                     }
                 }
@@ -115,12 +126,19 @@ impl Config {
         for (plugin, name, _) in self.secret_places() {
             let at = format!("secret.{plugin}.{name}");
             match plugins.get(plugin) {
-                None => add(&at, format!("there is no plugin {plugin:?}: its secret `{name}` is never used")),
+                None => add(
+                    &at,
+                    format!("there is no plugin {plugin:?}: its secret `{name}` is never used"),
+                ),
                 Some(None) => {}
                 Some(Some(description)) => {
-                    let asked = |r: &Requirement| matches!(r, Requirement::Secret(s) if s.name == name);
+                    let asked =
+                        |r: &Requirement| matches!(r, Requirement::Secret(s) if s.name == name);
                     if !description.requirements.iter().any(asked) {
-                        add(&at, format!("the plugin {plugin:?} asks for no secret `{name}`"));
+                        add(
+                            &at,
+                            format!("the plugin {plugin:?} asks for no secret `{name}`"),
+                        );
                     }
                 }
             }

@@ -235,7 +235,12 @@ impl Config {
         file.concurrency.apply(&mut concurrency);
         Self {
             server: Server {
-                listen: file.server.listen.as_ref().map_or_else(file::Listen::default, |l| *l.get_ref()).0,
+                listen: file
+                    .server
+                    .listen
+                    .as_ref()
+                    .map_or_else(file::Listen::default, |l| *l.get_ref())
+                    .0,
                 allowed_hosts: file.server.allowed_hosts.clone(),
                 allowed_origins: file.server.allowed_origins.clone(),
             },
@@ -244,7 +249,11 @@ impl Config {
                 proxy: file.egress.proxy.clone(),
             },
             journal: Journal {
-                sync: file.journal.sync.as_ref().map_or_else(Sync::default, |s| *s.get_ref()),
+                sync: file
+                    .journal
+                    .sync
+                    .as_ref()
+                    .map_or_else(Sync::default, |s| *s.get_ref()),
             },
             log: Log {
                 level: file.log.level,
@@ -331,7 +340,10 @@ impl Config {
     /// Where the value of the secret `name` of `plugin` is.
     #[must_use]
     pub fn secret_place(&self, plugin: &PluginName, name: &str) -> SecretPlace {
-        self.file.secret_place(plugin, name).cloned().unwrap_or_default()
+        self.file
+            .secret_place(plugin, name)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Every secret whose place is set, with its plugin.

@@ -173,8 +173,19 @@ mod tests {
             assert_eq!(unit.show(value), format!("\"{}\"", text.replace(' ', "")));
         }
         for text in [
-            "", "s", "1", "1.5s", "-1s", "+1s", "1 day", "1MB", "1m", "99999999999999999999s",
-            "18446744073709551615h", "s1", "1ss",
+            "",
+            "s",
+            "1",
+            "1.5s",
+            "-1s",
+            "+1s",
+            "1 day",
+            "1MB",
+            "1m",
+            "99999999999999999999s",
+            "18446744073709551615h",
+            "s1",
+            "1ss",
         ] {
             assert_eq!(Unit::Time.parse(text), None, "{text}");
             assert_eq!(Unit::Bytes.parse(text), None, "{text}");

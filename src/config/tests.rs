@@ -122,7 +122,10 @@ fn a_tool_goes_before_its_plugin_and_that_before_the_host() {
         config.limits(&tool("github.read")).time,
         Duration::from_secs(10)
     );
-    assert_eq!(config.limits(&tool("jq.filter")).time, Duration::from_secs(20));
+    assert_eq!(
+        config.limits(&tool("jq.filter")).time,
+        Duration::from_secs(20)
+    );
     assert_eq!(config.tier(&tool("github.list")), Tier::Auto);
     assert_eq!(config.tier(&tool("github.read")), Tier::Hold);
     assert_eq!(config.tier(&tool("jq.filter")), Tier::Log);
@@ -202,7 +205,11 @@ fn each_kind_of_mistake_has_its_message() {
         "key = \"é\" \u{7}",
     ];
     let messages: Vec<_> = mistakes.iter().map(|m| wrong(m)).collect();
-    assert!(messages.iter().all(|m| !m.contains('\n') && !m.contains("hunter2")));
+    assert!(
+        messages
+            .iter()
+            .all(|m| !m.contains('\n') && !m.contains("hunter2"))
+    );
     insta::assert_snapshot!(messages.join("\n"), @r#"
     /home/tollgate.toml:3:1: unknown field `tiem`, expected one of `fuel`, `time`, `memory`, `table_entries`, `handles`, `host_calls`, `host_bytes`, `host_call_bytes`, `refusals`, `output`, `log_bytes`, `arguments`, `http`
     /home/tollgate.toml:2:10: `time` needs a unit: write "30s" or "30ms"
@@ -260,7 +267,11 @@ sync = "interval"
         tools: vec![],
         requirements: vec![],
     };
-    let plugins = [(jq.plugin.clone(), Some(jq)), ("broken".parse().unwrap(), None)].into();
+    let plugins = [
+        (jq.plugin.clone(), Some(jq)),
+        ("broken".parse().unwrap(), None),
+    ]
+    .into();
     let found: Vec<_> = config
         .findings(&plugins)
         .into_iter()

@@ -224,7 +224,10 @@ mod tests {
             identities.authenticate(one.token.expose()),
             Err(AuthenticateError::Unknown)
         );
-        assert_eq!(identities.authenticate(again.token.expose()), Ok(again.agent));
+        assert_eq!(
+            identities.authenticate(again.token.expose()),
+            Ok(again.agent)
+        );
     }
 
     #[test]

@@ -55,7 +55,11 @@ impl AgentToken {
         if letters.len() != LETTERS {
             return Err(MalformedToken);
         }
-        let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(letters).map_err(|_| MalformedToken)?);
+        let bytes = Zeroizing::new(
+            URL_SAFE_NO_PAD
+                .decode(letters)
+                .map_err(|_| MalformedToken)?,
+        );
         let (random, sum) = bytes.split_at_checked(RANDOM).ok_or(MalformedToken)?;
         if sum != checksum(random) {
             return Err(MalformedToken);

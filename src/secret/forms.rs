@@ -86,7 +86,12 @@ impl Forms {
                 .build(patterns.iter().map(|(text, _)| text))
         };
         Ok(Self {
-            longest: exact.iter().chain(&folded).map(|(text, _)| text.len()).max().unwrap_or(0),
+            longest: exact
+                .iter()
+                .chain(&folded)
+                .map(|(text, _)| text.len())
+                .max()
+                .unwrap_or(0),
             spaces: values.iter().any(|v| v.contains(&b' ')),
             exact: automaton(&exact, false)?,
             folded: automaton(&folded, true)?,
@@ -153,7 +158,11 @@ fn base64_cores(value: &[u8], before: usize, plain: Pattern) -> [(Vec<u8>, Patte
     let skip = (before * 8).div_ceil(6);
     let whole = padded.len() * 8 / 6;
     let core = |text: String| {
-        text.into_bytes().into_iter().take(whole).skip(skip).collect::<Vec<_>>()
+        text.into_bytes()
+            .into_iter()
+            .take(whole)
+            .skip(skip)
+            .collect::<Vec<_>>()
     };
     let pattern = Pattern {
         shares_left: before > 0,

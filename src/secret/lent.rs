@@ -65,7 +65,11 @@ impl Lent {
     /// From now on, `value` is searched for, under the name `name`.
     pub fn lend(&self, name: &str, value: Arc<SecretValue>) {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if inner.values.iter().any(|(n, v)| **n == *name && v.expose() == value.expose()) {
+        if inner
+            .values
+            .iter()
+            .any(|(n, v)| **n == *name && v.expose() == value.expose())
+        {
             return;
         }
         inner.values.push((name.into(), value));
@@ -76,7 +80,11 @@ impl Lent {
     #[must_use]
     pub fn names(&self) -> Vec<Arc<str>> {
         let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        inner.values.iter().map(|(name, _)| Arc::clone(name)).collect()
+        inner
+            .values
+            .iter()
+            .map(|(name, _)| Arc::clone(name))
+            .collect()
     }
 
     /// What to search with, if there is anything to search for.
@@ -93,7 +101,11 @@ impl Lent {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let values: Vec<&[u8]> = inner.values.iter().map(|(_, v)| v.expose()).collect();
         let forms = Arc::new(Searched {
-            names: inner.values.iter().map(|(name, _)| Arc::clone(name)).collect(),
+            names: inner
+                .values
+                .iter()
+                .map(|(name, _)| Arc::clone(name))
+                .collect(),
             forms: Forms::of(&values).ok(),
         });
         inner.forms = Some(Arc::clone(&forms));
@@ -223,7 +235,10 @@ impl Lent {
 
     fn redact_block(&self, block: &mut Content) -> u64 {
         let texts = |texts: Vec<&mut String>| -> u64 {
-            texts.into_iter().map(|text| self.redact_in_place(text)).sum()
+            texts
+                .into_iter()
+                .map(|text| self.redact_in_place(text))
+                .sum()
         };
         let bytes = |bytes: &mut Vec<u8>| match self.redact_bytes(bytes) {
             (_, 0) => 0,
@@ -315,7 +330,11 @@ impl Searched {
         }
         let name = |value: usize| self.names.get(value).map_or("unknown", |name| name);
         let hits = scan(forms, bytes, host);
-        Some(hits.into_iter().map(|hit| (hit.range, name(hit.value))).collect())
+        Some(
+            hits.into_iter()
+                .map(|hit| (hit.range, name(hit.value)))
+                .collect(),
+        )
     }
 }
 

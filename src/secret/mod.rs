@@ -6,6 +6,7 @@
 
 mod forms;
 mod lent;
+mod placeholder;
 mod scan;
 mod source;
 mod store;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 pub use forms::SHORTEST as SHORTEST_SEARCHED;
 pub use lent::{Found, Lent};
+pub use placeholder::{HEADERS as PLACEHOLDER_HEADERS, Placeholders, Substituted};
 pub use source::{SecretSource, SourceError};
 pub use store::{Store, StoreError};
 pub use value::{MAX_VALUE, SecretValue};

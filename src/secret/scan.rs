@@ -9,8 +9,8 @@ use std::io::Read as _;
 use std::ops::Range;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
 use super::forms::{Forms, Hit, is_base64};
 use super::views::{Undo, origins, source};
@@ -147,8 +147,16 @@ fn gzip(forms: &Forms, bytes: &[u8], budget: &mut usize) -> Vec<Hit> {
 }
 
 fn find(bytes: &[u8], what: &[u8], from: usize) -> Option<usize> {
-    let rest = bytes.get(from..)?;
-    rest.windows(what.len()).position(|w| w == what).map(|at| from + at)
+    let first = *what.first()?;
+    let mut at = from;
+    loop {
+        let rest = bytes.get(at..)?;
+        let next = rest.iter().position(|b| *b == first)?;
+        if rest.get(next..)?.starts_with(what) {
+            return Some(at + next);
+        }
+        at += next + 1;
+    }
 }
 
 /// Whether a gzip member holds a lent value, or can't be searched; and how many bytes it takes.
@@ -178,7 +186,10 @@ fn inflate(forms: &Forms, member: &[u8], budget: &mut usize) -> (Option<usize>, 
             // Where it ends does not matter any more: what follows in it could belong to the value.
             let value = hit.value;
             let end = end_of(reader, &mut piece, budget);
-            return (Some(value), end.map_or(member.len(), |rest| member.len() - rest));
+            return (
+                Some(value),
+                end.map_or(member.len(), |rest| member.len() - rest),
+            );
         }
         let keep = window.len().saturating_sub(forms.longest);
         window.drain(..keep);

@@ -68,13 +68,17 @@ pub enum StoreError {
         found: u32,
     },
     /// The name can't be a secret's.
-    #[error("`{0}` can't be a secret's name: use 1 to 64 of `a`-`z`, `A`-`Z`, `0`-`9`, `_` and `-`, starting with a letter or digit")]
+    #[error(
+        "`{0}` can't be a secret's name: use 1 to 64 of `a`-`z`, `A`-`Z`, `0`-`9`, `_` and `-`, starting with a letter or digit"
+    )]
     Name(String),
     /// The value is empty, or too long.
     #[error("a secret's value has 1 to {MAX_VALUE} bytes, and this one has {0}")]
     Size(usize),
     /// There is no such secret.
-    #[error("the store has no secret `{plugin}/{name}`: set it with `tollgate secret set {plugin}/{name}`")]
+    #[error(
+        "the store has no secret `{plugin}/{name}`: set it with `tollgate secret set {plugin}/{name}`"
+    )]
     Missing {
         /// The plugin.
         plugin: PluginName,
@@ -138,9 +142,18 @@ impl Store {
     ///
     /// The name or value can't be one, the store was tampered with, or can't be written. It is then
     /// as it was.
-    pub fn set(&self, plugin: &PluginName, name: &str, value: &SecretValue) -> Result<(), StoreError> {
+    pub fn set(
+        &self,
+        plugin: &PluginName,
+        name: &str,
+        value: &SecretValue,
+    ) -> Result<(), StoreError> {
         if !name::is_plain(name) {
-            let shown = name.chars().take(80).flat_map(char::escape_default).collect();
+            let shown = name
+                .chars()
+                .take(80)
+                .flat_map(char::escape_default)
+                .collect();
             return Err(StoreError::Name(shown));
         }
         let size = value.expose().len();
@@ -207,8 +220,13 @@ impl Store {
             .iter()
             .find(|e| e.is(plugin, name))
             .ok_or_else(|| missing(plugin, name))?;
-        self.open(&cipher, &entry.nonce, &entry.sealed, &of_entry(plugin, name))
-            .map(SecretValue::new)
+        self.open(
+            &cipher,
+            &entry.nonce,
+            &entry.sealed,
+            &of_entry(plugin, name),
+        )
+        .map(SecretValue::new)
     }
 
     /// One writer at a time, of whichever process; until the file is dropped.
@@ -305,7 +323,11 @@ impl Store {
         sealed: &str,
         about: &[u8],
     ) -> Result<Vec<u8>, StoreError> {
-        let decode = |text: &str| STANDARD.decode(text).map_err(|_| self.tampered("an entry is no base64"));
+        let decode = |text: &str| {
+            STANDARD
+                .decode(text)
+                .map_err(|_| self.tampered("an entry is no base64"))
+        };
         let nonce: [u8; NONCE] = decode(nonce)?
             .try_into()
             .map_err(|_| self.tampered("a nonce has the wrong length"))?;
@@ -350,14 +372,18 @@ fn missing(plugin: &PluginName, name: &str) -> StoreError {
 }
 
 fn of_entry(plugin: &PluginName, name: &str) -> [u8; 32] {
-    let parts = [b"secret v1".as_slice(), plugin.as_str().as_bytes(), name.as_bytes()];
+    let parts = [
+        b"secret v1".as_slice(),
+        plugin.as_str().as_bytes(),
+        name.as_bytes(),
+    ];
     *Digest::of_parts(parts).as_bytes()
 }
 
 fn of_list(entries: &[Entry]) -> [u8; 32] {
-    let parts = entries.iter().flat_map(|e| {
-        [e.plugin.as_str(), &e.name, &e.nonce, &e.sealed].map(str::as_bytes)
-    });
+    let parts = entries
+        .iter()
+        .flat_map(|e| [e.plugin.as_str(), &e.name, &e.nonce, &e.sealed].map(str::as_bytes));
     *Digest::of_parts(std::iter::once(b"secrets v1".as_slice()).chain(parts)).as_bytes()
 }
 
@@ -393,22 +419,36 @@ mod tests {
         let (_dir, store) = store(0);
         let github = plugin("github");
         assert_eq!(store.list().unwrap(), []);
-        assert!(matches!(store.value(&github, "token"), Err(StoreError::Missing { .. })));
+        assert!(matches!(
+            store.value(&github, "token"),
+            Err(StoreError::Missing { .. })
+        ));
         store.set(&github, "token", &value("old")).unwrap();
         store.set(&github, "token", &value(CANARY)).unwrap();
         store.set(&plugin("fetch"), "key", &value("x")).unwrap();
-        assert_eq!(store.value(&github, "token").unwrap().expose(), CANARY.as_bytes());
-        let names = [(plugin("fetch"), "key".into()), (github.clone(), "token".into())];
+        assert_eq!(
+            store.value(&github, "token").unwrap().expose(),
+            CANARY.as_bytes()
+        );
+        let names = [
+            (plugin("fetch"), "key".into()),
+            (github.clone(), "token".into()),
+        ];
         assert_eq!(store.list().unwrap(), names);
         store.remove(&github, "token").unwrap();
-        assert!(matches!(store.remove(&github, "token"), Err(StoreError::Missing { .. })));
+        assert!(matches!(
+            store.remove(&github, "token"),
+            Err(StoreError::Missing { .. })
+        ));
         assert_eq!(store.value(&plugin("fetch"), "key").unwrap().expose(), b"x");
     }
 
     #[test]
     fn its_files_are_private_and_show_no_value() {
         let (_dir, store) = store(0);
-        store.set(&plugin("github"), "token", &value(CANARY)).unwrap();
+        store
+            .set(&plugin("github"), "token", &value(CANARY))
+            .unwrap();
         let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&store.path), mode(&store.key)), (0o600, 0o600));
         let text = std::fs::read_to_string(&store.path).unwrap();
@@ -422,7 +462,9 @@ mod tests {
     fn a_second_write_uses_other_nonces() {
         let (_dir, store) = store(0);
         let write = || {
-            store.set(&plugin("github"), "token", &value(CANARY)).unwrap();
+            store
+                .set(&plugin("github"), "token", &value(CANARY))
+                .unwrap();
             std::fs::read(&store.path).unwrap()
         };
         let read = |bytes: &[u8]| serde_json::from_slice::<Contents>(bytes).unwrap();
@@ -464,13 +506,19 @@ mod tests {
         for contents in bad {
             private::replace(&store.path, &contents).unwrap();
             assert!(matches!(store.list(), Err(StoreError::Tampered { .. })));
-            assert!(matches!(store.value(&plugin("a"), "token"), Err(StoreError::Tampered { .. })));
+            assert!(matches!(
+                store.value(&plugin("a"), "token"),
+                Err(StoreError::Tampered { .. })
+            ));
             // And it is not overwritten.
             assert!(store.set(&plugin("c"), "x", &value("x")).is_err());
             assert_eq!(std::fs::read(&store.path).unwrap(), contents);
         }
         private::replace(&store.path, &good).unwrap();
-        assert_eq!(store.value(&plugin("a"), "token").unwrap().expose(), CANARY.as_bytes());
+        assert_eq!(
+            store.value(&plugin("a"), "token").unwrap().expose(),
+            CANARY.as_bytes()
+        );
     }
 
     #[test]
@@ -497,9 +545,18 @@ mod tests {
     fn names_and_values_have_bounds() {
         let (_dir, store) = store(0);
         let a = plugin("a");
-        assert!(matches!(store.set(&a, "../x", &value("x")), Err(StoreError::Name(_))));
-        assert!(matches!(store.set(&a, "x", &value("")), Err(StoreError::Size(0))));
+        assert!(matches!(
+            store.set(&a, "../x", &value("x")),
+            Err(StoreError::Name(_))
+        ));
+        assert!(matches!(
+            store.set(&a, "x", &value("")),
+            Err(StoreError::Size(0))
+        ));
         let long = SecretValue::new(vec![b'x'; MAX_VALUE + 1]);
-        assert!(matches!(store.set(&a, "x", &long), Err(StoreError::Size(_))));
+        assert!(matches!(
+            store.set(&a, "x", &long),
+            Err(StoreError::Size(_))
+        ));
     }
 }

@@ -39,7 +39,10 @@ fn each_source_gives_its_value() {
         "#,
     );
     let (github, fetch) = ("github".parse().unwrap(), "fetch".parse().unwrap());
-    assert_eq!(secrets.get(&github, "token").unwrap().expose(), CANARY.as_bytes());
+    assert_eq!(
+        secrets.get(&github, "token").unwrap().expose(),
+        CANARY.as_bytes()
+    );
     write(&dir.path().join("key"), "abc\n", 0o600);
     assert_eq!(secrets.get(&fetch, "key").unwrap().expose(), b"abc");
     let stored = SecretValue::new(b"stored".to_vec());
@@ -52,7 +55,9 @@ fn each_source_gives_its_value() {
 
 #[test]
 fn missing_and_forbidden_are_one_to_the_plugin() {
-    let (_dir, secrets) = secrets("[secret.a.unset]\nsource = \"env\"\nvariable = \"UNSET\"\n[secret.a.gone]\nsource = \"file\"\npath = \"gone\"");
+    let (_dir, secrets) = secrets(
+        "[secret.a.unset]\nsource = \"env\"\nvariable = \"UNSET\"\n[secret.a.gone]\nsource = \"file\"\npath = \"gone\"",
+    );
     for name in ["nothing", "unset", "gone", "*", "../b"] {
         let refusal = secrets.get(&"a".parse().unwrap(), name).unwrap_err();
         assert_eq!(refusal.to_string(), not_granted().to_string());
@@ -73,7 +78,8 @@ fn a_file_that_others_can_read_is_not_used() {
 
 #[test]
 fn no_debug_text_shows_a_value() {
-    let (_dir, secrets) = secrets("[secret.github.token]\nsource = \"env\"\nvariable = \"GITHUB_TOKEN\"");
+    let (_dir, secrets) =
+        secrets("[secret.github.token]\nsource = \"env\"\nvariable = \"GITHUB_TOKEN\"");
     let github = "github".parse().unwrap();
     let value = secrets.get(&github, "token").unwrap();
     secrets.store().set(&github, "token", &value).unwrap();

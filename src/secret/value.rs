@@ -57,7 +57,13 @@ mod tests {
 
     #[test]
     fn one_line_end_is_cut() {
-        for (given, kept) in [("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), ("a", "a"), ("\n", "")] {
+        for (given, kept) in [
+            ("a\n", "a"),
+            ("a\r\n", "a"),
+            ("a\n\n", "a\n"),
+            ("a", "a"),
+            ("\n", ""),
+        ] {
             let value = SecretValue::new(given.into()).without_line_end();
             assert_eq!(value.expose(), kept.as_bytes());
         }

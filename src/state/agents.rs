@@ -55,12 +55,12 @@ impl Directory {
         };
         let mut directory = Self::default();
         for (id, row) in read().map_err(in_file(path))? {
-            let id: AgentId = id
-                .parse()
-                .map_err(|e: crate::identity::ParseAgentError| StateError::Damaged {
-                    path: path.to_owned(),
-                    what: e.to_string(),
-                })?;
+            let id: AgentId =
+                id.parse()
+                    .map_err(|e: crate::identity::ParseAgentError| StateError::Damaged {
+                        path: path.to_owned(),
+                        what: e.to_string(),
+                    })?;
             let record = Arc::new(AgentRecord {
                 id: id.clone(),
                 token: Digest::from_bytes(row.token),
