@@ -83,3 +83,24 @@ async fn credentials_that_do_not_fit_are_refused_before_anything_leaves() {
         assert_eq!((bench.lookups(), bench.dialled().len()), (0, 0));
     }
 }
+
+#[tokio::test]
+async fn a_placeholder_is_replaced_in_headers_and_nowhere_else() {
+    let mut upstream = Upstream::plain(OK, After::Close).await;
+    let bench = Bench::new(&[PUBLIC], upstream.address);
+    let scheme = CredentialScheme::Placeholder("ph-7f3a".into());
+    let credential = Credential::new(&scheme, b"s3cret");
+    let headers = [("Authorization", "token ph-7f3a"), ("X-Other", "ph-7f3")];
+    let url = "http://granted.example/?q=ph-7f3a";
+    bench
+        .send("POST", url, &headers, "ph-7f3a", &[credential])
+        .await
+        .result
+        .unwrap();
+    let captured = upstream.captured().await;
+    assert!(captured.starts_with(
+        "POST /?q=ph-7f3a HTTP/1.1\r\nauthorization: token s3cret\r\nx-other: ph-7f3\r\n"
+    ));
+    assert!(captured.ends_with("\r\n\r\nph-7f3a"));
+    assert_eq!(captured.matches("s3cret").count(), 1);
+}

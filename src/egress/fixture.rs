@@ -197,6 +197,8 @@ pub(super) enum After {
     Close,
     /// Says nothing more and waits for the client to close.
     Hold,
+    /// Says this over and over until the client closes.
+    Repeat(&'static str),
 }
 
 impl Upstream {
@@ -274,8 +276,17 @@ async fn serve(
     arrived.notify_one();
     let _ = stream.write_all(reply).await;
     let _ = stream.flush().await;
-    if after == After::Close {
-        let _ = stream.shutdown().await;
+    match after {
+        After::Close => {
+            let _ = stream.shutdown().await;
+        }
+        After::Hold => {}
+        After::Repeat(text) => {
+            // Yields, because a write to a socket with room never waits.
+            while stream.write_all(text.as_bytes()).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        }
     }
     // Whatever follows the first request would be smuggled.
     let _ = stream.read_to_end(&mut captured).await;

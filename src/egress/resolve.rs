@@ -27,7 +27,8 @@ pub trait Resolver: Send + Sync + fmt::Debug {
 }
 
 /// The operating system's resolver, on tokio's pool of blocking threads. A look-up that is
-/// abandoned there ends by itself.
+/// abandoned there ends by itself. The system may complete a name by its search list; what that
+/// finds is checked like any other address, and TLS still asks for the name that was decided on.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemResolver;
 

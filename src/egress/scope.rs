@@ -245,10 +245,9 @@ impl Scope {
         let granted_host = self.origin().map(Origin::host);
         if let Host::Address(address) = asked.host()
             && granted_host != Some(asked.host())
+            && address::classify(*address) != Class::Public
         {
-            if address::classify(*address) != Class::Public {
-                return Err(not_public(*address));
-            }
+            return Err(not_public(*address));
         }
         let (scheme, port) = match &self.reach {
             Reach::Origin(granted) => {

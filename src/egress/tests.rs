@@ -292,6 +292,32 @@ async fn r13_each_silence_ends() {
 }
 
 #[tokio::test]
+async fn r13_what_never_ends_is_cut() {
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (reply, again) in [
+        (chunked, "1\r\nx\r\n"),
+        ("HTTP/1.1 200 OK\r\n\r\n", "x"),
+        ("HTTP/1.1 200 OK\r\n", "x: 1\r\n"),
+    ] {
+        let upstream = Upstream::plain(reply, After::Repeat(again)).await;
+        let mut bench = Bench::new(&[PUBLIC], upstream.address);
+        bench.limits.response_body = 1 << 10;
+        assert_eq!(
+            reason(&bench.get("http://granted.example/").await),
+            Reason::LimitResponseBytes,
+            "{reply:?}"
+        );
+    }
+    let upstream = Upstream::plain("", After::Repeat("HTTP/1.1 103 Early Hints\r\n\r\n")).await;
+    let mut bench = Bench::new(&[PUBLIC], upstream.address);
+    bench.limits.first_byte = SHORT;
+    assert_eq!(
+        reason(&bench.get("http://granted.example/").await),
+        Reason::LimitHttpTime
+    );
+}
+
+#[tokio::test]
 async fn a_dropped_request_closes_its_connection() {
     let mut upstream =
         Upstream::plain("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx", After::Hold).await;

@@ -148,10 +148,10 @@ impl fmt::Display for CanonicalUrl {
 /// As [`CanonicalUrl::parse`], and `egress.ip_class`.
 pub fn admit_url(text: &str) -> Result<CanonicalUrl, Refusal> {
     let url = CanonicalUrl::parse(text)?;
-    if let Host::Address(address) = url.origin().host() {
-        if address::classify(*address) != Class::Public {
-            return Err(not_public(*address));
-        }
+    if let Host::Address(address) = url.origin().host()
+        && address::classify(*address) != Class::Public
+    {
+        return Err(not_public(*address));
     }
     Ok(url)
 }
