@@ -3,6 +3,7 @@
 
 pub mod call;
 pub mod clock;
+pub mod daemon;
 pub mod digest;
 pub mod identity;
 pub mod journal;
