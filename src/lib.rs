@@ -25,7 +25,6 @@
 pub mod call;
 mod capability;
 pub mod clock;
-pub mod config;
 pub mod daemon;
 pub mod digest;
 pub mod egress;

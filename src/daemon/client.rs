@@ -173,8 +173,7 @@ async fn greet(stream: UnixStream, hello: &Hello) -> Result<Connection, ClientEr
     if !read_line(&mut stream, &mut text, MAX_HELLO).await? {
         return Err(ClientError::Protocol);
     }
-    let welcome: Welcome =
-        serde_json::from_slice(&text).map_err(|_| ClientError::Protocol)?;
+    let welcome: Welcome = serde_json::from_slice(&text).map_err(|_| ClientError::Protocol)?;
     match welcome {
         Welcome {
             ok: true,

@@ -226,7 +226,11 @@ fn lock(path: &Path) -> Result<File, DaemonError> {
             let _ = file.read_to_string(&mut pid);
             let digits: String = pid.chars().take_while(char::is_ascii_digit).collect();
             return Err(DaemonError::Running {
-                pid: if digits.is_empty() { "unknown".to_owned() } else { digits },
+                pid: if digits.is_empty() {
+                    "unknown".to_owned()
+                } else {
+                    digits
+                },
                 lock: path.to_owned(),
             });
         }
@@ -316,9 +320,12 @@ async fn greet(text: &[u8], control: &dyn Control) -> Result<Option<AgentId>, Co
     match hello.mode {
         Mode::Control => Ok(None),
         Mode::Mcp { agent } => {
-            let agent: AgentId = agent.parse().map_err(|error: crate::identity::ParseAgentError| {
-                ControlError::new("hello.agent", error.to_string())
-            })?;
+            let agent: AgentId =
+                agent
+                    .parse()
+                    .map_err(|error: crate::identity::ParseAgentError| {
+                        ControlError::new("hello.agent", error.to_string())
+                    })?;
             control.admit(&agent).await?;
             Ok(Some(agent))
         }

@@ -91,11 +91,7 @@ impl ListedTool {
             object(&tool.input_schema).unwrap_or_else(any_object),
         );
         listed.title.clone_from(&tool.title);
-        listed.output_schema = tool
-            .output_schema
-            .as_ref()
-            .and_then(object)
-            .map(Arc::new);
+        listed.output_schema = tool.output_schema.as_ref().and_then(object).map(Arc::new);
         listed.hints = tool.hints;
         listed
     }

@@ -147,6 +147,13 @@ struct CallParams<'a> {
     request_state: Option<&'a RawValue>,
 }
 
+/// `rmcp` reads malformed parameters of a list as none.
+#[derive(Deserialize)]
+struct ListParams {
+    #[serde(rename = "cursor")]
+    _cursor: Option<String>,
+}
+
 /// A value that stands there, `null` included: a null id is not an absent one.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
@@ -197,13 +204,18 @@ pub(super) fn read(text: &[u8]) -> Result<Message<'_>, Fault> {
         (Some("tools/call"), None) if id.is_none() => {
             return Err(invalid("`tools/call` without an `id`"));
         }
-        (Some("tools/call"), None) => Kind::Call(call(envelope.params).map_err(|fault| {
-            fault.with_id(id)
-        })?),
+        (Some("tools/call"), None) => {
+            Kind::Call(call(envelope.params).map_err(|fault| fault.with_id(id))?)
+        }
         (Some(_), None) => {
             if let Some(params) = envelope.params {
-                check(params)
-                    .map_err(|message| Fault::new(INVALID_PARAMS, message).with_id(id))?;
+                check(params).map_err(|message| Fault::new(INVALID_PARAMS, message).with_id(id))?;
+                if envelope.method.as_deref() == Some("tools/list")
+                    && serde_json::from_str::<Option<ListParams>>(params.get()).is_err()
+                {
+                    let fault = Fault::new(INVALID_PARAMS, "malformed parameters");
+                    return Err(fault.with_id(id));
+                }
             }
             if id.is_some() {
                 Kind::Request
@@ -222,9 +234,13 @@ pub(super) fn read(text: &[u8]) -> Result<Message<'_>, Fault> {
 }
 
 fn call(params: Option<&RawValue>) -> Result<Call<'_>, Fault> {
-    let params = params.ok_or_else(|| Fault::new(INVALID_PARAMS, "`tools/call` without `params`"))?;
+    let params =
+        params.ok_or_else(|| Fault::new(INVALID_PARAMS, "`tools/call` without `params`"))?;
     let params: CallParams<'_> = serde_json::from_str(params.get()).map_err(|error| {
-        Fault::new(INVALID_PARAMS, structure(&error, "the parameters of a call"))
+        Fault::new(
+            INVALID_PARAMS,
+            structure(&error, "the parameters of a call"),
+        )
     })?;
     for part in [params.meta, params.input_responses, params.request_state]
         .into_iter()
@@ -300,9 +316,13 @@ impl<'a> Message<'a> {
     pub(super) fn id_key(&self) -> Option<String> {
         let id = self.id?.get();
         if id.starts_with('"') {
-            serde_json::from_str::<String>(id).ok().map(|text| format!("\"{text}"))
+            serde_json::from_str::<String>(id)
+                .ok()
+                .map(|text| format!("\"{text}"))
         } else {
-            serde_json::from_str::<i64>(id).ok().map(|number| number.to_string())
+            serde_json::from_str::<i64>(id)
+                .ok()
+                .map(|number| number.to_string())
         }
     }
 
@@ -347,7 +367,11 @@ impl<'a> Message<'a> {
             string(&mut out, &call.name);
             out.extend_from_slice(br#","arguments":"#);
             match call.arguments {
-                Some(arguments) if keep_arguments && check(arguments).is_ok() => {
+                Some(arguments)
+                    if keep_arguments
+                        && arguments.get().starts_with('{')
+                        && check(arguments).is_ok() =>
+                {
                     out.extend_from_slice(arguments.get().as_bytes());
                 }
                 _ => out.extend_from_slice(b"{}"),

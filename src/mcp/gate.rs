@@ -31,10 +31,14 @@ struct Place {
 #[non_exhaustive]
 pub enum GateError {
     /// Not a host.
-    #[error("`{0}` is not a host: expected a name or an address, and `:<port>` where only one port will do")]
+    #[error(
+        "`{0}` is not a host: expected a name or an address, and `:<port>` where only one port will do"
+    )]
     Host(String),
     /// Not an origin.
-    #[error("`{0}` is not an origin: expected `<scheme>://<host>`, with `:<port>` or `:*` where the port is not the scheme's own")]
+    #[error(
+        "`{0}` is not an origin: expected `<scheme>://<host>`, with `:<port>` or `:*` where the port is not the scheme's own"
+    )]
     Origin(String),
 }
 
@@ -95,9 +99,7 @@ impl Gate {
         if !host.is_some_and(|host| self.hosts.iter().any(|place| place.holds(&host))) {
             return Err("the Host header names no host of this server");
         }
-        let Some(value) =
-            one(headers, &ORIGIN).map_err(|()| "more than one Origin header")?
-        else {
+        let Some(value) = one(headers, &ORIGIN).map_err(|()| "more than one Origin header")? else {
             return Ok(());
         };
         let from = value.to_str().ok().and_then(origin);
@@ -230,7 +232,13 @@ mod tests {
 
     #[test]
     fn only_hosts_on_the_list_are_served() {
-        for host in ["localhost", "LOCALHOST:1", "127.0.0.1:8787", "[::1]", "[::1]:9"] {
+        for host in [
+            "localhost",
+            "LOCALHOST:1",
+            "127.0.0.1:8787",
+            "[::1]",
+            "[::1]:9",
+        ] {
             assert!(admits(&[("host", host)]), "{host}");
         }
         for host in [
@@ -257,7 +265,12 @@ mod tests {
     #[test]
     fn an_origin_must_be_on_the_list_if_there_is_one() {
         let from = |origin| admits(&[("host", "localhost"), ("origin", origin)]);
-        for origin in ["http://localhost", "http://localhost:3000", "https://app.example", "https://APP.example:443"] {
+        for origin in [
+            "http://localhost",
+            "http://localhost:3000",
+            "https://app.example",
+            "https://APP.example:443",
+        ] {
             assert!(from(origin), "{origin}");
         }
         for origin in [
@@ -310,7 +323,14 @@ mod tests {
         assert_eq!(read(&["bearer abc"]), "abc");
         assert_eq!(read(&[]), "Absent");
         let long = format!("Bearer {}", "a".repeat(MAX_TOKEN + 1));
-        for bad in [&["Basic abc"][..], &["Bearer"], &["Bearer "], &["Bearer a b"], &["Bearer a", "Bearer a"], &[&long]] {
+        for bad in [
+            &["Basic abc"][..],
+            &["Bearer"],
+            &["Bearer "],
+            &["Bearer a b"],
+            &["Bearer a", "Bearer a"],
+            &[&long],
+        ] {
             assert_eq!(read(bad), "Malformed", "{bad:?}");
         }
     }

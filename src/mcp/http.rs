@@ -218,11 +218,7 @@ async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
 }
 
 /// The session that a request names. One of another agent does not exist for this one.
-fn session_of(
-    http: &Http,
-    request: &Request,
-    agent: &AgentId,
-) -> Result<Option<String>, Response> {
+fn session_of(http: &Http, request: &Request, agent: &AgentId) -> Result<Option<String>, Response> {
     let mut named = request.headers().get_all(SESSION).iter();
     let Some(id) = named.next() else {
         return Ok(None);
@@ -245,7 +241,10 @@ async fn body_of(http: &Http, body: Body) -> Result<Bytes, Response> {
         let most = super::MAX_MESSAGE;
         refuse(
             StatusCode::PAYLOAD_TOO_LARGE,
-            &Fault::new(INVALID_REQUEST, format!("a message has at most {most} bytes")),
+            &Fault::new(
+                INVALID_REQUEST,
+                format!("a message has at most {most} bytes"),
+            ),
         )
     };
     if hyper::body::Body::size_hint(&body).lower() > super::MAX_MESSAGE as u64 {

@@ -15,7 +15,7 @@ mod server;
 mod session;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use backend::{Backend, ListedTool, Unauthorized};
 pub use http::{HttpConfig, router, serve};

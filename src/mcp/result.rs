@@ -18,7 +18,11 @@ const CALL: &str = "dev.tollgate/call";
 const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
 /// Prefixes of `_meta` keys that only the host writes.
-const RESERVED: [&str; 3] = ["dev.tollgate/", "io.modelcontextprotocol/", "modelcontextprotocol.io/"];
+const RESERVED: [&str; 3] = [
+    "dev.tollgate/",
+    "io.modelcontextprotocol/",
+    "modelcontextprotocol.io/",
+];
 
 /// The result, or the protocol's own error for a tool that does not exist.
 pub(super) fn result_of(

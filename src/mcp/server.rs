@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::http::request::Parts;
 use bytes::Bytes;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorCode,
@@ -189,7 +190,10 @@ const REPORTS: usize = 16;
 
 fn progress(
     context: &RequestContext<RoleServer>,
-) -> (Option<ProgressSink>, Option<(ProgressToken, mpsc::Receiver<Progress>)>) {
+) -> (
+    Option<ProgressSink>,
+    Option<(ProgressToken, mpsc::Receiver<Progress>)>,
+) {
     match context.meta.get_progress_token() {
         None => (None, None),
         Some(token) => {
@@ -205,7 +209,7 @@ fn progress(
 fn arrived(context: &RequestContext<RoleServer>) -> Result<&Arrived, ErrorData> {
     context
         .extensions
-        .get::<axum::http::request::Parts>()
+        .get::<Parts>()
         .and_then(|parts| parts.extensions.get::<Arrived>())
         .or_else(|| context.extensions.get::<Arrived>())
         .ok_or_else(|| {
@@ -217,12 +221,8 @@ fn arrived(context: &RequestContext<RoleServer>) -> Result<&Arrived, ErrorData> 
 /// What the client calls itself: for the record, never for a decision.
 fn client(context: &RequestContext<RoleServer>) -> Option<String> {
     let info = context.client_info()?;
-    let shown = |text: &str| -> String {
-        text.chars()
-            .filter(|c| !c.is_control())
-            .take(64)
-            .collect()
-    };
+    let shown =
+        |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(64).collect() };
     Some(format!("{} {}", shown(&info.name), shown(&info.version)))
 }
 

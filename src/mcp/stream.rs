@@ -73,11 +73,7 @@ where
     let session = CancellationToken::new();
     let handler = Handler::new(shared.clone(), ending);
     let ended = match serve_server_with_ct(handler, lines, session).await {
-        Ok(running) => running
-            .waiting()
-            .await
-            .map(drop)
-            .map_err(io::Error::other),
+        Ok(running) => running.waiting().await.map(drop).map_err(io::Error::other),
         // What ended before it began.
         Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => Ok(()),
         Err(error) => {
@@ -211,7 +207,11 @@ async fn next_line<R: AsyncBufRead + Unpin>(
         let available = read.fill_buf().await?;
         if available.is_empty() {
             // A last line without its end is whole if it is anything.
-            return Ok(if line.is_empty() { Line::End } else { Line::Whole });
+            return Ok(if line.is_empty() {
+                Line::End
+            } else {
+                Line::Whole
+            });
         }
         let ends = available.iter().position(|byte| *byte == b'\n');
         let part = available
@@ -238,9 +238,7 @@ async fn next_line<R: AsyncBufRead + Unpin>(
 impl<R: AsyncRead + Send + Unpin> Lines<R> {
     /// Waits until what was asked is answered, then ends subscriptions.
     async fn drain(&mut self) {
-        let deadline = *self
-            .deadline
-            .get_or_insert_with(|| Instant::now() + DRAIN);
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + DRAIN);
         tokio::select! {
             () = self.pending.all_answered() => {}
             () = self.broken.cancelled() => {}

@@ -4,9 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::mcp::envelope::{
-    INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, read,
-};
+use crate::mcp::envelope::{INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, read};
 
 fn code(text: &str) -> (i32, Option<Value>) {
     let fault = read(text.as_bytes()).unwrap_err();
@@ -20,35 +18,133 @@ fn what_is_no_message_is_refused_with_its_code() {
         ("", PARSE_ERROR, None),
         ("garbage", PARSE_ERROR, None),
         (r#"{"jsonrpc":"2.0","id":1"#, PARSE_ERROR, None),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"ping"} {}"#, PARSE_ERROR, None),
-        (r#" [{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, INVALID_REQUEST, None),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping"} {}"#,
+            PARSE_ERROR,
+            None,
+        ),
+        (
+            r#" [{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
+            INVALID_REQUEST,
+            None,
+        ),
         ("5", INVALID_REQUEST, None),
-        (r#"{"id":1,"method":"ping"}"#, INVALID_REQUEST, Some(json!(1))),
-        (r#"{"jsonrpc":"1.0","id":"a","method":"ping"}"#, INVALID_REQUEST, Some(json!("a"))),
-        (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, INVALID_REQUEST, None),
-        (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, INVALID_REQUEST, None),
-        (r#"{"jsonrpc":"2.0","id":[1],"method":"ping"}"#, INVALID_REQUEST, None),
-        (&format!(r#"{{"jsonrpc":"2.0","id":"{long}","method":"ping"}}"#), INVALID_REQUEST, None),
-        (r#"{"jsonrpc":"2.0","id":99999999999999999999,"method":"ping"}"#, INVALID_REQUEST, None),
-        (r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, INVALID_REQUEST, None),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"ping","m\u0065thod":"tools/call"}"#, INVALID_REQUEST, Some(json!(1))),
-        (r#"{"jsonrpc":"2.0","id":1,"method":5}"#, INVALID_REQUEST, Some(json!(1))),
-        (r#"{"jsonrpc":"2.0","id":1}"#, INVALID_REQUEST, Some(json!(1))),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"a","result":{}}"#, INVALID_REQUEST, Some(json!(1))),
-        (r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"t"}}"#, INVALID_REQUEST, None),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#, INVALID_PARAMS, Some(json!(1))),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}"#, INVALID_PARAMS, Some(json!(1))),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":5}}"#, INVALID_PARAMS, Some(json!(1))),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"safe","name":"danger"}}"#, INVALID_PARAMS, Some(json!(1))),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{},"\u0061rguments":{}}}"#, INVALID_PARAMS, Some(json!(1))),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","_meta":{"a":1,"a":2}}}"#, INVALID_PARAMS, Some(json!(1))),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"a","cursor":"b"}}"#, INVALID_PARAMS, Some(json!(1))),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"x":1e400}}"#, INVALID_PARAMS, Some(json!(1))),
+        (
+            r#"{"id":1,"method":"ping"}"#,
+            INVALID_REQUEST,
+            Some(json!(1)),
+        ),
+        (
+            r#"{"jsonrpc":"1.0","id":"a","method":"ping"}"#,
+            INVALID_REQUEST,
+            Some(json!("a")),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#,
+            INVALID_REQUEST,
+            None,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#,
+            INVALID_REQUEST,
+            None,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":[1],"method":"ping"}"#,
+            INVALID_REQUEST,
+            None,
+        ),
+        (
+            &format!(r#"{{"jsonrpc":"2.0","id":"{long}","method":"ping"}}"#),
+            INVALID_REQUEST,
+            None,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":99999999999999999999,"method":"ping"}"#,
+            INVALID_REQUEST,
+            None,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#,
+            INVALID_REQUEST,
+            None,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","m\u0065thod":"tools/call"}"#,
+            INVALID_REQUEST,
+            Some(json!(1)),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":5}"#,
+            INVALID_REQUEST,
+            Some(json!(1)),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1}"#,
+            INVALID_REQUEST,
+            Some(json!(1)),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"a","result":{}}"#,
+            INVALID_REQUEST,
+            Some(json!(1)),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"t"}}"#,
+            INVALID_REQUEST,
+            None,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#,
+            INVALID_PARAMS,
+            Some(json!(1)),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}"#,
+            INVALID_PARAMS,
+            Some(json!(1)),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":5}}"#,
+            INVALID_PARAMS,
+            Some(json!(1)),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"safe","name":"danger"}}"#,
+            INVALID_PARAMS,
+            Some(json!(1)),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{},"\u0061rguments":{}}}"#,
+            INVALID_PARAMS,
+            Some(json!(1)),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","_meta":{"a":1,"a":2}}}"#,
+            INVALID_PARAMS,
+            Some(json!(1)),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"a","cursor":"b"}}"#,
+            INVALID_PARAMS,
+            Some(json!(1)),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"x":1e400}}"#,
+            INVALID_PARAMS,
+            Some(json!(1)),
+        ),
     ] {
         assert_eq!(code(text), (expected, id), "{text}");
     }
-    assert_eq!(read(b"{\"jsonrpc\":\"2.0\",\"id\":\"\xff\"}").unwrap_err().code, PARSE_ERROR);
-    let deep = format!("{{\"jsonrpc\":{}", "[".repeat(1 << 20));
+    assert_eq!(
+        read(b"{\"jsonrpc\":\"2.0\",\"id\":\"\xff\"}")
+            .unwrap_err()
+            .code,
+        PARSE_ERROR
+    );
+    // Depth costs no stack.
+    let deep = format!("{{\"params\":{}", "[".repeat(1 << 20));
     assert_eq!(code(&deep).0, PARSE_ERROR);
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::http::{Response, StatusCode};
+use axum::http::{Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -29,7 +29,12 @@ async fn server_with(config: HttpConfig) -> Server {
     let address = listener.local_addr().unwrap();
     let backend = fake.clone();
     let task = tokio::spawn(async move { serve(listener, backend, config).await.unwrap() });
-    Server { fake, seen, address, task }
+    Server {
+        fake,
+        seen,
+        address,
+        task,
+    }
 }
 
 async fn server() -> Server {
@@ -38,16 +43,28 @@ async fn server() -> Server {
 
 impl Server {
     /// Sends a request on a connection of its own. The heads given replace those of a good request.
-    async fn send(&self, method: &str, heads: &[(&str, &str)], body: impl Into<Bytes>) -> Response<Incoming> {
+    async fn send(
+        &self,
+        method: &str,
+        heads: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Response<Incoming> {
         self.send_to("/mcp", method, heads, body).await
     }
 
-    async fn send_to(&self, path: &str, method: &str, heads: &[(&str, &str)], body: impl Into<Bytes>) -> Response<Incoming> {
+    async fn send_to(
+        &self,
+        path: &str,
+        method: &str,
+        heads: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Response<Incoming> {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
         tokio::spawn(connection);
-        let mut builder = axum::http::Request::builder().method(method).uri(path);
+        let mut builder = Request::builder().method(method).uri(path);
         for (name, value) in [
             ("host", "localhost"),
             ("authorization", "Bearer token-a"),
@@ -72,7 +89,13 @@ impl Server {
     }
 
     /// A request of the newest revision, as its clients send it.
-    async fn modern(&self, token: &str, id: u64, method: &str, params: Value) -> Response<Incoming> {
+    async fn modern(
+        &self,
+        token: &str,
+        id: u64,
+        method: &str,
+        params: Value,
+    ) -> Response<Incoming> {
         let bearer = format!("Bearer {token}");
         let mut heads = vec![
             ("authorization", bearer.as_str()),
@@ -83,15 +106,21 @@ impl Server {
         if let Some(name) = &name {
             heads.push(("mcp-name", name));
         }
-        self.post(&heads, &request(id, method, modern(params))).await
+        self.post(&heads, &request(id, method, modern(params)))
+            .await
     }
 
     /// Begins an older session and returns its id.
     async fn begin(&self, token: &str, version: &str) -> String {
         let bearer = format!("Bearer {token}");
-        let response = self.post(&[("authorization", &bearer)], &initialize(version)).await;
+        let response = self
+            .post(&[("authorization", &bearer)], &initialize(version))
+            .await;
         assert_eq!(response.status(), StatusCode::OK);
-        let session = response.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+        let session = response.headers()["mcp-session-id"]
+            .to_str()
+            .unwrap()
+            .to_owned();
         let answer = answer(response).await;
         assert_eq!(answer["result"]["protocolVersion"], version);
         let noted = self
@@ -140,7 +169,10 @@ async fn until(body: &mut Incoming, text: &str) -> String {
 
 fn names(answer: &Value) -> Vec<&str> {
     let tools = answer["result"]["tools"].as_array().unwrap();
-    tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect()
+    tools
+        .iter()
+        .map(|tool| tool["name"].as_str().unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -172,9 +204,15 @@ async fn the_newest_revision_lists_and_calls() {
     assert_eq!(result["structuredContent"]["agent"], "alice");
     assert_eq!(result["isError"], false);
     let meta = &result["_meta"];
-    assert_eq!(meta["dev.tollgate/call"], "00000000-0000-0000-0000-000000000000");
+    assert_eq!(
+        meta["dev.tollgate/call"],
+        "00000000-0000-0000-0000-000000000000"
+    );
     assert_eq!(meta["plugin/key"], 1);
-    assert_eq!(meta["io.modelcontextprotocol/serverInfo"]["name"], "tollgate");
+    assert_eq!(
+        meta["io.modelcontextprotocol/serverInfo"]["name"],
+        "tollgate"
+    );
     let Some(Seen::Started { transport, .. }) = server.seen.recv().await else {
         panic!("no call");
     };
@@ -187,11 +225,23 @@ async fn older_revisions_list_and_call() {
     for version in OLDER {
         let session = server.begin("token-a", version).await;
         let heads = [("mcp-session-id", session.as_str())];
-        let list = answer(server.post(&heads, &request(1, "tools/list", json!({}))).await).await;
+        let list = answer(
+            server
+                .post(&heads, &request(1, "tools/list", json!({})))
+                .await,
+        )
+        .await;
         assert_eq!(names(&list), ["t_echo", "t_header", "t_wait"], "{version}");
-        let call = request(2, "tools/call", json!({"name": "t_echo", "arguments": {"a": [1]}}));
+        let call = request(
+            2,
+            "tools/call",
+            json!({"name": "t_echo", "arguments": {"a": [1]}}),
+        );
         let called = answer(server.post(&heads, &call).await).await;
-        assert_eq!(called["result"]["content"][0]["text"], r#"{"a":[1]}"#, "{version}");
+        assert_eq!(
+            called["result"]["content"][0]["text"], r#"{"a":[1]}"#,
+            "{version}"
+        );
         let call = request(3, "tools/call", json!({"name": "t_none"}));
         let unknown = answer(server.post(&heads, &call).await).await;
         assert_eq!(unknown["error"]["code"], -32602, "{version}");
@@ -202,15 +252,30 @@ async fn older_revisions_list_and_call() {
 async fn a_request_without_a_token_in_force_is_challenged() {
     let server = server().await;
     let list = request(1, "tools/list", modern(json!({})));
-    for bearer in ["\0", "Bearer nobody", "Basic token-a", "Bearer", "Bearer token-a token-b"] {
+    for bearer in [
+        "\0",
+        "Bearer nobody",
+        "Basic token-a",
+        "Bearer",
+        "Bearer token-a token-b",
+    ] {
         let response = server.post(&[("authorization", bearer)], &list).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{bearer:?}");
-        let challenge = response.headers()["www-authenticate"].to_str().unwrap().to_owned();
+        let challenge = response.headers()["www-authenticate"]
+            .to_str()
+            .unwrap()
+            .to_owned();
         assert!(challenge.starts_with("Bearer"), "{challenge}");
         assert!(!challenge.contains("resource_metadata"), "{challenge}");
     }
-    let twice = [("authorization", "Bearer token-a"), ("authorization", "Bearer token-b")];
-    assert_eq!(server.post(&twice, &list).await.status(), StatusCode::UNAUTHORIZED);
+    let twice = [
+        ("authorization", "Bearer token-a"),
+        ("authorization", "Bearer token-b"),
+    ];
+    assert_eq!(
+        server.post(&twice, &list).await.status(),
+        StatusCode::UNAUTHORIZED
+    );
     assert!(server.fake.log.lock().unwrap().is_empty());
 }
 
@@ -240,10 +305,22 @@ async fn malformed_messages_get_typed_errors() {
     for (text, code) in [
         ("garbage", -32700),
         ("[]", -32600),
-        (r#"{"jsonrpc":"2.0","id":null,"method":"tools/list"}"#, -32600),
-        (r#"{"jsonrpc":"2.0","id":1,"id":1,"method":"tools/list"}"#, -32600),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","name":"b"}}"#, -32602),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#, -32602),
+        (
+            r#"{"jsonrpc":"2.0","id":null,"method":"tools/list"}"#,
+            -32600,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"id":1,"method":"tools/list"}"#,
+            -32600,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","name":"b"}}"#,
+            -32602,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#,
+            -32602,
+        ),
         (r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#, -32602),
     ] {
         let response = server.send("POST", &[], text).await;
@@ -276,30 +353,54 @@ async fn headers_must_agree_with_the_body() {
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     assert_eq!(answer(response).await["error"]["code"], -32020);
 
-    let call = request(1, "tools/call", modern(json!({"name": "t_header", "arguments": {"region": "eu"}})));
+    let call = request(
+        1,
+        "tools/call",
+        modern(json!({"name": "t_header", "arguments": {"region": "eu"}})),
+    );
     let mut heads = vec![
         ("mcp-protocol-version", "2026-07-28"),
         ("mcp-method", "tools/call"),
         ("mcp-name", "t_header"),
         ("mcp-param-region", "us"),
     ];
-    assert_eq!(server.post(&heads, &call).await.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(
+        server.post(&heads, &call).await.status(),
+        StatusCode::BAD_REQUEST
+    );
     heads[3].1 = "eu";
     assert_eq!(server.post(&heads, &call).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
 async fn a_session_is_nobody_elses() {
-    let server = server_with(HttpConfig { sessions_per_agent: 2, ..HttpConfig::default() }).await;
+    let server = server_with(HttpConfig {
+        sessions_per_agent: 2,
+        ..HttpConfig::default()
+    })
+    .await;
     let session = server.begin("token-a", OLDER[0]).await;
     let list = request(1, "tools/list", json!({}));
-    let bob = [("authorization", "Bearer token-b"), ("mcp-session-id", session.as_str())];
-    assert_eq!(server.post(&bob, &list).await.status(), StatusCode::NOT_FOUND);
+    let bob = [
+        ("authorization", "Bearer token-b"),
+        ("mcp-session-id", session.as_str()),
+    ];
+    assert_eq!(
+        server.post(&bob, &list).await.status(),
+        StatusCode::NOT_FOUND
+    );
     for method in ["GET", "DELETE"] {
-        assert_eq!(server.send(method, &bob, "").await.status(), StatusCode::NOT_FOUND, "{method}");
+        assert_eq!(
+            server.send(method, &bob, "").await.status(),
+            StatusCode::NOT_FOUND,
+            "{method}"
+        );
     }
     let guessed = [("mcp-session-id", "00000000-0000-0000-0000-000000000000")];
-    assert_eq!(server.post(&guessed, &list).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        server.post(&guessed, &list).await.status(),
+        StatusCode::NOT_FOUND
+    );
     let own = [("mcp-session-id", session.as_str())];
     assert_eq!(server.post(&own, &list).await.status(), StatusCode::OK);
 
@@ -308,8 +409,14 @@ async fn a_session_is_nobody_elses() {
     assert_eq!(full.status(), StatusCode::SERVICE_UNAVAILABLE);
     // One agent's sessions take no place from another.
     let _other = server.begin("token-b", OLDER[0]).await;
-    assert_eq!(server.send("DELETE", &own, "").await.status(), StatusCode::ACCEPTED);
-    assert_eq!(server.post(&own, &list).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        server.send("DELETE", &own, "").await.status(),
+        StatusCode::ACCEPTED
+    );
+    assert_eq!(
+        server.post(&own, &list).await.status(),
+        StatusCode::NOT_FOUND
+    );
     let _third = server.begin("token-a", OLDER[0]).await;
 }
 
@@ -323,10 +430,18 @@ async fn a_closed_stream_cancels_in_the_newest_revision() {
         "POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer token-a\r\naccept: application/json, text/event-stream\r\ncontent-type: application/json\r\nmcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: t_wait\r\ncontent-length: {}\r\n\r\n{call}",
         call.len()
     );
-    tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
-    assert!(matches!(server.seen.recv().await, Some(Seen::Started { .. })));
+    tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes())
+        .await
+        .unwrap();
+    assert!(matches!(
+        server.seen.recv().await,
+        Some(Seen::Started { .. })
+    ));
     drop(stream);
-    assert_eq!(server.seen.recv().await, Some(Seen::Cancelled("t_wait".into())));
+    assert_eq!(
+        server.seen.recv().await,
+        Some(Seen::Cancelled("t_wait".into()))
+    );
     // The host is waited for, so that it records the outcome.
     assert_eq!(server.seen.recv().await, Some(Seen::Ended("t_wait".into())));
 }
@@ -338,18 +453,34 @@ async fn an_older_session_is_cancelled_by_a_notification_and_not_by_a_closed_str
     let heads = [("mcp-session-id", session.as_str())];
     let call = |id| request(id, "tools/call", json!({"name": "t_wait"}));
     let response = server.post(&heads, &call(5)).await;
-    assert!(matches!(server.seen.recv().await, Some(Seen::Started { .. })));
+    assert!(matches!(
+        server.seen.recv().await,
+        Some(Seen::Started { .. })
+    ));
     // One id, one effect.
-    assert_eq!(server.post(&heads, &call(5)).await.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(
+        server.post(&heads, &call(5)).await.status(),
+        StatusCode::BAD_REQUEST
+    );
     drop(response);
     server.fake.release.notify_one();
     assert_eq!(server.seen.recv().await, Some(Seen::Ended("t_wait".into())));
 
     let _response = server.post(&heads, &call(6)).await;
-    assert!(matches!(server.seen.recv().await, Some(Seen::Started { .. })));
-    let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 6}});
-    assert_eq!(server.post(&heads, &cancel).await.status(), StatusCode::ACCEPTED);
-    assert_eq!(server.seen.recv().await, Some(Seen::Cancelled("t_wait".into())));
+    assert!(matches!(
+        server.seen.recv().await,
+        Some(Seen::Started { .. })
+    ));
+    let cancel =
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 6}});
+    assert_eq!(
+        server.post(&heads, &cancel).await.status(),
+        StatusCode::ACCEPTED
+    );
+    assert_eq!(
+        server.seen.recv().await,
+        Some(Seen::Cancelled("t_wait".into()))
+    );
     assert_eq!(server.seen.recv().await, Some(Seen::Ended("t_wait".into())));
 }
 
@@ -365,7 +496,10 @@ async fn progress_goes_only_to_who_asked_and_only_forward() {
         .collect();
     assert_eq!(values, [1.0, 2.0, 3.0]);
     assert!(told.last().unwrap()["result"].is_object());
-    let told = all(server.modern("token-a", 1, "tools/call", json!({"name": "t_progress"})).await).await;
+    let told = all(server
+        .modern("token-a", 1, "tools/call", json!({"name": "t_progress"}))
+        .await)
+    .await;
     assert_eq!(told.len(), 1);
 }
 
@@ -373,11 +507,21 @@ async fn progress_goes_only_to_who_asked_and_only_forward() {
 async fn both_eras_are_told_of_changed_tools() {
     let server = server().await;
     let listen = json!({"notifications": {"toolsListChanged": true}});
-    let mut newest = server.modern("token-a", 1, "subscriptions/listen", listen).await.into_body();
+    let mut newest = server
+        .modern("token-a", 1, "subscriptions/listen", listen)
+        .await
+        .into_body();
     until(&mut newest, "acknowledged").await;
     let session = server.begin("token-a", OLDER[0]).await;
     let get = server
-        .send("GET", &[("mcp-session-id", session.as_str()), ("accept", "text/event-stream")], "")
+        .send(
+            "GET",
+            &[
+                ("mcp-session-id", session.as_str()),
+                ("accept", "text/event-stream"),
+            ],
+            "",
+        )
         .await;
     assert_eq!(get.status(), StatusCode::OK);
     let mut older = get.into_body();
@@ -402,7 +546,10 @@ async fn both_eras_are_told_of_changed_tools() {
 #[tokio::test]
 async fn draining_answers_what_is_under_way() {
     let mut server = server().await;
-    assert_eq!(server.send_to("/readyz", "GET", &[], "").await.status(), StatusCode::OK);
+    assert_eq!(
+        server.send_to("/readyz", "GET", &[], "").await.status(),
+        StatusCode::OK
+    );
     let (fake, address) = (server.fake.clone(), server.address);
     let mut seen = std::mem::replace(&mut server.seen, mpsc::unbounded_channel().1);
     let call = server.modern("token-a", 1, "tools/call", json!({"name": "t_wait"}));
@@ -423,9 +570,22 @@ async fn draining_answers_what_is_under_way() {
 #[tokio::test]
 async fn there_is_nothing_else_to_find() {
     let server = server().await;
-    for path in ["/register", "/authorize", "/token", "/.well-known/oauth-authorization-server", "/", "/sse"] {
+    for path in [
+        "/register",
+        "/authorize",
+        "/token",
+        "/.well-known/oauth-authorization-server",
+        "/",
+        "/sse",
+    ] {
         let response = server.send_to(path, "POST", &[], "{}").await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
     }
-    assert_eq!(server.send_to("/healthz", "GET", &[("authorization", "\0")], "").await.status(), StatusCode::OK);
+    assert_eq!(
+        server
+            .send_to("/healthz", "GET", &[("authorization", "\0")], "")
+            .await
+            .status(),
+        StatusCode::OK
+    );
 }

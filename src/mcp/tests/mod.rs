@@ -20,7 +20,12 @@ use crate::reason::{Reason, Refusal};
 /// What the made-up host saw of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Seen {
-    Started { tool: String, arguments: Bytes, agent: String, transport: String },
+    Started {
+        tool: String,
+        arguments: Bytes,
+        agent: String,
+        transport: String,
+    },
     Cancelled(String),
     Ended(String),
 }
@@ -64,10 +69,7 @@ fn schema(value: Value) -> serde_json::Map<String, Value> {
 #[async_trait::async_trait]
 impl Backend for Fake {
     fn tools(&self, agent: &AgentId) -> Vec<Arc<ListedTool>> {
-        let mut tools = vec![
-            self.tool("t_echo").unwrap(),
-            self.tool("t_header").unwrap(),
-        ];
+        let mut tools = vec![self.tool("t_echo").unwrap(), self.tool("t_header").unwrap()];
         if agent.name() == "alice" {
             tools.push(self.tool("t_wait").unwrap());
         }
@@ -103,7 +105,9 @@ impl Backend for Fake {
             structured: Some(json!({"agent": arrival.caller.agent.name()})),
             ..Completion::default()
         };
-        completion.meta.insert("dev.tollgate/call".into(), json!("forged"));
+        completion
+            .meta
+            .insert("dev.tollgate/call".into(), json!("forged"));
         completion.meta.insert("plugin/key".into(), json!(1));
         match arrival.tool.as_str() {
             "t_echo" | "t_header" => {}
@@ -114,7 +118,11 @@ impl Backend for Fake {
             "t_progress" => {
                 for value in [1.0, 2.0, 1.5, f64::NAN, 3.0] {
                     if let Some(sink) = &arrival.progress {
-                        (sink.0)(Progress { value, total: Some(3.0), message: None });
+                        (sink.0)(Progress {
+                            value,
+                            total: Some(3.0),
+                            message: None,
+                        });
                     }
                 }
             }

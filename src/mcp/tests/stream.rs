@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf};
+use tokio::io::{
+    AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -25,7 +27,13 @@ fn client() -> Client {
     let agent = AgentId::local("alice").unwrap();
     let task = tokio::spawn(serve_stream(fake.clone(), agent, far, "stdio"));
     let (read, write) = tokio::io::split(near);
-    Client { fake, seen, lines: BufReader::new(read).lines(), write, task }
+    Client {
+        fake,
+        seen,
+        lines: BufReader::new(read).lines(),
+        write,
+        task,
+    }
 }
 
 impl Client {
@@ -35,7 +43,12 @@ impl Client {
     }
 
     async fn read(&mut self) -> Value {
-        let line = self.lines.next_line().await.unwrap().expect("the stream goes on");
+        let line = self
+            .lines
+            .next_line()
+            .await
+            .unwrap()
+            .expect("the stream goes on");
         serde_json::from_str(&line).unwrap()
     }
 
@@ -47,7 +60,8 @@ impl Client {
     async fn begin(&mut self) {
         let answer = self.ask(&initialize(OLDER[0])).await;
         assert_eq!(answer["result"]["protocolVersion"], OLDER[0]);
-        self.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;
+        self.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
+            .await;
     }
 }
 
@@ -57,17 +71,24 @@ async fn both_eras_list_and_call() {
         let mut client = client();
         let params = |value| if newest { modern(value) } else { value };
         if newest {
-            let found = client.ask(&request(0, "server/discover", modern(json!({})))).await;
+            let found = client
+                .ask(&request(0, "server/discover", modern(json!({}))))
+                .await;
             assert!(found["result"]["supportedVersions"].is_array(), "{found}");
         } else {
             client.begin().await;
         }
-        let list = client.ask(&request(1, "tools/list", params(json!({})))).await;
+        let list = client
+            .ask(&request(1, "tools/list", params(json!({}))))
+            .await;
         assert_eq!(list["result"]["tools"].as_array().unwrap().len(), 3);
         let call = params(json!({"name": "t_echo", "arguments": {"x": "y\nz"}}));
         let called = client.ask(&request(2, "tools/call", call)).await;
         assert_eq!(called["result"]["content"][0]["text"], r#"{"x":"y\nz"}"#);
-        let Some(Seen::Started { transport, agent, .. }) = client.seen.recv().await else {
+        let Some(Seen::Started {
+            transport, agent, ..
+        }) = client.seen.recv().await
+        else {
             panic!("no call");
         };
         assert_eq!((transport.as_str(), agent.as_str()), ("stdio", "alice"));
@@ -80,24 +101,41 @@ async fn both_eras_list_and_call() {
 async fn the_end_of_input_drains() {
     let mut client = client();
     client.begin().await;
-    client.send(&request(1, "tools/call", json!({"name": "t_wait"})).to_string()).await;
-    assert!(matches!(client.seen.recv().await, Some(Seen::Started { .. })));
+    client
+        .send(&request(1, "tools/call", json!({"name": "t_wait"})).to_string())
+        .await;
+    assert!(matches!(
+        client.seen.recv().await,
+        Some(Seen::Started { .. })
+    ));
     client.write.shutdown().await.unwrap();
     client.fake.release.notify_one();
     assert_eq!(client.read().await["result"]["isError"], false);
     assert!(client.lines.next_line().await.unwrap().is_none());
     client.task.await.unwrap().unwrap();
-    assert!(!client.fake.log.lock().unwrap().contains(&Seen::Cancelled("t_wait".into())));
+    assert!(
+        !client
+            .fake
+            .log
+            .lock()
+            .unwrap()
+            .contains(&Seen::Cancelled("t_wait".into()))
+    );
 }
 
 #[tokio::test]
 async fn a_subscription_does_not_hold_up_the_end() {
     let mut client = client();
     let listen = modern(json!({"notifications": {"toolsListChanged": true}}));
-    let told = client.ask(&request(1, "subscriptions/listen", listen)).await;
+    let told = client
+        .ask(&request(1, "subscriptions/listen", listen))
+        .await;
     assert_eq!(told["method"], "notifications/subscriptions/acknowledged");
     client.fake.change();
-    assert_eq!(client.read().await["method"], "notifications/tools/list_changed");
+    assert_eq!(
+        client.read().await["method"],
+        "notifications/tools/list_changed"
+    );
     client.write.shutdown().await.unwrap();
     assert_eq!(client.read().await["id"], 1);
     client.task.await.unwrap().unwrap();
@@ -111,12 +149,26 @@ async fn a_cancelled_call_ends_and_is_not_answered() {
         if !newest {
             client.begin().await;
         }
-        client.send(&request(1, "tools/call", params(json!({"name": "t_wait"}))).to_string()).await;
-        assert!(matches!(client.seen.recv().await, Some(Seen::Started { .. })));
-        client.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#).await;
-        assert_eq!(client.seen.recv().await, Some(Seen::Cancelled("t_wait".into())));
+        client
+            .send(&request(1, "tools/call", params(json!({"name": "t_wait"}))).to_string())
+            .await;
+        assert!(matches!(
+            client.seen.recv().await,
+            Some(Seen::Started { .. })
+        ));
+        client
+            .send(
+                r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#,
+            )
+            .await;
+        assert_eq!(
+            client.seen.recv().await,
+            Some(Seen::Cancelled("t_wait".into()))
+        );
         assert_eq!(client.seen.recv().await, Some(Seen::Ended("t_wait".into())));
-        let list = client.ask(&request(2, "tools/list", params(json!({})))).await;
+        let list = client
+            .ask(&request(2, "tools/list", params(json!({}))))
+            .await;
         assert_eq!(list["id"], 2);
     }
 }
@@ -126,18 +178,32 @@ async fn what_is_wrong_is_answered_and_the_rest_goes_on() {
     let mut client = client();
     client.begin().await;
     let huge = "x".repeat(10 << 20);
-    let long_id = format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#, "i".repeat(1 << 20));
+    let long_id = format!(
+        r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#,
+        "i".repeat(1 << 20)
+    );
     for (text, code) in [
         ("garbage", -32700),
         ("[1]", -32600),
         (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, -32600),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/list"}"#, -32600),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/list"}"#,
+            -32600,
+        ),
         (long_id.as_str(), -32600),
         (huge.as_str(), -32600),
-        (r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"t_echo"}}"#, -32600),
+        (
+            r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"t_echo"}}"#,
+            -32600,
+        ),
     ] {
         client.send(text).await;
-        assert_eq!(client.read().await["error"]["code"], code, "{}", &text[..text.len().min(60)]);
+        assert_eq!(
+            client.read().await["error"]["code"],
+            code,
+            "{}",
+            &text[..text.len().min(60)]
+        );
     }
     client.send("").await;
     client.write.write_all(b"\xff\xfe\n").await.unwrap();
@@ -158,7 +224,14 @@ async fn one_id_has_one_effect() {
     assert!(told.get("id").is_none());
     client.fake.release.notify_one();
     assert_eq!(client.read().await["id"], 1);
-    let started = client.fake.log.lock().unwrap().iter().filter(|seen| matches!(seen, Seen::Started { .. })).count();
+    let started = client
+        .fake
+        .log
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|seen| matches!(seen, Seen::Started { .. }))
+        .count();
     assert_eq!(started, 1);
 }
 
