@@ -28,7 +28,7 @@ use crate::secret::SecretValue;
 /// The right to send requests within one requirement, for this call. Only its name: the grant
 /// itself stays in the context.
 #[derive(Debug)]
-pub(crate) struct Origin {
+pub struct Origin {
     requirement: String,
 }
 

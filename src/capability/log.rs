@@ -96,6 +96,8 @@ fn escape(text: &str, longest: usize) -> String {
     line
 }
 
+impl crate::runtime::bindings::types::Host for CallState {}
+
 impl Host for CallState {
     fn write(&mut self, level: WitLevel, message: String) -> wasmtime::Result<()> {
         let (_, context) = self.parts()?;

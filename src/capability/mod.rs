@@ -13,4 +13,10 @@ mod random;
 pub(crate) mod secrets;
 mod settings;
 
+/// The types behind the handles of the contract. Public in name only: the module is private.
+pub mod handles {
+    pub use super::http::Origin;
+    pub use super::secrets::Secret;
+}
+
 pub(crate) use context::{CallContext, Facts, Services, Usage};

@@ -18,7 +18,7 @@ use crate::secret::{SecretValue, not_granted};
 
 /// A secret lent to this call: its name only. The value is fetched when it is used.
 #[derive(Debug)]
-pub(crate) struct Secret {
+pub struct Secret {
     pub(super) name: String,
     pub(super) origin: egress::Origin,
 }

@@ -176,10 +176,8 @@ impl Host {
             tracing::error!(%error, "the end of the host could not be written down");
         }
         let journal = self.journal().clone();
-        match tokio::task::spawn_blocking(move || journal.close()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the journal could not be closed"),
-            Err(error) => tracing::error!(%error, "the journal could not be closed"),
+        if let Err(error) = journal.close().await {
+            tracing::error!(%error, "the journal could not be closed");
         }
     }
 }

@@ -37,9 +37,9 @@ pub(super) struct Described {
 
 /// The schemas of a tool, in the order of the description's tools.
 #[derive(Debug)]
-pub(super) struct ToolSchemas {
-    pub(super) input: Schema,
-    pub(super) output: Option<Schema>,
+pub(crate) struct ToolSchemas {
+    pub(crate) input: Schema,
+    pub(crate) output: Option<Schema>,
 }
 
 fn refuse(reason: Reason, message: String) -> Refusal {

@@ -16,4 +16,4 @@ pub use description::{
     SettingRequirement, Tool,
 };
 pub(crate) use load::Plugin;
-pub(crate) use registry::{Catalogue, Entry, Registry, Status};
+pub(crate) use registry::{Catalogue, Registry};

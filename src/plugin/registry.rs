@@ -161,7 +161,7 @@ impl Registry {
         let plugin = match (&entry.status, &entry.plugin) {
             (Status::Serving, Some(plugin)) => return Ok(plugin.digest),
             (Status::Quarantined(_), Some(plugin)) => Arc::clone(plugin),
-            (Status::Loading, _) => return Err(format!("`{file}` is still being loaded; try again")),
+            (Status::Loading | Status::Serving, _) => return Err(format!("`{file}` is still being loaded; try again")),
             (Status::Refused(refusal), _) | (Status::Quarantined(refusal), None) => {
                 return Err(format!("`{file}` can't serve: {refusal}"));
             }

@@ -22,8 +22,8 @@ mod generated {
         },
         exports: { default: async },
         with: {
-            "tollgate:plugin/http.origin": crate::capability::http::Origin,
-            "tollgate:plugin/secrets.secret": crate::capability::secrets::Secret,
+            "tollgate:plugin/http.origin": crate::capability::handles::Origin,
+            "tollgate:plugin/secrets.secret": crate::capability::handles::Secret,
         },
     });
 }

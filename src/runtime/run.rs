@@ -121,7 +121,7 @@ impl Runtime {
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         store.call_hook(|mut store, hook| {
-            if hook != CallHook::CallingHost {
+            if !matches!(hook, CallHook::CallingHost) {
                 return Ok(());
             }
             let fuel = store.get_fuel()?;
