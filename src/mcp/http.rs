@@ -184,29 +184,32 @@ fn unauthorized(challenge: &'static str) -> Response {
     response
 }
 
-fn authenticate(http: &Http, request: &Request) -> Result<AgentId, Response> {
+/// A response in place of going on; boxed, since it is large and rare.
+type Refused = Box<Response>;
+
+fn authenticate(http: &Http, request: &Request) -> Result<AgentId, Refused> {
     const INVALID: &str = r#"Bearer realm="tollgate", error="invalid_token""#;
     match bearer(request.headers()) {
-        Bearer::Absent => Err(unauthorized(r#"Bearer realm="tollgate""#)),
-        Bearer::Malformed => Err(unauthorized(INVALID)),
+        Bearer::Absent => Err(unauthorized(r#"Bearer realm="tollgate""#).into()),
+        Bearer::Malformed => Err(unauthorized(INVALID).into()),
         Bearer::Token(token) => http
             .shared
             .backend
             .authenticate(token)
-            .map_err(|_| unauthorized(INVALID)),
+            .map_err(|_| unauthorized(INVALID).into()),
     }
 }
 
 async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
     let agent = match authenticate(&http, &request) {
         Ok(agent) => agent,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     // From here on nothing needs the token, and what has no token can't log or leak it.
     request.headers_mut().remove(AUTHORIZATION);
     let session = match session_of(&http, &request, &agent) {
         Ok(session) => session,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     if request.method() == Method::POST {
         post(&http, request, agent, session.as_deref()).await
@@ -218,7 +221,7 @@ async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
 }
 
 /// The session that a request names. One of another agent does not exist for this one.
-fn session_of(http: &Http, request: &Request, agent: &AgentId) -> Result<Option<String>, Response> {
+fn session_of(http: &Http, request: &Request, agent: &AgentId) -> Result<Option<String>, Refused> {
     let mut named = request.headers().get_all(SESSION).iter();
     let Some(id) = named.next() else {
         return Ok(None);
@@ -228,15 +231,17 @@ fn session_of(http: &Http, request: &Request, agent: &AgentId) -> Result<Option<
         (_, Some(_)) => Err(refuse(
             StatusCode::BAD_REQUEST,
             &Fault::new(INVALID_REQUEST, "more than one session"),
-        )),
+        )
+        .into()),
         _ => Err(refuse(
             StatusCode::NOT_FOUND,
             &Fault::new(INVALID_REQUEST, "no such session"),
-        )),
+        )
+        .into()),
     }
 }
 
-async fn body_of(http: &Http, body: Body) -> Result<Bytes, Response> {
+async fn body_of(http: &Http, body: Body) -> Result<Bytes, Refused> {
     let too_large = || {
         let most = super::MAX_MESSAGE;
         refuse(
@@ -248,20 +253,22 @@ async fn body_of(http: &Http, body: Body) -> Result<Bytes, Response> {
         )
     };
     if hyper::body::Body::size_hint(&body).lower() > super::MAX_MESSAGE as u64 {
-        return Err(too_large());
+        return Err(too_large().into());
     }
     let read = Limited::new(body, super::MAX_MESSAGE).collect();
     match tokio::time::timeout(http.body_time, read).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large().into()),
         Ok(Err(_)) => Err(refuse(
             StatusCode::BAD_REQUEST,
             &Fault::new(INVALID_REQUEST, "the body could not be read"),
-        )),
+        )
+        .into()),
         Err(_) => Err(refuse(
             StatusCode::REQUEST_TIMEOUT,
             &Fault::new(INVALID_REQUEST, "the body took too long"),
-        )),
+        )
+        .into()),
     }
 }
 
@@ -269,7 +276,7 @@ async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&st
     let (mut parts, body) = request.into_parts();
     let text = match body_of(http, body).await {
         Ok(text) => text,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let message = match envelope::read(&text) {
         Ok(message) => message,
@@ -288,15 +295,13 @@ async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&st
         _ => None,
     };
     let starts = matches!(message.kind, Kind::Request) && message.method() == Some("initialize");
-    if starts {
-        if let Err(fault) = may_start(http, &message, &agent) {
-            let status = if fault.code == INVALID_PARAMS {
-                StatusCode::BAD_REQUEST
-            } else {
-                StatusCode::SERVICE_UNAVAILABLE
-            };
-            return refuse(status, &fault);
-        }
+    if starts && let Err(fault) = may_start(http, &message, &agent) {
+        let status = if fault.code == INVALID_PARAMS {
+            StatusCode::BAD_REQUEST
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        return refuse(status, &fault);
     }
     let (held, keep) = match &message.kind {
         Kind::Call(call) => {
