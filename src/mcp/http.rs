@@ -3,7 +3,6 @@
 //! The order is the point: a request that was not meant for this server, or of no known agent,
 //! costs no reading of its body, and `rmcp` sees only what was read strictly.
 
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,13 +22,8 @@ use axum::routing::{any, get};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Frame, SizeHint};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use rmcp::model::InitializeRequestParams;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -109,7 +103,7 @@ pub fn router(
     routes(&shared, config, end)
 }
 
-fn routes(
+pub(super) fn routes(
     shared: &Arc<Shared>,
     config: &HttpConfig,
     end: CancellationToken,
@@ -184,29 +178,32 @@ fn unauthorized(challenge: &'static str) -> Response {
     response
 }
 
-fn authenticate(http: &Http, request: &Request) -> Result<AgentId, Response> {
+/// A response in place of going on; boxed, since it is large and rare.
+type Refused = Box<Response>;
+
+fn authenticate(http: &Http, request: &Request) -> Result<AgentId, Refused> {
     const INVALID: &str = r#"Bearer realm="tollgate", error="invalid_token""#;
     match bearer(request.headers()) {
-        Bearer::Absent => Err(unauthorized(r#"Bearer realm="tollgate""#)),
-        Bearer::Malformed => Err(unauthorized(INVALID)),
+        Bearer::Absent => Err(unauthorized(r#"Bearer realm="tollgate""#).into()),
+        Bearer::Malformed => Err(unauthorized(INVALID).into()),
         Bearer::Token(token) => http
             .shared
             .backend
             .authenticate(token)
-            .map_err(|_| unauthorized(INVALID)),
+            .map_err(|_| unauthorized(INVALID).into()),
     }
 }
 
 async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
     let agent = match authenticate(&http, &request) {
         Ok(agent) => agent,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     // From here on nothing needs the token, and what has no token can't log or leak it.
     request.headers_mut().remove(AUTHORIZATION);
     let session = match session_of(&http, &request, &agent) {
         Ok(session) => session,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     if request.method() == Method::POST {
         post(&http, request, agent, session.as_deref()).await
@@ -218,7 +215,7 @@ async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
 }
 
 /// The session that a request names. One of another agent does not exist for this one.
-fn session_of(http: &Http, request: &Request, agent: &AgentId) -> Result<Option<String>, Response> {
+fn session_of(http: &Http, request: &Request, agent: &AgentId) -> Result<Option<String>, Refused> {
     let mut named = request.headers().get_all(SESSION).iter();
     let Some(id) = named.next() else {
         return Ok(None);
@@ -228,15 +225,17 @@ fn session_of(http: &Http, request: &Request, agent: &AgentId) -> Result<Option<
         (_, Some(_)) => Err(refuse(
             StatusCode::BAD_REQUEST,
             &Fault::new(INVALID_REQUEST, "more than one session"),
-        )),
+        )
+        .into()),
         _ => Err(refuse(
             StatusCode::NOT_FOUND,
             &Fault::new(INVALID_REQUEST, "no such session"),
-        )),
+        )
+        .into()),
     }
 }
 
-async fn body_of(http: &Http, body: Body) -> Result<Bytes, Response> {
+async fn body_of(http: &Http, body: Body) -> Result<Bytes, Refused> {
     let too_large = || {
         let most = super::MAX_MESSAGE;
         refuse(
@@ -248,20 +247,22 @@ async fn body_of(http: &Http, body: Body) -> Result<Bytes, Response> {
         )
     };
     if hyper::body::Body::size_hint(&body).lower() > super::MAX_MESSAGE as u64 {
-        return Err(too_large());
+        return Err(too_large().into());
     }
     let read = Limited::new(body, super::MAX_MESSAGE).collect();
     match tokio::time::timeout(http.body_time, read).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large().into()),
         Ok(Err(_)) => Err(refuse(
             StatusCode::BAD_REQUEST,
             &Fault::new(INVALID_REQUEST, "the body could not be read"),
-        )),
+        )
+        .into()),
         Err(_) => Err(refuse(
             StatusCode::REQUEST_TIMEOUT,
             &Fault::new(INVALID_REQUEST, "the body took too long"),
-        )),
+        )
+        .into()),
     }
 }
 
@@ -269,7 +270,7 @@ async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&st
     let (mut parts, body) = request.into_parts();
     let text = match body_of(http, body).await {
         Ok(text) => text,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let message = match envelope::read(&text) {
         Ok(message) => message,
@@ -288,15 +289,13 @@ async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&st
         _ => None,
     };
     let starts = matches!(message.kind, Kind::Request) && message.method() == Some("initialize");
-    if starts {
-        if let Err(fault) = may_start(http, &message, &agent) {
-            let status = if fault.code == INVALID_PARAMS {
-                StatusCode::BAD_REQUEST
-            } else {
-                StatusCode::SERVICE_UNAVAILABLE
-            };
-            return refuse(status, &fault);
-        }
+    if starts && let Err(fault) = may_start(http, &message, &agent) {
+        let status = if fault.code == INVALID_PARAMS {
+            StatusCode::BAD_REQUEST
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        return refuse(status, &fault);
     }
     let (held, keep) = match &message.kind {
         Kind::Call(call) => {
@@ -363,116 +362,5 @@ impl<B: hyper::body::Body + Unpin> hyper::body::Body for Held<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// Serves MCP on `listener` until the host drains: then no connection is taken any more, calls
-/// under way are answered, for `config.drain` at most, and what streams is ended.
-///
-/// # Errors
-///
-/// The configuration names a host or an origin that is none.
-pub async fn serve(
-    listener: TcpListener,
-    backend: Arc<dyn Backend>,
-    config: HttpConfig,
-) -> Result<(), GateError> {
-    let draining = backend.draining();
-    let end = CancellationToken::new();
-    let _end_with_this = end.clone().drop_guard();
-    let shared = Shared::new(backend, "http");
-    let router = routes(&shared, &config, end.clone())?;
-    let places = Arc::new(Semaphore::new(config.connections));
-    let mut connections = JoinSet::new();
-    loop {
-        // The place comes first: what does not fit waits in the system's queue, not in memory.
-        let place = tokio::select! {
-            () = draining.cancelled() => break,
-            place = places.clone().acquire_owned() => place,
-        };
-        let Ok(place) = place else { break };
-        let stream = tokio::select! {
-            () = draining.cancelled() => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener) => match accepted {
-                Some(stream) => stream,
-                None => continue,
-            },
-        };
-        let connection = connection(stream, router.clone(), config.head_time, draining.clone());
-        connections.spawn(async move {
-            connection.await;
-            drop(place);
-        });
-    }
-    drop(listener);
-    shared.calls.close();
-    if tokio::time::timeout(config.drain, shared.calls.wait())
-        .await
-        .is_err()
-    {
-        tracing::warn!("calls were still under way when the time to drain was over");
-    }
-    end.cancel();
-    let closing = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(CLOSING, closing).await.is_err() {
-        tracing::debug!("connections were still open at the end");
-    }
-    Ok(())
-}
-
-/// How long connections may take to close once nothing is left to answer.
-const CLOSING: Duration = Duration::from_secs(2);
-
-/// A pause where the system is out of something, so that the loop does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-async fn accept(listener: &TcpListener) -> Option<TcpStream> {
-    match listener.accept().await {
-        Ok((stream, _)) => {
-            // Replies are small and written whole; waiting to fill a packet only delays them.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY");
-            }
-            Some(stream)
-        }
-        Err(error) if is_of_one_connection(&error) => None,
-        Err(error) => {
-            tracing::error!(%error, "no connection could be taken");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            None
-        }
-    }
-}
-
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-    )
-}
-
-async fn connection(
-    stream: TcpStream,
-    router: Router,
-    head_time: Duration,
-    draining: CancellationToken,
-) {
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head_time)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = draining.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
     }
 }

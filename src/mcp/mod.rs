@@ -10,6 +10,7 @@ mod backend;
 mod envelope;
 mod gate;
 mod http;
+mod listen;
 mod result;
 mod server;
 mod session;
@@ -18,7 +19,9 @@ mod stream;
 pub(crate) mod tests;
 
 pub use backend::{Backend, ListedTool, Unauthorized};
-pub use http::{HttpConfig, router, serve};
+pub use gate::GateError;
+pub use http::{HttpConfig, router};
+pub use listen::serve;
 pub use stream::serve_stream;
 
 /// Bytes of one message. Arguments are bounded far below by the host; this is what is read before

@@ -160,3 +160,111 @@ fn priority(value: f64) -> Option<f32> {
     )]
     (0.0..=1.0).contains(&value).then_some(value as f32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::Media;
+    use crate::reason::Refusal;
+    use serde_json::json;
+
+    fn reply(completion: Completion, refusal: Option<Refusal>) -> Reply {
+        Reply {
+            call: CallId(uuid::Uuid::nil()),
+            completion,
+            refusal,
+        }
+    }
+
+    #[test]
+    fn every_kind_of_content_is_written_as_mcp_has_it() {
+        let annotations = Some(Annotations {
+            for_user: true,
+            for_assistant: true,
+            priority: Some(0.5),
+            last_modified: Some("2026-11-22T00:00:00Z".into()),
+        });
+        let media = || Media {
+            data: vec![0, 255],
+            mime_type: "x/y".into(),
+            annotations: None,
+        };
+        let resource = |body| Content::Resource {
+            uri: "test://a".into(),
+            mime_type: Some("text/plain".into()),
+            body,
+            annotations: None,
+        };
+        let content = vec![
+            Content::Text {
+                text: "t".into(),
+                annotations,
+            },
+            Content::Image(media()),
+            Content::Audio(media()),
+            resource(ResourceBody::Text("r".into())),
+            resource(ResourceBody::Blob(vec![1])),
+            Content::Link {
+                uri: "test://b".into(),
+                name: "n".into(),
+                title: None,
+                description: Some("d".into()),
+                mime_type: None,
+                size: Some(9),
+                annotations: Some(Annotations {
+                    priority: Some(7.0),
+                    ..Annotations::default()
+                }),
+            },
+        ];
+        let completion = Completion {
+            content,
+            ..Completion::default()
+        };
+        let result = result_of(reply(completion, None), "t", &json!({})).unwrap();
+        assert_eq!(
+            serde_json::to_value(result.content).unwrap(),
+            json!([
+                {"type": "text", "text": "t", "annotations": {
+                    "audience": ["user", "assistant"], "priority": 0.5,
+                    "lastModified": "2026-11-22T00:00:00Z"}},
+                {"type": "image", "data": "AP8=", "mimeType": "x/y"},
+                {"type": "audio", "data": "AP8=", "mimeType": "x/y"},
+                {"type": "resource", "resource":
+                    {"uri": "test://a", "mimeType": "text/plain", "text": "r"}},
+                {"type": "resource", "resource":
+                    {"uri": "test://a", "mimeType": "text/plain", "blob": "AQ=="}},
+                {"type": "resource_link", "uri": "test://b", "name": "n", "description": "d",
+                    "size": 9, "annotations": {}},
+            ])
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_a_result_that_says_so_and_an_unknown_tool_is_the_protocols_error() {
+        let completion = Completion {
+            structured: Some(json!({"code": "approval_required"})),
+            is_error: true,
+            ..Completion::default()
+        };
+        let held = Refusal::new(Reason::ApprovalRequired, "a person must agree");
+        let result = result_of(reply(completion, Some(held)), "t", &json!({})).unwrap();
+        assert_eq!(result.is_error, Some(true));
+        assert_eq!(
+            result.structured_content,
+            Some(json!({"code": "approval_required"}))
+        );
+        let unknown = Refusal::new(Reason::NameUnknown, "no such tool").with_detail("inner");
+        let name = format!("a\u{202e}\n{}", "x".repeat(500));
+        let error = result_of(
+            reply(Completion::default(), Some(unknown)),
+            &name,
+            &json!({}),
+        )
+        .unwrap_err();
+        assert_eq!(error.code.0, -32602);
+        let text = serde_json::to_string(&error).unwrap();
+        assert!(text.len() < 300 && text.is_ascii(), "{text}");
+        assert!(!text.contains("inner"), "{text}");
+    }
+}

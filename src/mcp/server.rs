@@ -171,8 +171,7 @@ async fn forward(
             }
         };
         let Some(report) = report else { return };
-        // Also drops what is not a number: no comparison holds for it.
-        if !(report.value > last) || !report.value.is_finite() {
+        if !report.value.is_finite() || report.value <= last {
             continue;
         }
         last = report.value;

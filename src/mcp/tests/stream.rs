@@ -202,7 +202,7 @@ async fn what_is_wrong_is_answered_and_the_rest_goes_on() {
             client.read().await["error"]["code"],
             code,
             "{}",
-            &text[..text.len().min(60)]
+            text.chars().take(60).collect::<String>()
         );
     }
     client.send("").await;
