@@ -1,5 +1,7 @@
 //! Decisions: the only place where a [`Permit`] or a [`Checked`] value is made.
 
+use std::sync::Arc;
+
 use cedar_policy::{
     AuthorizationError, Authorizer, Context, Decision, EntityUid, Request, ResourceConstraint,
     RestrictedExpression,
@@ -11,7 +13,7 @@ use crate::plugin::{OriginScope, Requirement};
 use crate::reason::{Reason, Refusal};
 
 use super::context::{self, Pairs};
-use super::entities;
+use super::entities::{self, Directory};
 use super::load::{PluginPolicies, PolicySet};
 use super::question::{CallFacts, CallQuestion, HostQuestion, Target};
 use super::schema::ToolModel;
@@ -41,7 +43,7 @@ impl PolicySet {
     /// May this call run?
     pub fn decide_call(&self, question: &CallQuestion<'_>) -> Verdict<Permit> {
         let asked = self
-            .prepare_call(question)
+            .prepare_call(question, None)
             .and_then(|(prepared, pairs)| self.answer(&prepared, pairs, question.approved));
         match self.settle(asked, "this call") {
             Verdict::Allow(ground) => Verdict::Allow(Permit {
@@ -65,7 +67,7 @@ impl PolicySet {
         question: T,
     ) -> Verdict<Checked<T>> {
         let asked = self
-            .prepare_host_call(call, &question)
+            .prepare_host_call(call, &question, None)
             .and_then(|(prepared, pairs)| self.answer(&prepared, pairs, call.approved));
         match self.settle(asked, "this use") {
             Verdict::Allow(ground) => Verdict::Allow(Checked {
@@ -165,7 +167,8 @@ impl PolicySet {
     pub(super) fn prepare_call(
         &self,
         question: &CallQuestion<'_>,
-    ) -> Result<(std::sync::Arc<Prepared>, Pairs), String> {
+        directory: Option<&Directory>,
+    ) -> Result<(Arc<Prepared>, Pairs), String> {
         let (plugin, tool) = self.tool(question.tool)?;
         let pairs = context::call(&tool.arguments, question)?;
         let subject = Asked {
@@ -175,14 +178,15 @@ impl PolicySet {
             tool: question.tool,
             resource: ("tool", ""),
         };
-        Ok((self.prepare(plugin, &subject)?, pairs))
+        Ok((self.prepare(plugin, &subject, directory)?, pairs))
     }
 
     pub(super) fn prepare_host_call<T: HostQuestion>(
         &self,
         call: &CallFacts<'_>,
         question: &T,
-    ) -> Result<(std::sync::Arc<Prepared>, Pairs), String> {
+        directory: Option<&Directory>,
+    ) -> Result<(Arc<Prepared>, Pairs), String> {
         let (plugin, tool) = self.tool(call.tool)?;
         let action = question.action();
         if !tool.actions.contains(&action) {
@@ -210,7 +214,7 @@ impl PolicySet {
             tool: call.tool,
             resource,
         };
-        Ok((self.prepare(plugin, &subject)?, pairs))
+        Ok((self.prepare(plugin, &subject, directory)?, pairs))
     }
 
     pub(super) fn tool(&self, name: &ToolName) -> Result<(&PluginPolicies, &ToolModel), String> {
@@ -230,21 +234,24 @@ impl PolicySet {
         &self,
         plugin: &PluginPolicies,
         asked: &Asked<'_>,
-    ) -> Result<std::sync::Arc<Prepared>, String> {
+        directory: Option<&Directory>,
+    ) -> Result<Arc<Prepared>, String> {
         if let Some(why) = plugin.broken.as_ref() {
             return Err(why.clone());
+        }
+        let rules = plugin
+            .by_action
+            .get(&asked.action())
+            .map_or(&[][..], Vec::as_slice);
+        if let Some(other) = directory {
+            return Prepared::of(asked.subject(), rules, other).map(Arc::new);
         }
         let directory = self
             .directory
             .as_ref()
             .ok_or("`policies/entities.json` does not validate, so no one's groups are known")?;
         self.kept.get_or_make(&asked.key(), || {
-            let subject = asked.subject();
-            let rules = plugin
-                .by_action
-                .get(&asked.action())
-                .map_or(&[][..], Vec::as_slice);
-            Prepared::of(subject, rules, directory)
+            Prepared::of(asked.subject(), rules, directory)
         })
     }
 
@@ -282,14 +289,10 @@ impl PolicySet {
     fn evaluate(
         &self,
         prepared: &Prepared,
-        mut pairs: Pairs,
+        pairs: Pairs,
         approved: bool,
     ) -> Result<Evaluated, String> {
-        pairs.push((
-            "approved".to_owned(),
-            RestrictedExpression::new_bool(approved),
-        ));
-        let request = request(&prepared.subject, pairs)?;
+        let request = request(&prepared.subject, with_approved(pairs, approved))?;
         let response =
             Authorizer::new().is_authorized(&request, &prepared.policies, &prepared.entities);
         let diagnostics = response.diagnostics();
@@ -402,6 +405,12 @@ impl Asked<'_> {
             plugin,
         }
     }
+}
+
+pub(super) fn with_approved(mut pairs: Pairs, approved: bool) -> Pairs {
+    let value = RestrictedExpression::new_bool(approved);
+    pairs.push(("approved".to_owned(), value));
+    pairs
 }
 
 pub(super) fn request(subject: &Subject, pairs: Pairs) -> Result<Request, String> {

@@ -133,6 +133,26 @@ impl Directory {
         })
     }
 
+    /// The same, with this agent in these groups as well: for cases that try out a membership.
+    pub(super) fn with(&self, agent_id: &str, groups: &[String]) -> Result<Self, String> {
+        let uid = agent(agent_id);
+        let mut parents = self.closure(&uid);
+        parents.remove(&uid);
+        for name in groups {
+            let group = EntityUid::from_type_name_and_id(TYPES.group.clone(), EntityId::new(name));
+            parents.extend(self.closure(&group));
+        }
+        let entities = self
+            .entities
+            .clone()
+            .upsert_entities([Entity::new_no_attrs(uid, parents)], None)
+            .map_err(|error| chain(&error))?;
+        Ok(Self {
+            entities,
+            text: self.text.clone(),
+        })
+    }
+
     /// Everything that `uid` is in, itself included.
     pub(super) fn closure(&self, uid: &EntityUid) -> HashSet<EntityUid> {
         let mut all: HashSet<EntityUid> = self

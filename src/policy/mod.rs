@@ -8,9 +8,11 @@
 //! refuses; and that one plugin's broken file never changes another's answers.
 
 mod argument;
+mod cases;
 mod context;
 mod decide;
 mod entities;
+mod explain;
 mod ground;
 mod lint;
 mod load;
@@ -18,13 +20,17 @@ mod question;
 mod schema;
 mod slice;
 mod source;
+mod starter;
 mod verdict;
 mod vocabulary;
 
 pub use argument::Unmapped;
+pub use cases::{CaseResult, run_cases};
+pub use explain::{Condition, ExplainedRule, Explanation};
 pub use ground::{Ground, PolicyRef};
 pub use load::{Finding, Loaded, PluginFacts, PolicySet, Severity};
 pub use question::{CallFacts, CallQuestion, Fact, HostQuestion, Target};
+pub use starter::starter;
 pub use verdict::{Checked, Permit, Verdict};
 pub use vocabulary::HostAction;
 

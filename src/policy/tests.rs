@@ -809,3 +809,316 @@ fn agents_are_shown_what_they_could_be_allowed() {
     assert!(!set.may_use(&ada, None, &search, "api"));
     assert!(!set.may_use(&ada, None, &search, "clock"));
 }
+
+#[test]
+fn cases_check_decision_and_reasons() {
+    let dir = Dir::new(&[
+        (
+            "github.cedar",
+            r#"@id("ask") permit(principal in Group::"writers", action == Action::"call:github.comment", resource) when { context.approved };
+               @id("api") permit(principal, action == Action::"http:github.comment", resource == Origin::"https://api.github.com") when { context.requirement == "api" };"#,
+        ),
+        (
+            "cases/github.json",
+            r#"[
+            { "name": "held", "agent": "ada", "tool": "github.comment", "arguments": { "repository": "a/b", "number": 1, "body": "" }, "decision": "hold", "policies": ["ask"] },
+            { "name": "joined", "agent": "bob", "groups": ["writers"], "tool": "github.comment", "arguments": { "repository": "a/b", "number": 1, "body": "" }, "approved": true, "decision": "allow", "policies": ["ask"] },
+            { "name": "stranger", "agent": "bob", "tool": "github.comment", "arguments": { "repository": "a/b", "number": 1, "body": "" }, "decision": "refuse", "policies": [] },
+            { "name": "request", "agent": "bob", "tool": "github.comment", "arguments": { "repository": "a/b", "number": 1, "body": "" }, "host_call": { "capability": "http", "method": "GET", "url": "https://api.github.com/x" }, "decision": "allow", "policies": ["api"] },
+            { "name": "wrong reason", "agent": "ada", "tool": "github.comment", "arguments": { "repository": "a/b", "number": 1, "body": "" }, "decision": "hold", "policies": ["api"] },
+            { "name": "no such tool", "agent": "ada", "tool": "github.nothing", "decision": "refuse", "policies": [] }
+            ]"#,
+        ),
+        ("cases/torn.json", "[{"),
+    ]);
+    let set = dir.load(None).set;
+    let results = run_cases(dir.path(), &set);
+    let passed: Vec<_> = results
+        .iter()
+        .filter(|r| r.passed)
+        .map(|r| r.name.as_str())
+        .collect();
+    assert_eq!(
+        passed,
+        ["held", "joined", "stranger", "request"],
+        "{results:#?}"
+    );
+    assert_eq!(results.len(), 7);
+    assert_eq!(results[4].answered, "hold by ask");
+}
+
+#[test]
+fn an_explanation_says_what_would_have_changed_the_answer() {
+    let set = set(&[(
+        "github.cedar",
+        r#"@id("ask") permit(principal, action == Action::"call:github.comment", resource)
+           when { context.args.number == 7 && context.args.repository like "c/*" && context.approved } unless { context.args has draft };
+           @id("others") permit(principal in Group::"staff", action == Action::"call:github.comment", resource);
+           @id("no") forbid(principal, action == Action::"call:github.comment", resource) when { context.args has draft };"#,
+    )]);
+    let explanation = set.explain_call(&comment("bob").question());
+    assert_eq!(explanation.decision, "refuse");
+    let text = explanation.to_string();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "refuse (policy.default_deny): spiffe://tollgate.local/agent/bob call:github.comment on github.comment",
+            "  permit `ask` (policies/github.cedar:1) does not apply",
+            "    true: context.args.number == 7",
+            "    false: context.args.repository like \"c/*\"",
+            "    not reached: context.approved",
+            "    not reached: !(context.args has draft)",
+            "  permit `others` (policies/github.cedar:3) is for another principal",
+            "  forbid `no` (policies/github.cedar:4) does not apply",
+            "    false: context.args has draft",
+            "hint: `ask` (policies/github.cedar:1) would allow it if `context.args.repository like \"c/*\"` held",
+            "hint: `others` (policies/github.cedar:3) is for another principal",
+        ]
+    );
+    let json = serde_json::to_value(&explanation).unwrap();
+    assert_eq!(json["rules"][0]["conditions"][1]["holds"], false);
+    let allowed = set.explain_call(&comment("ada").question());
+    assert_eq!(allowed.decision, "allow");
+    assert!(allowed.hints.is_empty());
+}
+
+#[test]
+fn lint_finds_what_can_never_match() {
+    let cases = [
+        (
+            r#"resource == Origin::"https://API.github.com""#,
+            "true",
+            "`https://api.github.com`",
+        ),
+        (
+            r#"resource == Origin::"https://api.github.com/""#,
+            "true",
+            "`https://api.github.com`",
+        ),
+        (
+            r#"resource == Origin::"https://api.github.com:443""#,
+            "true",
+            "`https://api.github.com`",
+        ),
+        (
+            r#"resource == Origin::"api.github.com""#,
+            "true",
+            "no origin",
+        ),
+        (
+            r#"resource == Origin::"https://other.example""#,
+            "true",
+            "no requirement has",
+        ),
+        (r#"resource in Plugin::"gitlab""#, "true", "another plugin"),
+        ("resource", r#"context.method == "get""#, "capitals"),
+        (
+            "resource",
+            r#"["GET", "post"].contains(context.method)"#,
+            "capitals",
+        ),
+        (
+            "resource",
+            r#"context.path like "repos/*""#,
+            "starts with `/`",
+        ),
+        ("resource", r#"context.path == "/a?b""#, "before `?`"),
+        ("resource", r#"context.path like "/a/../*""#, "segment"),
+        (
+            "resource",
+            r#"context.host like "*.GitHub.com""#,
+            "lower case",
+        ),
+        (
+            "resource",
+            r#"context.host == "api.github.com:443""#,
+            "canonical",
+        ),
+        ("resource", r#"context.scheme == "HTTPS""#, "schemes"),
+        ("resource", "context.port == 70000", "no port"),
+        ("resource", r#"context.requirement == "apo""#, "requirement"),
+        ("resource", r#"context.secrets.contains("tokn")"#, "tokn"),
+        ("resource", "context.method == 1", "types"),
+        (
+            "resource",
+            "context.query && !context.query && false",
+            "impossible",
+        ),
+    ];
+    for (resource, condition, message) in cases {
+        let text = format!(
+            "\n@id(\"r\") permit(principal, action == Action::\"http:github.comment\", {resource}) when {{ {condition} }};"
+        );
+        let found = Dir::new(&[("github.cedar", &text)]).load(None).findings;
+        assert!(!found.is_empty(), "{text}");
+        let all = found
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert!(all.contains(message), "{text}: {all}");
+        assert!(
+            found
+                .iter()
+                .all(|f| f.line == 2 && f.file == "github.cedar"),
+            "{all}"
+        );
+    }
+    let people = r#"@id("r") permit(principal in Group::"nobody", action in Action::"call", resource);
+        @id("r") permit(principal == Agent::"ada", action in Action::"call", resource == Tool::"github.nothing");"#;
+    let found = Dir::new(&[("github.cedar", people)]).load(None).findings;
+    let all = found
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n");
+    for expected in [
+        "a second rule",
+        "`Agent::\"spiffe://tollgate.local/agent/ada\"`",
+        "no tool",
+    ] {
+        assert!(all.contains(expected), "{expected}: {all}");
+    }
+}
+
+mod model {
+    //! Random scope-only policies, held against a reference model of a few lines.
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    struct Scoped {
+        forbid: bool,
+        principal: usize,
+        action: usize,
+        resource: usize,
+        approved: bool,
+    }
+
+    const PRINCIPALS: [&str; 4] = [
+        "principal",
+        r#"principal == Agent::"spiffe://tollgate.local/agent/ada""#,
+        r#"principal in Group::"staff""#,
+        r#"principal == Agent::"spiffe://tollgate.local/agent/bob""#,
+    ];
+    const ACTIONS: [&str; 4] = [
+        "action",
+        r#"action in Action::"call""#,
+        r#"action == Action::"call:github.comment""#,
+        r#"action in [Action::"call:github.search"]"#,
+    ];
+    const RESOURCES: [&str; 4] = [
+        "resource",
+        r#"resource in Plugin::"github""#,
+        r#"resource == Tool::"github.comment""#,
+        r#"resource is Tool in Plugin::"github""#,
+    ];
+
+    impl Scoped {
+        fn text(&self, i: usize) -> String {
+            let effect = if self.forbid { "forbid" } else { "permit" };
+            let (p, a, r) = (
+                PRINCIPALS[self.principal],
+                ACTIONS[self.action],
+                RESOURCES[self.resource],
+            );
+            let when = if self.approved {
+                " when { context.approved }"
+            } else {
+                ""
+            };
+            format!("@id(\"r{i}\") {effect}({p}, {a}, {r}){when};\n")
+        }
+
+        /// Whether it applies to `agent` calling `tool`.
+        fn applies(&self, agent: &str, tool: &str, approved: bool) -> bool {
+            let principal = match self.principal {
+                0 => true,
+                1 | 2 => agent == "ada",
+                _ => agent == "bob",
+            };
+            let action = match self.action {
+                0 | 1 => true,
+                2 => tool == "comment",
+                _ => tool == "search",
+            };
+            let resource = self.resource != 2 || tool == "comment";
+            principal && action && resource && (approved || !self.approved)
+        }
+    }
+
+    fn allowed(rules: &[Scoped], agent: &str, tool: &str, approved: bool) -> bool {
+        let applies = |rule: &&Scoped| rule.applies(agent, tool, approved);
+        rules.iter().filter(applies).any(|r| !r.forbid)
+            && !rules.iter().filter(applies).any(|r| r.forbid)
+    }
+
+    fn expected(rules: &[Scoped], agent: &str, tool: &str) -> &'static str {
+        if allowed(rules, agent, tool, false) {
+            "allow"
+        } else if allowed(rules, agent, tool, true) {
+            "hold"
+        } else if rules
+            .iter()
+            .any(|r| r.forbid && r.applies(agent, tool, false))
+        {
+            "policy.forbidden"
+        } else {
+            "policy.default_deny"
+        }
+    }
+
+    fn rule() -> impl Strategy<Value = Scoped> {
+        (
+            prop::bool::weighted(0.3),
+            0..4usize,
+            0..4usize,
+            0..4usize,
+            any::<bool>(),
+        )
+            .prop_map(|(forbid, principal, action, resource, approved)| Scoped {
+                forbid,
+                principal,
+                action,
+                resource,
+                approved,
+            })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn decisions_are_those_of_the_model(
+            shared in prop::collection::vec(rule(), 0..4),
+            own in prop::collection::vec(rule(), 0..4),
+        ) {
+            let text = |rules: &[Scoped]| rules.iter().enumerate().map(|(i, r)| r.text(i)).collect::<String>();
+            let dir = Dir::new(&[("shared.cedar", &text(&shared))]);
+            // What can never match is an error in a plugin's own file, so only rules that can.
+            let own: Vec<Scoped> = own
+                .into_iter()
+                .filter(|r| !(r.action == 3 && r.resource == 2))
+                .collect();
+            dir.write("github.cedar", &text(&own));
+            let set = dir.load(None).set;
+            let rules: Vec<Scoped> = shared.into_iter().chain(own).collect();
+            for agent in ["ada", "bob", "eve"] {
+                for tool in ["comment", "search"] {
+                    let mut asked = comment(agent);
+                    if tool == "search" {
+                        asked = call(agent, "github.search", json!({}));
+                    }
+                    let answer = asked.decide(&set);
+                    let answer = answer.split(' ').next().unwrap();
+                    prop_assert_eq!(answer, expected(&rules, agent, tool), "{} {} {:?}", agent, tool, rules);
+                    if matches!(answer, "allow" | "hold") {
+                        prop_assert!(set.may_call(&asked.agent, None, &asked.tool));
+                    }
+                }
+            }
+        }
+    }
+}
