@@ -73,16 +73,17 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
     conforms(&plugin, &tool, &arguments)?;
 
     // Before policy, so that one who only repeats what was refused does not keep policy busy.
-    let attempt = host.pace().attempt(&arrival.caller.agent, &tool, arguments.digest())?;
+    let attempt = host
+        .pace()
+        .attempt(&arrival.caller.agent, &tool, arguments.digest())?;
     entry.attempt(attempt);
 
     let tier = host.tier(&plugin, &tool);
     if tier == Tier::Forbid {
-        return Err(Refusal::new(
-            Reason::PolicyForbidden,
-            "the operator forbids this tool",
-        )
-        .with_detail("its tier is `forbid`"));
+        return Err(
+            Refusal::new(Reason::PolicyForbidden, "the operator forbids this tool")
+                .with_detail("its tier is `forbid`"),
+        );
     }
     let set = host.policy();
     let question = CallQuestion {
@@ -108,9 +109,18 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
     };
 
     // At most what the tool says it uses, and what policy could allow this agent at all.
-    let uses = plugin.tool(&tool).map(|(tool, _)| tool.uses.as_slice()).unwrap_or_default();
+    let uses = plugin
+        .tool(&tool)
+        .map(|(tool, _)| tool.uses.as_slice())
+        .unwrap_or_default();
     let grants = plugin.ceiling.filter(|name| {
-        uses.iter().any(|used| used == name) && set.may_use(&arrival.caller.agent, arrival.caller.user.as_deref(), &tool, name)
+        uses.iter().any(|used| used == name)
+            && set.may_use(
+                &arrival.caller.agent,
+                arrival.caller.user.as_deref(),
+                &tool,
+                name,
+            )
     });
     Ok(Admitted {
         permit,
@@ -148,7 +158,10 @@ async fn run(
     let limits = host.config().limits(&tool);
 
     // A place before the intent: a call that waits in line has not begun.
-    let places = host.places().take(&arrival.caller.agent, &plugin, &cancel).await;
+    let places = host
+        .places()
+        .take(&arrival.caller.agent, &plugin, &cancel)
+        .await;
     let _places = match places {
         Ok(places) => places,
         Err(refusal) => return entry.refused(refusal),
@@ -187,11 +200,19 @@ async fn run(
 /// Whether the arguments are what the tool's schema says.
 fn conforms(plugin: &Plugin, tool: &ToolName, arguments: &Arguments) -> Result<(), Refusal> {
     let Some((described, schemas)) = plugin.tool(tool) else {
-        return Err(Refusal::new(Reason::NameUnknown, "there is no tool of that name"));
+        return Err(Refusal::new(
+            Reason::NameUnknown,
+            "there is no tool of that name",
+        ));
     };
-    let declared = described.input_schema.get("properties").and_then(|p| p.as_object());
-    let plain = described.input_schema.get("additionalProperties") == Some(&serde_json::Value::Bool(false))
-        || described.input_schema.get("$ref").is_none() && described.input_schema.get("allOf").is_none();
+    let declared = described
+        .input_schema
+        .get("properties")
+        .and_then(|p| p.as_object());
+    let plain = described.input_schema.get("additionalProperties")
+        == Some(&serde_json::Value::Bool(false))
+        || described.input_schema.get("$ref").is_none()
+            && described.input_schema.get("allOf").is_none();
     if plain {
         let unknown = arguments
             .members()
@@ -199,7 +220,11 @@ fn conforms(plugin: &Plugin, tool: &ToolName, arguments: &Arguments) -> Result<(
             .flat_map(|members| members.keys())
             .find(|key| !declared.is_some_and(|declared| declared.contains_key(*key)));
         if let Some(key) = unknown {
-            let shown: String = key.chars().take(80).flat_map(char::escape_default).collect();
+            let shown: String = key
+                .chars()
+                .take(80)
+                .flat_map(char::escape_default)
+                .collect();
             return Err(Refusal::new(
                 Reason::ArgsUnknownProperty,
                 format!("the tool takes no argument named `{shown}`"),

@@ -87,12 +87,13 @@ impl Grants {
         settings: &BTreeMap<String, String>,
     ) -> Result<Self, Refusal> {
         let value = |name: &str| {
-            settings.get(name).cloned().or_else(|| {
-                match description.requirement(name) {
+            settings
+                .get(name)
+                .cloned()
+                .or_else(|| match description.requirement(name) {
                     Some(Requirement::Setting(setting)) => setting.default.clone(),
                     _ => None,
-                }
-            })
+                })
         };
         let mut grants = BTreeMap::new();
         for requirement in &description.requirements {

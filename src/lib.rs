@@ -25,6 +25,7 @@
 pub mod call;
 mod capability;
 pub mod clock;
+pub mod config;
 pub mod daemon;
 pub mod digest;
 pub mod egress;

@@ -25,7 +25,12 @@ pub(super) struct Answer {
 }
 
 /// Checks, bounds and redacts what `ended` brought.
-pub(super) fn settle(plugin: &Plugin, tool: &ToolName, limits: &CallLimits, ended: Ended) -> Answer {
+pub(super) fn settle(
+    plugin: &Plugin,
+    tool: &ToolName,
+    limits: &CallLimits,
+    ended: Ended,
+) -> Answer {
     let none = Lent::default();
     let (usage, context) = match ended.context {
         Some(mut context) => (context.take_usage(), Some(context)),
@@ -87,13 +92,18 @@ fn completion(
         Err(wit::CallError::InvalidArguments(message)) => {
             Err(Refusal::new(Reason::ArgsRejected, cut(message)))
         }
-        Err(wit::CallError::Failed(message)) => Err(Refusal::new(Reason::PluginFailed, cut(message))),
+        Err(wit::CallError::Failed(message)) => {
+            Err(Refusal::new(Reason::PluginFailed, cut(message)))
+        }
     }
 }
 
 fn cut(mut message: String) -> String {
     if message.len() > MESSAGE {
-        let end = (0..=MESSAGE).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
+        let end = (0..=MESSAGE)
+            .rev()
+            .find(|end| message.is_char_boundary(*end))
+            .unwrap_or(0);
         message.truncate(end);
         message.push('…');
     }
@@ -108,7 +118,10 @@ fn bounded(said: wit::Completion, limits: &CallLimits) -> Result<Completion, Ref
     if size > limits.output {
         return Err(Refusal::new(
             Reason::ResultTooLarge,
-            format!("the result has {size} bytes, at most {} are passed on", limits.output),
+            format!(
+                "the result has {size} bytes, at most {} are passed on",
+                limits.output
+            ),
         ));
     }
     let bounds = json::Limits {
@@ -131,7 +144,12 @@ fn bounded(said: wit::Completion, limits: &CallLimits) -> Result<Completion, Ref
         .as_deref()
         .map(|text| read("the structured content", text))
         .transpose()?;
-    let meta = match said.meta.as_deref().map(|text| read("`_meta`", text)).transpose()? {
+    let meta = match said
+        .meta
+        .as_deref()
+        .map(|text| read("`_meta`", text))
+        .transpose()?
+    {
         None => Map::new(),
         Some(Value::Object(members)) if members.keys().all(|key| may_set(key)) => members,
         Some(_) => {
@@ -178,7 +196,11 @@ fn size(content: &types::Content) -> usize {
                 }
         }
         types::Content::Link(link) => {
-            link.uri.len() + link.name.len() + some(&link.title) + some(&link.description) + some(&link.mime_type)
+            link.uri.len()
+                + link.name.len()
+                + some(&link.title)
+                + some(&link.description)
+                + some(&link.mime_type)
         }
     }
 }
@@ -231,7 +253,10 @@ fn annotations(said: Option<types::Annotations>) -> Option<Annotations> {
 
 /// A tool that declares what its structured content looks like keeps to it, unless it says that it failed.
 fn conforms(plugin: &Plugin, tool: &ToolName, completion: &Completion) -> Result<(), Refusal> {
-    let Some(schema) = plugin.tool(tool).and_then(|(_, schemas)| schemas.output.as_ref()) else {
+    let Some(schema) = plugin
+        .tool(tool)
+        .and_then(|(_, schemas)| schemas.output.as_ref())
+    else {
         return Ok(());
     };
     let fault = match &completion.structured {
@@ -256,7 +281,13 @@ mod tests {
     #[test]
     fn reserved_keys_of_meta_are_not_the_plugins() {
         assert!(may_set("com.example/page"));
-        for key in ["page", "dev.tollgate/call", "io.modelcontextprotocol/x", "mcp.dev/x", "a.mcp/x"] {
+        for key in [
+            "page",
+            "dev.tollgate/call",
+            "io.modelcontextprotocol/x",
+            "mcp.dev/x",
+            "a.mcp/x",
+        ] {
             assert!(!may_set(key), "{key}");
         }
     }

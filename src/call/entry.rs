@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::Arrival;
 use super::answer::Answer;
 use super::reply::{Completion, Content, Reply};
-use super::Arrival;
 use crate::capability::Usage;
 use crate::digest::Digest;
 use crate::grant::Grants;
@@ -59,7 +59,11 @@ impl<'a> Entry<'a> {
     }
 
     pub(super) fn arguments(&mut self, arguments: &Arguments) {
-        self.arguments = view(arguments.value(), arguments.digest(), arguments.canonical().len());
+        self.arguments = view(
+            arguments.value(),
+            arguments.digest(),
+            arguments.canonical().len(),
+        );
     }
 
     pub(super) const fn attempt(&mut self, attempt: u32) {
@@ -89,7 +93,7 @@ impl<'a> Entry<'a> {
         self.pace(&refusal);
         let held = match (&self.tool, &refusal.ground) {
             (Some((tool, plugin)), Some(ground)) if refusal.reason == Reason::ApprovalRequired => {
-                Some(self.held(tool.clone(), *plugin, ground.clone()))
+                Some(self.held(tool.clone(), *plugin, ground.as_ref().clone()))
             }
             _ => None,
         };
@@ -107,7 +111,7 @@ impl<'a> Entry<'a> {
                 reason: refusal.reason,
                 message: refusal.message.to_string(),
                 detail: refusal.detail.clone(),
-                decision: refusal.ground.clone(),
+                decision: refusal.ground.as_deref().cloned(),
                 repeated: 0,
             })
         });
@@ -158,7 +162,11 @@ impl<'a> Entry<'a> {
             call: self.call,
             status: status.to_owned(),
             // A host call that waits for a person has its own record with that reason.
-            reason: answer.refusal.as_ref().map(|r| r.reason).filter(|r| *r != Reason::ApprovalRequired),
+            reason: answer
+                .refusal
+                .as_ref()
+                .map(|r| r.reason)
+                .filter(|r| *r != Reason::ApprovalRequired),
             detail: answer.refusal.as_ref().and_then(|r| r.detail.clone()),
             refused: answer.usage.refused.clone(),
             fuel: answer.fuel,
@@ -301,7 +309,8 @@ fn name_refusals(completion: &mut Completion, usage: &Usage) {
         .iter()
         .map(|(reason, count)| (reason.code().to_owned(), (*count).into()))
         .collect();
-    completion
-        .meta
-        .insert("dev.tollgate/refused".into(), serde_json::Value::Object(refused));
+    completion.meta.insert(
+        "dev.tollgate/refused".into(),
+        serde_json::Value::Object(refused),
+    );
 }

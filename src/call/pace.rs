@@ -72,7 +72,9 @@ impl Pace {
             ));
         }
         if inner.attempts.len() >= MEMORY {
-            inner.attempts.retain(|_, (_, at)| now.duration_since(*at) < WINDOW);
+            inner
+                .attempts
+                .retain(|_, (_, at)| now.duration_since(*at) < WINDOW);
             if inner.attempts.len() >= MEMORY {
                 inner.attempts.clear();
             }
@@ -97,7 +99,9 @@ impl Pace {
             return;
         }
         if inner.circuits.len() >= MEMORY {
-            inner.circuits.retain(|_, c| now.duration_since(c.touched) < WINDOW);
+            inner
+                .circuits
+                .retain(|_, c| now.duration_since(c.touched) < WINDOW);
         }
         let circuit = inner.circuits.entry(key).or_insert(Circuit {
             failures: 0,
@@ -158,7 +162,11 @@ impl Places {
         let own = self.of(agent);
         let queues = [
             (own, "this agent's", self.limits.agent),
-            (Arc::clone(&plugin.places), "this plugin's", plugin.places_total),
+            (
+                Arc::clone(&plugin.places),
+                "this plugin's",
+                plugin.places_total,
+            ),
             (Arc::clone(&self.host), "the host's", self.limits.host),
         ];
         let give_up = tokio::time::sleep(self.limits.wait);

@@ -126,7 +126,9 @@ impl Content {
     fn to_value(&self) -> Value {
         let base64 = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
         let (mut value, annotations) = match self {
-            Self::Text { text, annotations } => (json!({"type": "text", "text": text}), annotations),
+            Self::Text { text, annotations } => {
+                (json!({"type": "text", "text": text}), annotations)
+            }
             Self::Image(media) => (
                 json!({"type": "image", "data": base64(&media.data), "mimeType": media.mime_type}),
                 &media.annotations,
@@ -146,7 +148,10 @@ impl Content {
                     ResourceBody::Text(text) => put(&mut resource, "text", text.as_str().into()),
                     ResourceBody::Blob(bytes) => put(&mut resource, "blob", base64(bytes).into()),
                 }
-                (json!({"type": "resource", "resource": resource}), annotations)
+                (
+                    json!({"type": "resource", "resource": resource}),
+                    annotations,
+                )
             }
             Self::Link {
                 uri,

@@ -183,7 +183,12 @@ impl CallContext {
             time: self.services.clock.now(),
             approved: false,
         };
-        match self.services.policy.load().decide_host_call(&facts, question) {
+        match self
+            .services
+            .policy
+            .load()
+            .decide_host_call(&facts, question)
+        {
             Verdict::Allow(checked) => Ok(checked),
             Verdict::Hold(ground) => Err(Refusal::new(
                 Reason::ApprovalRequired,
@@ -251,7 +256,7 @@ impl CallContext {
             reason,
             message: refusal.message.into_owned(),
             detail: refusal.detail,
-            decision: refusal.ground,
+            decision: refusal.ground.map(|ground| *ground),
             repeated: 0,
         }))?;
         *self.usage.refused.entry(reason).or_default() += 1;

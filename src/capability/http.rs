@@ -1,14 +1,13 @@
 //! The `http` capability: requests within a grant, each decided anew.
 //!
-//! [`send`] is the story of one request: canonicalise, admit into the grant, look for secrets that
-//! do not belong there, decide, record durably, connect, bound and redact the reply. Every step
-//! takes what the step before made; what is decided on is what is sent.
+//! The story of one request is `prepare` (canonicalise, admit into the grant, look for secrets that
+//! do not belong there), `send` (decide, record durably, connect) and `finish` (bound and redact the
+//! reply). Every step takes what the step before made; what is decided on is what is sent.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use wasmtime::component::{Resource, ResourceTable};
-use zeroize::Zeroizing;
 
 use super::CallContext;
 use super::secrets::{Secret, Use};
@@ -28,6 +27,7 @@ use crate::secret::SecretValue;
 /// The right to send requests within one requirement, for this call. Only its name: the grant
 /// itself stays in the context.
 #[derive(Debug)]
+#[expect(unreachable_pub, reason = "bindgen re-exports it")]
 pub struct Origin {
     requirement: String,
 }
@@ -133,12 +133,22 @@ impl wit::HostOrigin for CallState {
         let (table, context) = self.parts()?;
         let requirement = table.get(&origin)?.requirement.clone();
         let size = request.url.len()
-            + request.headers.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>()
+            + request
+                .headers
+                .iter()
+                .map(|(n, v)| n.len() + v.len())
+                .sum::<usize>()
             + request.body.as_ref().map_or(0, Vec::len);
         context.count("http", size)?;
         // What is written down where the text is no URL: the text itself, cut and escaped.
         let reference = context.reference("http", &request.url);
-        match send(table, context, &requirement, &reference, request, credentials).await? {
+        // The table of handles is not held while waiting.
+        let prepared = prepare(table, context, &requirement, request, credentials);
+        let sent = match prepared {
+            Ok((outgoing, loans)) => send(context, &reference, outgoing, loans).await?,
+            Err(refusal) => Err(refusal),
+        };
+        match sent {
             Ok(response) => Ok(Ok(response)),
             Err(refusal) => Ok(Err(context.refuse(reference, refusal)?)),
         }
@@ -155,33 +165,16 @@ impl wit::HostOrigin for CallState {
 struct Loan {
     scheme: CredentialScheme,
     value: Arc<SecretValue>,
-    /// What goes out where a placeholder stood: the whole header, with the value in its place.
-    text: Option<Zeroizing<Vec<u8>>>,
-}
-
-/// A header in which a placeholder stands, taken out of the request until its value is lent.
-struct Standing {
-    header: String,
-    text: String,
-    placeholder: String,
-    secret: String,
 }
 
 /// One request. The outer error ends the instance, the inner one is the guest's to see.
 async fn send(
-    table: &ResourceTable,
     context: &mut CallContext,
-    requirement: &str,
     reference: &HostCallRef,
-    request: wit::Request,
-    credentials: Vec<wit::Credential>,
+    outgoing: Outgoing,
+    loans: Vec<Loan>,
 ) -> wasmtime::Result<Result<wit::Response, Refusal>> {
     let limits = context.limits.http;
-    let prepared = prepare(table, context, requirement, request, credentials);
-    let (outgoing, loans) = match prepared {
-        Ok(prepared) => prepared,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
     let checked = match context.decide(outgoing) {
         Ok(checked) => checked,
         Err(refusal) => return Ok(Err(refusal)),
@@ -191,7 +184,9 @@ async fn send(
     let began = Instant::now();
     let position = context.record(&intent(context, reference, &checked))?;
     let durable = context.services.journal.durable(position);
-    durable.await.map_err(|error| Ending::from(Refusal::from(error)))?;
+    durable
+        .await
+        .map_err(|error| Ending::from(Refusal::from(error)))?;
     context.requested();
 
     let services = Arc::clone(&context.services);
@@ -208,14 +203,16 @@ async fn send(
     };
     let credentials: Vec<Credential<'_>> = loans
         .iter()
-        .map(|loan| {
-            let value = loan.text.as_ref().map_or(loan.value.expose(), |text| text);
-            Credential::new(&loan.scheme, value)
-        })
+        .map(|loan| Credential::new(&loan.scheme, loan.value.expose()))
         .collect();
     let exchange = services
         .outbound
-        .send(Admitted::from_checked(checked), &credentials, &may_dial, &limits)
+        .send(
+            Admitted::from_checked(checked),
+            &credentials,
+            &may_dial,
+            &limits,
+        )
         .await;
     finish(context, reference, exchange, began)
 }
@@ -254,9 +251,14 @@ fn prepare(
         ));
     };
     let limits = context.limits.http;
-    let standing = take_placeholders(context, &mut request.headers);
     let body = request.body.take().unwrap_or_default();
-    let canonical = Request::parse(&request.method, &request.url, &request.headers, body, &limits)?;
+    let canonical = Request::parse(
+        &request.method,
+        &request.url,
+        &request.headers,
+        body,
+        &limits,
+    )?;
     let scoped = scope.admit(canonical)?;
     // A value that the plugin was shown, or guessed, has no business in what it writes itself.
     let headers = request
@@ -284,27 +286,26 @@ fn prepare(
         };
         let value = lend(context, &secret.name, to, said)?;
         secrets.push(secret.name.clone());
-        loans.push(Loan {
-            scheme,
-            value,
-            text: None,
-        });
+        loans.push(Loan { scheme, value });
     }
-    for Standing {
-        header,
-        text,
-        placeholder,
-        secret,
-    } in standing
-    {
+    // Anywhere but in a header a placeholder is only a random text.
+    let standing: Vec<_> = context
+        .placeholders
+        .iter()
+        .filter(|(text, _)| {
+            request
+                .headers
+                .iter()
+                .any(|(_, value)| value.contains(text.as_str()))
+        })
+        .cloned()
+        .collect();
+    for (text, secret) in standing {
         let value = lend(context, &secret, to, "placeholder")?;
-        let (before, after) = text.split_once(&placeholder).unwrap_or((&text, ""));
-        let whole = [before.as_bytes(), value.expose(), after.as_bytes()].concat();
         secrets.push(secret);
         loans.push(Loan {
-            scheme: CredentialScheme::Header(header),
+            scheme: CredentialScheme::Placeholder(text),
             value,
-            text: Some(Zeroizing::new(whole)),
         });
     }
     let outgoing = Outgoing {
@@ -315,33 +316,6 @@ fn prepare(
         request: scoped,
     };
     Ok((outgoing, loans))
-}
-
-/// Takes the headers out in which a placeholder stands. Anywhere else it is only a random text.
-fn take_placeholders(
-    context: &CallContext,
-    headers: &mut Vec<(String, String)>,
-) -> Vec<Standing> {
-    if context.placeholders.is_empty() {
-        return Vec::new();
-    }
-    let mut standing = Vec::new();
-    headers.retain(|(header, text)| {
-        let found = context
-            .placeholders
-            .iter()
-            .find(|(placeholder, _)| text.contains(placeholder.as_str()));
-        if let Some((placeholder, secret)) = found {
-            standing.push(Standing {
-                header: header.clone(),
-                text: text.clone(),
-                placeholder: placeholder.clone(),
-                secret: secret.clone(),
-            });
-        }
-        found.is_none()
-    });
-    standing
 }
 
 /// A secret's value, for this request only, once its binding and policy allow it.

@@ -47,7 +47,9 @@ impl GuestLog {
         let cost = message.len().clamp(64, LINE);
         let taken = self
             .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost));
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(cost)
+            });
         if taken.is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -72,7 +74,12 @@ impl Drop for GuestLog {
         let dropped = *self.dropped.get_mut();
         if dropped > 0 {
             let call = self.call.map(|call| call.to_string());
-            tracing::warn!(plugin = self.plugin.as_str(), call, dropped, "lines of a guest were dropped: more than a call may log");
+            tracing::warn!(
+                plugin = self.plugin.as_str(),
+                call,
+                dropped,
+                "lines of a guest were dropped: more than a call may log"
+            );
         }
     }
 }
@@ -120,7 +127,10 @@ mod tests {
 
     #[test]
     fn a_line_stays_one_line_and_can_not_paint() {
-        assert_eq!(escape("a\nb\u{1b}[31m é 日", 100), "a\\u{a}b\\u{1b}[31m é 日");
+        assert_eq!(
+            escape("a\nb\u{1b}[31m é 日", 100),
+            "a\\u{a}b\\u{1b}[31m é 日"
+        );
         assert_eq!(escape("\u{202e}x", 100), "\\u{202e}x");
     }
 

@@ -14,6 +14,7 @@ pub(crate) mod secrets;
 mod settings;
 
 /// The types behind the handles of the contract. Public in name only: the module is private.
+#[expect(unreachable_pub, reason = "bindgen re-exports it")]
 pub mod handles {
     pub use super::http::Origin;
     pub use super::secrets::Secret;

@@ -18,6 +18,7 @@ use crate::secret::{SecretValue, not_granted};
 
 /// A secret lent to this call: its name only. The value is fetched when it is used.
 #[derive(Debug)]
+#[expect(unreachable_pub, reason = "bindgen re-exports it")]
 pub struct Secret {
     pub(super) name: String,
     pub(super) origin: egress::Origin,
@@ -63,10 +64,7 @@ impl CallContext {
 }
 
 impl Host for CallState {
-    fn open(
-        &mut self,
-        name: String,
-    ) -> wasmtime::Result<Result<Resource<Secret>, types::Error>> {
+    fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<Secret>, types::Error>> {
         let (table, context) = self.parts()?;
         context.count("secrets", name.len())?;
         let found = match context.grant(&name).as_deref() {
@@ -149,9 +147,8 @@ impl HostSecret for CallState {
             decision: ground,
         }))?;
         let revealed = context.value(&question.name).and_then(|value| {
-            String::from_utf8(value.expose().to_vec()).map_err(|_| {
-                Refusal::new(Reason::SecretUnavailable, "the secret is not text")
-            })
+            String::from_utf8(value.expose().to_vec())
+                .map_err(|_| Refusal::new(Reason::SecretUnavailable, "the secret is not text"))
         });
         context.record(&Event::HostCallOutcome(HostCallOutcome {
             call: context.facts.call,

@@ -5,10 +5,13 @@
 //! does with them is told in `call`.
 
 mod refresh;
+mod report;
+mod serve;
 mod start;
 mod watch;
 
-pub use refresh::{Refreshed, RefreshFinding};
+pub use refresh::{RefreshFinding, Refreshed};
+pub use report::PluginReport;
 pub use start::{Options, StartError};
 pub use watch::Watch;
 

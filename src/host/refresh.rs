@@ -84,7 +84,8 @@ impl Host {
         match Config::load(&self.home) {
             Ok(config) => {
                 seen.config = Some(digest);
-                let secrets = Secrets::new(&self.home, &config, std::sync::Arc::clone(&self.entropy));
+                let secrets =
+                    Secrets::new(&self.home, &config, std::sync::Arc::clone(&self.entropy));
                 self.services.secrets.store(std::sync::Arc::new(secrets));
                 self.config.store(std::sync::Arc::new(config));
                 !first
@@ -105,9 +106,17 @@ impl Host {
 
     fn take_policies(&self, seen: &mut Seen, findings: &mut Vec<RefreshFinding>) {
         let previous = self.policy();
-        let loaded = load_policies(&self.home.policies(), &self.catalogue(), &self.config(), Some(&previous));
+        let loaded = load_policies(
+            &self.home.policies(),
+            &self.catalogue(),
+            &self.config(),
+            Some(&previous),
+        );
         let digest = loaded.set.digest();
-        let broken = loaded.findings.iter().find(|f| f.severity == Severity::Error);
+        let broken = loaded
+            .findings
+            .iter()
+            .find(|f| f.severity == Severity::Error);
         let detail = broken.map(ToString::to_string);
         let event = |change: &str, reason| {
             Event::Changed(Changed {
@@ -161,7 +170,12 @@ pub(crate) fn load_policies(
                 .description
                 .tools
                 .iter()
-                .map(|tool| (tool.name.clone(), config.tier(&tool.name).as_str().to_owned()))
+                .map(|tool| {
+                    (
+                        tool.name.clone(),
+                        config.tier(&tool.name).as_str().to_owned(),
+                    )
+                })
                 .collect::<BTreeMap<_, _>>(),
         })
         .collect();
@@ -172,7 +186,11 @@ pub(crate) fn load_policies(
 pub(super) fn outbound_config(config: &Config) -> OutboundConfig {
     OutboundConfig {
         extra_authorities: config.egress.extra_ca.clone(),
-        proxy: config.egress.proxy.as_ref().map(|proxy| format!("http://{}:{}", proxy.host, proxy.port)),
+        proxy: config
+            .egress
+            .proxy
+            .as_ref()
+            .map(|proxy| format!("http://{}:{}", proxy.host, proxy.port)),
     }
 }
 

@@ -131,7 +131,9 @@ impl Host {
         )?;
         let secrets = Secrets::new(&home, &config, Arc::clone(&entropy));
         let services = Arc::new(Services {
-            policy: Arc::new(ArcSwap::from_pointee(PolicySet::load(&home.policies(), &[], None).set)),
+            policy: Arc::new(ArcSwap::from_pointee(
+                PolicySet::load(&home.policies(), &[], None).set,
+            )),
             journal: journal.clone(),
             outbound,
             secrets: ArcSwap::from_pointee(secrets),
@@ -183,7 +185,10 @@ impl Host {
 }
 
 /// The key under which compiled code is kept; made at the first start.
-pub(crate) fn artifact_key(home: &Home, entropy: &dyn crate::entropy::Entropy) -> Result<[u8; 32], StartError> {
+pub(crate) fn artifact_key(
+    home: &Home,
+    entropy: &dyn crate::entropy::Entropy,
+) -> Result<[u8; 32], StartError> {
     let path = home.keys().join("artifacts.key");
     let kept = match crate::private::read(&path, 32) {
         Ok(bytes) => bytes.as_slice().try_into().ok(),
@@ -212,12 +217,16 @@ fn open_journal(home: &Home, config: &Config, clock: &SharedClock) -> Result<Jou
         ..journal::Options::new(Arc::clone(clock))
     };
     let folder = home.journal();
-    let (journal, recovery) = Journal::open(&folder, options).map_err(|error| StartError::Journal {
-        folder,
-        error: Box::new(error),
-    })?;
+    let (journal, recovery) =
+        Journal::open(&folder, options).map_err(|error| StartError::Journal {
+            folder,
+            error: Box::new(error),
+        })?;
     if recovery.cut_bytes > 0 {
-        tracing::warn!(bytes = recovery.cut_bytes, "the journal ended in a torn record, which was cut");
+        tracing::warn!(
+            bytes = recovery.cut_bytes,
+            "the journal ended in a torn record, which was cut"
+        );
     }
     for call in &recovery.unknown {
         tracing::warn!(%call, "a call was under way when the host died; what it did is not known, and it is not run again");

@@ -25,13 +25,14 @@ impl Watch {
     /// The operating system can't watch.
     pub fn start(host: &Arc<Host>) -> notify::Result<Self> {
         let (wake, mut woken) = tokio::sync::mpsc::channel(1);
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading a file is no change, and the host itself reads.
-            if !matches!(event, Ok(ref event) if event.kind.is_access()) {
-                // A wake-up that is waiting already covers this one.
-                drop(wake.try_send(()));
-            }
-        })?;
+        let mut watcher =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                // Reading a file is no change, and the host itself reads.
+                if !matches!(event, Ok(ref event) if event.kind.is_access()) {
+                    // A wake-up that is waiting already covers this one.
+                    let _ = wake.try_send(());
+                }
+            })?;
         let home = host.home();
         watcher.watch(home.root(), RecursiveMode::NonRecursive)?;
         for folder in [home.plugins(), home.policies()] {

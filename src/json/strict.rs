@@ -231,7 +231,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 .map(Value::Number)
                 .ok_or_else(inexact);
         }
-        if !(value.abs() < EXACT) {
+        if value.is_nan() || value.abs() >= EXACT {
             return Err(inexact());
         }
         if value.fract() == 0.0 {

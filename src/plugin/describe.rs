@@ -131,7 +131,9 @@ fn text(what: &str, text: &str) -> Result<(), Refusal> {
 fn texts_of_schema(what: &str, schema: &Value) -> Result<(), Refusal> {
     match schema {
         Value::String(value) => text(what, value),
-        Value::Array(items) => items.iter().try_for_each(|item| texts_of_schema(what, item)),
+        Value::Array(items) => items
+            .iter()
+            .try_for_each(|item| texts_of_schema(what, item)),
         Value::Object(members) => members.iter().try_for_each(|(key, member)| {
             text(what, key)?;
             texts_of_schema(what, member)
@@ -144,7 +146,11 @@ fn plain_name(what: &str, name: &str) -> Result<(), Refusal> {
     if is_plain(name) {
         return Ok(());
     }
-    let shown: String = name.chars().take(80).flat_map(char::escape_default).collect();
+    let shown: String = name
+        .chars()
+        .take(80)
+        .flat_map(char::escape_default)
+        .collect();
     Err(refuse(
         Reason::NameInvalid,
         format!("{what} can't be named `{shown}`: use letters, digits, `_` and `-`"),
@@ -171,7 +177,10 @@ fn tool(
     if said.description.trim().is_empty() {
         return Err(refuse(
             Reason::ComponentDescribe,
-            format!("{} is empty; a model can't choose a tool it knows nothing of", of("the description")),
+            format!(
+                "{} is empty; a model can't choose a tool it knows nothing of",
+                of("the description")
+            ),
         ));
     }
     if let Some(title) = &said.title {
@@ -192,10 +201,17 @@ fn tool(
         }
     };
     if let Some(unknown) = said.uses.iter().find(|name| !requirements.contains(*name)) {
-        let shown: String = unknown.chars().take(80).flat_map(char::escape_default).collect();
+        let shown: String = unknown
+            .chars()
+            .take(80)
+            .flat_map(char::escape_default)
+            .collect();
         return Err(refuse(
             Reason::ComponentLies,
-            format!("tool `{}` uses `{shown}`, which is not a requirement of the plugin", name.tool()),
+            format!(
+                "tool `{}` uses `{shown}`, which is not a requirement of the plugin",
+                name.tool()
+            ),
         ));
     }
     let has = |hint| said.hints.contains(hint);
@@ -220,7 +236,10 @@ fn tool(
 /// neither policy nor plugin.
 fn close(what: &str, schema: &mut Value) -> Result<(), Refusal> {
     let Some(members) = schema.as_object_mut() else {
-        return Err(refuse(Reason::ComponentSchema, format!("{what} is not an object")));
+        return Err(refuse(
+            Reason::ComponentSchema,
+            format!("{what} is not an object"),
+        ));
     };
     if members.get("type").and_then(Value::as_str) != Some("object") {
         return Err(refuse(
@@ -232,7 +251,10 @@ fn close(what: &str, schema: &mut Value) -> Result<(), Refusal> {
     if closes(members.get("additionalProperties")) || closes(members.get("unevaluatedProperties")) {
         return Ok(());
     }
-    if members.get("additionalProperties").is_some_and(|value| *value != Value::Bool(true)) {
+    if members
+        .get("additionalProperties")
+        .is_some_and(|value| *value != Value::Bool(true))
+    {
         return Err(refuse(
             Reason::ComponentSchema,
             format!("{what} takes properties of any name; policy could not speak of them"),
@@ -248,10 +270,17 @@ fn origin(said: wit::OriginScope, of: &str) -> Result<OriginScope, Refusal> {
     match said {
         wit::OriginScope::Literal(said) => {
             let origin = egress::Origin::parse(&said).map_err(|refusal| {
-                let shown: String = said.chars().take(120).flat_map(char::escape_default).collect();
+                let shown: String = said
+                    .chars()
+                    .take(120)
+                    .flat_map(char::escape_default)
+                    .collect();
                 refuse(
                     Reason::ComponentDescribe,
-                    format!("{of}: `{shown}` is not an origin in canonical form: {}", refusal.message),
+                    format!(
+                        "{of}: `{shown}` is not an origin in canonical form: {}",
+                        refusal.message
+                    ),
                 )
             })?;
             Ok(OriginScope::Literal(origin.to_string()))
@@ -270,13 +299,21 @@ fn requirement(said: wit::Requirement) -> Result<Requirement, Refusal> {
             plain_name("an http requirement", &said.name)?;
             let of = format!("requirement `{}`", said.name);
             text(&format!("the reason of {of}"), &said.why)?;
-            let describe = |message: String| refuse(Reason::ComponentDescribe, format!("{of}: {message}"));
+            let describe =
+                |message: String| refuse(Reason::ComponentDescribe, format!("{of}: {message}"));
             if said.methods.is_empty() {
                 return Err(describe("no method".into()));
             }
             if let Some(method) = said.methods.iter().find(|m| !METHODS.contains(&m.as_str())) {
-                let shown: String = method.chars().take(40).flat_map(char::escape_default).collect();
-                return Err(describe(format!("`{shown}` is not one of {}", METHODS.join(", "))));
+                let shown: String = method
+                    .chars()
+                    .take(40)
+                    .flat_map(char::escape_default)
+                    .collect();
+                return Err(describe(format!(
+                    "`{shown}` is not one of {}",
+                    METHODS.join(", ")
+                )));
             }
             if said.paths.is_empty() {
                 return Err(describe("no path; `/` covers all".into()));
@@ -284,7 +321,9 @@ fn requirement(said: wit::Requirement) -> Result<Requirement, Refusal> {
             for path in &said.paths {
                 text(&format!("a path of {of}"), path)?;
                 if !path.starts_with('/') {
-                    return Err(describe(format!("the path `{path}` does not start with `/`")));
+                    return Err(describe(format!(
+                        "the path `{path}` does not start with `/`"
+                    )));
                 }
             }
             Requirement::Http(HttpRequirement {
@@ -315,7 +354,10 @@ fn requirement(said: wit::Requirement) -> Result<Requirement, Refusal> {
         }
         wit::Requirement::Setting(said) => {
             plain_name("a setting", &said.name)?;
-            text(&format!("the description of setting `{}`", said.name), &said.description)?;
+            text(
+                &format!("the description of setting `{}`", said.name),
+                &said.description,
+            )?;
             if let Some(default) = &said.default {
                 text(&format!("the default of setting `{}`", said.name), default)?;
             }
@@ -378,14 +420,18 @@ fn agree(requirements: &[Requirement], imported: &BTreeSet<String>) -> Result<()
             (true, false) => {
                 return Err(refuse(
                     Reason::ComponentLies,
-                    format!("the component imports `{capability}`, and its description has no requirement for it"),
+                    format!(
+                        "the component imports `{capability}`, and its description has no requirement for it"
+                    ),
                 ));
             }
             // A setting may serve only as the origin of another requirement, which the host reads.
             (false, true) if capability != "settings" => {
                 return Err(refuse(
                     Reason::ComponentLies,
-                    format!("the description requires `{capability}`, and the component does not import it"),
+                    format!(
+                        "the description requires `{capability}`, and the component does not import it"
+                    ),
                 ));
             }
             _ => {}

@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::grant::Grants;
 use crate::json;
 use crate::limits::CallLimits;
+use crate::mcp::ListedTool;
 use crate::name::{PluginName, ToolName};
 use crate::reason::Refusal;
 use crate::runtime::{Code, Runtime};
@@ -38,6 +39,8 @@ pub(crate) struct Plugin {
     /// How many places there are.
     pub(crate) places_total: usize,
     schemas: HashMap<ToolName, (usize, ToolSchemas)>,
+    /// Its tools as agents see them.
+    listed: Vec<(ToolName, Arc<ListedTool>)>,
 }
 
 impl Plugin {
@@ -86,8 +89,15 @@ impl Plugin {
             .enumerate()
             .map(|(index, (tool, schemas))| (tool.name.clone(), (index, schemas)))
             .collect();
+        let listed = described
+            .description
+            .tools
+            .iter()
+            .map(|tool| (tool.name.clone(), Arc::new(ListedTool::of(tool))))
+            .collect();
         Ok(Self {
             name: name.clone(),
+            listed,
             digest,
             description: described.description,
             code,
@@ -104,8 +114,14 @@ impl Plugin {
         Some((self.description.tools.get(*index)?, schemas))
     }
 
+    /// Its tools as agents see them, in the order of names.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = (&ToolName, &Arc<ListedTool>)> {
+        self.listed.iter().map(|(name, listed)| (name, listed))
+    }
+
     /// The canonical text of its description: part of its pin.
     pub(crate) fn described(&self) -> String {
-        serde_json::to_value(&self.description).map_or_else(|_| String::new(), |value| json::canonical(&value))
+        serde_json::to_value(&self.description)
+            .map_or_else(|_| String::new(), |value| json::canonical(&value))
     }
 }

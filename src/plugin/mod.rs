@@ -16,4 +16,4 @@ pub use description::{
     SettingRequirement, Tool,
 };
 pub(crate) use load::Plugin;
-pub(crate) use registry::{Catalogue, Registry};
+pub(crate) use registry::{Catalogue, Registry, Status};

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 
 use super::load::Plugin;
 use crate::clock::SharedClock;
@@ -39,7 +38,7 @@ pub(crate) enum Status {
 /// A file in the folder, and what became of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    pub(crate) file: PathBuf,
+    file: PathBuf,
     /// Absent where the file could not be read.
     pub(crate) digest: Option<Digest>,
     pub(crate) status: Status,
@@ -89,7 +88,6 @@ pub(crate) struct Registry {
     journal: Journal,
     clock: SharedClock,
     catalogue: ArcSwap<Catalogue>,
-    changes: watch::Sender<u64>,
     /// One look at a time.
     looking: tokio::sync::Mutex<HashMap<String, Stamp>>,
 }
@@ -109,7 +107,6 @@ impl Registry {
             journal,
             clock,
             catalogue: ArcSwap::default(),
-            changes: watch::Sender::new(0),
             looking: tokio::sync::Mutex::default(),
         }
     }
@@ -117,11 +114,6 @@ impl Registry {
     /// What is known now.
     pub(crate) fn catalogue(&self) -> Arc<Catalogue> {
         self.catalogue.load_full()
-    }
-
-    /// Changes with each new catalogue.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
     }
 
     /// Looks at the folder, and loads what is new. `fresh` loads everything again, for new settings.
@@ -151,23 +143,34 @@ impl Registry {
     }
 
     /// Accepts the plugin that waits under this name: from now on it is the pinned one.
-    pub(crate) async fn accept(&self, config: &Config, name: &PluginName) -> Result<Digest, String> {
+    pub(crate) async fn accept(
+        &self,
+        config: &Config,
+        name: &PluginName,
+    ) -> Result<Digest, String> {
         let _looking = self.looking.lock().await;
         let catalogue = self.catalogue();
         let file = format!("{name}.wasm");
         let Some(entry) = catalogue.entries.get(&file) else {
-            return Err(format!("there is no `{file}` in `{}`", self.folder.display()));
+            return Err(format!(
+                "there is no `{file}` in `{}`",
+                self.folder.display()
+            ));
         };
         let plugin = match (&entry.status, &entry.plugin) {
             (Status::Serving, Some(plugin)) => return Ok(plugin.digest),
             (Status::Quarantined(_), Some(plugin)) => Arc::clone(plugin),
-            (Status::Loading | Status::Serving, _) => return Err(format!("`{file}` is still being loaded; try again")),
+            (Status::Loading | Status::Serving, _) => {
+                return Err(format!("`{file}` is still being loaded; try again"));
+            }
             (Status::Refused(refusal), _) | (Status::Quarantined(refusal), None) => {
                 return Err(format!("`{file}` can't serve: {refusal}"));
             }
         };
         let pin = self.pin_of(config, &plugin, AcceptedBy::Operator);
-        self.state.set_pin(&pin).map_err(|error| error.to_string())?;
+        self.state
+            .set_pin(&pin)
+            .map_err(|error| error.to_string())?;
         self.changed("plugin.accepted", name.as_str(), Some(plugin.digest), None);
         let digest = plugin.digest;
         self.publish(&file, entry.file.clone(), Ok(plugin), Status::Serving);
@@ -177,12 +180,15 @@ impl Registry {
     async fn take(&self, config: &Config, file: &str, path: &Path) {
         let known = self.catalogue().entries.get(file).cloned();
         if known.is_none() {
-            self.note(file, Entry {
-                file: path.to_owned(),
-                digest: None,
-                status: Status::Loading,
-                plugin: None,
-            });
+            self.note(
+                file,
+                Entry {
+                    file: path.to_owned(),
+                    digest: None,
+                    status: Status::Loading,
+                    plugin: None,
+                },
+            );
         }
         let loaded = self.load(config, file, path).await;
         match loaded {
@@ -205,9 +211,9 @@ impl Registry {
         path: &Path,
     ) -> Result<Plugin, (Option<Digest>, Refusal)> {
         let stem = file.strip_suffix(".wasm").unwrap_or(file);
-        let name: PluginName = stem
-            .parse()
-            .map_err(|error: crate::name::ParseNameError| (None, Refusal::new(Reason::NameInvalid, error.to_string())))?;
+        let name: PluginName = stem.parse().map_err(|error: crate::name::ParseNameError| {
+            (None, Refusal::new(Reason::NameInvalid, error.to_string()))
+        })?;
         // Read once: what is digested is what is compiled.
         let bytes = read(path).map_err(|refusal| (None, refusal))?;
         let digest = Digest::of(&bytes);
@@ -222,16 +228,27 @@ impl Registry {
         if let Some(refusal) = self.collision(&plugin) {
             tracing::error!(file = %path.display(), reason = %refusal.reason, "{}", refusal.message);
             self.changed("plugin.refused", file, Some(plugin.digest), Some(&refusal));
-            self.publish(file, path, Err(Some(plugin.digest)), Status::Refused(refusal));
+            self.publish(
+                file,
+                path,
+                Err(Some(plugin.digest)),
+                Status::Refused(refusal),
+            );
             return;
         }
         let pin = self.pin_of(config, &plugin, AcceptedBy::FirstSeen);
         let known = match self.state.pin(&plugin.name) {
             Ok(known) => known,
             Err(error) => {
-                let refusal = Refusal::new(Reason::HostInternal, "its pin can't be read").with_detail(error.to_string());
+                let refusal = Refusal::new(Reason::HostInternal, "its pin can't be read")
+                    .with_detail(error.to_string());
                 tracing::error!(file = %path.display(), %error, "the plugin's pin can't be read");
-                self.publish(file, path, Err(Some(plugin.digest)), Status::Refused(refusal));
+                self.publish(
+                    file,
+                    path,
+                    Err(Some(plugin.digest)),
+                    Status::Refused(refusal),
+                );
                 return;
             }
         };
@@ -239,12 +256,23 @@ impl Registry {
             None => {
                 // The first of its name: it can do nothing that a policy, written for it, does not allow.
                 if let Err(error) = self.state.pin_first(&pin) {
-                    let refusal = Refusal::new(Reason::HostInternal, "its pin can't be kept").with_detail(error.to_string());
-                    self.publish(file, path, Err(Some(plugin.digest)), Status::Refused(refusal));
+                    let refusal = Refusal::new(Reason::HostInternal, "its pin can't be kept")
+                        .with_detail(error.to_string());
+                    self.publish(
+                        file,
+                        path,
+                        Err(Some(plugin.digest)),
+                        Status::Refused(refusal),
+                    );
                     return;
                 }
                 tracing::info!(plugin = %plugin.name, digest = %plugin.digest.short(), tools = plugin.description.tools.len(), "plugin pinned");
-                self.changed("plugin.pinned", plugin.name.as_str(), Some(plugin.digest), None);
+                self.changed(
+                    "plugin.pinned",
+                    plugin.name.as_str(),
+                    Some(plugin.digest),
+                    None,
+                );
                 self.publish(file, path, Ok(plugin), Status::Serving);
             }
             Some(known)
@@ -266,7 +294,12 @@ impl Registry {
                 )
                 .with_detail(format!("accepted {}, found {}", known.component, pin.component));
                 tracing::warn!(file = %path.display(), reason = %refusal.reason, "{}", refusal.message);
-                self.changed("plugin.quarantined", plugin.name.as_str(), Some(plugin.digest), Some(&refusal));
+                self.changed(
+                    "plugin.quarantined",
+                    plugin.name.as_str(),
+                    Some(plugin.digest),
+                    Some(&refusal),
+                );
                 self.publish(file, path, Ok(plugin), Status::Quarantined(refusal));
             }
         }
@@ -315,7 +348,11 @@ impl Registry {
             self.changed("plugin.removed", &file, None, None);
             self.swap(|next| {
                 next.entries.remove(&file);
-                if let Ok(name) = file.strip_suffix(".wasm").unwrap_or(&file).parse::<PluginName>() {
+                if let Ok(name) = file
+                    .strip_suffix(".wasm")
+                    .unwrap_or(&file)
+                    .parse::<PluginName>()
+                {
                     next.serving.remove(&name);
                 }
             });
@@ -347,7 +384,11 @@ impl Registry {
                 // What was accepted goes on from memory until the new one is accepted, or the host ends.
                 (Status::Quarantined(_), _) => {}
                 _ => {
-                    if let Ok(name) = file.strip_suffix(".wasm").unwrap_or(file).parse::<PluginName>() {
+                    if let Ok(name) = file
+                        .strip_suffix(".wasm")
+                        .unwrap_or(file)
+                        .parse::<PluginName>()
+                    {
                         next.serving.remove(&name);
                     }
                 }
@@ -377,7 +418,6 @@ impl Registry {
             }
         }
         self.catalogue.store(Arc::new(next));
-        self.changes.send_modify(|n| *n += 1);
     }
 
     fn changed(&self, change: &str, subject: &str, digest: Option<Digest>, why: Option<&Refusal>) {
@@ -447,7 +487,8 @@ fn stamp(path: &Path) -> Option<Stamp> {
 fn read(path: &Path) -> Result<Vec<u8>, Refusal> {
     use std::io::Read as _;
     let unreadable = |error: std::io::Error| {
-        Refusal::new(Reason::ComponentInvalid, "the file can't be read").with_detail(error.to_string())
+        Refusal::new(Reason::ComponentInvalid, "the file can't be read")
+            .with_detail(error.to_string())
     };
     let file = std::fs::File::open(path).map_err(unreadable)?;
     if !file.metadata().map_err(unreadable)?.is_file() {

@@ -13,7 +13,7 @@ const MAX_PATTERN: usize = 1_000;
 
 /// A schema, compiled.
 #[derive(Debug)]
-pub struct Schema {
+pub(crate) struct Schema {
     validator: jsonschema::Validator,
 }
 
@@ -24,11 +24,14 @@ impl Schema {
     ///
     /// `component.schema`: too large, too deep, not a schema, a reference that leaves it or that
     /// goes round without end, or a pattern that only a backtracking engine could run.
-    pub fn compile(schema: &Value, what: &str) -> Result<Self, Refusal> {
-        let refuse = |message: String| Refusal::new(Reason::ComponentSchema, format!("{what}: {message}"));
+    pub(crate) fn compile(schema: &Value, what: &str) -> Result<Self, Refusal> {
+        let refuse =
+            |message: String| Refusal::new(Reason::ComponentSchema, format!("{what}: {message}"));
         let bytes = schema.to_string().len();
         if bytes > MAX_BYTES {
-            return Err(refuse(format!("{bytes} bytes, at most {MAX_BYTES} are read")));
+            return Err(refuse(format!(
+                "{bytes} bytes, at most {MAX_BYTES} are read"
+            )));
         }
         check(schema, 0).map_err(refuse)?;
         let validator = jsonschema::options()
@@ -42,7 +45,7 @@ impl Schema {
 
     /// The first thing in `value` that does not conform, with its place.
     #[must_use]
-    pub fn fault(&self, value: &Value) -> Option<String> {
+    pub(crate) fn fault(&self, value: &Value) -> Option<String> {
         if self.validator.is_valid(value) {
             return None;
         }
@@ -52,7 +55,11 @@ impl Schema {
             if place.is_empty() {
                 text
             } else {
-                let place: String = place.chars().take(200).flat_map(char::escape_default).collect();
+                let place: String = place
+                    .chars()
+                    .take(200)
+                    .flat_map(char::escape_default)
+                    .collect();
                 format!("`{place}`: {text}")
             }
         })
@@ -60,7 +67,13 @@ impl Schema {
 }
 
 /// Keywords whose value is a map from names to schemas, so that a name is not taken for a keyword.
-const MAPS: &[&str] = &["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
+const MAPS: &[&str] = &[
+    "properties",
+    "patternProperties",
+    "$defs",
+    "definitions",
+    "dependentSchemas",
+];
 
 fn check(schema: &Value, depth: usize) -> Result<(), String> {
     if depth > MAX_DEPTH {
@@ -75,7 +88,9 @@ fn check(schema: &Value, depth: usize) -> Result<(), String> {
                         _ => return Err(format!("`{key}` must stay within the schema (`#...`)")),
                     },
                     "$id" | "id" if depth > 0 && member.is_string() => {
-                        return Err(format!("`{key}` inside of a schema would change what `$ref` means"));
+                        return Err(format!(
+                            "`{key}` inside of a schema would change what `$ref` means"
+                        ));
                     }
                     "$schema" if depth == 0 => {
                         let known = "https://json-schema.org/draft/2020-12/schema";
@@ -116,8 +131,18 @@ mod tests {
         )
         .unwrap();
         assert_eq!(schema.fault(&json!({"n": 1})), None);
-        assert!(schema.fault(&json!({"n": "secret"})).unwrap().contains("`/n`"));
-        assert!(!schema.fault(&json!({"n": "secret"})).unwrap().contains("secret"));
+        assert!(
+            schema
+                .fault(&json!({"n": "secret"}))
+                .unwrap()
+                .contains("`/n`")
+        );
+        assert!(
+            !schema
+                .fault(&json!({"n": "secret"}))
+                .unwrap()
+                .contains("secret")
+        );
         assert!(schema.fault(&json!({"n": 1, "m": 2})).is_some());
     }
 
@@ -159,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_pattern_that_keeps_others_busy_is_linear_here() {
-        let schema = Schema::compile(&json!({"type": "string", "pattern": "^(a+)+$"}), "s").unwrap();
+        let schema =
+            Schema::compile(&json!({"type": "string", "pattern": "^(a+)+$"}), "s").unwrap();
         let text = format!("{}!", "a".repeat(50_000));
         assert!(schema.fault(&json!(text)).is_some());
     }

@@ -69,7 +69,10 @@ impl Artifacts {
         if bytes.len() > MAX_COMPONENT {
             return Err(Refusal::new(
                 Reason::ComponentTooLarge,
-                format!("{} bytes, at most {MAX_COMPONENT} are compiled", bytes.len()),
+                format!(
+                    "{} bytes, at most {MAX_COMPONENT} are compiled",
+                    bytes.len()
+                ),
             ));
         }
         check_kind(bytes)?;
@@ -116,7 +119,13 @@ impl Artifacts {
             .ok()
     }
 
-    fn keep(&self, engine: &Engine, digest: Digest, path: &Path, code: &[u8]) -> std::io::Result<()> {
+    fn keep(
+        &self,
+        engine: &Engine,
+        digest: Digest,
+        path: &Path,
+        code: &[u8],
+    ) -> std::io::Result<()> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let mut name = [0; 8];
         getrandom::fill(&mut name).map_err(std::io::Error::other)?;
@@ -156,7 +165,10 @@ impl Artifacts {
         else {
             return Err(failed("talk to", std::io::Error::other("no pipe")));
         };
-        let limit = bytes.len().saturating_mul(MAX_GROWTH).saturating_add(1 << 20);
+        let limit = bytes
+            .len()
+            .saturating_mul(MAX_GROWTH)
+            .saturating_add(1 << 20);
         let talk = async {
             let (mut code, mut words) = (Vec::new(), Vec::new());
             let (mut out, mut err) = (stdout.take(limit as u64 + 1), stderr.take(16 << 10));
@@ -166,7 +178,11 @@ impl Artifacts {
                 drop(stdin);
                 Ok(())
             };
-            tokio::try_join!(write, out.read_to_end(&mut code), err.read_to_end(&mut words))?;
+            tokio::try_join!(
+                write,
+                out.read_to_end(&mut code),
+                err.read_to_end(&mut words)
+            )?;
             drop(out);
             Ok::<_, std::io::Error>((child.wait().await?, code, words))
         };
@@ -190,7 +206,9 @@ impl Artifacts {
         }
         let words = String::from_utf8_lossy(&words).trim().to_owned();
         if status.code() == Some(REFUSED) {
-            return Err(Refusal::new(Reason::ComponentInvalid, "not a valid component").with_detail(words));
+            return Err(
+                Refusal::new(Reason::ComponentInvalid, "not a valid component").with_detail(words),
+            );
         }
         Err(Refusal::new(
             Reason::ComponentTooLarge,
@@ -241,7 +259,8 @@ fn load_own(engine: &Engine, code: &[u8]) -> Result<Component, Refusal> {
     // was read into this buffer from a file whose MAC was verified over the same buffer under a key
     // that only this host's user can read. Wasmtime itself checks version and settings.
     unsafe { Component::deserialize(engine, code) }.map_err(|error| {
-        Refusal::new(Reason::HostInternal, "compiled code does not load").with_detail(format!("{error:#}"))
+        Refusal::new(Reason::HostInternal, "compiled code does not load")
+            .with_detail(format!("{error:#}"))
     })
 }
 
@@ -274,8 +293,8 @@ pub fn compile_child() -> std::io::Result<u8> {
     std::io::stdin()
         .take(MAX_COMPONENT as u64 + 1)
         .read_to_end(&mut bytes)?;
-    let compiled = super::engine::for_compiling()
-        .and_then(|engine| engine.precompile_component(&bytes));
+    let compiled =
+        super::engine::for_compiling().and_then(|engine| engine.precompile_component(&bytes));
     match compiled {
         Ok(code) => {
             std::io::stdout().write_all(&code)?;

@@ -95,6 +95,10 @@ fn check_imports(engine: &Engine, component: &Component) -> Result<BTreeSet<Stri
 
 /// A name from the component, for people: it may hold anything.
 fn shown(name: &str) -> String {
-    let text: String = name.chars().take(120).flat_map(char::escape_default).collect();
+    let text: String = name
+        .chars()
+        .take(120)
+        .flat_map(char::escape_default)
+        .collect();
     format!("`{text}`")
 }

@@ -74,7 +74,7 @@ fn code_config() -> Config {
 /// # Errors
 ///
 /// The machine can't run the settings.
-pub fn for_compiling() -> wasmtime::Result<Engine> {
+pub(super) fn for_compiling() -> wasmtime::Result<Engine> {
     let mut config = code_config();
     config.parallel_compilation(true);
     Engine::new(&config)
@@ -85,7 +85,7 @@ pub fn for_compiling() -> wasmtime::Result<Engine> {
 /// # Errors
 ///
 /// The machine can't run the settings: no room in the address space for the pool, say.
-pub fn for_running(settings: Settings) -> wasmtime::Result<Engine> {
+pub(super) fn for_running(settings: Settings) -> wasmtime::Result<Engine> {
     let mut config = code_config();
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let instances = settings.instances;
@@ -131,7 +131,7 @@ pub fn for_running(settings: Settings) -> wasmtime::Result<Engine> {
 
 /// Interrupts guests while any runs; sleeps while none does.
 #[derive(Debug)]
-pub struct Ticker {
+pub(super) struct Ticker {
     running: Arc<Running>,
 }
 
@@ -147,7 +147,7 @@ impl Ticker {
     /// # Errors
     ///
     /// No thread could be started.
-    pub fn start(engine: &Engine) -> std::io::Result<Self> {
+    pub(super) fn start(engine: &Engine) -> std::io::Result<Self> {
         let running = Arc::new(Running::default());
         let watched = Arc::downgrade(&running);
         let engine = engine.clone();
@@ -159,7 +159,7 @@ impl Ticker {
 
     /// Ticks as long as the guard lives.
     #[must_use]
-    pub fn guard(&self) -> TickGuard {
+    pub(super) fn guard(&self) -> TickGuard {
         let mut count = lock(&self.running.count);
         *count += 1;
         if *count == 1 {
@@ -194,7 +194,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// While it lives, guests are interrupted.
 #[derive(Debug)]
-pub struct TickGuard(Arc<Running>);
+pub(super) struct TickGuard(Arc<Running>);
 
 impl Drop for TickGuard {
     fn drop(&mut self) {

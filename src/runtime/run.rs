@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use wasmtime::{CallHook, Store};
 
+use super::Runtime;
 use super::bindings::tools;
 use super::component::Code;
 use super::state::CallState;
 use super::stdio::GuestOutput;
 use super::trap::{Ending, classify};
-use super::Runtime;
 use crate::capability::CallContext;
 use crate::capability::log::GuestLog;
 use crate::limits::CallLimits;
@@ -160,11 +160,7 @@ impl Runtime {
     }
 }
 
-fn finish(
-    store: Store<CallState>,
-    limits: &CallLimits,
-    result: Result<Answer, Refusal>,
-) -> Ended {
+fn finish(store: Store<CallState>, limits: &CallLimits, result: Result<Answer, Refusal>) -> Ended {
     let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
     let mut state = store.into_data();
     let hit = state.limiter.hit.take();

@@ -108,7 +108,10 @@ impl ResourceLimiter for Limiter {
         if used > self.memory {
             self.hit = Some(Refusal::new(
                 Reason::TrapMemory,
-                format!("{used} bytes of memory asked for, at most {} are given", self.memory),
+                format!(
+                    "{used} bytes of memory asked for, at most {} are given",
+                    self.memory
+                ),
             ));
             return Ok(false);
         }

@@ -31,7 +31,8 @@ impl GuestOutput {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         for &byte in bytes {
             if byte == b'\n' || line.len() >= LINE {
-                self.log.write(tracing::Level::INFO, &String::from_utf8_lossy(&line));
+                self.log
+                    .write(tracing::Level::INFO, &String::from_utf8_lossy(&line));
                 line.clear();
             }
             if byte != b'\n' {
@@ -44,7 +45,8 @@ impl GuestOutput {
     pub(crate) fn finish(&self) {
         let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         if !line.is_empty() {
-            self.log.write(tracing::Level::INFO, &String::from_utf8_lossy(&line));
+            self.log
+                .write(tracing::Level::INFO, &String::from_utf8_lossy(&line));
         }
     }
 }

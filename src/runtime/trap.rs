@@ -42,7 +42,10 @@ pub(super) fn classify(error: &wasmtime::Error) -> Refusal {
             other => Refusal::new(Reason::TrapGuest, format!("the plugin trapped: {other}")),
         };
     }
-    if error.downcast_ref::<wasmtime::component::ResourceTableError>().is_some() {
+    if error
+        .downcast_ref::<wasmtime::component::ResourceTableError>()
+        .is_some()
+    {
         return Refusal::new(
             Reason::BudgetHandles,
             "the plugin holds more handles than a call may",
@@ -55,7 +58,10 @@ pub(super) fn classify(error: &wasmtime::Error) -> Refusal {
         Reason::TrapHostCallBytes
     } else if text.contains("memory minimum size") || text.contains("memory limit") {
         Reason::TrapMemory
-    } else if text.contains("table minimum size") || text.contains("table limit") || text.contains("minimum table size") {
+    } else if text.contains("table minimum size")
+        || text.contains("table limit")
+        || text.contains("minimum table size")
+    {
         Reason::TrapTable
     } else {
         Reason::TrapGuest
