@@ -54,7 +54,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: the guests of the tests could not be built: {error:#}");
-            eprintln!("\nhint: `cargo xtask toolchain` makes sure that guests can be built, and says what is missing");
+            eprintln!(
+                "\nhint: `cargo xtask toolchain` makes sure that guests can be built, and says what is missing"
+            );
             ExitCode::FAILURE
         }
     }
@@ -74,26 +76,52 @@ fn build() -> Result<()> {
     for name in xtask::shipped(&plugins)? {
         let built = xtask::build(&toolchain, &plugins, &target, &name, &[], true)?;
         let path = keep(&built, &out, &name)?;
-        constant(&mut constants, &name, &path, &format!("The shipped plugin `{name}`."))?;
+        constant(
+            &mut constants,
+            &name,
+            &path,
+            &format!("The shipped plugin `{name}`."),
+        )?;
         table.push((name, path));
     }
-    list(&mut constants, "PLUGINS", "The shipped plugins, by name.", &table)?;
+    list(
+        &mut constants,
+        "PLUGINS",
+        "The shipped plugins, by name.",
+        &table,
+    )?;
 
     let built = xtask::build(&toolchain, &plugins, &target, "probe", &[], true)?;
     let path = keep(&built, &out, "probe")?;
-    constant(&mut constants, "probe", &path, "The hostile plugin of `tests/guests/probe`.")?;
+    constant(
+        &mut constants,
+        "probe",
+        &path,
+        "The hostile plugin of `tests/guests/probe`.",
+    )?;
 
     let built = xtask::build(&toolchain, &plugins, &target, "misfits", &["http"], true)?;
     let path = keep(&built, &out, "liar")?;
-    constant(&mut constants, "liar", &path, "Imports `http` and declares no requirement of it.")?;
+    constant(
+        &mut constants,
+        "liar",
+        &path,
+        "Imports `http` and declares no requirement of it.",
+    )?;
 
     let built = xtask::build(&toolchain, &plugins, &target, "misfits", &[], true)?;
     let misfit = fs::read(&built).context("read the misfits")?;
     let mut table = Vec::new();
     for kind in MISFITS.iter().chain(&STUCK) {
         let path = out.join(format!("misfit-{kind}.wasm"));
-        fs::write(&path, of_kind(&misfit, kind)?).with_context(|| format!("write `{}`", path.display()))?;
-        constant(&mut constants, &format!("misfit-{kind}"), &path, &format!("The misfit `{kind}`."))?;
+        fs::write(&path, of_kind(&misfit, kind)?)
+            .with_context(|| format!("write `{}`", path.display()))?;
+        constant(
+            &mut constants,
+            &format!("misfit-{kind}"),
+            &path,
+            &format!("The misfit `{kind}`."),
+        )?;
         table.push(((*kind).to_owned(), path));
     }
     list(&mut constants, "MISFITS", "The misfits, by kind.", &table)?;
@@ -106,7 +134,10 @@ fn watch(root: &Path, plugins: &Path) -> Result<()> {
     println!("cargo::rerun-if-env-changed=TOLLGATE_GUEST_TOOLCHAIN");
     println!("cargo::rerun-if-changed={}", root.join("wit").display());
     for part in ["build.rs", "probe", "misfits"] {
-        println!("cargo::rerun-if-changed={}", root.join("tests/guests").join(part).display());
+        println!(
+            "cargo::rerun-if-changed={}",
+            root.join("tests/guests").join(part).display()
+        );
     }
     for part in ["Cargo.toml", "Cargo.lock", "sdk"] {
         println!("cargo::rerun-if-changed={}", plugins.join(part).display());
@@ -125,9 +156,16 @@ fn keep(built: &Path, out: &Path, name: &str) -> Result<PathBuf> {
 }
 
 fn of_kind(misfit: &[u8], kind: &str) -> Result<Vec<u8>> {
-    let at = misfit.windows(MARK.len()).position(|window| window == MARK).context("the misfits hold no mark for their kind")?;
+    let at = misfit
+        .windows(MARK.len())
+        .position(|window| window == MARK)
+        .context("the misfits hold no mark for their kind")?;
     let mut component = misfit.to_vec();
-    for (place, byte) in component.iter_mut().skip(at + "misfit-kind:".len()).zip(kind.bytes()) {
+    for (place, byte) in component
+        .iter_mut()
+        .skip(at + "misfit-kind:".len())
+        .zip(kind.bytes())
+    {
         *place = byte;
     }
     Ok(component)
@@ -135,14 +173,30 @@ fn of_kind(misfit: &[u8], kind: &str) -> Result<Vec<u8>> {
 
 fn constant(constants: &mut String, name: &str, path: &Path, documentation: &str) -> Result<()> {
     let name = name.to_uppercase().replace('-', "_");
-    writeln!(constants, "/// {documentation}\npub const {name}: &str = {:?};\n", path.display().to_string())?;
+    writeln!(
+        constants,
+        "/// {documentation}\npub const {name}: &str = {:?};\n",
+        path.display().to_string()
+    )?;
     Ok(())
 }
 
-fn list(constants: &mut String, name: &str, documentation: &str, entries: &[(String, PathBuf)]) -> Result<()> {
-    writeln!(constants, "/// {documentation}\npub const {name}: &[(&str, &str)] = &[")?;
+fn list(
+    constants: &mut String,
+    name: &str,
+    documentation: &str,
+    entries: &[(String, PathBuf)],
+) -> Result<()> {
+    writeln!(
+        constants,
+        "/// {documentation}\npub const {name}: &[(&str, &str)] = &["
+    )?;
     for (entry, path) in entries {
-        writeln!(constants, "    ({entry:?}, {:?}),", path.display().to_string())?;
+        writeln!(
+            constants,
+            "    ({entry:?}, {:?}),",
+            path.display().to_string()
+        )?;
     }
     writeln!(constants, "];\n")?;
     Ok(())

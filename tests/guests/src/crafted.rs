@@ -66,31 +66,34 @@ pub fn imports_unknown() -> Vec<u8> {
 /// A plugin whose `describe` never returns.
 #[must_use]
 pub fn describe_loops() -> Vec<u8> {
-    plugin("", "", "(loop $again (br $again)) unreachable")
+    plugin("", "(loop $again (br $again)) unreachable")
 }
 
 /// A plugin whose `describe` traps.
 #[must_use]
 pub fn describe_traps() -> Vec<u8> {
-    plugin("", "", "unreachable")
+    plugin("", "unreachable")
 }
 
 /// A plugin that traps before anything is called.
 #[must_use]
 pub fn start_traps() -> Vec<u8> {
-    plugin("", "(func $start unreachable) (start $start)", "unreachable")
+    plugin("(func $start unreachable) (start $start)", "unreachable")
 }
 
 /// A plugin that loops before anything is called.
 #[must_use]
 pub fn start_loops() -> Vec<u8> {
-    plugin("", "(func $start (loop $again (br $again))) (start $start)", "unreachable")
+    plugin(
+        "(func $start (loop $again (br $again))) (start $start)",
+        "unreachable",
+    )
 }
 
 /// A plugin whose `describe` says that its result is where there is no memory.
 #[must_use]
 pub fn describe_out_of_bounds() -> Vec<u8> {
-    plugin("", "", "i32.const 0x7ffffff0")
+    plugin("", "i32.const 0x7ffffff0")
 }
 
 /// A plugin whose `describe` gives texts that are not UTF-8: the whole result is bytes of `0xff`.
@@ -98,7 +101,6 @@ pub fn describe_out_of_bounds() -> Vec<u8> {
 pub fn describe_not_utf8() -> Vec<u8> {
     // The first field is a text: address 4096, length 16, over bytes that are not UTF-8.
     plugin(
-        "",
         "(data (i32.const 1024) \"\\00\\10\\00\\00\\10\\00\\00\\00\") (data (i32.const 4096) \"\\ff\\ff\\ff\\ff\\ff\\ff\\ff\\ff\\ff\\ff\\ff\\ff\\ff\\ff\\ff\\ff\")",
         "i32.const 1024",
     )
@@ -107,13 +109,13 @@ pub fn describe_not_utf8() -> Vec<u8> {
 /// A plugin that starts with a memory of 4 GiB.
 #[must_use]
 pub fn huge_memory() -> Vec<u8> {
-    plugin_with_memory(65_536, "", "", "unreachable")
+    craft("", "", "", 65_536, "", "unreachable")
 }
 
 /// A plugin that starts with a table of a hundred million elements.
 #[must_use]
 pub fn huge_table() -> Vec<u8> {
-    plugin("", "(table 100000000 funcref)", "unreachable")
+    plugin("(table 100000000 funcref)", "unreachable")
 }
 
 /// A plugin whose `describe` asks for a table of a hundred million elements: it traps where that is refused, and
@@ -121,34 +123,43 @@ pub fn huge_table() -> Vec<u8> {
 #[must_use]
 pub fn grows_table() -> Vec<u8> {
     plugin(
-        "",
         "(table $table 0 funcref)",
         "(if (i32.eq (table.grow $table (ref.null func) (i32.const 100000000)) (i32.const -1)) (then unreachable))
          (loop $again (br $again)) unreachable",
     )
 }
 
+/// A plugin that imports an interface of that package, by way of a function that the host need not know.
 fn importing(package: &str, interface: &str, version: &str) -> Vec<u8> {
-    let world = format!("import {package}/{interface}@{version};");
-    let package = format!("package {package}@{version} {{ interface {interface} {{ probe: func(); }} }}");
-    let core = format!(
-        "(import \"{}/{interface}@{version}\" \"probe\" (func $probe))",
-        package.trim_start_matches("package ").split('@').next().unwrap_or_default()
-    );
-    craft(&world, &package, &core, 1, "", "(call $probe) unreachable")
+    let name = format!("{package}/{interface}@{version}");
+    let world = format!("import {name};");
+    let definition =
+        format!("package {package}@{version} {{ interface {interface} {{ probe: func(); }} }}");
+    let import = format!("(import \"{name}\" \"probe\" (func $probe))");
+    craft(
+        &world,
+        &definition,
+        &import,
+        1,
+        "",
+        "(call $probe) unreachable",
+    )
 }
 
-fn plugin(imports: &str, parts: &str, describe: &str) -> Vec<u8> {
-    craft("", "", imports, 1, parts, describe)
-}
-
-fn plugin_with_memory(pages: u32, imports: &str, parts: &str, describe: &str) -> Vec<u8> {
-    craft("", "", imports, pages, parts, describe)
+fn plugin(parts: &str, describe: &str) -> Vec<u8> {
+    craft("", "", "", 1, parts, describe)
 }
 
 /// A plugin around a core module: what it imports beside the contract, the size of its memory, further parts, and what
 /// its `describe` does. Its `call` traps.
-fn craft(world: &str, packages: &str, imports: &str, pages: u32, parts: &str, describe: &str) -> Vec<u8> {
+fn craft(
+    world: &str,
+    packages: &str,
+    imports: &str,
+    pages: u32,
+    parts: &str,
+    describe: &str,
+) -> Vec<u8> {
     let mut module = parse(&format!(
         "(module
             {imports}
@@ -162,10 +173,17 @@ fn craft(world: &str, packages: &str, imports: &str, pages: u32, parts: &str, de
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
     resolve.push_dir(&wit).expect("the contract parses");
-    let source = format!("package tollgate:crafted; world crafted {{ {world} export tollgate:plugin/tools@0.1.0; }} {packages}");
-    let package = resolve.push_str("crafted.wit", &source).expect("the world parses");
-    let world = resolve.select_world(&[package], Some("crafted")).expect("the world is there");
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("the world can be written down");
+    let source = format!(
+        "package tollgate:crafted; world crafted {{ {world} export tollgate:plugin/tools@0.1.0; }} {packages}"
+    );
+    let package = resolve
+        .push_str("crafted.wit", &source)
+        .expect("the world parses");
+    let world = resolve
+        .select_world(&[package], Some("crafted"))
+        .expect("the world is there");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+        .expect("the world can be written down");
     ComponentEncoder::default()
         .module(&module)
         .and_then(|encoder| encoder.validate(true).encode())

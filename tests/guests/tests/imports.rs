@@ -32,25 +32,42 @@ const ALLOWED: [&str; 22] = [
 ];
 
 /// `wasi:random`, whose interfaces are all inert.
-const ALLOWED_RANDOM: [&str; 3] = ["wasi:random/random@0.2.6", "wasi:random/insecure@0.2.6", "wasi:random/insecure-seed@0.2.6"];
+const ALLOWED_RANDOM: [&str; 3] = [
+    "wasi:random/random@0.2.6",
+    "wasi:random/insecure@0.2.6",
+    "wasi:random/insecure-seed@0.2.6",
+];
 
 /// The names that a component imports and exports.
 fn surface(bytes: &[u8]) -> (Vec<String>, Vec<String>) {
-    Validator::new().validate_all(bytes).expect("the component is valid");
+    Validator::new()
+        .validate_all(bytes)
+        .expect("the component is valid");
     let (mut imports, mut exports) = (Vec::new(), Vec::new());
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.expect("the component parses") {
             Payload::Version { encoding, .. } => {
-                assert!(depth > 0 || encoding == Encoding::Component, "it is a component");
+                assert!(
+                    depth > 0 || encoding == Encoding::Component,
+                    "it is a component"
+                );
                 depth += 1;
             }
             Payload::End(_) => depth -= 1,
             Payload::ComponentImportSection(section) if depth == 1 => {
-                imports.extend(section.into_iter().map(|import| import.expect("the import parses").name.name.to_owned()));
+                imports.extend(
+                    section
+                        .into_iter()
+                        .map(|import| import.expect("the import parses").name.name.to_owned()),
+                );
             }
             Payload::ComponentExportSection(section) if depth == 1 => {
-                exports.extend(section.into_iter().map(|export| export.expect("the export parses").name.name.to_owned()));
+                exports.extend(
+                    section
+                        .into_iter()
+                        .map(|export| export.expect("the export parses").name.name.to_owned()),
+                );
             }
             _ => {}
         }
@@ -69,7 +86,11 @@ fn built() -> Vec<(&'static str, &'static str)> {
 fn no_built_guest_imports_what_the_host_does_not_offer() {
     for (name, path) in built() {
         let (imports, exports) = surface(&fs::read(path).expect("the component is there"));
-        assert_eq!(exports, ["tollgate:plugin/tools@0.1.0"], "what `{name}` exports");
+        assert_eq!(
+            exports,
+            ["tollgate:plugin/tools@0.1.0"],
+            "what `{name}` exports"
+        );
         for import in imports {
             assert!(
                 ALLOWED.contains(&import.as_str()) || ALLOWED_RANDOM.contains(&import.as_str()),
@@ -82,8 +103,13 @@ fn no_built_guest_imports_what_the_host_does_not_offer() {
 #[test]
 fn the_probe_reaches_for_every_capability() {
     let (imports, _) = surface(&fs::read(guests::PROBE).expect("the component is there"));
-    for capability in ["http", "secrets", "settings", "log", "progress", "clock", "random"] {
-        assert!(imports.contains(&format!("tollgate:plugin/{capability}@0.1.0")), "{capability}");
+    for capability in [
+        "http", "secrets", "settings", "log", "progress", "clock", "random",
+    ] {
+        assert!(
+            imports.contains(&format!("tollgate:plugin/{capability}@0.1.0")),
+            "{capability}"
+        );
     }
 }
 
@@ -91,7 +117,10 @@ fn the_probe_reaches_for_every_capability() {
 fn a_misfit_imports_no_capability_and_the_liar_imports_http() {
     let capabilities = |path: &str| -> Vec<String> {
         let (imports, _) = surface(&fs::read(path).expect("the component is there"));
-        imports.into_iter().filter(|name| name.starts_with("tollgate:") && !name.contains("/types@")).collect()
+        imports
+            .into_iter()
+            .filter(|name| name.starts_with("tollgate:") && !name.contains("/types@"))
+            .collect()
     };
     assert_eq!(capabilities(guests::MISFIT_PLAIN), Vec::<String>::new());
     assert!(capabilities(guests::LIAR).contains(&"tollgate:plugin/http@0.1.0".to_owned()));
@@ -103,7 +132,12 @@ fn each_misfit_is_a_component_of_its_own() {
     for (kind, path) in guests::MISFITS {
         let bytes = fs::read(path).expect("the component is there");
         let mark = format!("misfit-kind:{kind:-<20}");
-        assert!(bytes.windows(mark.len()).any(|window| window == mark.as_bytes()), "{kind}");
+        assert!(
+            bytes
+                .windows(mark.len())
+                .any(|window| window == mark.as_bytes()),
+            "{kind}"
+        );
         assert!(seen.insert(bytes), "{kind}");
     }
 }
@@ -112,10 +146,22 @@ fn each_misfit_is_a_component_of_its_own() {
 fn crafted_plugins_import_what_they_are_named_for() {
     let cases: [(Vec<u8>, &[&str]); 11] = [
         (crafted::imports_sockets(), &["wasi:sockets/tcp@0.2.6"]),
-        (crafted::imports_filesystem(), &["wasi:filesystem/types@0.2.6"]),
-        (crafted::imports_wasi_http(), &["wasi:http/outgoing-handler@0.2.6"]),
-        (crafted::imports_wall_clock(), &["wasi:clocks/wall-clock@0.2.6"]),
-        (crafted::imports_unknown(), &["example:backdoor/shell@1.0.0"]),
+        (
+            crafted::imports_filesystem(),
+            &["wasi:filesystem/types@0.2.6"],
+        ),
+        (
+            crafted::imports_wasi_http(),
+            &["wasi:http/outgoing-handler@0.2.6"],
+        ),
+        (
+            crafted::imports_wall_clock(),
+            &["wasi:clocks/wall-clock@0.2.6"],
+        ),
+        (
+            crafted::imports_unknown(),
+            &["example:backdoor/shell@1.0.0"],
+        ),
         (crafted::describe_loops(), &[]),
         (crafted::describe_traps(), &[]),
         (crafted::start_traps(), &[]),
