@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cedar_policy::{
-    AuthorizationError, Authorizer, Context, Decision, EntityUid, Request, ResourceConstraint,
+    AuthorizationError, Authorizer, Context, Decision, Request, ResourceConstraint,
     RestrictedExpression,
 };
 
@@ -170,7 +170,6 @@ impl PolicySet {
         directory: Option<&Directory>,
     ) -> Result<(Arc<Prepared>, Pairs), String> {
         let (plugin, tool) = self.tool(question.tool)?;
-        let pairs = context::call(&tool.arguments, question)?;
         let subject = Asked {
             agent: question.agent.as_str(),
             user: question.user,
@@ -178,7 +177,9 @@ impl PolicySet {
             tool: question.tool,
             resource: ("tool", ""),
         };
-        Ok((self.prepare(plugin, &subject, directory)?, pairs))
+        let prepared = self.prepare(plugin, &subject, directory)?;
+        let pairs = context::call(&tool.arguments, &prepared.seen, question)?;
+        Ok((prepared, pairs))
     }
 
     pub(super) fn prepare_host_call<T: HostQuestion>(
@@ -206,7 +207,6 @@ impl PolicySet {
                 return Err(format!("`{}` has no target {target:?}", action.group()));
             }
         };
-        let pairs = context::host_call(&tool.arguments, call, action, question.facts())?;
         let subject = Asked {
             agent: call.agent.as_str(),
             user: call.user,
@@ -214,7 +214,10 @@ impl PolicySet {
             tool: call.tool,
             resource,
         };
-        Ok((self.prepare(plugin, &subject, directory)?, pairs))
+        let prepared = self.prepare(plugin, &subject, directory)?;
+        let facts = question.facts();
+        let pairs = context::host_call(&tool.arguments, &prepared.seen, call, action, facts)?;
+        Ok((prepared, pairs))
     }
 
     pub(super) fn tool(&self, name: &ToolName) -> Result<(&PluginPolicies, &ToolModel), String> {
@@ -408,18 +411,19 @@ impl Asked<'_> {
 }
 
 pub(super) fn with_approved(mut pairs: Pairs, approved: bool) -> Pairs {
-    let value = RestrictedExpression::new_bool(approved);
-    pairs.push(("approved".to_owned(), value));
+    pairs.push(("approved", RestrictedExpression::new_bool(approved)));
     pairs
 }
 
 pub(super) fn request(subject: &Subject, pairs: Pairs) -> Result<Request, String> {
+    let pairs = pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value));
     let context = Context::from_pairs(pairs).map_err(|error| entities::chain(&error))?;
-    let uid = |uid: &EntityUid| uid.clone();
     Request::new(
-        uid(&subject.principal),
-        uid(&subject.action),
-        uid(&subject.resource),
+        subject.principal.clone(),
+        subject.action.clone(),
+        subject.resource.clone(),
         context,
         None,
     )

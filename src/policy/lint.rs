@@ -149,15 +149,13 @@ impl<'a> Linter<'a> {
         let id = uid.id().unescaped();
         let at = place(self.source, index, id);
         match uid.type_name().basename() {
-            "Agent" => {
-                if !id.starts_with("spiffe://") || id.parse::<AgentId>().is_err() {
-                    let help = id.parse::<AgentId>().map_or_else(
-                        |error| error.to_string(),
-                        |agent| format!("write `Agent::\"{agent}\"`"),
-                    );
-                    let message = format!("`{uid}` is no agent, so this never matches");
-                    self.push(Severity::Error, at, message, help);
-                }
+            "Agent" if !id.starts_with("spiffe://") || id.parse::<AgentId>().is_err() => {
+                let help = id.parse::<AgentId>().map_or_else(
+                    |error| error.to_string(),
+                    |agent| format!("write `Agent::\"{agent}\"`"),
+                );
+                let message = format!("`{uid}` is no agent, so this never matches");
+                self.push(Severity::Error, at, message, help);
             }
             "Plugin" => {
                 let known = self.plugins.iter().any(|p| p.model.plugin.as_str() == id);

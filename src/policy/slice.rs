@@ -12,6 +12,7 @@ use cedar_policy::{
 };
 
 use super::PolicyRef;
+use super::context::Mentioned;
 use super::entities::{self, Directory};
 use super::source::Rule;
 
@@ -37,6 +38,7 @@ pub(super) struct Prepared {
     pub(super) policies: cedar_policy::PolicySet,
     pub(super) entities: Entities,
     pub(super) rules: Vec<Arc<Rule>>,
+    pub(super) seen: Mentioned,
 }
 
 impl Prepared {
@@ -48,22 +50,26 @@ impl Prepared {
         let scope = Scope::of(&subject, directory);
         let mut policies = cedar_policy::PolicySet::new();
         let mut kept = Vec::new();
+        let mut seen = Mentioned::default();
         for rule in rules {
             if scope.matches(&rule.policy) {
                 policies
                     .add(rule.policy.clone())
                     .map_err(|error| error.to_string())?;
+                match rule.policy.to_json() {
+                    Ok(tree) => seen.add(&tree),
+                    Err(_) => seen.add_everything(),
+                }
                 kept.push(Arc::clone(rule));
             }
         }
-        let entities = scope
-            .entities(&kept, directory)
-            .map_err(|error| error.to_string())?;
+        let entities = scope.entities(&kept, directory)?;
         Ok(Self {
             subject,
             policies,
             entities,
             rules: kept,
+            seen,
         })
     }
 
@@ -139,11 +145,7 @@ impl<'a> Scope<'a> {
 
     /// The entities that conditions may walk: all in the question and all that the rules name, each
     /// with everything it is in.
-    fn entities(
-        &self,
-        rules: &[Arc<Rule>],
-        directory: &Directory,
-    ) -> Result<Entities, cedar_policy::entities_errors::EntitiesError> {
+    fn entities(&self, rules: &[Arc<Rule>], directory: &Directory) -> Result<Entities, String> {
         let mut all: HashMap<EntityUid, HashSet<EntityUid>> = HashMap::new();
         let mut put = |uid: &EntityUid, closure: &HashSet<EntityUid>| {
             let mut parents = closure.clone();
@@ -165,6 +167,7 @@ impl<'a> Scope<'a> {
                 .map(|(uid, parents)| Entity::new_no_attrs(uid, parents)),
             None,
         )
+        .map_err(|error| entities::chain(&error))
     }
 }
 

@@ -982,6 +982,27 @@ fn lint_finds_what_can_never_match() {
     }
 }
 
+#[test]
+fn a_whole_record_can_be_compared() {
+    for condition in [
+        "context == context && context.args == context.args".to_owned(),
+        "context has args.body && context has time && !(context.args has draft)".to_owned(),
+        r#"[context.args.body].contains("hi")"#.to_owned(),
+        r#"(if context.attempt == 1 then context.args else context.args).body == "hi""#.to_owned(),
+    ] {
+        let text = format!(
+            r#"@id("r") permit(principal, action == Action::"call:github.comment", resource) when {{ {condition} }};"#
+        );
+        let loaded = Dir::new(&[("shared.cedar", &text)]).load(None);
+        assert_eq!(
+            comment("ada").decide(&loaded.set),
+            "allow r",
+            "{text} {:?}",
+            loaded.findings
+        );
+    }
+}
+
 mod model {
     //! Random scope-only policies, held against a reference model of a few lines.
 
