@@ -21,6 +21,7 @@ mod schema;
 mod slice;
 mod source;
 mod starter;
+mod validate;
 mod verdict;
 mod vocabulary;
 
