@@ -130,6 +130,7 @@ impl<'a> Linter<'a> {
             }
             if let Ok(tree) = rule.policy.to_json() {
                 self.walk(index, rule, &tree);
+                self.contradictions(rule, &tree);
             }
         }
         self.findings
@@ -262,6 +263,67 @@ impl<'a> Linter<'a> {
         }
     }
 
+    /// One key that is to equal two different texts, in conditions that must all hold.
+    fn contradictions(&mut self, rule: &Rule, tree: &Value) {
+        let mut equal: BTreeMap<String, String> = BTreeMap::new();
+        let conditions = tree.get("conditions").and_then(Value::as_array);
+        for condition in conditions.into_iter().flatten() {
+            if condition.get("kind").and_then(Value::as_str) != Some("when") {
+                continue;
+            }
+            let mut left = vec![&condition["body"]];
+            while let Some(part) = left.pop() {
+                if let Some(both) = part.get("&&") {
+                    left.extend([&both["left"], &both["right"]]);
+                    continue;
+                }
+                let (one, other) = (&part["=="]["left"], &part["=="]["right"]);
+                let Some((key, Value::String(text))) = key_of(one)
+                    .zip(other.get("Value"))
+                    .or_else(|| key_of(other).zip(one.get("Value")))
+                else {
+                    continue;
+                };
+                if let Some(first) = equal.insert(key.clone(), text.clone())
+                    && first != *text
+                {
+                    let message = format!(
+                        "`{key}` can't be both `{text}` and `{first}`, so this never matches"
+                    );
+                    let help =
+                        format!("write `[\"{text}\", \"{first}\"].contains({key})` for either");
+                    self.push(Severity::Error, rule.offset, message, help);
+                }
+            }
+        }
+    }
+
+    /// Whether each tool that the rule is about and that has this argument takes only other texts.
+    fn never_an_argument(&self, rule: &Rule, name: &str, text: &str) -> bool {
+        let actions = rule.actions();
+        let about = |tool: &str| {
+            actions.is_empty()
+                || actions
+                    .iter()
+                    .any(|uid| match uid.id().unescaped().split_once(':') {
+                        Some((_, named)) => named == tool,
+                        None => true,
+                    })
+        };
+        let mut values = self
+            .plugins
+            .iter()
+            .flat_map(|p| &p.known.description.tools)
+            .filter(|tool| about(&tool.name.to_string()))
+            .filter_map(|tool| tool.input_schema.get("properties")?.get(name))
+            .map(|property| property.get("enum").and_then(Value::as_array))
+            .peekable();
+        values.peek().is_some()
+            && values.all(|values| {
+                values.is_some_and(|values| !values.iter().any(|value| value == text))
+            })
+    }
+
     fn sides(&mut self, index: usize, rule: &Rule, key: &Value, literal: &Value) {
         let Some(key) = key_of(key) else { return };
         let literals = match literal.get("Set").and_then(Value::as_array) {
@@ -368,7 +430,12 @@ impl<'a> Linter<'a> {
                 }
                 None
             }
-            _ => None,
+            _ => match key.strip_prefix("context.args.") {
+                Some(name) if compared.exact && self.never_an_argument(rule, name, &text) => {
+                    Some("the tool's input schema lists the texts that this argument takes")
+                }
+                _ => None,
+            },
         };
         if let Some(help) = never {
             let message = format!("`{key}` is never `{text}`, so this never matches");

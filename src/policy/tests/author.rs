@@ -129,6 +129,16 @@ fn lint_finds_what_can_never_match() {
         ),
         ("resource", r#"context.scheme == "HTTPS""#, "schemes"),
         ("resource", "context.port == 70000", "no port"),
+        (
+            "resource",
+            r#"context.method == "GET" && !context.query && context.method == "POST""#,
+            "can't be both",
+        ),
+        (
+            "resource",
+            r#"context.args has state && context.args.state == "opne""#,
+            "input schema lists",
+        ),
         ("resource", r#"context.requirement == "apo""#, "requirement"),
         ("resource", r#"context.secrets.contains("tokn")"#, "tokn"),
         ("resource", "context.method == 1", "types"),

@@ -37,7 +37,7 @@ pub(super) fn description(plugin: &str) -> Description {
                 "repository": { "type": "string" }, "number": { "type": "integer" }, "body": { "type": "string" },
                 "labels": { "type": "array", "items": { "type": "string" } },
                 "note": { "type": ["string", "null"] },
-                "draft": { "type": "boolean" },
+                "draft": { "type": "boolean" }, "state": { "type": "string", "enum": ["open", "closed"] },
                 "weight": { "type": "number" },
                 "__entity": { "type": "object", "properties": { "type": { "type": "string" }, "id": { "type": "string" } } },
                 "options": { "$ref": "#/$defs/options" },
