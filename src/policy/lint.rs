@@ -16,6 +16,7 @@ use crate::name::{PluginName, ToolName};
 use crate::plugin::{OriginScope, Requirement};
 
 use super::entities::{self, Directory};
+use super::literal::{Compared, canonical_origin, dots, is_host, key_of, pattern, starts};
 use super::load::{Finding, PluginPolicies, SHARED, Severity};
 use super::source::{Rule, Source};
 
@@ -79,27 +80,6 @@ struct Linter<'a> {
     /// For ids that don't exist: an error in a plugin's own file.
     unknown: Severity,
     findings: Vec<Finding>,
-}
-
-/// A text that a rule compares with: exact, or with wildcards.
-struct Compared {
-    /// The pieces between wildcards.
-    pieces: Vec<String>,
-    exact: bool,
-}
-
-impl Compared {
-    fn text(&self) -> String {
-        self.pieces.join("*")
-    }
-
-    fn first(&self) -> &str {
-        self.pieces.first().map_or("", String::as_str)
-    }
-
-    fn any(&self, bad: impl Fn(char) -> bool + Copy) -> bool {
-        self.pieces.iter().any(|piece| piece.contains(bad))
-    }
 }
 
 impl<'a> Linter<'a> {
@@ -442,58 +422,4 @@ impl<'a> Linter<'a> {
             self.push(Severity::Error, at, message, help.to_owned());
         }
     }
-}
-
-/// Whether the pattern fixes how a text starts.
-fn starts(compared: &Compared) -> bool {
-    compared.exact || !compared.first().is_empty()
-}
-
-fn dots(compared: &Compared) -> bool {
-    let last = compared.pieces.len().saturating_sub(1);
-    compared.pieces.iter().enumerate().any(|(i, piece)| {
-        piece.contains("/../")
-            || piece.contains("/./")
-            || i == last && (piece.ends_with("/..") || piece.ends_with("/."))
-    })
-}
-
-fn is_host(text: &str) -> bool {
-    !text.ends_with('.') && url::Host::parse(text).is_ok_and(|host| host.to_string() == text)
-}
-
-/// The canonical form of an origin; none where it is not one, or has more than an origin has.
-pub(super) fn canonical_origin(text: &str) -> Option<String> {
-    let url = url::Url::parse(text).ok()?;
-    let bare = url.username().is_empty()
-        && url.password().is_none()
-        && url.path() == "/"
-        && url.query().is_none()
-        && url.fragment().is_none();
-    (bare && matches!(url.scheme(), "https" | "http") && url.has_host())
-        .then(|| url.origin().ascii_serialization())
-}
-
-/// `context.method` of `{".": {"left": {"Var": "context"}, "attr": "method"}}`.
-fn key_of(tree: &Value) -> Option<String> {
-    if let Some(name) = tree.get("Var").and_then(Value::as_str) {
-        return Some(name.to_owned());
-    }
-    let access = tree.get(".")?;
-    let left = key_of(access.get("left")?)?;
-    Some(format!("{left}.{}", access.get("attr")?.as_str()?))
-}
-
-fn pattern(tree: &Value) -> Option<Compared> {
-    let mut pieces = vec![String::new()];
-    for element in tree.as_array()? {
-        match element.get("Literal").and_then(Value::as_str) {
-            Some(text) => pieces.last_mut()?.push_str(text),
-            None => pieces.push(String::new()),
-        }
-    }
-    Some(Compared {
-        exact: pieces.len() == 1,
-        pieces,
-    })
 }

@@ -11,6 +11,8 @@ use cedar_policy::{
     ActionConstraint, Entities, Entity, EntityUid, Policy, PrincipalConstraint, ResourceConstraint,
 };
 
+use crate::name::ToolName;
+
 use super::PolicyRef;
 use super::context::Mentioned;
 use super::entities::{self, Directory};
@@ -29,6 +31,53 @@ pub(super) struct Subject {
     pub(super) action: EntityUid,
     pub(super) resource: EntityUid,
     pub(super) plugin: EntityUid,
+}
+
+/// A question's subject as the host writes it.
+pub(super) struct Asked<'a> {
+    pub(super) agent: &'a str,
+    pub(super) user: Option<&'a str>,
+    pub(super) group: &'static str,
+    pub(super) tool: &'a ToolName,
+    pub(super) resource: (&'static str, &'a str),
+}
+
+impl Asked<'_> {
+    pub(super) fn action(&self) -> String {
+        format!("{}:{}", self.group, self.tool)
+    }
+
+    /// No two subjects share a key: what stands before the user has no control characters, and the
+    /// user's length stands before it.
+    pub(super) fn key(&self) -> String {
+        let user = self.user.unwrap_or_default();
+        format!(
+            "{}\n{}\n{}\n{}{}\n{user}{}",
+            self.agent,
+            self.group,
+            self.tool,
+            if self.user.is_some() { "u" } else { "-" },
+            user.len(),
+            self.resource.1
+        )
+    }
+
+    pub(super) fn subject(&self) -> Subject {
+        let plugin = entities::plugin(self.tool.plugin());
+        Subject {
+            principal: entities::agent(self.agent),
+            user: self.user.map(entities::user),
+            group: self.group,
+            action: entities::action(self.action()),
+            resource: match self.resource {
+                ("tool", _) => entities::tool(self.tool),
+                ("origin", id) => entities::origin(id),
+                ("secret", id) => entities::secret(id),
+                _ => plugin.clone(),
+            },
+            plugin,
+        }
+    }
 }
 
 /// What is ready for a question.

@@ -380,3 +380,52 @@ fn a_whole_record_can_be_compared() {
         );
     }
 }
+
+#[test]
+fn every_context_conforms_to_the_generated_schema() {
+    use super::super::context::{self, Mentioned};
+    use super::super::decide::{request, with_approved};
+    let set = set(&[("github.cedar", ALL)]);
+    let schema = super::super::schema::read(&set.schema).unwrap();
+    let mut everything = Mentioned::default();
+    everything.add_everything();
+    let mut asked = call(
+        "ada",
+        "github.comment",
+        json!({ "repository": "a/b", "number": 7, "body": "hi", "labels": [], "note": null, "weight": 0.5,
+                "options": { "deep": "a", "any": {} }, "__entity": {} }),
+    );
+    asked.user = Some("eve");
+    let secret = vec![
+        ("origin", Fact::Text(ORIGIN.to_owned())),
+        ("scheme", Fact::Text("bearer".to_owned())),
+    ];
+    let (_, tool) = set.tool(&asked.tool).unwrap();
+    let check = |subject: &super::super::slice::Subject, pairs| {
+        let plain = request(subject, with_approved(pairs, false)).unwrap();
+        cedar_policy::Request::new(
+            plain.principal().unwrap().clone(),
+            plain.action().unwrap().clone(),
+            plain.resource().unwrap().clone(),
+            plain.context().unwrap().clone(),
+            Some(&schema),
+        )
+        .unwrap();
+    };
+    let (prepared, _) = set.prepare_call(&asked.question(), None).unwrap();
+    let pairs = context::call(&tool.arguments, &everything, &asked.question()).unwrap();
+    check(&prepared.subject, pairs);
+    for host_call in [
+        http(ORIGIN, "GET", "/"),
+        connect("::1"),
+        Asks(HostAction::UseSecret, "token", secret),
+        Asks(HostAction::Clock, "", vec![]),
+    ] {
+        let facts = asked.facts();
+        let (prepared, _) = set.prepare_host_call(&facts, &host_call, None).unwrap();
+        let said = host_call.facts();
+        let pairs =
+            context::host_call(&tool.arguments, &everything, &facts, host_call.0, said).unwrap();
+        check(&prepared.subject, pairs);
+    }
+}
