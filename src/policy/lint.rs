@@ -257,7 +257,11 @@ impl<'a> Linter<'a> {
                     left.extend([&both["left"], &both["right"]]);
                     continue;
                 }
-                let (one, other) = (&part["=="]["left"], &part["=="]["right"]);
+                let (Some(one), Some(other)) =
+                    (part.pointer("/==/left"), part.pointer("/==/right"))
+                else {
+                    continue;
+                };
                 let Some((key, Value::String(text))) = key_of(one)
                     .zip(other.get("Value"))
                     .or_else(|| key_of(other).zip(one.get("Value")))

@@ -386,7 +386,7 @@ fn every_context_conforms_to_the_generated_schema() {
     use super::super::context::{self, Mentioned};
     use super::super::decide::{request, with_approved};
     let set = set(&[("github.cedar", ALL)]);
-    let schema = super::super::schema::read(&set.schema).unwrap();
+    let schema = schema::read(&set.schema).unwrap();
     let mut everything = Mentioned::default();
     everything.add_everything();
     let mut asked = call(
@@ -401,7 +401,7 @@ fn every_context_conforms_to_the_generated_schema() {
         ("scheme", Fact::Text("bearer".to_owned())),
     ];
     let (_, tool) = set.tool(&asked.tool).unwrap();
-    let check = |subject: &super::super::slice::Subject, pairs| {
+    let check = |subject: &slice::Subject, pairs| {
         let plain = request(subject, with_approved(pairs, false)).unwrap();
         cedar_policy::Request::new(
             plain.principal().unwrap().clone(),
