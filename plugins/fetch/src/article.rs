@@ -158,7 +158,7 @@ fn clean(document: &Document, base: &Url) -> usize {
             }
         }
         // On to what follows it, or what follows one of those around it.
-        let mut at = node.clone();
+        let mut at = node;
         let following = loop {
             if let Some(sibling) = at.next_sibling() {
                 break Some(sibling);
