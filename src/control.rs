@@ -7,7 +7,7 @@
 mod change;
 mod report;
 
-pub use report::{AgentReport, CallReport, PluginReport, RefusalReport, SecretReport, StatusReport};
+pub use report::{AgentReport, CallReport, RefusalReport, SecretReport, StatusReport};
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -141,7 +141,7 @@ impl Operator {
                 arguments,
                 agent,
             } => self.call(tool, arguments, &agent, report, cancel).await,
-            Command::Plugins {} => value(&report::plugins(&host.catalogue())),
+            Command::Plugins {} => value(&host.plugins()),
             Command::Accept { plugin } => change::accept(host, &plugin).await,
             Command::Reload {} => value(&host.refresh().await),
             Command::AgentAdd { name, ttl } => change::agent_add(host, &name, ttl).await,

@@ -1,7 +1,5 @@
 //! The `tollgate` program. Everything it does is in the library's `cli`.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    tollgate::cli::main().into()
+fn main() -> std::process::ExitCode {
+    tollgate::cli::main()
 }

@@ -29,17 +29,17 @@ pub(crate) fn run(command: Agent, home: &Home, printer: &mut Printer) -> Result<
                 name: name.to_string(),
                 ttl: ttl.map(|ttl| ttl.as_secs()),
             };
-            added(&client::ask_for(home, Absent::Starts, command)?, printer)
+            added(&client::ask_for(home, Absent::Starts, command, printer)?, printer)
         }
         Agent::List => {
-            let agents: Vec<AgentReport> = client::ask_for(home, Absent::Starts, Command::AgentList {})?;
+            let agents: Vec<AgentReport> = client::ask_for(home, Absent::Starts, Command::AgentList {}, printer)?;
             list(&agents, printer)
         }
         Agent::Remove { name } => {
             let command = Command::AgentRemove {
                 name: name.to_string(),
             };
-            let answer = client::ask(home, Absent::Starts, command, drop)?;
+            let answer = client::ask(home, Absent::Starts, command, printer, drop)?;
             if printer.is_json() {
                 printer.object("removed", &answer)?;
             }

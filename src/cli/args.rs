@@ -16,7 +16,6 @@ use crate::name::PluginName;
     name = "tollgate",
     version,
     after_help = Exit::help(),
-    propagate_version = false,
     disable_help_subcommand = true,
     max_term_width = 100
 )]
@@ -193,8 +192,8 @@ pub(crate) struct Explain {
     /// Ask as if a person had agreed to this call.
     #[arg(long)]
     pub(crate) approved: bool,
-    /// Ask about a host call of the call as well: `http:GET:https://api.example.com/x`,
-    /// `use-secret:token`, `reveal-secret:token`, `clock` or `random`.
+    /// Ask about a host call of the call as well: `GET https://api.example.com/x`,
+    /// `use-secret NAME`, `reveal-secret NAME`, `clock` or `random`.
     #[arg(long = "host-call", value_name = "WHAT")]
     pub(crate) host_calls: Vec<String>,
 }

@@ -27,7 +27,7 @@ pub(crate) fn run(call: Call, home: &Home, printer: &mut Printer) -> Result<Exit
         agent: agent.clone(),
     };
     let bar = spinner(printer, &escape(&call.tool));
-    let answer = client::ask(home, Absent::Starts, command, |progress| report(&bar, &progress));
+    let answer = client::ask(home, Absent::Starts, command, printer, |progress| report(&bar, &progress));
     bar.finish_and_clear();
     let report: CallReport = serde_json::from_value(answer?)?;
     show(&report, &call.tool, printer)

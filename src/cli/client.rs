@@ -55,24 +55,36 @@ pub(crate) fn ask(
     home: &Home,
     absent: Absent,
     command: Command,
+    printer: &mut Printer,
     report: impl FnMut(Value),
 ) -> Result<Value, Fault> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let start = match absent {
-            Absent::Starts => Some(start(home)?),
-            Absent::Fails => None,
-        };
+        let failed = |error| fault(error, home);
         verify(home)?;
         let paths = paths(home);
-        let mut client = Connection::control(&paths, start.as_ref()).await.map_err(|error| fault(error, home))?;
-        client.run(command, report).await.map_err(|error| fault(error, home))
+        let mut client = match Connection::control(&paths, None).await {
+            Err(ClientError::Absent(_)) if absent == Absent::Starts => {
+                let start = start(home)?;
+                let client = Connection::control(&paths, Some(&start)).await.map_err(failed)?;
+                let (_, pid) = client.daemon();
+                printer.say(&format!("started the daemon, process {pid}; `tollgate stop` ends it"));
+                client
+            }
+            reached => reached.map_err(failed)?,
+        };
+        client.run(command, report).await.map_err(failed)
     })
 }
 
 /// As `ask`, for a command whose answer has a form.
-pub(crate) fn ask_for<T: DeserializeOwned>(home: &Home, absent: Absent, command: Command) -> Result<T, Fault> {
-    let answer = ask(home, absent, command, drop)?;
+pub(crate) fn ask_for<T: DeserializeOwned>(
+    home: &Home,
+    absent: Absent,
+    command: Command,
+    printer: &mut Printer,
+) -> Result<T, Fault> {
+    let answer = ask(home, absent, command, printer, drop)?;
     serde_json::from_value(answer).map_err(|error| {
         Fault::of(&error)
             .context("the daemon's answer is not understood")

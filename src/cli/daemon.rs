@@ -14,7 +14,7 @@ use crate::home::Home;
 use crate::journal::escape;
 
 pub(crate) fn status(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
-    let report = client::ask_for(home, Absent::Fails, Command::Status {})?;
+    let report = client::ask_for(home, Absent::Fails, Command::Status {}, printer)?;
     told(&report, printer)
 }
 
@@ -59,7 +59,7 @@ struct Found {
 
 pub(crate) fn reload(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
     let bar = spinner(printer, "reloading");
-    let answer = client::ask_for::<Reloaded>(home, Absent::Fails, Command::Reload {});
+    let answer = client::ask_for::<Reloaded>(home, Absent::Fails, Command::Reload {}, printer);
     bar.finish_and_clear();
     let Reloaded {
         serving,
@@ -80,7 +80,7 @@ pub(crate) fn reload(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> 
 }
 
 pub(crate) fn stop(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
-    let answer = client::ask(home, Absent::Fails, Command::Stop {}, drop)?;
+    let answer = client::ask(home, Absent::Fails, Command::Stop {}, printer, drop)?;
     if printer.is_json() {
         printer.object("stopping", &answer)?;
     }

@@ -28,27 +28,43 @@ mod table;
 
 pub use exit::Exit;
 
-use std::ffi::OsString;
 use std::future::Future;
+use std::io::Write as _;
+use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use self::args::{Cli, Command, Format, Global};
+use self::args::{Cli, Command, Global};
 use self::fault::Fault;
 use self::printer::Printer;
 use crate::home::Home;
 
 /// Runs the command that the process was started with.
 #[must_use]
-pub fn main() -> Exit {
-    run(std::env::args_os())
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse_from(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error).into(),
+    };
+    if matches!(cli.command, Command::CompileComponent) {
+        return compile();
+    }
+    run(cli).into()
 }
 
-fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
-    let cli = match Cli::try_parse_from(words) {
-        Ok(cli) => cli,
-        Err(error) => return usage(&error),
-    };
+/// A child of the daemon, under limits, with its protocol on its pipes and exit codes of its own:
+/// nothing else happens here.
+fn compile() -> ExitCode {
+    match crate::runtime::compile_child() {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "{error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Exit {
     let mut printer = Printer::new(&cli.global);
     match dispatch(cli.command, &cli.global, &mut printer) {
         Ok(exit) => exit,
@@ -64,13 +80,6 @@ fn usage(error: &clap::Error) -> Exit {
 }
 
 fn dispatch(command: Command, global: &Global, printer: &mut Printer) -> Result<Exit, Fault> {
-    if matches!(command, Command::CompileComponent) {
-        // A child of the daemon, under limits, with its protocol on its pipes: nothing else happens here.
-        return Ok(match crate::runtime::compile_child()? {
-            0 => Exit::Ok,
-            code => return Err(child_ended(code)),
-        });
-    }
     // The variable is read by the parser.
     let home = Home::find(global.home.as_deref(), None)?;
     if !matches!(command, Command::Serve(_)) {
@@ -88,7 +97,7 @@ fn dispatch(command: Command, global: &Global, printer: &mut Printer) -> Result<
         Command::Reload => daemon::reload(&home, printer),
         Command::Status => daemon::status(&home, printer),
         Command::Stop => daemon::stop(&home, printer),
-        Command::CompileComponent => Ok(Exit::Ok),
+        Command::CompileComponent => Err(Fault::invalid("`compile-component` is for the daemon itself")),
     }
 }
 

@@ -50,7 +50,7 @@ impl Loader {
         let has_cache = private::check_folder(&home.artifacts()).is_ok()
             && private::check_folder(&home.keys()).is_ok();
         let (artifacts, folder) = if has_cache {
-            let key = private::key(&home.artifact_key(), &SystemEntropy)?;
+            let key = crate::host::artifact_key(home, &SystemEntropy)?;
             (Artifacts::new(home.artifacts(), key, compiler), None)
         } else {
             let mut key = [0; 32];
@@ -58,7 +58,7 @@ impl Loader {
             let folder = Temporary::new()?;
             (Artifacts::new(folder.0.clone(), key, compiler), Some(folder))
         };
-        let settings = Settings::for_machine(PLACES, crate::limits::MAX_TABLE_ENTRIES);
+        let settings = Settings::for_machine(PLACES, crate::limits::POOLED_TABLE_ENTRIES);
         Ok(Self {
             runtime: Runtime::start(settings, artifacts)?,
             _folder: folder,

@@ -1,5 +1,6 @@
 //! `tollgate plugins`: what there is, where each stands, and what to do about it.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::args::{Plugins, PluginsCommand};
@@ -9,16 +10,39 @@ use super::fault::Fault;
 use super::inspect;
 use super::printer::{BAD, GOOD, Printer, WAIT};
 use super::table::Table;
-use crate::control::PluginReport;
 use crate::daemon::Command;
+use crate::digest::Digest;
 use crate::home::Home;
 use crate::journal::escape;
+use crate::reason::Reason;
+
+/// A file in `plugins/`, as the daemon reports it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Report {
+    file: String,
+    status: String,
+    digest: Option<Digest>,
+    version: Option<String>,
+    summary: Option<String>,
+    tools: Vec<String>,
+    reason: Option<Reason>,
+    message: Option<String>,
+    detail: Option<String>,
+    has_policy: bool,
+}
+
+impl Report {
+    /// The plugin's name, escaped: a file may be called anything.
+    fn name(&self) -> String {
+        escape(self.file.strip_suffix(".wasm").unwrap_or(&self.file))
+    }
+}
 
 pub(crate) fn run(plugins: Plugins, home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
     match plugins.command {
         None => {
             let bar = spinner(printer, "asking the daemon");
-            let answer = client::ask_for::<Vec<PluginReport>>(home, Absent::Starts, Command::Plugins {});
+            let answer = client::ask_for::<Vec<Report>>(home, Absent::Starts, Command::Plugins {}, printer);
             bar.finish_and_clear();
             list(&answer?, home, printer)
         }
@@ -31,7 +55,7 @@ pub(crate) fn run(plugins: Plugins, home: &Home, printer: &mut Printer) -> Resul
             let command = Command::Accept {
                 plugin: name.to_string(),
             };
-            let answer = client::ask(home, Absent::Starts, command, drop)?;
+            let answer = client::ask(home, Absent::Starts, command, printer, drop)?;
             if printer.is_json() {
                 printer.object("accepted", &answer)?;
             }
@@ -42,7 +66,7 @@ pub(crate) fn run(plugins: Plugins, home: &Home, printer: &mut Printer) -> Resul
     }
 }
 
-fn list(reports: &[PluginReport], home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
+fn list(reports: &[Report], home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
     if printer.is_json() {
         for report in reports {
             printer.object("plugin", report)?;
@@ -54,27 +78,24 @@ fn list(reports: &[PluginReport], home: &Home, printer: &mut Printer) -> Result<
         printer.hint("put a `.wasm` component there");
         return Ok(Exit::Ok);
     }
-    let mut table = Table::new(&["NAME", "VERSION", "TOOLS", "STATUS", "DIGEST"]);
+    let mut table = Table::new(&["NAME", "VERSION", "TOOLS", "POLICY", "DIGEST", "STATUS"]);
     for report in reports {
+        // The last column, since colour has a length and no width.
+        let style = match report.status.as_str() {
+            "serving" => GOOD,
+            "refused" => BAD,
+            _ => WAIT,
+        };
         table.row([
-            escape(&report.name),
+            report.name(),
             report.version.as_deref().map_or_else(|| "-".to_owned(), escape),
             report.tools.len().to_string(),
-            escape(&report.status),
+            String::from(if report.has_policy { "yes" } else { "none" }),
             report.digest.map_or_else(|| "-".to_owned(), |digest| digest.short()),
+            printer.paint(style, &escape(&report.status)),
         ]);
     }
-    // Painted after it is aligned: colour has no width, and the table does not know that.
     for line in table.lines() {
-        let painted = reports.iter().find(|report| line.starts_with(&format!("{} ", escape(&report.name))));
-        let line = match painted.map(|report| report.status.as_str()) {
-            Some("serving") => line.replacen(" serving ", &format!(" {} ", printer.paint(GOOD, "serving")), 1),
-            Some("refused") => line.replacen(" refused ", &format!(" {} ", printer.paint(BAD, "refused")), 1),
-            Some("quarantined") => {
-                line.replacen(" quarantined ", &format!(" {} ", printer.paint(WAIT, "quarantined")), 1)
-            }
-            _ => line,
-        };
         printer.line(&line)?;
     }
     for report in reports {
@@ -82,26 +103,30 @@ fn list(reports: &[PluginReport], home: &Home, printer: &mut Printer) -> Result<
             printer.line(&line)?;
         }
     }
+    let without = reports.iter().find(|report| report.status == "serving" && !report.has_policy);
+    if let Some(report) = without {
+        printer.hint(&format!(
+            "without a policy no agent may call its tools: `tollgate policy init {} --write` makes a first one",
+            report.name()
+        ));
+    }
     Ok(Exit::Ok)
 }
 
 /// Why a plugin does not serve, and what to do.
-fn explained(report: &PluginReport) -> Vec<String> {
+fn explained(report: &Report) -> Vec<String> {
     let (Some(reason), Some(message)) = (&report.reason, &report.message) else {
         return Vec::new();
     };
+    let detail = report.detail.as_ref().map(|detail| format!(": {}", escape(detail))).unwrap_or_default();
     let mut lines = vec![
         String::new(),
-        format!("plugins/{}: {}: {}", escape(&report.file), escape(reason), escape(message)),
+        format!("plugins/{}: {reason}: {}{detail}", escape(&report.file), escape(message)),
     ];
     if report.status == "quarantined" {
-        match report.serving {
-            Some(serving) => lines.push(format!("  meanwhile {} goes on serving", serving.short())),
-            None => lines.push(String::from("  meanwhile its tools can't be called")),
-        }
+        let name = report.name();
         lines.push(format!(
-            "  hint: `tollgate plugins inspect {0}` shows it, `tollgate plugins accept {0}` takes it",
-            escape(&report.name)
+            "  hint: `tollgate plugins inspect {name}` shows it, `tollgate plugins accept {name}` takes it"
         ));
     }
     lines
@@ -113,27 +138,29 @@ mod tests {
 
     use super::*;
     use crate::cli::args::Format;
-    use crate::digest::Digest;
 
-    fn report(name: &str, status: &str, why: Option<(&str, &str)>) -> PluginReport {
-        PluginReport {
+    fn report(name: &str, status: &str, why: Option<(Reason, &str)>) -> Report {
+        let is_described = status != "refused";
+        Report {
             file: format!("{name}.wasm"),
-            name: name.to_owned(),
-            version: why.is_none().then(|| "1.2.0".to_owned()),
-            tools: if why.is_none() { vec![format!("{name}.run")] } else { Vec::new() },
             status: status.to_owned(),
             digest: Some(Digest::of(name.as_bytes())),
-            reason: why.map(|(reason, _)| reason.to_owned()),
+            version: is_described.then(|| "1.2.0".to_owned()),
+            summary: None,
+            tools: if is_described { vec![format!("{name}_run")] } else { Vec::new() },
+            reason: why.map(|(reason, _)| reason),
             message: why.map(|(_, message)| message.to_owned()),
-            serving: (status == "quarantined").then(|| Digest::of(b"old")),
+            detail: None,
+            has_policy: name == "fetch",
         }
     }
 
-    fn all() -> [PluginReport; 3] {
+    fn all() -> [Report; 4] {
         [
             report("fetch", "serving", None),
-            report("github", "quarantined", Some(("pin.digest_mismatch", "its code changed since it was accepted"))),
-            report("zip", "refused", Some(("component.invalid", "not WebAssembly\u{1b}[2J"))),
+            report("github", "quarantined", Some((Reason::PinDigestMismatch, "its code changed since it was accepted"))),
+            report("jq", "serving", None),
+            report("zip", "refused", Some((Reason::ComponentInvalid, "not WebAssembly\u{1b}[2J"))),
         ]
     }
 

@@ -5,7 +5,6 @@
 //! same for each command, and a reader that goes away ends the command without an error.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressDrawTarget};
@@ -95,6 +94,11 @@ impl Printer {
     /// Whether standard output takes colour.
     pub(crate) const fn colour(&self) -> bool {
         self.colour.0
+    }
+
+    /// Whether standard error takes colour.
+    pub(crate) const fn colour_of_talk(&self) -> bool {
+        self.colour.1
     }
 
     /// Bars of progress. Hidden unless standard error is a terminal.
@@ -234,22 +238,21 @@ impl Write for LogWriter {
 }
 
 /// Bytes that are shared by who writes and who looks.
+#[cfg(test)]
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Buffer(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Buffer(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
 
+#[cfg(test)]
 impl Buffer {
-    #[cfg(test)]
     pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap()
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
 
+#[cfg(test)]
 impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
+        self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -25,7 +25,7 @@ pub(crate) fn run(command: Secret, home: &Home, printer: &mut Printer) -> Result
                 name: name.clone(),
                 value,
             };
-            let answer = client::ask(home, Absent::Starts, command, drop)?;
+            let answer = client::ask(home, Absent::Starts, command, printer, drop)?;
             if printer.is_json() {
                 printer.object("set", &answer)?;
             }
@@ -33,7 +33,7 @@ pub(crate) fn run(command: Secret, home: &Home, printer: &mut Printer) -> Result
             Ok(Exit::Ok)
         }
         Secret::List => {
-            let secrets: Vec<SecretReport> = client::ask_for(home, Absent::Starts, Command::SecretList {})?;
+            let secrets: Vec<SecretReport> = client::ask_for(home, Absent::Starts, Command::SecretList {}, printer)?;
             list(&secrets, printer)
         }
         Secret::Rm { plugin, name } => {
@@ -41,7 +41,7 @@ pub(crate) fn run(command: Secret, home: &Home, printer: &mut Printer) -> Result
                 plugin: plugin.to_string(),
                 name: name.clone(),
             };
-            let answer = client::ask(home, Absent::Starts, command, drop)?;
+            let answer = client::ask(home, Absent::Starts, command, printer, drop)?;
             if printer.is_json() {
                 printer.object("removed", &answer)?;
             }

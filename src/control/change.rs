@@ -14,16 +14,13 @@ use crate::name::{ParseNameError, PluginName, is_plain};
 use crate::secret::{SecretValue, StoreError};
 use crate::state::StateError;
 
-/// Accepts the plugin that waits under this name, and puts the policies for it in force.
+/// Accepts the plugin that waits under this name. The registry writes it down.
 pub(super) async fn accept(host: &Host, plugin: &str) -> Result<Value, ControlError> {
     let name = plugin_of(plugin)?;
-    let config = host.config();
-    let digest = host.registry().accept(&config, &name).await.map_err(|message| {
+    let digest = host.accept(&name).await.map_err(|message| {
         ControlError::new("plugin.refused", message).with_hint("`tollgate plugins` shows where each stands")
     })?;
-    // Its description may have changed, and with it what its policies may name.
-    let refreshed = host.refresh().await;
-    Ok(json!({"plugin": name, "digest": digest, "findings": refreshed.findings}))
+    Ok(json!({"plugin": name, "digest": digest}))
 }
 
 pub(super) async fn agent_add(host: &Host, name: &str, ttl: Option<u64>) -> Result<Value, ControlError> {

@@ -13,9 +13,9 @@ use crate::config::SecretPlace;
 use crate::daemon::ControlError;
 use crate::digest::Digest;
 use crate::host::Host;
-use crate::plugin::{Catalogue, Requirement, Status};
+use crate::plugin::Requirement;
 use crate::policy::PolicyRef;
-use crate::reason::{Reason, Refusal};
+use crate::reason::Reason;
 
 /// How a host is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,69 +40,6 @@ pub struct StatusReport {
     pub policy_set: Digest,
     /// Whether it is ending.
     pub draining: bool,
-}
-
-/// Where a plugin stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PluginReport {
-    /// Its file's name in `plugins/`.
-    pub file: String,
-    /// Its name.
-    pub name: String,
-    /// Its version, where it could be described.
-    pub version: Option<String>,
-    /// Its tools' full names.
-    pub tools: Vec<String>,
-    /// `loading`, `serving`, `quarantined` or `refused`.
-    pub status: String,
-    /// Digest of its file.
-    pub digest: Option<Digest>,
-    /// Why it does not serve.
-    pub reason: Option<String>,
-    /// The same in words, with what to do.
-    pub message: Option<String>,
-    /// The digest that goes on serving meanwhile.
-    pub serving: Option<Digest>,
-}
-
-/// Every plugin, by its file's name.
-pub(super) fn plugins(catalogue: &Catalogue) -> Vec<PluginReport> {
-    catalogue
-        .entries
-        .iter()
-        .map(|(file, entry)| {
-            let name = file.strip_suffix(".wasm").unwrap_or(file);
-            let (status, refusal) = match &entry.status {
-                Status::Loading => ("loading", None),
-                Status::Serving => ("serving", None),
-                Status::Quarantined(refusal) => ("quarantined", Some(refusal)),
-                Status::Refused(refusal) => ("refused", Some(refusal)),
-            };
-            let description = entry.plugin.as_ref().map(|plugin| &plugin.description);
-            let serving = catalogue.serving.values().find(|plugin| plugin.name.as_str() == name);
-            PluginReport {
-                file: file.clone(),
-                name: name.to_owned(),
-                version: description.map(|d| d.version.clone()),
-                tools: description
-                    .map(|d| d.tools.iter().map(|tool| tool.name.to_string()).collect())
-                    .unwrap_or_default(),
-                status: status.to_owned(),
-                digest: entry.digest,
-                reason: refusal.map(|refusal| refusal.reason.code().to_owned()),
-                message: refusal.map(words),
-                serving: serving.map(|plugin| plugin.digest),
-            }
-        })
-        .collect()
-}
-
-/// For the operator: what happened, and the detail that only the operator reads.
-fn words(refusal: &Refusal) -> String {
-    match &refusal.detail {
-        Some(detail) if !detail.is_empty() => format!("{}: {detail}", refusal.message),
-        _ => refusal.message.to_string(),
-    }
 }
 
 /// An agent.
