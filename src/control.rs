@@ -52,7 +52,12 @@ impl Operator {
             started: crate::clock::rfc3339(self.started),
             plugins: catalogue.entries.len(),
             serving: catalogue.serving.len(),
-            agents: host.identities().list().iter().filter(|agent| agent.revoked.is_none()).count(),
+            agents: host
+                .identities()
+                .list()
+                .iter()
+                .filter(|agent| agent.revoked.is_none())
+                .count(),
             policy_set: host.policy().digest(),
             draining: host.is_draining(),
         }
@@ -69,7 +74,11 @@ impl Operator {
     ) -> Result<Value, ControlError> {
         let agent = self.caller(agent)?;
         let sink = ProgressSink(Arc::new(move |progress: Progress| {
-            let Progress { value, total, message } = progress;
+            let Progress {
+                value,
+                total,
+                message,
+            } = progress;
             report.send(json!({"value": value, "total": total, "message": message}));
         }));
         let arrival = Arrival {
@@ -93,11 +102,16 @@ impl Operator {
     fn caller(&self, named: &str) -> Result<AgentId, ControlError> {
         if named.is_empty() {
             let list = self.host.identities().list();
-            let mut live = list.iter().filter(|agent| self.host.identities().confirm(&agent.id).is_ok());
+            let mut live = list
+                .iter()
+                .filter(|agent| self.host.identities().confirm(&agent.id).is_ok());
             return match (live.next(), live.next()) {
                 (Some(only), None) => Ok(only.id.clone()),
-                (None, _) => Err(ControlError::new("agent.unknown", "there is no agent to call as")
-                    .with_hint("run `tollgate agent add NAME`")),
+                (None, _) => Err(ControlError::new(
+                    "agent.unknown",
+                    "there is no agent to call as",
+                )
+                .with_hint("run `tollgate agent add NAME`")),
                 (Some(_), Some(_)) => Err(ControlError::new(
                     "agent.ambiguous",
                     "there are several agents, and none was named",
@@ -111,20 +125,28 @@ impl Operator {
     }
 
     fn confirmed(&self, agent: &AgentId) -> Result<(), ControlError> {
-        self.host.identities().confirm(agent).map(drop).map_err(|error| {
-            use crate::identity::AuthenticateError;
-            let name = agent.name();
-            match error {
-                AuthenticateError::Revoked(_) => {
-                    ControlError::new("agent.unknown", format!("the agent `{name}` was removed"))
+        self.host
+            .identities()
+            .confirm(agent)
+            .map(drop)
+            .map_err(|error| {
+                use crate::identity::AuthenticateError;
+                let name = agent.name();
+                match error {
+                    AuthenticateError::Revoked(_) => ControlError::new(
+                        "agent.unknown",
+                        format!("the agent `{name}` was removed"),
+                    ),
+                    AuthenticateError::Expired(_) => ControlError::new(
+                        "agent.unknown",
+                        format!("the token of the agent `{name}` has expired"),
+                    ),
+                    _ => ControlError::new("agent.unknown", format!("there is no agent `{name}`")),
                 }
-                AuthenticateError::Expired(_) => {
-                    ControlError::new("agent.unknown", format!("the token of the agent `{name}` has expired"))
-                }
-                _ => ControlError::new("agent.unknown", format!("there is no agent `{name}`")),
-            }
-            .with_hint(format!("run `tollgate agent list` to see the agents, or `tollgate agent add {name}`"))
-        })
+                .with_hint(format!(
+                    "run `tollgate agent list` to see the agents, or `tollgate agent add {name}`"
+                ))
+            })
     }
 
     async fn carry_out(
@@ -153,7 +175,9 @@ impl Operator {
                 value,
             } => change::secret_set(host, &plugin, &name, value).await,
             Command::SecretList {} => value(&report::secrets(host).await?),
-            Command::SecretRemove { plugin, name } => change::secret_remove(host, &plugin, &name).await,
+            Command::SecretRemove { plugin, name } => {
+                change::secret_remove(host, &plugin, &name).await
+            }
             Command::Stop {} => {
                 tracing::info!("asked to end");
                 host.drain();
@@ -180,5 +204,6 @@ impl Control for Operator {
 }
 
 fn value(report: &impl serde::Serialize) -> Result<Value, ControlError> {
-    serde_json::to_value(report).map_err(|error| ControlError::new("host.internal", error.to_string()))
+    serde_json::to_value(report)
+        .map_err(|error| ControlError::new("host.internal", error.to_string()))
 }

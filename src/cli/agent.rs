@@ -29,10 +29,14 @@ pub(crate) fn run(command: Agent, home: &Home, printer: &mut Printer) -> Result<
                 name: name.to_string(),
                 ttl: ttl.map(|ttl| ttl.as_secs()),
             };
-            added(&client::ask_for(home, Absent::Starts, command, printer)?, printer)
+            added(
+                &client::ask_for(home, Absent::Starts, command, printer)?,
+                printer,
+            )
         }
         Agent::List => {
-            let agents: Vec<AgentReport> = client::ask_for(home, Absent::Starts, Command::AgentList {}, printer)?;
+            let agents: Vec<AgentReport> =
+                client::ask_for(home, Absent::Starts, Command::AgentList {}, printer)?;
             list(&agents, printer)
         }
         Agent::Remove { name } => {
@@ -43,7 +47,10 @@ pub(crate) fn run(command: Agent, home: &Home, printer: &mut Printer) -> Result<
             if printer.is_json() {
                 printer.object("removed", &answer)?;
             }
-            printer.say(&format!("removed `{}`: its token is worth nothing from now on", name.name()));
+            printer.say(&format!(
+                "removed `{}`: its token is worth nothing from now on",
+                name.name()
+            ));
             Ok(Exit::Ok)
         }
     }
@@ -56,10 +63,10 @@ fn added(added: &Added, printer: &mut Printer) -> Result<Exit, Fault> {
     }
     // The token alone is data, so that it can be piped to where it belongs.
     printer.line(&escape(&added.token))?;
-    let until = added
-        .expires
-        .as_ref()
-        .map_or_else(|| String::from("until it is removed"), |end| format!("until {}", escape(end)));
+    let until = added.expires.as_ref().map_or_else(
+        || String::from("until it is removed"),
+        |end| format!("until {}", escape(end)),
+    );
     printer.say(&format!(
         "the token of `{}`, good {until}; it is shown this once",
         escape(&added.name)

@@ -34,7 +34,13 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "DIR", env = crate::home::VARIABLE)]
     pub(crate) home: Option<PathBuf>,
     /// How data is printed: for people, or as JSON lines that carry `"v":1`.
-    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
     pub(crate) format: Format,
     /// When output is coloured; `NO_COLOR` is honoured.
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
@@ -312,7 +318,18 @@ mod tests {
     fn a_lifetime_is_a_number_and_a_unit() {
         assert_eq!(lifetime("30d"), Ok(Duration::from_secs(2_592_000)));
         assert_eq!(lifetime("90s"), Ok(Duration::from_secs(90)));
-        for text in ["", "d", "30", "-1d", "1.5h", "0d", "99999999999999999999d", "1y", "1 d", "1é"] {
+        for text in [
+            "",
+            "d",
+            "30",
+            "-1d",
+            "1.5h",
+            "0d",
+            "99999999999999999999d",
+            "1y",
+            "1 d",
+            "1é",
+        ] {
             assert!(lifetime(text).is_err(), "{text}");
         }
     }

@@ -85,8 +85,10 @@ fn known_kind(kind: String) -> Result<String, Fault> {
     if KINDS.contains(&kind.as_str()) {
         Ok(kind)
     } else {
-        Err(Fault::invalid(format!("there are no records of the kind `{kind}`"))
-            .hint(format!("the kinds are {}", KINDS.join(", "))))
+        Err(
+            Fault::invalid(format!("there are no records of the kind `{kind}`"))
+                .hint(format!("the kinds are {}", KINDS.join(", "))),
+        )
     }
 }
 
@@ -118,9 +120,10 @@ fn print(record: &Record, printer: &mut Printer) -> Result<(), Fault> {
 /// The record as its line has it.
 fn as_written(record: &Record) -> Result<Value, Fault> {
     let mut line = json!({"seq": record.seq, "time": record.time, "prev": record.prev});
-    if let (Some(line), Value::Object(event)) =
-        (line.as_object_mut(), serde_json::to_value::<&Event>(&record.event)?)
-    {
+    if let (Some(line), Value::Object(event)) = (
+        line.as_object_mut(),
+        serde_json::to_value::<&Event>(&record.event)?,
+    ) {
         line.extend(event);
     }
     Ok(line)
@@ -128,7 +131,9 @@ fn as_written(record: &Record) -> Result<Value, Fault> {
 
 fn verify(folder: &Path, printer: &mut Printer) -> Result<Exit, Fault> {
     let bar = printer.progress().add(ProgressBar::new(0));
-    if let Ok(style) = ProgressStyle::with_template("verifying {bar:30} {binary_bytes}/{binary_total_bytes}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("verifying {bar:30} {binary_bytes}/{binary_total_bytes}")
+    {
         bar.set_style(style);
     }
     let report = journal::verify(folder, |progress| {
@@ -140,11 +145,16 @@ fn verify(folder: &Path, printer: &mut Printer) -> Result<Exit, Fault> {
 }
 
 fn told(report: &VerifyReport, printer: &mut Printer) -> Result<Exit, Fault> {
-    let exit = if report.is_good() { Exit::Ok } else { Exit::Tampered };
+    let exit = if report.is_good() {
+        Exit::Ok
+    } else {
+        Exit::Tampered
+    };
     if printer.is_json() {
-        let bad = report.first_bad.as_ref().map(|bad| {
-            json!({"file": bad.file, "line": bad.line, "why": bad.why})
-        });
+        let bad = report
+            .first_bad
+            .as_ref()
+            .map(|bad| json!({"file": bad.file, "line": bad.line, "why": bad.why}));
         printer.object(
             "verified",
             &json!({
@@ -156,7 +166,9 @@ fn told(report: &VerifyReport, printer: &mut Printer) -> Result<Exit, Fault> {
     }
     let Some(bad) = &report.first_bad else {
         let good = printer.paint(GOOD, "good");
-        let last = report.last.map_or_else(String::new, |last| format!(", last {last}"));
+        let last = report
+            .last
+            .map_or_else(String::new, |last| format!(", last {last}"));
         printer.line(&format!(
             "{good}: {} records in {} segments, {} bytes{last}",
             report.records, report.segments, report.bytes

@@ -20,14 +20,20 @@ use crate::reason::Reason;
 const MOST: u64 = 8 << 20;
 
 pub(crate) fn run(call: Call, home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
-    let agent = call.agent.as_ref().map(ToString::to_string).unwrap_or_default();
+    let agent = call
+        .agent
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let command = Command::Call {
         tool: call.tool.clone(),
         arguments: arguments(call.arguments)?,
         agent: agent.clone(),
     };
     let bar = spinner(printer, &escape(&call.tool));
-    let answer = client::ask(home, Absent::Starts, command, printer, |progress| report(&bar, &progress));
+    let answer = client::ask(home, Absent::Starts, command, printer, |progress| {
+        report(&bar, &progress)
+    });
     bar.finish_and_clear();
     let report: CallReport = serde_json::from_value(answer?)?;
     show(&report, &call.tool, printer)
@@ -42,9 +48,15 @@ pub(crate) fn arguments(given: Option<String>) -> Result<String, Fault> {
             std::io::stdin()
                 .take(MOST + 1)
                 .read_to_string(&mut text)
-                .map_err(|error| Fault::of(&error).context("can't read the arguments from standard input").exit(Exit::Invalid))?;
+                .map_err(|error| {
+                    Fault::of(&error)
+                        .context("can't read the arguments from standard input")
+                        .exit(Exit::Invalid)
+                })?;
             if text.len() as u64 > MOST {
-                return Err(Fault::invalid(format!("the arguments have more than {MOST} bytes")));
+                return Err(Fault::invalid(format!(
+                    "the arguments have more than {MOST} bytes"
+                )));
             }
             Ok(text.trim().to_owned())
         }
@@ -53,7 +65,12 @@ pub(crate) fn arguments(given: Option<String>) -> Result<String, Fault> {
 }
 
 fn report(bar: &ProgressBar, progress: &Value) {
-    let number = |key: &str| progress.get(key).and_then(Value::as_f64).filter(|n| (0.0..1e15).contains(n));
+    let number = |key: &str| {
+        progress
+            .get(key)
+            .and_then(Value::as_f64)
+            .filter(|n| (0.0..1e15).contains(n))
+    };
     if let Some(message) = progress.get("message").and_then(Value::as_str) {
         let short: String = message.chars().take(120).collect();
         bar.set_message(escape(&short));
@@ -76,7 +93,11 @@ fn report(bar: &ProgressBar, progress: &Value) {
 }
 
 fn show(report: &CallReport, tool: &str, printer: &mut Printer) -> Result<Exit, Fault> {
-    let is_error = report.result.get("isError").and_then(Value::as_bool).unwrap_or(false);
+    let is_error = report
+        .result
+        .get("isError")
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
     let exit = match &report.refusal {
         Some(refusal) => Exit::of_reason(refusal.reason),
         None if is_error => Exit::Failed,
@@ -93,10 +114,10 @@ fn show(report: &CallReport, tool: &str, printer: &mut Printer) -> Result<Exit, 
         printer.line(&block)?;
     }
     if is_error {
-        printer.fault(
-            &Fault::new(exit, format!("`{tool}` failed"))
-                .hint(format!("`tollgate audit show {}` tells what it did", short(&report.call))),
-        );
+        printer.fault(&Fault::new(exit, format!("`{tool}` failed")).hint(format!(
+            "`tollgate audit show {}` tells what it did",
+            short(&report.call)
+        )));
     }
     Ok(exit)
 }
@@ -109,15 +130,25 @@ fn refused(refusal: &RefusalReport, call: &str, tool: &str, exit: Exit) -> Fault
     let policies: Vec<String> = refusal
         .policies
         .iter()
-        .map(|policy| format!("`{}` at policies/{}:{}", policy.id, policy.file, policy.line))
+        .map(|policy| {
+            format!(
+                "`{}` at policies/{}:{}",
+                policy.id, policy.file, policy.line
+            )
+        })
         .collect();
     if !policies.is_empty() {
         text.push_str(&format!(" (by {})", policies.join(", ")));
     }
     let hint = match refusal.reason {
         Reason::NameUnknown => String::from("`tollgate plugins` lists the tools"),
-        Reason::PolicyDefault | Reason::PolicyForbidden | Reason::PolicyError | Reason::ApprovalRequired => {
-            format!("`tollgate policy explain {tool} JSON --agent NAME` says what would change the answer")
+        Reason::PolicyDefault
+        | Reason::PolicyForbidden
+        | Reason::PolicyError
+        | Reason::ApprovalRequired => {
+            format!(
+                "`tollgate policy explain {tool} JSON --agent NAME` says what would change the answer"
+            )
         }
         _ if exit == Exit::Invalid => {
             let plugin = tool.split(['.', '_']).next().unwrap_or(tool);
@@ -148,7 +179,13 @@ fn blocks(result: &Value) -> Vec<String> {
 
 fn block(block: &Value) -> String {
     let text = |key: &str| block.get(key).and_then(Value::as_str);
-    let of = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(escape).unwrap_or_default();
+    let of = |value: &Value, key: &str| {
+        value
+            .get(key)
+            .and_then(Value::as_str)
+            .map(escape)
+            .unwrap_or_default()
+    };
     match text("type") {
         Some("text") => escape_lines(text("text").unwrap_or_default()),
         Some("resource") => {
@@ -159,14 +196,21 @@ fn block(block: &Value) -> String {
             }
         }
         Some("resource_link") => format!("{} <{}>", of(block, "name"), of(block, "uri")),
-        Some(kind) => format!("[{} {}: {}]", escape(kind), of(block, "mimeType"), bytes(block.get("data"))),
+        Some(kind) => format!(
+            "[{} {}: {}]",
+            escape(kind),
+            of(block, "mimeType"),
+            bytes(block.get("data"))
+        ),
         None => String::new(),
     }
 }
 
 /// How much there is of base64 text, and how to get it.
 fn bytes(base64: Option<&Value>) -> String {
-    let length = base64.and_then(Value::as_str).map_or(0, |text| text.trim_end_matches('=').len() * 3 / 4);
+    let length = base64
+        .and_then(Value::as_str)
+        .map_or(0, |text| text.trim_end_matches('=').len() * 3 / 4);
     format!("{length} bytes; `--format json` has them")
 }
 

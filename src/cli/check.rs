@@ -36,16 +36,24 @@ pub(crate) async fn run(home: &Home, printer: &mut Printer) -> Result<Exit, Faul
     let catalogue = offline::catalogue(&loaded);
     let policies = crate::host::load_policies(&home.policies(), &catalogue, &config, None);
     findings.extend(policies.findings.into_iter().map(|found| {
-        Finding::new(found.severity.into(), in_home(home, format!("policies/{}", found.file)), found.message)
-            .at(found.line, found.column)
-            .help(found.help)
+        Finding::new(
+            found.severity.into(),
+            in_home(home, format!("policies/{}", found.file)),
+            found.message,
+        )
+        .at(found.line, found.column)
+        .help(found.help)
     }));
     findings.extend(unmapped(home, &policies.set));
     findings.extend(super::policy::case_findings(home, &policies.set));
     findings.extend(secrets(home, &config, &loaded));
     findings.extend(permissions(home));
     let good = loaded.iter().filter(|loaded| loaded.plugin.is_ok()).count();
-    let exit = finding::print(&findings, &format!("{} can serve", number(good, "plugin")), printer)?;
+    let exit = finding::print(
+        &findings,
+        &format!("{} can serve", number(good, "plugin")),
+        printer,
+    )?;
     if home.state().is_dir() {
         printer.say(&format!(
             "note: whatever runs as this user can read `{}` and act as the operator: run agents as another user",
@@ -76,7 +84,11 @@ fn plugins(home: &Home, loaded: &[Loaded]) -> Vec<Finding> {
         let plugin = match plugin {
             Ok(plugin) => plugin,
             Err(refusal) => {
-                let detail = refusal.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+                let detail = refusal
+                    .detail
+                    .as_ref()
+                    .map(|detail| format!(": {detail}"))
+                    .unwrap_or_default();
                 let message = format!("{}: {}{detail}", refusal.reason, refusal.message);
                 findings.push(Finding::new(Level::Error, place, message));
                 continue;
@@ -91,7 +103,8 @@ fn plugins(home: &Home, loaded: &[Loaded]) -> Vec<Finding> {
                         tool.name.wire()
                     );
                     findings.push(
-                        Finding::new(Level::Error, place.clone(), message).help("rename one of the two files"),
+                        Finding::new(Level::Error, place.clone(), message)
+                            .help("rename one of the two files"),
                     );
                 }
                 _ => {
@@ -108,14 +121,20 @@ fn settings(config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
         .iter()
         .filter_map(|loaded| {
             let stem = loaded.file.strip_suffix(".wasm").unwrap_or(&loaded.file);
-            let description = loaded.plugin.as_ref().ok().map(|plugin| plugin.description.clone());
+            let description = loaded
+                .plugin
+                .as_ref()
+                .ok()
+                .map(|plugin| plugin.description.clone());
             Some((stem.parse().ok()?, description))
         })
         .collect();
     config
         .findings(&described)
         .into_iter()
-        .map(|found| Finding::new(Level::Warning, shown(&found.path), found.message).at(found.line, 1))
+        .map(|found| {
+            Finding::new(Level::Warning, shown(&found.path), found.message).at(found.line, 1)
+        })
         .collect()
 }
 
@@ -123,8 +142,15 @@ fn unmapped(home: &Home, set: &PolicySet) -> Vec<Finding> {
     set.unmapped()
         .map(|part| {
             let plugin = part.tool.split('.').next().unwrap_or_default();
-            let message = format!("policies can't see `{}` of `{}`: {}", part.path, part.tool, part.why);
-            Finding::new(Level::Note, in_home(home, format!("plugins/{plugin}.wasm")), message)
+            let message = format!(
+                "policies can't see `{}` of `{}`: {}",
+                part.path, part.tool, part.why
+            );
+            Finding::new(
+                Level::Note,
+                in_home(home, format!("plugins/{plugin}.wasm")),
+                message,
+            )
         })
         .collect()
 }
@@ -136,14 +162,20 @@ fn secrets(home: &Home, config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
         match Store::new(home, Arc::new(SystemEntropy)).list() {
             Ok(stored) => stored,
             Err(error) => {
-                findings.push(Finding::new(Level::Error, shown(&home.secrets()), chain(&error)));
+                findings.push(Finding::new(
+                    Level::Error,
+                    shown(&home.secrets()),
+                    chain(&error),
+                ));
                 return findings;
             }
         }
     } else {
         Vec::new()
     };
-    let plugins = loaded.iter().filter_map(|loaded| loaded.plugin.as_ref().ok());
+    let plugins = loaded
+        .iter()
+        .filter_map(|loaded| loaded.plugin.as_ref().ok());
     for plugin in plugins {
         for requirement in &plugin.description.requirements {
             let Requirement::Secret(secret) = requirement else {
@@ -167,7 +199,8 @@ fn missing(
         SecretPlace::Store if is_stored => None,
         SecretPlace::Store => {
             let file = in_home(home, format!("plugins/{plugin}.wasm"));
-            let message = format!("the plugin `{plugin}` asks for the secret `{name}`, which has no value");
+            let message =
+                format!("the plugin `{plugin}` asks for the secret `{name}`, which has no value");
             let help = format!("run `tollgate secret set {plugin} {name}`");
             Some(Finding::new(Level::Warning, file, message).help(help))
         }
@@ -179,9 +212,13 @@ fn missing(
                     .help("set it where the daemon is started")
             })
         }
-        SecretPlace::File(path) => private::open(path)
-            .err()
-            .map(|error| Finding::new(Level::Error, shown(path), format!("the secret `{plugin}/{name}`: {}", chain(&error)))),
+        SecretPlace::File(path) => private::open(path).err().map(|error| {
+            Finding::new(
+                Level::Error,
+                shown(path),
+                format!("the secret `{plugin}/{name}`: {}", chain(&error)),
+            )
+        }),
     }
 }
 
@@ -210,24 +247,31 @@ mod tests {
 
     #[test]
     fn a_plugin_that_can_not_serve_is_an_error_with_its_cause() {
-        let refusal = Refusal::new(Reason::ComponentInvalid, "not a valid component").with_detail("at offset 8");
+        let refusal = Refusal::new(Reason::ComponentInvalid, "not a valid component")
+            .with_detail("at offset 8");
         let loaded = [Loaded {
             file: "bad.wasm".into(),
             plugin: Err(refusal),
         }];
         let found = plugins(&home(), &loaded);
-        assert_eq!(found, [Finding::new(
-            Level::Error,
-            "/nonexistent/home/plugins/bad.wasm",
-            "component.invalid: not a valid component: at offset 8"
-        )]);
+        assert_eq!(
+            found,
+            [Finding::new(
+                Level::Error,
+                "/nonexistent/home/plugins/bad.wasm",
+                "component.invalid: not a valid component: at offset 8"
+            )]
+        );
     }
 
     #[test]
     fn a_secret_without_a_value_says_how_to_set_it() {
         let key = ("github".parse().unwrap(), "token".to_owned());
         let found = missing(&home(), &key, &SecretPlace::Store, false).unwrap();
-        assert_eq!(found.help.as_deref(), Some("run `tollgate secret set github token`"));
+        assert_eq!(
+            found.help.as_deref(),
+            Some("run `tollgate secret set github token`")
+        );
         assert_eq!(missing(&home(), &key, &SecretPlace::Store, true), None);
     }
 
@@ -242,7 +286,10 @@ mod tests {
         let found = missing(&home(), &key, &SecretPlace::File(path.clone()), false).unwrap();
         assert_eq!(found.severity, Level::Error);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(missing(&home(), &key, &SecretPlace::File(path), false), None);
+        assert_eq!(
+            missing(&home(), &key, &SecretPlace::File(path), false),
+            None
+        );
     }
 
     #[test]

@@ -35,7 +35,9 @@ pub(crate) fn paths(home: &Home) -> Paths {
 /// A folder that has nothing of a home in it is most likely the wrong one: starting there would
 /// leave folders behind in it.
 pub(crate) fn start(home: &Home) -> Result<Start, Fault> {
-    let is_home = [home.config(), home.plugins(), home.state()].iter().any(|path| path.exists());
+    let is_home = [home.config(), home.plugins(), home.state()]
+        .iter()
+        .any(|path| path.exists());
     if !is_home {
         return Err(Fault::new(
             Exit::Unreachable,
@@ -47,7 +49,10 @@ pub(crate) fn start(home: &Home) -> Result<Start, Fault> {
         .hint("name the home with `--home DIR` or `TOLLGATE_HOME`; `tollgate serve` makes one"));
     }
     home.create()?;
-    Ok(Start::own(["--home".into(), home.root().as_os_str().to_owned()])?)
+    Ok(Start::own([
+        "--home".into(),
+        home.root().as_os_str().to_owned(),
+    ])?)
 }
 
 /// Has the daemon carry out `command`; `report` gets its progress.
@@ -58,7 +63,9 @@ pub(crate) fn ask(
     printer: &mut Printer,
     report: impl FnMut(Value),
 ) -> Result<Value, Fault> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let failed = |error| fault(error, home);
         verify(home)?;
@@ -66,9 +73,13 @@ pub(crate) fn ask(
         let mut client = match Connection::control(&paths, None).await {
             Err(ClientError::Absent(_)) if absent == Absent::Starts => {
                 let start = start(home)?;
-                let client = Connection::control(&paths, Some(&start)).await.map_err(failed)?;
+                let client = Connection::control(&paths, Some(&start))
+                    .await
+                    .map_err(failed)?;
                 let (_, pid) = client.daemon();
-                printer.say(&format!("started the daemon, process {pid}; `tollgate stop` ends it"));
+                printer.say(&format!(
+                    "started the daemon, process {pid}; `tollgate stop` ends it"
+                ));
                 client
             }
             reached => reached.map_err(failed)?,
@@ -111,9 +122,9 @@ pub(crate) fn fault(error: ClientError, home: &Home) -> Fault {
         )
         .hint("run `tollgate serve`, or name another home with `--home DIR`"),
         ClientError::Refused(error) => refused(error),
-        ClientError::Ended { .. } | ClientError::Silent(_) => {
-            unreachable(String::from("run `tollgate check`, or `tollgate serve` to see it start"))
-        }
+        ClientError::Ended { .. } | ClientError::Silent(_) => unreachable(String::from(
+            "run `tollgate check`, or `tollgate serve` to see it start",
+        )),
         ClientError::Protocol => unreachable(String::from(
             "the daemon may be of another version: end it and try again",
         )),

@@ -80,7 +80,10 @@ fn compiled(artifacts: &Path) -> BTreeSet<String> {
 }
 
 fn message(wanted: &[(String, String)], there: &BTreeSet<String>) -> String {
-    let done = wanted.iter().filter(|(_, digest)| there.contains(digest)).count();
+    let done = wanted
+        .iter()
+        .filter(|(_, digest)| there.contains(digest))
+        .count();
     match wanted.iter().find(|(_, digest)| !there.contains(digest)) {
         Some((name, _)) => format!(
             "compiling {} for the first time ({} of {})",

@@ -25,11 +25,26 @@ fn told(report: &StatusReport, printer: &mut Printer) -> Result<Exit, Fault> {
     }
     let state = if report.draining { "ending" } else { "serving" };
     let held = report.plugins.saturating_sub(report.serving);
-    let held = if held == 0 { String::new() } else { format!(", {held} not (`tollgate plugins`)") };
+    let held = if held == 0 {
+        String::new()
+    } else {
+        format!(", {held} not (`tollgate plugins`)")
+    };
     for line in [
-        format!("{state} since {}, process {}, version {}", escape(&report.started), report.pid, escape(&report.version)),
+        format!(
+            "{state} since {}, process {}, version {}",
+            escape(&report.started),
+            report.pid,
+            escape(&report.version)
+        ),
         format!("  home      {}", escape(&report.home.display().to_string())),
-        format!("  endpoint  {}", report.endpoint.as_deref().map_or_else(|| "none".to_owned(), escape)),
+        format!(
+            "  endpoint  {}",
+            report
+                .endpoint
+                .as_deref()
+                .map_or_else(|| "none".to_owned(), escape)
+        ),
         format!("  plugins   {} serving{held}", report.serving),
         format!("  agents    {}", report.agents),
         format!("  policies  {}", report.policy_set),
@@ -69,13 +84,21 @@ pub(crate) fn reload(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> 
     let findings: Vec<Finding> = findings
         .into_iter()
         .map(|found| {
-            let level = if found.severity == "error" { Level::Error } else { Level::Warning };
+            let level = if found.severity == "error" {
+                Level::Error
+            } else {
+                Level::Warning
+            };
             Finding::new(level, in_home(home, &found.file), found.message)
                 .at(found.line, found.column)
                 .help(found.help)
         })
         .collect();
-    let good = format!("{} serving, policies {}", number(serving, "plugin"), policy_set.short());
+    let good = format!(
+        "{} serving, policies {}",
+        number(serving, "plugin"),
+        policy_set.short()
+    );
     finding::print(&findings, &good, printer)
 }
 

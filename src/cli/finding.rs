@@ -48,7 +48,11 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    pub(crate) fn new(severity: Level, file: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        severity: Level,
+        file: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             severity,
             file: file.into(),
@@ -84,7 +88,11 @@ pub(crate) fn in_home(home: &Home, file: impl AsRef<Path>) -> String {
 }
 
 /// Prints the findings, then how many there are; the exit code says whether one is an error.
-pub(crate) fn print(findings: &[Finding], good: &str, printer: &mut Printer) -> Result<Exit, Fault> {
+pub(crate) fn print(
+    findings: &[Finding],
+    good: &str,
+    printer: &mut Printer,
+) -> Result<Exit, Fault> {
     let count = |level| findings.iter().filter(|f| f.severity == level).count();
     let (errors, warnings) = (count(Level::Error), count(Level::Warning));
     let exit = if errors == 0 { Exit::Ok } else { Exit::Invalid };
@@ -104,7 +112,11 @@ pub(crate) fn print(findings: &[Finding], good: &str, printer: &mut Printer) -> 
     }
     let said = match (errors, warnings) {
         (0, 0) => format!("no problems: {good}"),
-        _ => format!("{}, {}: {good}", number(errors, "error"), number(warnings, "warning")),
+        _ => format!(
+            "{}, {}: {good}",
+            number(errors, "error"),
+            number(warnings, "warning")
+        ),
     };
     printer.say(&said);
     Ok(exit)
@@ -142,11 +154,21 @@ mod tests {
 
     fn some() -> Vec<Finding> {
         vec![
-            Finding::new(Level::Error, "policies/fetch.cedar", "unexpected token `permitt`")
-                .at(3, 1)
-                .help("write `permit` or `forbid`"),
-            Finding::new(Level::Error, "plugins/bad.wasm", "component.invalid: not WebAssembly\u{1b}[2J"),
-            Finding::new(Level::Warning, "tollgate.toml", "there is no plugin `x`").at(7, 1).help(""),
+            Finding::new(
+                Level::Error,
+                "policies/fetch.cedar",
+                "unexpected token `permitt`",
+            )
+            .at(3, 1)
+            .help("write `permit` or `forbid`"),
+            Finding::new(
+                Level::Error,
+                "plugins/bad.wasm",
+                "component.invalid: not WebAssembly\u{1b}[2J",
+            ),
+            Finding::new(Level::Warning, "tollgate.toml", "there is no plugin `x`")
+                .at(7, 1)
+                .help(""),
         ]
     }
 

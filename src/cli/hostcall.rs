@@ -21,7 +21,10 @@ pub(crate) struct Asked {
 impl Asked {
     /// Reads what was typed, for a call of `tool` of `plugin`.
     pub(crate) fn parse(text: &str, plugin: &Plugin, tool: &ToolName) -> Result<Self, Fault> {
-        let uses = plugin.tool(tool).map(|(tool, _)| tool.uses.as_slice()).unwrap_or_default();
+        let uses = plugin
+            .tool(tool)
+            .map(|(tool, _)| tool.uses.as_slice())
+            .unwrap_or_default();
         let origins = plugin.ceiling.origins();
         let requirement = |origin: &str| {
             let open = |name: &&String| {
@@ -30,9 +33,13 @@ impl Asked {
             };
             let leads = |name: &&String| {
                 let requirement = plugin.description.requirement(name);
-                matches!(requirement, Some(Requirement::Http(_))) && origins.get(*name).is_some_and(|o| o == origin)
+                matches!(requirement, Some(Requirement::Http(_)))
+                    && origins.get(*name).is_some_and(|o| o == origin)
             };
-            uses.iter().find(leads).or_else(|| uses.iter().find(open)).cloned()
+            uses.iter()
+                .find(leads)
+                .or_else(|| uses.iter().find(open))
+                .cloned()
         };
         let secret_origin = |name: &str| origins.get(name).cloned();
         Self::read(text, &requirement, &secret_origin)
@@ -70,8 +77,10 @@ impl Asked {
         origin: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Fault> {
         let origin = origin(name).ok_or_else(|| {
-            Fault::invalid(format!("the plugin asks for no secret `{name}`, or its origin is not set"))
-                .hint("`tollgate plugins inspect` shows what it asks for")
+            Fault::invalid(format!(
+                "the plugin asks for no secret `{name}`, or its origin is not set"
+            ))
+            .hint("`tollgate plugins inspect` shows what it asks for")
         })?;
         Ok(Self {
             action,
@@ -83,7 +92,11 @@ impl Asked {
         })
     }
 
-    fn http(method: &str, url: &str, requirement: &dyn Fn(&str) -> Option<String>) -> Result<Self, Fault> {
+    fn http(
+        method: &str,
+        url: &str,
+        requirement: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Fault> {
         let url = Url::parse(url)
             .map_err(|error| Fault::invalid(format!("`{url}` is no URL: {error}")).hint(FORMS))?;
         let origin = url.origin().ascii_serialization();
@@ -93,8 +106,14 @@ impl Asked {
             ("path", text(url.path())),
             ("scheme", text(url.scheme())),
             ("host", text(url.host_str().unwrap_or_default())),
-            ("port", Fact::Whole(i64::from(url.port_or_known_default().unwrap_or_default()))),
-            ("requirement", Fact::Text(requirement(&origin).unwrap_or_default())),
+            (
+                "port",
+                Fact::Whole(i64::from(url.port_or_known_default().unwrap_or_default())),
+            ),
+            (
+                "requirement",
+                Fact::Text(requirement(&origin).unwrap_or_default()),
+            ),
             ("query", Fact::Truth(url.query().is_some())),
             ("body_bytes", Fact::Whole(0)),
             ("secrets", Fact::Texts(Vec::new())),
@@ -154,7 +173,15 @@ mod tests {
 
     #[test]
     fn what_is_no_host_call_is_refused() {
-        for text in ["", "get https://x", "GET", "GET x", "use-secret", "use-secret other", "clock now"] {
+        for text in [
+            "",
+            "get https://x",
+            "GET",
+            "GET x",
+            "use-secret",
+            "use-secret other",
+            "clock now",
+        ] {
             let fault = read(text).unwrap_err();
             assert_eq!(fault.exit, crate::cli::exit::Exit::Invalid, "{text}");
         }

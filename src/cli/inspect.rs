@@ -14,18 +14,25 @@ use crate::name::PluginName;
 use crate::plugin::{Description, OriginScope, Plugin, Requirement, Tool};
 
 pub(crate) async fn run(what: &str, home: &Home, printer: &mut Printer) -> Result<(), Fault> {
-    let config = Config::load(home).map_err(|error| Fault::of(&error).exit(super::exit::Exit::Invalid))?;
+    let config =
+        Config::load(home).map_err(|error| Fault::of(&error).exit(super::exit::Exit::Invalid))?;
     let (name, path) = find(what, home)?;
     let loader = Loader::new(home)?;
-    let plugin = loader.load(&config, &name, &path).await.map_err(|refusal| {
-        let detail = refusal.detail.map(|detail| format!(": {detail}")).unwrap_or_default();
-        Fault::invalid(format!(
-            "`{}` can't serve: {}: {}{detail}",
-            path.display(),
-            refusal.reason,
-            refusal.message
-        ))
-    })?;
+    let plugin = loader
+        .load(&config, &name, &path)
+        .await
+        .map_err(|refusal| {
+            let detail = refusal
+                .detail
+                .map(|detail| format!(": {detail}"))
+                .unwrap_or_default();
+            Fault::invalid(format!(
+                "`{}` can't serve: {}: {}{detail}",
+                path.display(),
+                refusal.reason,
+                refusal.message
+            ))
+        })?;
     if printer.is_json() {
         return printer.object("plugin", &data(&plugin));
     }
@@ -45,23 +52,32 @@ fn find(what: &str, home: &Home) -> Result<(PluginName, std::path::PathBuf), Fau
     let is_path = what.contains('/') || path.extension().is_some_and(|e| e == "wasm");
     if !is_path {
         let name: PluginName = what.parse().map_err(|error: crate::name::ParseNameError| {
-            Fault::invalid(error.to_string()).hint("give the path of a `.wasm` file, or the name of a plugin in `plugins/`")
+            Fault::invalid(error.to_string())
+                .hint("give the path of a `.wasm` file, or the name of a plugin in `plugins/`")
         })?;
         let path = home.plugins().join(format!("{name}.wasm"));
         if !path.exists() {
-            return Err(Fault::invalid(format!("there is no plugin `{name}`: no `{}`", path.display()))
-                .hint("`tollgate plugins` lists those that there are"));
+            return Err(Fault::invalid(format!(
+                "there is no plugin `{name}`: no `{}`",
+                path.display()
+            ))
+            .hint("`tollgate plugins` lists those that there are"));
         }
         return Ok((name, path));
     }
-    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let stem = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
     // What the build leaves is often named otherwise than what is dropped into `plugins/`.
-    let name = stem.replace('_', "-").parse().or_else(|_| stem.parse()).map_err(
-        |error: crate::name::ParseNameError| {
+    let name = stem
+        .replace('_', "-")
+        .parse()
+        .or_else(|_| stem.parse())
+        .map_err(|error: crate::name::ParseNameError| {
             Fault::invalid(format!("`{}` names no plugin: {error}", path.display()))
                 .hint("a plugin is named by its file: rename it")
-        },
-    )?;
+        })?;
     Ok((name, path.to_owned()))
 }
 
@@ -89,8 +105,17 @@ fn lines(plugin: &Plugin, printer: &Printer) -> Vec<String> {
         String::new(),
         format!("  digest   {}", plugin.digest),
     ];
-    let imports: Vec<&str> = plugin.code.capabilities().iter().map(String::as_str).collect();
-    let imports = if imports.is_empty() { "none".to_owned() } else { imports.join(", ") };
+    let imports: Vec<&str> = plugin
+        .code
+        .capabilities()
+        .iter()
+        .map(String::as_str)
+        .collect();
+    let imports = if imports.is_empty() {
+        "none".to_owned()
+    } else {
+        imports.join(", ")
+    };
     lines.push(format!("  imports  {imports}"));
     lines.push(String::new());
     lines.push(strong("tools"));
@@ -109,13 +134,21 @@ fn lines(plugin: &Plugin, printer: &Printer) -> Vec<String> {
 }
 
 fn tool_lines(tool: &Tool, printer: &Printer) -> Vec<String> {
-    let title = tool.title.as_ref().map(|title| format!("  {}", escape(title))).unwrap_or_default();
+    let title = tool
+        .title
+        .as_ref()
+        .map(|title| format!("  {}", escape(title)))
+        .unwrap_or_default();
     let mut lines = vec![
         format!("  {}{title}", printer.paint(STRONG, &tool.name.to_string())),
         indented(&tool.description, 4),
     ];
     let mut hints = Vec::new();
-    hints.push(if tool.hints.read_only { "read-only" } else { "writes" });
+    hints.push(if tool.hints.read_only {
+        "read-only"
+    } else {
+        "writes"
+    });
     if tool.hints.destructive {
         hints.push("destructive");
     }
@@ -127,7 +160,11 @@ fn tool_lines(tool: &Tool, printer: &Printer) -> Vec<String> {
     }
     lines.push(format!("    says that it is: {}", hints.join(", ")));
     let uses: Vec<String> = tool.uses.iter().map(|name| escape(name)).collect();
-    let uses = if uses.is_empty() { "nothing".to_owned() } else { uses.join(", ") };
+    let uses = if uses.is_empty() {
+        "nothing".to_owned()
+    } else {
+        uses.join(", ")
+    };
     lines.push(format!("    uses: {uses}"));
     lines.push(String::from("    arguments:"));
     lines.push(indented(&pretty(&tool.input_schema), 6));
@@ -159,7 +196,11 @@ fn requirement_lines(requirement: &Requirement) -> [String; 2] {
                 "secret  {}: towards {}{}",
                 escape(&secret.name),
                 origin(&secret.origin),
-                if secret.reveal { "; it may ask to see the value" } else { "; it never sees the value" },
+                if secret.reveal {
+                    "; it may ask to see the value"
+                } else {
+                    "; it never sees the value"
+                },
             ),
             &secret.why,
         ),
@@ -170,7 +211,10 @@ fn requirement_lines(requirement: &Requirement) -> [String; 2] {
                 setting
                     .default
                     .as_ref()
-                    .map_or_else(String::new, |default| format!(" [default: {}]", escape(default))),
+                    .map_or_else(String::new, |default| format!(
+                        " [default: {}]",
+                        escape(default)
+                    )),
             ),
             &setting.description,
         ),
@@ -189,7 +233,11 @@ fn origin(scope: &OriginScope) -> String {
 }
 
 fn list(items: &[String]) -> String {
-    items.iter().map(|item| escape(item)).collect::<Vec<_>>().join(" ")
+    items
+        .iter()
+        .map(|item| escape(item))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn pretty(value: &Value) -> String {
@@ -199,7 +247,10 @@ fn pretty(value: &Value) -> String {
 /// Text of the plugin, escaped, each line moved in, so that none can look like a line of ours.
 fn indented(text: &str, by: usize) -> String {
     let margin = " ".repeat(by);
-    let lines: Vec<String> = escape_lines(text.trim_end()).split('\n').map(|line| format!("{margin}{line}")).collect();
+    let lines: Vec<String> = escape_lines(text.trim_end())
+        .split('\n')
+        .map(|line| format!("{margin}{line}"))
+        .collect();
     lines.join("\n")
 }
 
@@ -210,7 +261,10 @@ mod tests {
 
     #[test]
     fn what_a_plugin_says_stays_in_its_margin() {
-        assert_eq!(indented("a\nerror: b\u{1b}[2J\n", 4), "    a\n    error: b\\u{1b}[2J");
+        assert_eq!(
+            indented("a\nerror: b\u{1b}[2J\n", 4),
+            "    a\n    error: b\\u{1b}[2J"
+        );
     }
 
     #[test]
@@ -228,7 +282,9 @@ mod tests {
             origin: OriginScope::Literal("https://api.github.com".into()),
             why: "to act as you".into(),
         });
-        let text = [requirement_lines(&http), requirement_lines(&secret)].concat().join("\n");
+        let text = [requirement_lines(&http), requirement_lines(&secret)]
+            .concat()
+            .join("\n");
         insta::assert_snapshot!(text, @"");
     }
 
@@ -236,7 +292,10 @@ mod tests {
     fn a_file_or_a_name() {
         let home = Home::at(Path::new("/nonexistent")).unwrap();
         let (name, path) = find("target/my_plugin.wasm", &home).unwrap();
-        assert_eq!((name.as_str(), path.as_path()), ("my-plugin", Path::new("target/my_plugin.wasm")));
+        assert_eq!(
+            (name.as_str(), path.as_path()),
+            ("my-plugin", Path::new("target/my_plugin.wasm"))
+        );
         assert!(find("fetch", &home).is_err());
         assert!(find("a/..wasm", &home).is_err());
     }

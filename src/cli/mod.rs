@@ -76,7 +76,11 @@ fn run(cli: Cli) -> Exit {
 fn usage(error: &clap::Error) -> Exit {
     // Nothing can be done where neither stream takes anything.
     drop(error.print());
-    if error.use_stderr() { Exit::Invalid } else { Exit::Ok }
+    if error.use_stderr() {
+        Exit::Invalid
+    } else {
+        Exit::Ok
+    }
 }
 
 fn dispatch(command: Command, global: &Global, printer: &mut Printer) -> Result<Exit, Fault> {
@@ -97,7 +101,9 @@ fn dispatch(command: Command, global: &Global, printer: &mut Printer) -> Result<
         Command::Reload => daemon::reload(&home, printer),
         Command::Status => daemon::status(&home, printer),
         Command::Stop => daemon::stop(&home, printer),
-        Command::CompileComponent => Err(Fault::invalid("`compile-component` is for the daemon itself")),
+        Command::CompileComponent => Err(Fault::invalid(
+            "`compile-component` is for the daemon itself",
+        )),
     }
 }
 

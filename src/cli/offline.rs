@@ -45,7 +45,8 @@ pub(crate) struct Loaded {
 impl Loader {
     pub(crate) fn new(home: &Home) -> Result<Self, Fault> {
         let compiler = std::env::current_exe().map_err(|error| {
-            Fault::of(&error).context("can't find the path of this program, which compiles components")
+            Fault::of(&error)
+                .context("can't find the path of this program, which compiles components")
         })?;
         let has_cache = private::check_folder(&home.artifacts()).is_ok()
             && private::check_folder(&home.keys()).is_ok();
@@ -56,7 +57,10 @@ impl Loader {
             let mut key = [0; 32];
             SystemEntropy.fill(&mut key)?;
             let folder = Temporary::new()?;
-            (Artifacts::new(folder.0.clone(), key, compiler), Some(folder))
+            (
+                Artifacts::new(folder.0.clone(), key, compiler),
+                Some(folder),
+            )
         };
         let settings = Settings::for_machine(PLACES, crate::limits::POOLED_TABLE_ENTRIES);
         Ok(Self {
@@ -73,7 +77,9 @@ impl Loader {
         path: &Path,
     ) -> Result<Arc<Plugin>, Refusal> {
         let bytes = read_component(path)?;
-        Plugin::load(&self.runtime, config, name, &bytes).await.map(Arc::new)
+        Plugin::load(&self.runtime, config, name, &bytes)
+            .await
+            .map(Arc::new)
     }
 
     /// Loads every plugin of `home`, in the order of their names. `printer` shows which one takes long.

@@ -42,12 +42,15 @@ pub(crate) fn run(plugins: Plugins, home: &Home, printer: &mut Printer) -> Resul
     match plugins.command {
         None => {
             let bar = spinner(printer, "asking the daemon");
-            let answer = client::ask_for::<Vec<Report>>(home, Absent::Starts, Command::Plugins {}, printer);
+            let answer =
+                client::ask_for::<Vec<Report>>(home, Absent::Starts, Command::Plugins {}, printer);
             bar.finish_and_clear();
             list(&answer?, home, printer)
         }
         Some(PluginsCommand::Inspect { plugin }) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(inspect::run(&plugin, home, printer))?;
             Ok(Exit::Ok)
         }
@@ -59,8 +62,14 @@ pub(crate) fn run(plugins: Plugins, home: &Home, printer: &mut Printer) -> Resul
             if printer.is_json() {
                 printer.object("accepted", &answer)?;
             }
-            let digest = answer.get("digest").and_then(Value::as_str).unwrap_or_default();
-            printer.say(&format!("accepted `{name}` as {}: new calls use it", escape(digest)));
+            let digest = answer
+                .get("digest")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            printer.say(&format!(
+                "accepted `{name}` as {}: new calls use it",
+                escape(digest)
+            ));
             Ok(Exit::Ok)
         }
     }
@@ -74,7 +83,10 @@ fn list(reports: &[Report], home: &Home, printer: &mut Printer) -> Result<Exit, 
         return Ok(Exit::Ok);
     }
     if reports.is_empty() {
-        printer.say(&format!("there are no plugins in `{}`", home.plugins().display()));
+        printer.say(&format!(
+            "there are no plugins in `{}`",
+            home.plugins().display()
+        ));
         printer.hint("put a `.wasm` component there");
         return Ok(Exit::Ok);
     }
@@ -88,10 +100,15 @@ fn list(reports: &[Report], home: &Home, printer: &mut Printer) -> Result<Exit, 
         };
         table.row([
             report.name(),
-            report.version.as_deref().map_or_else(|| "-".to_owned(), escape),
+            report
+                .version
+                .as_deref()
+                .map_or_else(|| "-".to_owned(), escape),
             report.tools.len().to_string(),
             String::from(if report.has_policy { "yes" } else { "none" }),
-            report.digest.map_or_else(|| "-".to_owned(), |digest| digest.short()),
+            report
+                .digest
+                .map_or_else(|| "-".to_owned(), |digest| digest.short()),
             printer.paint(style, &escape(&report.status)),
         ]);
     }
@@ -103,7 +120,9 @@ fn list(reports: &[Report], home: &Home, printer: &mut Printer) -> Result<Exit, 
             printer.line(&line)?;
         }
     }
-    let without = reports.iter().find(|report| report.status == "serving" && !report.has_policy);
+    let without = reports
+        .iter()
+        .find(|report| report.status == "serving" && !report.has_policy);
     if let Some(report) = without {
         printer.hint(&format!(
             "without a policy no agent may call its tools: `tollgate policy init {} --write` makes a first one",
@@ -118,10 +137,18 @@ fn explained(report: &Report) -> Vec<String> {
     let (Some(reason), Some(message)) = (&report.reason, &report.message) else {
         return Vec::new();
     };
-    let detail = report.detail.as_ref().map(|detail| format!(": {}", escape(detail))).unwrap_or_default();
+    let detail = report
+        .detail
+        .as_ref()
+        .map(|detail| format!(": {}", escape(detail)))
+        .unwrap_or_default();
     let mut lines = vec![
         String::new(),
-        format!("plugins/{}: {reason}: {}{detail}", escape(&report.file), escape(message)),
+        format!(
+            "plugins/{}: {reason}: {}{detail}",
+            escape(&report.file),
+            escape(message)
+        ),
     ];
     if report.status == "quarantined" {
         let name = report.name();
@@ -147,7 +174,11 @@ mod tests {
             digest: Some(Digest::of(name.as_bytes())),
             version: is_described.then(|| "1.2.0".to_owned()),
             summary: None,
-            tools: if is_described { vec![format!("{name}_run")] } else { Vec::new() },
+            tools: if is_described {
+                vec![format!("{name}_run")]
+            } else {
+                Vec::new()
+            },
             reason: why.map(|(reason, _)| reason),
             message: why.map(|(_, message)| message.to_owned()),
             detail: None,
@@ -158,9 +189,20 @@ mod tests {
     fn all() -> [Report; 4] {
         [
             report("fetch", "serving", None),
-            report("github", "quarantined", Some((Reason::PinDigestMismatch, "its code changed since it was accepted"))),
+            report(
+                "github",
+                "quarantined",
+                Some((
+                    Reason::PinDigestMismatch,
+                    "its code changed since it was accepted",
+                )),
+            ),
             report("jq", "serving", None),
-            report("zip", "refused", Some((Reason::ComponentInvalid, "not WebAssembly\u{1b}[2J"))),
+            report(
+                "zip",
+                "refused",
+                Some((Reason::ComponentInvalid, "not WebAssembly\u{1b}[2J")),
+            ),
         ]
     }
 

@@ -22,9 +22,15 @@ use crate::journal::escape;
 use crate::json::Arguments;
 use crate::name::{PluginName, ToolName};
 use crate::plugin::{Catalogue, Plugin};
-use crate::policy::{self, CallFacts, CallQuestion, CaseResult, Explanation, Loaded, PolicySet, Severity};
+use crate::policy::{
+    self, CallFacts, CallQuestion, CaseResult, Explanation, Loaded, PolicySet, Severity,
+};
 
-pub(crate) async fn run(command: Policy, home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
+pub(crate) async fn run(
+    command: Policy,
+    home: &Home,
+    printer: &mut Printer,
+) -> Result<Exit, Fault> {
     let config = Config::load(home).map_err(|error| Fault::of(&error).exit(Exit::Invalid))?;
     match command {
         Policy::Init { plugin, write } => init(home, &config, &plugin, write, printer).await,
@@ -43,13 +49,21 @@ async fn init(
 ) -> Result<Exit, Fault> {
     let path = home.plugins().join(format!("{name}.wasm"));
     if !path.exists() {
-        return Err(Fault::invalid(format!("there is no plugin `{name}`: no `{}`", shown(&path)))
-            .hint("`tollgate plugins` lists those that there are"));
+        return Err(Fault::invalid(format!(
+            "there is no plugin `{name}`: no `{}`",
+            shown(&path)
+        ))
+        .hint("`tollgate plugins` lists those that there are"));
     }
     let loader = Loader::new(home)?;
     let plugin = loader.load(config, name, &path).await.map_err(|refusal| {
-        Fault::invalid(format!("`{}` can't serve: {}: {}", shown(&path), refusal.reason, refusal.message))
-            .hint(format!("`tollgate plugins inspect {name}` tells more"))
+        Fault::invalid(format!(
+            "`{}` can't serve: {}: {}",
+            shown(&path),
+            refusal.reason,
+            refusal.message
+        ))
+        .hint(format!("`tollgate plugins inspect {name}` tells more"))
     })?;
     let text = policy::starter(&plugin.description, &plugin.ceiling.origins());
     if !write {
@@ -63,12 +77,18 @@ async fn init(
     let file = home.policies().join(format!("{name}.cedar"));
     std::fs::create_dir_all(home.policies())?;
     // Made, never replaced: what an operator wrote is not this command's to change.
-    let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&file);
+    let made = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&file);
     let mut made = made.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            Fault::new(Exit::Conflict, format!("`{}` is there already, and is left as it is", shown(&file)))
-                .hint(format!("compare it with what `tollgate policy init {name}` prints"))
-        }
+        std::io::ErrorKind::AlreadyExists => Fault::new(
+            Exit::Conflict,
+            format!("`{}` is there already, and is left as it is", shown(&file)),
+        )
+        .hint(format!(
+            "compare it with what `tollgate policy init {name}` prints"
+        )),
         _ => Fault::of(&error).context(&format!("can't write `{}`", shown(&file))),
     })?;
     made.write_all(text.as_bytes())?;
@@ -81,7 +101,11 @@ async fn init(
 }
 
 /// The plugins and policies of the home; fails where a policy is not in force.
-async fn load(home: &Home, config: &Config, printer: &mut Printer) -> Result<(Catalogue, Loaded), Fault> {
+async fn load(
+    home: &Home,
+    config: &Config,
+    printer: &mut Printer,
+) -> Result<(Catalogue, Loaded), Fault> {
     let plugins = Loader::new(home)?.load_all(home, config, printer).await?;
     let catalogue = offline::catalogue(&plugins);
     let loaded = crate::host::load_policies(&home.policies(), &catalogue, config, None);
@@ -90,30 +114,49 @@ async fn load(home: &Home, config: &Config, printer: &mut Printer) -> Result<(Ca
 
 /// Says what is not in force, so that no answer below is mistaken for another policy's.
 fn warn(loaded: &Loaded, printer: &mut Printer) {
-    for found in loaded.findings.iter().filter(|found| found.severity == Severity::Error) {
+    for found in loaded
+        .findings
+        .iter()
+        .filter(|found| found.severity == Severity::Error)
+    {
         printer.warn(&format!("not in force: {}", escape(&found.to_string())));
     }
 }
 
-async fn explain(home: &Home, config: &Config, explain: Explain, printer: &mut Printer) -> Result<Exit, Fault> {
+async fn explain(
+    home: &Home,
+    config: &Config,
+    explain: Explain,
+    printer: &mut Printer,
+) -> Result<Exit, Fault> {
     let (catalogue, loaded) = load(home, config, printer).await?;
     warn(&loaded, printer);
     let (plugin, tool) = catalogue.find(&explain.tool).ok_or_else(|| {
-        Fault::invalid(format!("there is no tool `{}`", explain.tool))
-            .hint("`tollgate plugins` lists the tools; `tollgate check` says which plugins can't serve")
+        Fault::invalid(format!("there is no tool `{}`", explain.tool)).hint(
+            "`tollgate plugins` lists the tools; `tollgate check` says which plugins can't serve",
+        )
     })?;
     let text = arguments(explain.arguments.clone())?;
     let limits = config.limits(&tool).arguments;
     let arguments = match text.as_str() {
         "" => Arguments::empty(),
-        text => Arguments::parse(text.as_bytes(), &limits)
-            .map_err(|refusal| Fault::invalid(format!("the arguments: {}: {}", refusal.reason, refusal.message)))?,
+        text => Arguments::parse(text.as_bytes(), &limits).map_err(|refusal| {
+            Fault::invalid(format!(
+                "the arguments: {}: {}",
+                refusal.reason, refusal.message
+            ))
+        })?,
     };
     if let Some((_, schemas)) = plugin.tool(&tool)
         && let Some(fault) = schemas.input.fault(arguments.value())
     {
-        return Err(Fault::invalid(format!("the arguments do not conform to the tool's schema: {fault}"))
-            .hint(format!("`tollgate plugins inspect {}` shows it", plugin.name)));
+        return Err(Fault::invalid(format!(
+            "the arguments do not conform to the tool's schema: {fault}"
+        ))
+        .hint(format!(
+            "`tollgate plugins inspect {}` shows it",
+            plugin.name
+        )));
     }
     let tier = crate::host::tier(config, &plugin, &tool);
     let now = SystemClock.now();
@@ -168,7 +211,11 @@ fn told(answer: &Explanation, printer: &mut Printer) -> Result<Exit, Fault> {
             .map(|rest| format!("{}{rest}", printer.paint(style, answer.decision)));
         printer.raw(painted.unwrap_or(text).as_bytes())?;
     }
-    Ok(if answer.decision == "allow" { Exit::Ok } else { Exit::Denied })
+    Ok(if answer.decision == "allow" {
+        Exit::Ok
+    } else {
+        Exit::Denied
+    })
 }
 
 /// What the operator's tier adds to what policy says.
@@ -198,7 +245,10 @@ fn hint(plugin: &Plugin, home: &Home, printer: &mut Printer) {
 
 async fn schema(home: &Home, config: &Config, printer: &mut Printer) -> Result<Exit, Fault> {
     let (_, loaded) = load(home, config, printer).await?;
-    let text = loaded.set.schema_text().map_err(|error| Fault::new(Exit::Failed, error))?;
+    let text = loaded
+        .set
+        .schema_text()
+        .map_err(|error| Fault::new(Exit::Failed, error))?;
     if printer.is_json() {
         printer.object("schema", &json!({"cedar": text}))?;
     } else {
@@ -233,15 +283,28 @@ fn results_told(home: &Home, results: &[CaseResult], printer: &mut Printer) -> R
     for (file, results) in files {
         printer.line(&escape(&in_home(home, format!("policies/{file}"))))?;
         for result in results {
-            let state = if result.passed { printer.paint(GOOD, "ok    ") } else { printer.paint(BAD, "failed") };
+            let state = if result.passed {
+                printer.paint(GOOD, "ok    ")
+            } else {
+                printer.paint(BAD, "failed")
+            };
             printer.line(&format!("  {state}  {}", escape(&result.name)))?;
             if !result.passed {
-                printer.line(&format!("            expected  {}", escape(&result.expected)))?;
-                printer.line(&format!("            answered  {}", escape(&result.answered)))?;
+                printer.line(&format!(
+                    "            expected  {}",
+                    escape(&result.expected)
+                ))?;
+                printer.line(&format!(
+                    "            answered  {}",
+                    escape(&result.answered)
+                ))?;
             }
         }
     }
-    printer.say(&format!("{}, {failed} failed", number(results.len(), "case")));
+    printer.say(&format!(
+        "{}, {failed} failed",
+        number(results.len(), "case")
+    ));
     if results.is_empty() {
         printer.hint("write cases as `policies/cases/<name>.json`; the shipped ones are examples");
     }
@@ -258,8 +321,12 @@ pub(crate) fn case_findings(home: &Home, set: &PolicySet) -> Vec<Finding> {
                 "case `{}`: expected {}, answered {}",
                 result.name, result.expected, result.answered
             );
-            Finding::new(Level::Error, in_home(home, format!("policies/{}", result.file)), message)
-                .help("`tollgate policy explain` shows each condition; mend the policy or the case")
+            Finding::new(
+                Level::Error,
+                in_home(home, format!("policies/{}", result.file)),
+                message,
+            )
+            .help("`tollgate policy explain` shows each condition; mend the policy or the case")
         })
         .collect()
 }
@@ -278,7 +345,11 @@ mod tests {
             name: name.into(),
             passed,
             expected: "allow by github.read".into(),
-            answered: if passed { "allow by github.read".into() } else { "refuse by no policy".into() },
+            answered: if passed {
+                "allow by github.read".into()
+            } else {
+                "refuse by no policy".into()
+            },
         };
         let home = Home::at(Path::new("/nonexistent")).unwrap();
         let (mut printer, out, err) = Printer::buffers(Format::Human);
@@ -292,8 +363,14 @@ mod tests {
         let (mut printer, _, err) = Printer::buffers(Format::Human);
         assert_eq!(tiered(Tier::Auto, false, Exit::Ok, &mut printer), Exit::Ok);
         assert_eq!(err.text(), "");
-        assert_eq!(tiered(Tier::Hold, false, Exit::Ok, &mut printer), Exit::Denied);
+        assert_eq!(
+            tiered(Tier::Hold, false, Exit::Ok, &mut printer),
+            Exit::Denied
+        );
         assert_eq!(tiered(Tier::Hold, true, Exit::Ok, &mut printer), Exit::Ok);
-        assert_eq!(tiered(Tier::Forbid, true, Exit::Ok, &mut printer), Exit::Denied);
+        assert_eq!(
+            tiered(Tier::Forbid, true, Exit::Ok, &mut printer),
+            Exit::Denied
+        );
     }
 }

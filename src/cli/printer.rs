@@ -127,7 +127,9 @@ impl Printer {
     /// A line of data for programs: the members of `value`, after the version and the line's type.
     pub(crate) fn object(&mut self, kind: &str, value: &impl Serialize) -> Result<(), Fault> {
         let mut line = json!({"v": VERSION, "type": kind});
-        if let (Some(line), Value::Object(members)) = (line.as_object_mut(), serde_json::to_value(value)?) {
+        if let (Some(line), Value::Object(members)) =
+            (line.as_object_mut(), serde_json::to_value(value)?)
+        {
             // The first two are this program's word; a member can't take their place.
             for (key, value) in members {
                 line.entry(key).or_insert(value);
@@ -207,7 +209,10 @@ fn closed(error: io::Error) -> Fault {
 pub(crate) fn escape_lines(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for part in text.split_inclusive(['\n', '\t']) {
-        let end = part.chars().next_back().filter(|c| matches!(c, '\n' | '\t'));
+        let end = part
+            .chars()
+            .next_back()
+            .filter(|c| matches!(c, '\n' | '\t'));
         let body = match end {
             Some(end) => part.strip_suffix(end).unwrap_or(part),
             None => part,
@@ -268,8 +273,11 @@ mod tests {
     #[test]
     fn an_error_says_what_why_and_what_to_do() {
         let (mut printer, out, err) = Printer::buffers(Format::Human);
-        let fault = Fault::new(Exit::Unreachable, "the daemon is not running: no `\u{1b}[31mx`")
-            .hint("run `tollgate serve`");
+        let fault = Fault::new(
+            Exit::Unreachable,
+            "the daemon is not running: no `\u{1b}[31mx`",
+        )
+        .hint("run `tollgate serve`");
         let exit = printer.fault(&fault);
         insta::assert_snapshot!(format!("exit {}\n{}{}", exit.code(), out.text(), err.text()), @r"
         exit 4
@@ -291,13 +299,18 @@ mod tests {
     #[test]
     fn a_member_cannot_take_the_place_of_the_version() {
         let (mut printer, out, _) = Printer::buffers(Format::Json);
-        printer.object("plugin", &json!({"v": 9, "type": "x", "name": "a\u{1b}"})).unwrap();
+        printer
+            .object("plugin", &json!({"v": 9, "type": "x", "name": "a\u{1b}"}))
+            .unwrap();
         insta::assert_snapshot!(out.text(), @r#"{"v":1,"type":"plugin","name":"a\u001b"}"#);
     }
 
     #[test]
     fn lines_stay_and_the_rest_is_escaped() {
-        assert_eq!(escape_lines("a\r\nb\tc\u{1b}]0;x\u{7}\rd\u{202e}"), "a\nb\tc\\u{1b}]0;x\\u{7}\\rd\\u{202e}");
+        assert_eq!(
+            escape_lines("a\r\nb\tc\u{1b}]0;x\u{7}\rd\u{202e}"),
+            "a\nb\tc\\u{1b}]0;x\\u{7}\\rd\\u{202e}"
+        );
     }
 
     #[derive(Debug)]

@@ -13,15 +13,22 @@ use crate::host::Host;
 pub(crate) const FIRST: &str = "first";
 
 /// Makes the first agent where there is none, and prints how to connect.
-pub(crate) async fn run(host: &Host, listen: SocketAddr, printer: &mut Printer) -> Result<(), Fault> {
+pub(crate) async fn run(
+    host: &Host,
+    listen: SocketAddr,
+    printer: &mut Printer,
+) -> Result<(), Fault> {
     let token = first_agent(host).await?;
     let program = std::env::current_exe().unwrap_or_else(|_| "tollgate".into());
-    show(&Facts {
-        endpoint: format!("http://{listen}/mcp"),
-        token: token.as_ref().map(|token| token.expose()),
-        home: host.home().root(),
-        program: &program,
-    }, printer)
+    show(
+        &Facts {
+            endpoint: format!("http://{listen}/mcp"),
+            token: token.as_ref().map(|token| token.expose()),
+            home: host.home().root(),
+            program: &program,
+        },
+        printer,
+    )
 }
 
 async fn first_agent(host: &Host) -> Result<Option<crate::identity::AgentToken>, Fault> {
@@ -85,7 +92,10 @@ fn show(facts: &Facts<'_>, printer: &mut Printer) -> Result<(), Fault> {
     }}});
     text.push(indented(&serde_json::to_string_pretty(&server)?));
     text.push(String::new());
-    text.push(head(printer, "or over standard input and output, without a token"));
+    text.push(head(
+        printer,
+        "or over standard input and output, without a token",
+    ));
     let words = [
         shell_word(&program.to_string_lossy()),
         String::from("--home"),
@@ -101,7 +111,10 @@ fn show(facts: &Facts<'_>, printer: &mut Printer) -> Result<(), Fault> {
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|line| format!("  {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// A word that a shell takes as it is, so that a line can be copied.

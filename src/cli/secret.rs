@@ -33,7 +33,8 @@ pub(crate) fn run(command: Secret, home: &Home, printer: &mut Printer) -> Result
             Ok(Exit::Ok)
         }
         Secret::List => {
-            let secrets: Vec<SecretReport> = client::ask_for(home, Absent::Starts, Command::SecretList {}, printer)?;
+            let secrets: Vec<SecretReport> =
+                client::ask_for(home, Absent::Starts, Command::SecretList {}, printer)?;
             list(&secrets, printer)
         }
         Secret::Rm { plugin, name } => {
@@ -54,24 +55,34 @@ pub(crate) fn run(command: Secret, home: &Home, printer: &mut Printer) -> Result
 /// The value, from a terminal without showing it, or from standard input whole. One line end at the
 /// end is not part of it: `echo` and editors put it there.
 fn read(prompt: &str) -> Result<String, Fault> {
-    let unreadable = |error: std::io::Error| Fault::of(&error).context("can't read the value").exit(Exit::Invalid);
+    let unreadable = |error: std::io::Error| {
+        Fault::of(&error)
+            .context("can't read the value")
+            .exit(Exit::Invalid)
+    };
     if std::io::stdin().is_terminal() {
         return rpassword::prompt_password(prompt).map_err(unreadable);
     }
     // Room for all of it at once: a buffer that grows leaves copies of a secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_VALUE + 64));
-    std::io::stdin().take(MAX_VALUE as u64 + 3).read_to_end(&mut bytes).map_err(unreadable)?;
+    std::io::stdin()
+        .take(MAX_VALUE as u64 + 3)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
     text_of(&bytes)
 }
 
 fn text_of(bytes: &[u8]) -> Result<String, Fault> {
     let text = std::str::from_utf8(bytes).map_err(|_| {
-        Fault::invalid("the value is not text (UTF-8)").hint("encode it, for example as base64, if its user takes that")
+        Fault::invalid("the value is not text (UTF-8)")
+            .hint("encode it, for example as base64, if its user takes that")
     })?;
     let line = text.strip_suffix('\n').unwrap_or(text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.len() > MAX_VALUE {
-        return Err(Fault::invalid(format!("a secret's value has at most {MAX_VALUE} bytes")));
+        return Err(Fault::invalid(format!(
+            "a secret's value has at most {MAX_VALUE} bytes"
+        )));
     }
     if line.is_empty() {
         return Err(Fault::invalid("the value is empty")
@@ -93,12 +104,17 @@ fn list(secrets: &[SecretReport], printer: &mut Printer) -> Result<Exit, Fault> 
     }
     let mut table = Table::new(&["PLUGIN", "NAME", "STATUS", "PLACE"]);
     for secret in secrets {
-        table.row([&secret.plugin, &secret.name, &secret.status, &secret.place].map(|text| escape(text)));
+        table.row(
+            [&secret.plugin, &secret.name, &secret.status, &secret.place].map(|text| escape(text)),
+        );
     }
     for line in table.lines() {
         printer.line(&line)?;
     }
-    if let Some(missing) = secrets.iter().find(|secret| secret.status == "missing" && secret.place == "store") {
+    if let Some(missing) = secrets
+        .iter()
+        .find(|secret| secret.status == "missing" && secret.place == "store")
+    {
         printer.hint(&format!(
             "run `tollgate secret set {} {}`",
             escape(&missing.plugin),
@@ -134,7 +150,14 @@ mod tests {
             status: status.into(),
         };
         let (mut printer, out, err) = Printer::buffers(Format::Human);
-        list(&[secret("app", "env:GITHUB_APP", "set"), secret("token", "store", "missing")], &mut printer).unwrap();
+        list(
+            &[
+                secret("app", "env:GITHUB_APP", "set"),
+                secret("token", "store", "missing"),
+            ],
+            &mut printer,
+        )
+        .unwrap();
         insta::assert_snapshot!(format!("{}---\n{}", out.text(), err.text()), @"");
     }
 }

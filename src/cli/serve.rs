@@ -23,7 +23,12 @@ use crate::host::{Host, Options, StartError, Watch};
 use crate::identity::AgentId;
 use crate::mcp::HttpConfig;
 
-pub(crate) fn run(serve: &Serve, global: &Global, home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
+pub(crate) fn run(
+    serve: &Serve,
+    global: &Global,
+    home: &Home,
+    printer: &mut Printer,
+) -> Result<Exit, Fault> {
     if serve.stdio {
         let Some(agent) = &serve.agent else {
             return Err(Fault::invalid("`--stdio` needs `--agent NAME`"));
@@ -44,9 +49,16 @@ pub(crate) fn run(serve: &Serve, global: &Global, home: &Home, printer: &mut Pri
         }
     })?;
     home.create()?;
-    log::of_daemon(config.log, global, printer.colour_of_talk(), printer.progress());
+    log::of_daemon(
+        config.log,
+        global,
+        printer.colour_of_talk(),
+        printer.progress(),
+    );
     vacant(home)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let ended = runtime.block_on(daemon(serve, home, &config, printer));
     // Everything was given its time to end; what is left is nobody's.
     runtime.shutdown_background();
@@ -55,7 +67,9 @@ pub(crate) fn run(serve: &Serve, global: &Global, home: &Home, printer: &mut Pri
 
 /// Carries MCP between standard input and output and the daemon. Prints nothing else to either.
 fn stdio(agent: &AgentId, home: &Home) -> Result<Exit, Fault> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let ended = runtime.block_on(async {
         let start = client::start(home)?;
         client::verify(home)?;
@@ -106,10 +120,17 @@ fn running(pid: &str, home: &Home) -> Fault {
     .hint("`tollgate status` shows how it is, `tollgate stop` ends it, `--home DIR` names another home")
 }
 
-async fn daemon(serve: &Serve, home: &Home, config: &Config, printer: &mut Printer) -> Result<Exit, Fault> {
+async fn daemon(
+    serve: &Serve,
+    home: &Home,
+    config: &Config,
+    printer: &mut Printer,
+) -> Result<Exit, Fault> {
     let mut signals = Signals::new()?;
     let listener = listen(serve, config).await?;
-    let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let address = listener
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok());
     let options = Options::new(home.clone())?;
     let compiling = Compiling::watch(home, printer);
     let starting = Host::start(options);
@@ -132,7 +153,11 @@ async fn daemon(serve: &Serve, home: &Home, config: &Config, printer: &mut Print
     let local = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator));
     let http = listener.map(|listener| {
         let settings = http_config(config, address);
-        tokio::spawn(crate::mcp::serve(listener, Arc::<Host>::clone(&host), settings))
+        tokio::spawn(crate::mcp::serve(
+            listener,
+            Arc::<Host>::clone(&host),
+            settings,
+        ))
     });
     greet(serve, &host, address, printer).await?;
 
@@ -147,7 +172,11 @@ async fn daemon(serve: &Serve, home: &Home, config: &Config, printer: &mut Print
         let mut misconfigured = None;
         if let Some(http) = http {
             if let Ok(Err(error)) = http.await {
-                misconfigured = Some(Fault::of(&error).context("can't serve HTTP").exit(Exit::Invalid));
+                misconfigured = Some(
+                    Fault::of(&error)
+                        .context("can't serve HTTP")
+                        .exit(Exit::Invalid),
+                );
             }
         }
         if let Err(error) = local.await {
@@ -179,7 +208,11 @@ async fn listen(serve: &Serve, config: &Config) -> Result<Option<TcpListener>, F
         Err(error) => {
             let fault = Fault::of(&error).context(&format!("can't listen on `{address}`"));
             let taken = error.kind() == std::io::ErrorKind::AddrInUse;
-            let fault = if taken { fault.exit(Exit::Conflict) } else { fault };
+            let fault = if taken {
+                fault.exit(Exit::Conflict)
+            } else {
+                fault
+            };
             Err(fault.hint("name another address with `--listen ADDRESS:PORT`, or in `[server]` of `tollgate.toml`"))
         }
     }
@@ -233,7 +266,10 @@ async fn greet(
         quickstart::run(host, address, printer).await?;
     }
     let place = address.map_or_else(String::new, |address| format!(" on http://{address}/mcp"));
-    printer.say(&format!("serving {}{place}; press Ctrl-C to end", number(serving, "plugin")));
+    printer.say(&format!(
+        "serving {}{place}; press Ctrl-C to end",
+        number(serving, "plugin")
+    ));
     if held > 0 {
         printer.warn(&format!(
             "{} can't serve: run `tollgate plugins` to see why",
@@ -296,7 +332,12 @@ mod tests {
         vacant(&home).unwrap();
         let file = std::fs::File::open(home.daemon_lock()).unwrap();
         rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
-        assert!(vacant(&home).unwrap_err().message.starts_with("process 4711"));
+        assert!(
+            vacant(&home)
+                .unwrap_err()
+                .message
+                .starts_with("process 4711")
+        );
     }
 
     #[test]

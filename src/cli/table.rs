@@ -24,12 +24,19 @@ impl Table {
             .map(|column| {
                 let cells = self.rows.iter().filter_map(|row| row.get(column));
                 let lines = cells.flat_map(|cell| cell.split('\n'));
-                lines.map(|line| line.chars().count()).max().unwrap_or_default()
+                lines
+                    .map(|line| line.chars().count())
+                    .max()
+                    .unwrap_or_default()
             })
             .collect();
         let mut out = Vec::new();
         for row in &self.rows {
-            let height = row.iter().map(|cell| cell.split('\n').count()).max().unwrap_or(1);
+            let height = row
+                .iter()
+                .map(|cell| cell.split('\n').count())
+                .max()
+                .unwrap_or(1);
             for line in 0..height {
                 let cells = row.iter().zip(&widths).map(|(cell, width)| {
                     let part = cell.split('\n').nth(line).unwrap_or_default();

@@ -18,22 +18,33 @@ use crate::state::StateError;
 pub(super) async fn accept(host: &Host, plugin: &str) -> Result<Value, ControlError> {
     let name = plugin_of(plugin)?;
     let digest = host.accept(&name).await.map_err(|message| {
-        ControlError::new("plugin.refused", message).with_hint("`tollgate plugins` shows where each stands")
+        ControlError::new("plugin.refused", message)
+            .with_hint("`tollgate plugins` shows where each stands")
     })?;
     Ok(json!({"plugin": name, "digest": digest}))
 }
 
-pub(super) async fn agent_add(host: &Host, name: &str, ttl: Option<u64>) -> Result<Value, ControlError> {
+pub(super) async fn agent_add(
+    host: &Host,
+    name: &str,
+    ttl: Option<u64>,
+) -> Result<Value, ControlError> {
     let agent = agent_of(name)?;
     if AgentId::local(agent.name()).as_ref() != Ok(&agent) {
         return Err(ControlError::new(
             "agent.invalid",
-            format!("`{agent}` is of another trust domain, and this host issues tokens for its own agents only"),
+            format!(
+                "`{agent}` is of another trust domain, and this host issues tokens for its own agents only"
+            ),
         ));
     }
     let identities = host.identities().clone();
     // Before the record, so that none is written of a change that is then not made.
-    if identities.list().iter().any(|known| known.id == agent && known.revoked.is_none()) {
+    if identities
+        .list()
+        .iter()
+        .any(|known| known.id == agent && known.revoked.is_none())
+    {
         return Err(exists(&agent));
     }
     journalled(host, "agent.added", agent.name())?;
@@ -53,26 +64,40 @@ pub(super) async fn agent_add(host: &Host, name: &str, ttl: Option<u64>) -> Resu
 
 fn exists(agent: &AgentId) -> ControlError {
     let name = agent.name();
-    ControlError::new("agent.exists", format!("the agent `{name}` has a token already"))
-        .with_hint(format!("run `tollgate agent remove {name}` first, or use another name"))
+    ControlError::new(
+        "agent.exists",
+        format!("the agent `{name}` has a token already"),
+    )
+    .with_hint(format!(
+        "run `tollgate agent remove {name}` first, or use another name"
+    ))
 }
 
 pub(super) async fn agent_remove(host: &Host, name: &str) -> Result<Value, ControlError> {
     let agent = agent_of(name)?;
     let identities = host.identities().clone();
     let unknown = || {
-        ControlError::new("agent.unknown", format!("there is no agent `{}`", agent.name()))
-            .with_hint("`tollgate agent list` shows those that there are")
+        ControlError::new(
+            "agent.unknown",
+            format!("there is no agent `{}`", agent.name()),
+        )
+        .with_hint("`tollgate agent list` shows those that there are")
     };
-    if !identities.list().iter().any(|known| known.id == agent && known.revoked.is_none()) {
+    if !identities
+        .list()
+        .iter()
+        .any(|known| known.id == agent && known.revoked.is_none())
+    {
         return Err(unknown());
     }
     journalled(host, "agent.removed", agent.name())?;
     let id = agent.clone();
-    blocking(move || identities.revoke(&id)).await?.map_err(|error| match error {
-        IssueError::State(StateError::NoAgent(_)) => unknown(),
-        error => failed("agent", &error),
-    })?;
+    blocking(move || identities.revoke(&id))
+        .await?
+        .map_err(|error| match error {
+            IssueError::State(StateError::NoAgent(_)) => unknown(),
+            error => failed("agent", &error),
+        })?;
     Ok(json!({"agent": agent, "name": agent.name()}))
 }
 
@@ -95,43 +120,68 @@ pub(super) async fn secret_set(
             "secret.elsewhere",
             format!("the configuration says that `{plugin}/{name}` is in {place}"),
         )
-        .with_hint(format!("remove `[secret.{plugin}.{name}]` from `tollgate.toml` first")));
+        .with_hint(format!(
+            "remove `[secret.{plugin}.{name}]` from `tollgate.toml` first"
+        )));
     }
     let bytes = value.reveal().len();
     if !(1..=crate::secret::MAX_VALUE).contains(&bytes) {
         return Err(ControlError::new(
             "secret.invalid",
-            format!("a secret's value has 1 to {} bytes, and this one has {bytes}", crate::secret::MAX_VALUE),
+            format!(
+                "a secret's value has 1 to {} bytes, and this one has {bytes}",
+                crate::secret::MAX_VALUE
+            ),
         ));
     }
     journalled(host, "secret.set", &format!("{plugin}/{name}"))?;
     let store = host.secrets().store().clone();
     let (of, named) = (plugin.clone(), name.to_owned());
-    blocking(move || store.set(&of, &named, &SecretValue::new(value.reveal().as_bytes().to_vec())))
-        .await?
-        .map_err(|error| failed("secret", &error))?;
+    blocking(move || {
+        store.set(
+            &of,
+            &named,
+            &SecretValue::new(value.reveal().as_bytes().to_vec()),
+        )
+    })
+    .await?
+    .map_err(|error| failed("secret", &error))?;
     Ok(json!({"plugin": plugin, "name": name}))
 }
 
-pub(super) async fn secret_remove(host: &Host, plugin: &str, name: &str) -> Result<Value, ControlError> {
+pub(super) async fn secret_remove(
+    host: &Host,
+    plugin: &str,
+    name: &str,
+) -> Result<Value, ControlError> {
     let plugin = plugin_of(plugin)?;
     secret_name(name)?;
     let unknown = |plugin: &PluginName| {
-        ControlError::new("secret.unknown", format!("the store has no secret `{plugin}/{name}`"))
-            .with_hint("`tollgate secret list` shows those that there are")
+        ControlError::new(
+            "secret.unknown",
+            format!("the store has no secret `{plugin}/{name}`"),
+        )
+        .with_hint("`tollgate secret list` shows those that there are")
     };
     let store = host.secrets().store().clone();
-    let stored = blocking(move || store.list()).await?.map_err(|error| failed("secret", &error))?;
-    if !stored.iter().any(|(of, named)| *of == plugin && named == name) {
+    let stored = blocking(move || store.list())
+        .await?
+        .map_err(|error| failed("secret", &error))?;
+    if !stored
+        .iter()
+        .any(|(of, named)| *of == plugin && named == name)
+    {
         return Err(unknown(&plugin));
     }
     journalled(host, "secret.removed", &format!("{plugin}/{name}"))?;
     let store = host.secrets().store().clone();
     let (of, named) = (plugin.clone(), name.to_owned());
-    blocking(move || store.remove(&of, &named)).await?.map_err(|error| match error {
-        StoreError::Missing { plugin, .. } => unknown(&plugin),
-        error => failed("secret", &error),
-    })?;
+    blocking(move || store.remove(&of, &named))
+        .await?
+        .map_err(|error| match error {
+            StoreError::Missing { plugin, .. } => unknown(&plugin),
+            error => failed("secret", &error),
+        })?;
     Ok(json!({"plugin": plugin, "name": name}))
 }
 

@@ -100,16 +100,24 @@ pub struct SecretReport {
 /// The secrets that have a place, and those that plugins ask for.
 pub(super) async fn secrets(host: &Host) -> Result<Vec<SecretReport>, ControlError> {
     let store = host.secrets().store().clone();
-    let stored = blocking(move || store.list()).await?.map_err(|error| failed("secret", &error))?;
+    let stored = blocking(move || store.list())
+        .await?
+        .map_err(|error| failed("secret", &error))?;
     let config = host.config();
     let catalogue = host.catalogue();
     let asked = catalogue.serving.values().flat_map(|plugin| {
-        plugin.description.requirements.iter().filter_map(|requirement| match requirement {
-            Requirement::Secret(secret) => Some((plugin.name.clone(), secret.name.clone())),
-            _ => None,
-        })
+        plugin
+            .description
+            .requirements
+            .iter()
+            .filter_map(|requirement| match requirement {
+                Requirement::Secret(secret) => Some((plugin.name.clone(), secret.name.clone())),
+                _ => None,
+            })
     });
-    let placed = config.secret_places().map(|(plugin, name, _)| (plugin.clone(), name.to_owned()));
+    let placed = config
+        .secret_places()
+        .map(|(plugin, name, _)| (plugin.clone(), name.to_owned()));
     let mut all: Vec<_> = stored.iter().cloned().chain(placed).chain(asked).collect();
     all.sort();
     all.dedup();
@@ -170,7 +178,11 @@ impl CallReport {
                 reason: refusal.reason,
                 message: refusal.message.to_string(),
                 detail: refusal.detail.clone(),
-                policies: refusal.ground.as_ref().map(|ground| ground.policies.clone()).unwrap_or_default(),
+                policies: refusal
+                    .ground
+                    .as_ref()
+                    .map(|ground| ground.policies.clone())
+                    .unwrap_or_default(),
             }),
         }
     }

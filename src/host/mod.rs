@@ -10,9 +10,9 @@ mod serve;
 mod start;
 mod watch;
 
+pub(crate) use refresh::load_policies;
 pub use refresh::{RefreshFinding, Refreshed};
 pub use report::PluginReport;
-pub(crate) use refresh::load_policies;
 pub(crate) use start::artifact_key;
 pub use start::{Options, StartError};
 pub use watch::Watch;

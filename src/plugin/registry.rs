@@ -69,8 +69,13 @@ impl Catalogue {
 
     /// Brings the names that agents see in line with what serves.
     fn index(&mut self) {
-        let tools = self.serving.values().flat_map(|plugin| &plugin.description.tools);
-        self.wire = tools.map(|tool| (tool.name.wire(), tool.name.clone())).collect();
+        let tools = self
+            .serving
+            .values()
+            .flat_map(|plugin| &plugin.description.tools);
+        self.wire = tools
+            .map(|tool| (tool.name.wire(), tool.name.clone()))
+            .collect();
     }
 
     /// The tool that is asked for by this name, exactly: as agents see it, or the full name.
