@@ -3,9 +3,11 @@
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 
 use super::args::{Global, Serve};
 use super::client;
@@ -21,7 +23,11 @@ use crate::daemon::{Connection, Daemon, DaemonError, bridge_stdio, detach};
 use crate::home::Home;
 use crate::host::{Host, Options, StartError, Watch};
 use crate::identity::AgentId;
+use crate::journal::OpenError;
 use crate::mcp::HttpConfig;
+
+/// How long a daemon that is ending may take to close its journal: its calls have ended before.
+const HANDOVER: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(
     serve: &Serve,
@@ -131,11 +137,9 @@ async fn daemon(
     let address = listener
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
-    let options = Options::new(home.clone())?;
     let compiling = Compiling::watch(home, printer);
-    let starting = Host::start(options);
     let host = tokio::select! {
-        host = starting => host.map_err(|error| not_started(error, home)),
+        host = started(home) => host,
         // Nothing serves yet, so there is nothing to finish.
         () = signals.next() => return Ok(Exit::Ok),
     };
@@ -238,18 +242,31 @@ fn http_config(config: &Config, address: Option<SocketAddr>) -> HttpConfig {
     }
 }
 
-fn not_started(error: StartError, home: &Home) -> Fault {
-    let fault = Fault::of(&error);
-    match error {
-        StartError::Config(_) | StartError::Egress(_) => fault.exit(Exit::Invalid),
-        StartError::Journal { .. } => {
-            // The journal's own lock was held: a daemon that is only just starting.
-            if let Err(running) = vacant(home) {
-                return running;
+/// Starts the host. A daemon that is ending gives its journal back last, so that is waited for.
+async fn started(home: &Home) -> Result<Arc<Host>, Fault> {
+    let deadline = Instant::now() + HANDOVER;
+    loop {
+        let error = match Host::start(Options::new(home.clone())?).await {
+            Ok(host) => return Ok(host),
+            Err(error) => error,
+        };
+        let fault = Fault::of(&error);
+        match &error {
+            StartError::Journal { error, .. } if matches!(**error, OpenError::Locked) => {
+                vacant(home)?;
+                if Instant::now() >= deadline {
+                    return Err(running("", home));
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            fault.hint("run `tollgate audit verify`; nothing is served that can't be written down")
+            StartError::Journal { .. } => {
+                return Err(fault
+                    .exit(Exit::Tampered)
+                    .hint("`tollgate audit verify` looks at all of it; what can't be written down is not done"));
+            }
+            StartError::Config(_) | StartError::Egress(_) => return Err(fault.exit(Exit::Invalid)),
+            _ => return Err(fault),
         }
-        _ => fault,
     }
 }
 
