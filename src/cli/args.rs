@@ -31,7 +31,7 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The folder with `tollgate.toml`, `plugins/`, `policies/` and `state/` [default: the current one].
-    #[arg(long, global = true, value_name = "DIR", env = crate::home::VARIABLE)]
+    #[arg(long, global = true, value_name = "DIR", env = crate::home::VARIABLE, hide_env_values = true)]
     pub(crate) home: Option<PathBuf>,
     /// How data is printed: for people, or as JSON lines that carry `"v":1`.
     #[arg(

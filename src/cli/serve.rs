@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::args::{Global, Serve};
@@ -24,7 +25,7 @@ use crate::home::Home;
 use crate::host::{Host, Options, StartError, Watch};
 use crate::identity::AgentId;
 use crate::journal::OpenError;
-use crate::mcp::HttpConfig;
+use crate::mcp::{GateError, HttpConfig};
 
 /// How long a daemon that is ending may take to close its journal: its calls have ended before.
 const HANDOVER: Duration = Duration::from_secs(5);
@@ -155,7 +156,7 @@ async fn daemon(
     }
     let operator = Arc::new(Operator::new(Arc::clone(&host), address));
     let local = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator));
-    let http = listener.map(|listener| {
+    let mut http = listener.map(|listener| {
         let settings = http_config(config, address);
         tokio::spawn(crate::mcp::serve(
             listener,
@@ -166,37 +167,44 @@ async fn daemon(
     greet(serve, &host, address, printer).await?;
 
     let draining = host.draining();
+    let mut fault = None;
     tokio::select! {
         () = signals.next() => printer.say("ending: calls under way are finished; interrupt again to end at once"),
         () = draining.cancelled() => {}
+        // It ends by itself only where its configuration names a host or an origin that is none.
+        ended = finished(&mut http), if http.is_some() => fault = ended,
     }
     drop(watch);
     host.drain();
-    let finished = async {
-        let mut misconfigured = None;
-        if let Some(http) = http {
-            if let Ok(Err(error)) = http.await {
-                misconfigured = Some(
-                    Fault::of(&error)
-                        .context("can't serve HTTP")
-                        .exit(Exit::Invalid),
-                );
-            }
-        }
+    let ending = async {
+        let ended = finished(&mut http).await;
         if let Err(error) = local.await {
             tracing::error!(%error, "the daemon's socket ended badly");
         }
-        misconfigured
+        ended
     };
-    let misconfigured = tokio::select! {
-        misconfigured = finished => misconfigured,
-        () = signals.next() => {
-            tracing::warn!("interrupted again: calls that are under way have no outcome");
-            None
-        }
-    };
+    tokio::select! {
+        ended = ending => fault = fault.or(ended),
+        () = signals.next() => tracing::warn!("interrupted again: calls that are under way have no outcome"),
+    }
     host.stop().await;
-    misconfigured.map_or(Ok(Exit::Ok), Err)
+    fault.map_or(Ok(Exit::Ok), Err)
+}
+
+/// Waits for the HTTP endpoint, where there is one; says what was wrong with it.
+async fn finished(http: &mut Option<JoinHandle<Result<(), GateError>>>) -> Option<Fault> {
+    let ended = http.as_mut()?.await;
+    *http = None;
+    let fault = match ended {
+        Ok(Ok(())) => return None,
+        Ok(Err(error)) => Fault::of(&error).exit(Exit::Invalid),
+        Err(error) => Fault::of(&error),
+    };
+    Some(
+        fault
+            .context("can't serve HTTP")
+            .hint("mend `[server]` in `tollgate.toml`"),
+    )
 }
 
 /// Takes the HTTP endpoint's address. A daemon that a local client started goes without where it is
