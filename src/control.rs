@@ -6,6 +6,8 @@
 
 mod change;
 mod report;
+#[cfg(test)]
+mod tests;
 
 pub use report::{AgentReport, CallReport, RefusalReport, SecretReport, StatusReport};
 

@@ -315,6 +315,62 @@ mod tests {
     }
 
     #[test]
+    fn what_the_documentation_shows_can_be_typed() {
+        for line in [
+            "serve",
+            "serve --quickstart",
+            "serve --listen 127.0.0.1:0 --home /srv",
+            "serve --stdio --agent claude",
+            "call jq_run {} --agent claude",
+            "call jq.run - --format json",
+            "plugins",
+            "plugins inspect fetch",
+            "plugins accept fetch",
+            "policy init fetch --write",
+            "policy explain fetch_page {} --agent claude --host-call clock",
+            "policy schema",
+            "policy test",
+            "check --format json -q",
+            "agent add claude --ttl 30d",
+            "agent list",
+            "agent remove claude",
+            "secret set github token",
+            "secret list",
+            "secret rm github token",
+            "audit tail -n 5 -f --agent claude --tool fetch --kind refusal",
+            "audit show 0000cafe",
+            "audit verify",
+            "reload -v",
+            "status",
+            "stop",
+            "compile-component",
+        ] {
+            let words = std::iter::once("tollgate").chain(line.split(' '));
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        for line in [
+            "serve --stdio",
+            "serve --agent claude",
+            "serve --stdio --agent claude --listen 127.0.0.1:0",
+            "serve --stdio --agent claude --quickstart",
+            "secret set github token value",
+            "call",
+            "agent add Claude",
+            "check -q -v",
+            "help",
+        ] {
+            let words = std::iter::once("tollgate").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+
+    #[test]
     fn a_lifetime_is_a_number_and_a_unit() {
         assert_eq!(lifetime("30d"), Ok(Duration::from_secs(2_592_000)));
         assert_eq!(lifetime("90s"), Ok(Duration::from_secs(90)));
