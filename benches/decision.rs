@@ -2,10 +2,6 @@
 //! the whole set, given the same request and entities ready made.
 
 #![expect(
-    missing_docs,
-    reason = "criterion's macros make undocumented functions"
-)]
-#![expect(
     clippy::unwrap_used,
     reason = "a bench that can't set up has nothing to measure"
 )]

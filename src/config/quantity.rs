@@ -60,7 +60,7 @@ impl Unit {
         let largest = self
             .suffixes()
             .iter()
-            .filter(|(_, factor)| value >= *factor && value % factor == 0)
+            .filter(|(_, factor)| value >= *factor && value.is_multiple_of(*factor))
             .max_by_key(|(_, factor)| *factor);
         match largest {
             Some((suffix, factor)) => format!("\"{}{suffix}\"", value / factor),

@@ -148,22 +148,36 @@ impl Connection {
     }
 
     async fn open(paths: &Paths, start: Option<&Start>, mode: Mode) -> Result<Self, ClientError> {
-        let stream = match reach(&paths.socket).await? {
-            Some(stream) => stream,
-            None => match start {
-                Some(start) => started(paths, start).await?,
-                None => return Err(ClientError::Absent(paths.socket.clone())),
-            },
-        };
         let hello = Hello {
             tollgate: VERSION,
             mode,
         };
-        match tokio::time::timeout(HELLO, greet(stream, &hello)).await {
-            Ok(greeted) => greeted,
-            Err(_) => Err(ClientError::Protocol),
+        let deadline = Instant::now() + START;
+        loop {
+            let stream = match reach(&paths.socket).await? {
+                Some(stream) => stream,
+                None => match start {
+                    Some(start) => started(paths, start).await?,
+                    None => return Err(ClientError::Absent(paths.socket.clone())),
+                },
+            };
+            match tokio::time::timeout(HELLO, greet(stream, &hello)).await {
+                // It ended between being reached and being greeted; the next one is found or started.
+                Ok(Err(ClientError::Io(error))) if is_gone(&error) => {
+                    pause(deadline, &paths.log).await?;
+                }
+                Ok(greeted) => return greeted,
+                Err(_) => return Err(ClientError::Protocol),
+            }
         }
     }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
+    )
 }
 
 async fn greet(stream: UnixStream, hello: &Hello) -> Result<Connection, ClientError> {
@@ -171,7 +185,7 @@ async fn greet(stream: UnixStream, hello: &Hello) -> Result<Connection, ClientEr
     stream.write_all(&line(hello)?).await?;
     let mut text = Vec::new();
     if !read_line(&mut stream, &mut text, MAX_HELLO).await? {
-        return Err(ClientError::Protocol);
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
     }
     let welcome: Welcome = serde_json::from_slice(&text).map_err(|_| ClientError::Protocol)?;
     match welcome {
@@ -232,8 +246,15 @@ async fn started(paths: &Paths, start: &Start) -> Result<UnixStream, ClientError
         }
         pause(deadline, &paths.log).await?;
     }
-    if let Some(stream) = reach(&paths.socket).await? {
-        return Ok(stream);
+    // A daemon that is about to listen, or one that is ending, still has the state.
+    loop {
+        if let Some(stream) = reach(&paths.socket).await? {
+            return Ok(stream);
+        }
+        if is_free(&paths.lock)? {
+            break;
+        }
+        pause(deadline, &paths.log).await?;
     }
     let (mut child, from) = start.spawn(&paths.log)?;
     loop {
@@ -265,6 +286,20 @@ async fn pause(deadline: Instant, log: &Path) -> Result<(), ClientError> {
 
 fn try_lock(file: &File) -> io::Result<bool> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether no daemon has the state.
+fn is_free(lock: &Path) -> io::Result<bool> {
+    let file = match File::open(lock) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),

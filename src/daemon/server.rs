@@ -175,13 +175,20 @@ impl Daemon {
 
     /// Serves clients until the host drains, and then until what they asked is answered.
     pub async fn serve(self, backend: Arc<dyn Backend>, control: Arc<dyn Control>) {
+        let Self {
+            listener,
+            socket,
+            _lock: lock,
+        } = self;
         let draining = backend.draining();
         let mut connections = JoinSet::new();
         loop {
             let stream = tokio::select! {
+                // First: whoever comes after the end was asked for is not taken.
+                biased;
                 () = draining.cancelled() => break,
                 Some(_) = connections.join_next() => continue,
-                accepted = self.listener.accept() => match accepted {
+                accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => stream,
                     Err(error) => {
                         tracing::error!(%error, "no client could be taken");
@@ -197,13 +204,16 @@ impl Daemon {
                 }
             });
         }
+        // New clients find nobody and wait for the lock, rather than for an answer that never comes.
+        drop(listener);
+        if let Err(error) = std::fs::remove_file(&socket) {
+            tracing::debug!(%error, "the socket could not be removed");
+        }
         let ending = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, ending).await.is_err() {
             tracing::warn!("clients were still connected at the end");
         }
-        if let Err(error) = std::fs::remove_file(&self.socket) {
-            tracing::debug!(%error, "the socket could not be removed");
-        }
+        drop(lock);
     }
 }
 

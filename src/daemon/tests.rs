@@ -381,5 +381,12 @@ async fn two_clients_at_once_start_one_daemon() {
     let (mut one, other) = (one.unwrap(), other.unwrap());
     assert_eq!(one.daemon().1, other.daemon().1);
     assert_ne!(one.daemon().1, std::process::id());
+    let first = one.daemon().1;
     assert_eq!(one.run(Command::Stop {}, |_| {}).await.unwrap(), "ending");
+    drop((one, other));
+
+    // While the first ends, the next waits for its turn.
+    let mut next = Connection::control(&paths, Some(&start)).await.unwrap();
+    assert_ne!(next.daemon().1, first);
+    next.run(Command::Stop {}, |_| {}).await.unwrap();
 }

@@ -43,6 +43,7 @@ pub async fn serve(
         };
         let Ok(place) = place else { break };
         let stream = tokio::select! {
+            biased;
             () = draining.cancelled() => break,
             Some(_) = connections.join_next() => continue,
             accepted = accept(&listener) => match accepted {

@@ -252,31 +252,52 @@ fn constants(values: &[Value]) -> Result<Mapped, &'static str> {
     Ok(Mapped { kind, nullable })
 }
 
-/// The Cedar record of `members`, by these fields. Members without a field are left out.
+/// The Cedar record of `members`, by these fields. Members without a field, or whose name is not
+/// `wanted`, are left out.
 ///
 /// # Errors
 ///
-/// The path of the first member that is not of its type, or that is required and absent: arguments
-/// that don't conform to the tool's schema are not decided on.
+/// The path of the first member that is not of its type, or that is required and absent, wanted or
+/// not: arguments that don't conform to the tool's schema are not decided on.
 pub(super) fn record(
     fields: &[Field],
     members: &Map<String, Value>,
     path: &str,
+    wanted: &dyn Fn(&str) -> bool,
 ) -> Result<RestrictedExpression, String> {
     let mut pairs = Vec::with_capacity(fields.len());
     for field in fields {
+        let path = || format!("{path}.{}", field.name);
         match members.get(&field.name) {
             None | Some(Value::Null) if !field.required => {}
-            None => return Err(format!("{path}.{}", field.name)),
-            Some(value) => {
-                pairs.push((
-                    field.name.clone(),
-                    express(&field.kind, value, &|| format!("{path}.{}", field.name))?,
-                ));
+            None => return Err(path()),
+            Some(value) if wanted(&field.name) => {
+                pairs.push((field.name.clone(), express(&field.kind, value, &path)?));
             }
+            Some(value) => conforms(&field.kind, value, &path)?,
         }
     }
     RestrictedExpression::new_record(pairs).map_err(|_| path.to_owned())
+}
+
+/// Whether `value` is of this type; as [`express`], without building it.
+fn conforms(kind: &Kind, value: &Value, path: &dyn Fn() -> String) -> Result<(), String> {
+    match (kind, value) {
+        (Kind::Text, Value::String(_)) | (Kind::Truth, Value::Bool(_)) => Ok(()),
+        (Kind::Whole, Value::Number(number)) if number.is_i64() => Ok(()),
+        (Kind::Set(item), Value::Array(values)) => values
+            .iter()
+            .try_for_each(|value| conforms(item, value, &|| format!("{}[]", path()))),
+        (Kind::Record(fields), Value::Object(members)) => fields.iter().try_for_each(|field| {
+            let path = || format!("{}.{}", path(), field.name);
+            match members.get(&field.name) {
+                None | Some(Value::Null) if !field.required => Ok(()),
+                None => Err(path()),
+                Some(value) => conforms(&field.kind, value, &path),
+            }
+        }),
+        _ => Err(path()),
+    }
 }
 
 fn express(
@@ -296,7 +317,9 @@ fn express(
             .map(|value| express(item, value, &|| format!("{}[]", path())))
             .collect::<Result<Vec<_>, _>>()
             .map(RestrictedExpression::new_set),
-        (Kind::Record(fields), Value::Object(members)) => record(fields, members, &path()),
+        (Kind::Record(fields), Value::Object(members)) => {
+            record(fields, members, &path(), &|_| true)
+        }
         _ => Err(path()),
     }
 }

@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use cedar_policy::{
-    AuthorizationError, Authorizer, Context, Decision, EntityUid, Request, ResourceConstraint,
-    RestrictedExpression,
+    AuthorizationError, Authorizer, Context, Decision, Request, RestrictedExpression,
 };
 
-use crate::identity::AgentId;
 use crate::name::ToolName;
-use crate::plugin::{OriginScope, Requirement};
 use crate::reason::{Reason, Refusal};
 
 use super::context::{self, Pairs};
@@ -17,13 +14,9 @@ use super::entities::{self, Directory};
 use super::load::{PluginPolicies, PolicySet};
 use super::question::{CallFacts, CallQuestion, HostQuestion, Target};
 use super::schema::ToolModel;
-use super::slice::{Prepared, Scope, Subject};
-use super::source::Rule;
+use super::slice::{Asked, Prepared, Subject};
 use super::vocabulary::{CALL, HostAction};
 use super::{Checked, Ground, Permit, Verdict};
-
-/// Some origin, not known yet. No origin has this id.
-const ANY_ORIGIN: (&str, &str) = ("origin", "");
 
 /// An answer, before it becomes a proof.
 #[derive(Debug)]
@@ -79,98 +72,12 @@ impl PolicySet {
         }
     }
 
-    /// Whether this agent could be allowed to call this tool, for some arguments and with a person's
-    /// agreement: what its list of tools shows. It may say yes too often, never no too often; the
-    /// call itself is decided in full.
-    #[must_use]
-    pub fn may_call(&self, agent: &AgentId, user: Option<&str>, tool: &ToolName) -> bool {
-        self.may(agent, user, CALL, tool, ("tool", ""))
-    }
-
-    /// Whether a call of this tool by this agent could be allowed to use this requirement: which
-    /// handles are made. The same over-approximation.
-    #[must_use]
-    pub fn may_use(
-        &self,
-        agent: &AgentId,
-        user: Option<&str>,
-        tool: &ToolName,
-        requirement: &str,
-    ) -> bool {
-        let Ok((plugin, _)) = self.tool(tool) else {
-            return false;
-        };
-        let description = &plugin.known.description;
-        let uses = description
-            .tool(tool)
-            .is_some_and(|t| t.uses.iter().any(|name| name == requirement));
-        let may =
-            |action: HostAction, resource| self.may(agent, user, action.group(), tool, resource);
-        match description.requirement(requirement) {
-            _ if !uses => false,
-            // Settings are the operator's own word to this plugin, part of its pin.
-            Some(Requirement::Setting(_)) => true,
-            Some(Requirement::Http(http)) => match plugin.known.origins.get(&http.name) {
-                Some(origin) => may(HostAction::Http, ("origin", origin)),
-                None if http.origin == OriginScope::AnyPublic => may(HostAction::Http, ANY_ORIGIN),
-                None => false,
-            },
-            Some(Requirement::Secret(secret)) => {
-                may(HostAction::UseSecret, ("secret", &secret.name))
-                    || secret.reveal && may(HostAction::RevealSecret, ("secret", &secret.name))
-            }
-            Some(Requirement::Clock { .. }) => may(HostAction::Clock, ("plugin", "")),
-            Some(Requirement::Random { .. }) => may(HostAction::Random, ("plugin", "")),
-            None => false,
-        }
-    }
-
-    fn may(
-        &self,
-        agent: &AgentId,
-        user: Option<&str>,
-        group: &'static str,
-        tool: &ToolName,
-        resource: (&'static str, &str),
-    ) -> bool {
-        let (Ok((plugin, _)), Some(directory)) = (self.tool(tool), &self.directory) else {
-            return false;
-        };
-        let asked = Asked {
-            agent: agent.as_str(),
-            user,
-            group,
-            tool,
-            resource,
-        };
-        let Some(rules) = plugin.by_action.get(&asked.action()) else {
-            return false;
-        };
-        let subject = asked.subject();
-        let scope = Scope::of(&subject, directory);
-        // Of an origin that is not known yet, a rule for one origin may be the one that it meets.
-        let open = resource == ANY_ORIGIN;
-        let meets = |rule: &Rule| {
-            scope.matches(&rule.policy)
-                || open
-                    && rule.permits()
-                    && scope.matches_principal(&rule.policy)
-                    && matches!(rule.policy.resource_constraint(), ResourceConstraint::Eq(_))
-        };
-        plugin.broken.is_none()
-            && rules.iter().any(|rule| rule.permits() && meets(rule))
-            && !rules.iter().any(|rule| {
-                !rule.permits() && !rule.policy.has_non_scope_constraint() && meets(rule)
-            })
-    }
-
     pub(super) fn prepare_call(
         &self,
         question: &CallQuestion<'_>,
         directory: Option<&Directory>,
     ) -> Result<(Arc<Prepared>, Pairs), String> {
         let (plugin, tool) = self.tool(question.tool)?;
-        let pairs = context::call(&tool.arguments, question)?;
         let subject = Asked {
             agent: question.agent.as_str(),
             user: question.user,
@@ -178,7 +85,9 @@ impl PolicySet {
             tool: question.tool,
             resource: ("tool", ""),
         };
-        Ok((self.prepare(plugin, &subject, directory)?, pairs))
+        let prepared = self.prepare(plugin, &subject, directory)?;
+        let pairs = context::call(&tool.arguments, &prepared.seen, question)?;
+        Ok((prepared, pairs))
     }
 
     pub(super) fn prepare_host_call<T: HostQuestion>(
@@ -206,7 +115,6 @@ impl PolicySet {
                 return Err(format!("`{}` has no target {target:?}", action.group()));
             }
         };
-        let pairs = context::host_call(&tool.arguments, call, action, question.facts())?;
         let subject = Asked {
             agent: call.agent.as_str(),
             user: call.user,
@@ -214,7 +122,10 @@ impl PolicySet {
             tool: call.tool,
             resource,
         };
-        Ok((self.prepare(plugin, &subject, directory)?, pairs))
+        let prepared = self.prepare(plugin, &subject, directory)?;
+        let facts = question.facts();
+        let pairs = context::host_call(&tool.arguments, &prepared.seen, call, action, facts)?;
+        Ok((prepared, pairs))
     }
 
     pub(super) fn tool(&self, name: &ToolName) -> Result<(&PluginPolicies, &ToolModel), String> {
@@ -360,66 +271,20 @@ impl PolicySet {
     }
 }
 
-/// A question's subject as the host writes it.
-struct Asked<'a> {
-    agent: &'a str,
-    user: Option<&'a str>,
-    group: &'static str,
-    tool: &'a ToolName,
-    resource: (&'static str, &'a str),
-}
-
-impl Asked<'_> {
-    fn action(&self) -> String {
-        format!("{}:{}", self.group, self.tool)
-    }
-
-    /// No two subjects share a key: what stands before the user has no control characters, and the
-    /// user's length stands before it.
-    fn key(&self) -> String {
-        let user = self.user.unwrap_or_default();
-        format!(
-            "{}\n{}\n{}\n{}{}\n{user}{}",
-            self.agent,
-            self.group,
-            self.tool,
-            if self.user.is_some() { "u" } else { "-" },
-            user.len(),
-            self.resource.1
-        )
-    }
-
-    fn subject(&self) -> Subject {
-        let plugin = entities::plugin(self.tool.plugin());
-        Subject {
-            principal: entities::agent(self.agent),
-            user: self.user.map(entities::user),
-            group: self.group,
-            action: entities::action(self.action()),
-            resource: match self.resource {
-                ("tool", _) => entities::tool(self.tool),
-                ("origin", id) => entities::origin(id),
-                ("secret", id) => entities::secret(id),
-                _ => plugin.clone(),
-            },
-            plugin,
-        }
-    }
-}
-
 pub(super) fn with_approved(mut pairs: Pairs, approved: bool) -> Pairs {
-    let value = RestrictedExpression::new_bool(approved);
-    pairs.push(("approved".to_owned(), value));
+    pairs.push(("approved", RestrictedExpression::new_bool(approved)));
     pairs
 }
 
 pub(super) fn request(subject: &Subject, pairs: Pairs) -> Result<Request, String> {
+    let pairs = pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value));
     let context = Context::from_pairs(pairs).map_err(|error| entities::chain(&error))?;
-    let uid = |uid: &EntityUid| uid.clone();
     Request::new(
-        uid(&subject.principal),
-        uid(&subject.action),
-        uid(&subject.resource),
+        subject.principal.clone(),
+        subject.action.clone(),
+        subject.resource.clone(),
         context,
         None,
     )

@@ -16,6 +16,7 @@ use crate::name::{PluginName, ToolName};
 use crate::plugin::{OriginScope, Requirement};
 
 use super::entities::{self, Directory};
+use super::literal::{Compared, canonical_origin, dots, is_host, key_of, pattern, starts};
 use super::load::{Finding, PluginPolicies, SHARED, Severity};
 use super::source::{Rule, Source};
 
@@ -81,27 +82,6 @@ struct Linter<'a> {
     findings: Vec<Finding>,
 }
 
-/// A text that a rule compares with: exact, or with wildcards.
-struct Compared {
-    /// The pieces between wildcards.
-    pieces: Vec<String>,
-    exact: bool,
-}
-
-impl Compared {
-    fn text(&self) -> String {
-        self.pieces.join("*")
-    }
-
-    fn first(&self) -> &str {
-        self.pieces.first().map_or("", String::as_str)
-    }
-
-    fn any(&self, bad: impl Fn(char) -> bool + Copy) -> bool {
-        self.pieces.iter().any(|piece| piece.contains(bad))
-    }
-}
-
 impl<'a> Linter<'a> {
     fn of(source: &'a Source, plugins: Vec<&'a PluginPolicies>) -> Self {
         Self {
@@ -130,6 +110,7 @@ impl<'a> Linter<'a> {
             }
             if let Ok(tree) = rule.policy.to_json() {
                 self.walk(index, rule, &tree);
+                self.contradictions(rule, &tree);
             }
         }
         self.findings
@@ -149,15 +130,13 @@ impl<'a> Linter<'a> {
         let id = uid.id().unescaped();
         let at = place(self.source, index, id);
         match uid.type_name().basename() {
-            "Agent" => {
-                if !id.starts_with("spiffe://") || id.parse::<AgentId>().is_err() {
-                    let help = id.parse::<AgentId>().map_or_else(
-                        |error| error.to_string(),
-                        |agent| format!("write `Agent::\"{agent}\"`"),
-                    );
-                    let message = format!("`{uid}` is no agent, so this never matches");
-                    self.push(Severity::Error, at, message, help);
-                }
+            "Agent" if !id.starts_with("spiffe://") || id.parse::<AgentId>().is_err() => {
+                let help = id.parse::<AgentId>().map_or_else(
+                    |error| error.to_string(),
+                    |agent| format!("write `Agent::\"{agent}\"`"),
+                );
+                let message = format!("`{uid}` is no agent, so this never matches");
+                self.push(Severity::Error, at, message, help);
             }
             "Plugin" => {
                 let known = self.plugins.iter().any(|p| p.model.plugin.as_str() == id);
@@ -262,6 +241,71 @@ impl<'a> Linter<'a> {
             }
             _ => {}
         }
+    }
+
+    /// One key that is to equal two different texts, in conditions that must all hold.
+    fn contradictions(&mut self, rule: &Rule, tree: &Value) {
+        let mut equal: BTreeMap<String, String> = BTreeMap::new();
+        let conditions = tree.get("conditions").and_then(Value::as_array);
+        for condition in conditions.into_iter().flatten() {
+            if condition.get("kind").and_then(Value::as_str) != Some("when") {
+                continue;
+            }
+            let mut left = vec![&condition["body"]];
+            while let Some(part) = left.pop() {
+                if let Some(both) = part.get("&&") {
+                    left.extend([&both["left"], &both["right"]]);
+                    continue;
+                }
+                let (Some(one), Some(other)) =
+                    (part.pointer("/==/left"), part.pointer("/==/right"))
+                else {
+                    continue;
+                };
+                let Some((key, Value::String(text))) = key_of(one)
+                    .zip(other.get("Value"))
+                    .or_else(|| key_of(other).zip(one.get("Value")))
+                else {
+                    continue;
+                };
+                if let Some(first) = equal.insert(key.clone(), text.clone())
+                    && first != *text
+                {
+                    let message = format!(
+                        "`{key}` can't be both `{text}` and `{first}`, so this never matches"
+                    );
+                    let help =
+                        format!("write `[\"{text}\", \"{first}\"].contains({key})` for either");
+                    self.push(Severity::Error, rule.offset, message, help);
+                }
+            }
+        }
+    }
+
+    /// Whether each tool that the rule is about and that has this argument takes only other texts.
+    fn never_an_argument(&self, rule: &Rule, name: &str, text: &str) -> bool {
+        let actions = rule.actions();
+        let about = |tool: &str| {
+            actions.is_empty()
+                || actions
+                    .iter()
+                    .any(|uid| match uid.id().unescaped().split_once(':') {
+                        Some((_, named)) => named == tool,
+                        None => true,
+                    })
+        };
+        let mut values = self
+            .plugins
+            .iter()
+            .flat_map(|p| &p.known.description.tools)
+            .filter(|tool| about(&tool.name.to_string()))
+            .filter_map(|tool| tool.input_schema.get("properties")?.get(name))
+            .map(|property| property.get("enum").and_then(Value::as_array))
+            .peekable();
+        values.peek().is_some()
+            && values.all(|values| {
+                values.is_some_and(|values| !values.iter().any(|value| value == text))
+            })
     }
 
     fn sides(&mut self, index: usize, rule: &Rule, key: &Value, literal: &Value) {
@@ -370,65 +414,16 @@ impl<'a> Linter<'a> {
                 }
                 None
             }
-            _ => None,
+            _ => match key.strip_prefix("context.args.") {
+                Some(name) if compared.exact && self.never_an_argument(rule, name, &text) => {
+                    Some("the tool's input schema lists the texts that this argument takes")
+                }
+                _ => None,
+            },
         };
         if let Some(help) = never {
             let message = format!("`{key}` is never `{text}`, so this never matches");
             self.push(Severity::Error, at, message, help.to_owned());
         }
     }
-}
-
-/// Whether the pattern fixes how a text starts.
-fn starts(compared: &Compared) -> bool {
-    compared.exact || !compared.first().is_empty()
-}
-
-fn dots(compared: &Compared) -> bool {
-    let last = compared.pieces.len().saturating_sub(1);
-    compared.pieces.iter().enumerate().any(|(i, piece)| {
-        piece.contains("/../")
-            || piece.contains("/./")
-            || i == last && (piece.ends_with("/..") || piece.ends_with("/."))
-    })
-}
-
-fn is_host(text: &str) -> bool {
-    !text.ends_with('.') && url::Host::parse(text).is_ok_and(|host| host.to_string() == text)
-}
-
-/// The canonical form of an origin; none where it is not one, or has more than an origin has.
-pub(super) fn canonical_origin(text: &str) -> Option<String> {
-    let url = url::Url::parse(text).ok()?;
-    let bare = url.username().is_empty()
-        && url.password().is_none()
-        && url.path() == "/"
-        && url.query().is_none()
-        && url.fragment().is_none();
-    (bare && matches!(url.scheme(), "https" | "http") && url.has_host())
-        .then(|| url.origin().ascii_serialization())
-}
-
-/// `context.method` of `{".": {"left": {"Var": "context"}, "attr": "method"}}`.
-fn key_of(tree: &Value) -> Option<String> {
-    if let Some(name) = tree.get("Var").and_then(Value::as_str) {
-        return Some(name.to_owned());
-    }
-    let access = tree.get(".")?;
-    let left = key_of(access.get("left")?)?;
-    Some(format!("{left}.{}", access.get("attr")?.as_str()?))
-}
-
-fn pattern(tree: &Value) -> Option<Compared> {
-    let mut pieces = vec![String::new()];
-    for element in tree.as_array()? {
-        match element.get("Literal").and_then(Value::as_str) {
-            Some(text) => pieces.last_mut()?.push_str(text),
-            None => pieces.push(String::new()),
-        }
-    }
-    Some(Compared {
-        exact: pieces.len() == 1,
-        pieces,
-    })
 }

@@ -15,12 +15,15 @@ mod entities;
 mod explain;
 mod ground;
 mod lint;
+mod literal;
 mod load;
+mod may;
 mod question;
 mod schema;
 mod slice;
 mod source;
 mod starter;
+mod validate;
 mod verdict;
 mod vocabulary;
 

@@ -94,8 +94,8 @@ impl Fact {
 
 /// The canonical value of a host call, which policy decides on and which is then acted on.
 ///
-/// A capability implements it for its own type. The facts MUST be exactly those of the action
-/// (`ARCHITECTURE.md` lists them; a missing, further or mistyped one refuses with `policy.error`).
+/// A capability implements it for its own type. The facts MUST be exactly those of the action:
+/// a missing, further or mistyped one refuses with `policy.error`.
 pub trait HostQuestion {
     /// What kind of host call it is.
     fn action(&self) -> HostAction;

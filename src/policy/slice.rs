@@ -11,7 +11,10 @@ use cedar_policy::{
     ActionConstraint, Entities, Entity, EntityUid, Policy, PrincipalConstraint, ResourceConstraint,
 };
 
+use crate::name::ToolName;
+
 use super::PolicyRef;
+use super::context::Mentioned;
 use super::entities::{self, Directory};
 use super::source::Rule;
 
@@ -30,6 +33,53 @@ pub(super) struct Subject {
     pub(super) plugin: EntityUid,
 }
 
+/// A question's subject as the host writes it.
+pub(super) struct Asked<'a> {
+    pub(super) agent: &'a str,
+    pub(super) user: Option<&'a str>,
+    pub(super) group: &'static str,
+    pub(super) tool: &'a ToolName,
+    pub(super) resource: (&'static str, &'a str),
+}
+
+impl Asked<'_> {
+    pub(super) fn action(&self) -> String {
+        format!("{}:{}", self.group, self.tool)
+    }
+
+    /// No two subjects share a key: what stands before the user has no control characters, and the
+    /// user's length stands before it.
+    pub(super) fn key(&self) -> String {
+        let user = self.user.unwrap_or_default();
+        format!(
+            "{}\n{}\n{}\n{}{}\n{user}{}",
+            self.agent,
+            self.group,
+            self.tool,
+            if self.user.is_some() { "u" } else { "-" },
+            user.len(),
+            self.resource.1
+        )
+    }
+
+    pub(super) fn subject(&self) -> Subject {
+        let plugin = entities::plugin(self.tool.plugin());
+        Subject {
+            principal: entities::agent(self.agent),
+            user: self.user.map(entities::user),
+            group: self.group,
+            action: entities::action(self.action()),
+            resource: match self.resource {
+                ("tool", _) => entities::tool(self.tool),
+                ("origin", id) => entities::origin(id),
+                ("secret", id) => entities::secret(id),
+                _ => plugin.clone(),
+            },
+            plugin,
+        }
+    }
+}
+
 /// What is ready for a question.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -37,6 +87,7 @@ pub(super) struct Prepared {
     pub(super) policies: cedar_policy::PolicySet,
     pub(super) entities: Entities,
     pub(super) rules: Vec<Arc<Rule>>,
+    pub(super) seen: Mentioned,
 }
 
 impl Prepared {
@@ -48,22 +99,26 @@ impl Prepared {
         let scope = Scope::of(&subject, directory);
         let mut policies = cedar_policy::PolicySet::new();
         let mut kept = Vec::new();
+        let mut seen = Mentioned::default();
         for rule in rules {
             if scope.matches(&rule.policy) {
                 policies
                     .add(rule.policy.clone())
                     .map_err(|error| error.to_string())?;
+                match rule.policy.to_json() {
+                    Ok(tree) => seen.add(&tree),
+                    Err(_) => seen.add_everything(),
+                }
                 kept.push(Arc::clone(rule));
             }
         }
-        let entities = scope
-            .entities(&kept, directory)
-            .map_err(|error| error.to_string())?;
+        let entities = scope.entities(&kept, directory)?;
         Ok(Self {
             subject,
             policies,
             entities,
             rules: kept,
+            seen,
         })
     }
 
@@ -139,11 +194,7 @@ impl<'a> Scope<'a> {
 
     /// The entities that conditions may walk: all in the question and all that the rules name, each
     /// with everything it is in.
-    fn entities(
-        &self,
-        rules: &[Arc<Rule>],
-        directory: &Directory,
-    ) -> Result<Entities, cedar_policy::entities_errors::EntitiesError> {
+    fn entities(&self, rules: &[Arc<Rule>], directory: &Directory) -> Result<Entities, String> {
         let mut all: HashMap<EntityUid, HashSet<EntityUid>> = HashMap::new();
         let mut put = |uid: &EntityUid, closure: &HashSet<EntityUid>| {
             let mut parents = closure.clone();
@@ -165,6 +216,7 @@ impl<'a> Scope<'a> {
                 .map(|(uid, parents)| Entity::new_no_attrs(uid, parents)),
             None,
         )
+        .map_err(|error| entities::chain(&error))
     }
 }
 

@@ -140,7 +140,7 @@ pub(super) fn finding(
         }
     }
     // Cedar names the policy by our inner id; the place says it better.
-    let message = match message.split_once("`: ") {
+    let message = match message.split_once("`, ") {
         Some((head, rest)) if head.starts_with("for policy `") => rest.to_owned(),
         _ => message,
     };

@@ -166,7 +166,7 @@ fn base64_cores(value: &[u8], before: usize, plain: Pattern) -> [(Vec<u8>, Patte
     };
     let pattern = Pattern {
         shares_left: before > 0,
-        shares_right: padded.len() * 8 % 6 != 0,
+        shares_right: !(padded.len() * 8).is_multiple_of(6),
         base64: true,
         ..plain
     };

@@ -98,6 +98,7 @@ fn make(folder: &Path) -> Result<()> {
         \x20 LD_LIBRARY_PATH=$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}\n\
         done\n\
         export LD_LIBRARY_PATH\n\
+        case \" $* \" in *\" wasm32-wasip2 \"*) set -- \"$@\" \"-Clink-arg=$here/preview1.o\" ;; esac\n\
         exec \"$here/usr/bin/rustc\" \"$@\"\n";
     fs::write(&rustc, script).context("write the compiler's wrapper")?;
     fs::set_permissions(&rustc, fs::Permissions::from_mode(0o755))
@@ -105,7 +106,8 @@ fn make(folder: &Path) -> Result<()> {
 
     link_tools(folder)?;
     let library = library(folder)?;
-    build_std(folder, &rustc, &library)
+    build_std(folder, &rustc, &library)?;
+    build_preview1(folder, &rustc)
 }
 
 /// The dependency of a package whose name starts so.
@@ -334,4 +336,28 @@ fn build_std(folder: &Path, rustc: &Path, library: &Path) -> Result<()> {
         bail!("building the standard library left none");
     }
     Ok(())
+}
+
+/// What stands in for imports that Debian's C library would have: see `preview1.rs`. The wrapper links it to each guest.
+fn build_preview1(folder: &Path, rustc: &Path) -> Result<()> {
+    let source = folder.join("preview1.rs");
+    fs::write(&source, include_str!("preview1.rs")).context("write `preview1.rs`")?;
+    output(
+        Command::new(rustc)
+            .args([
+                "--edition",
+                "2024",
+                "--target",
+                TARGET,
+                "--crate-type",
+                "lib",
+                "--emit",
+                "obj",
+            ])
+            .args(["-O", "-Cpanic=abort", "-Ccodegen-units=1", "-o"])
+            .arg(folder.join("preview1.o"))
+            .arg(&source),
+    )
+    .map(|_| ())
+    .context("build what stands in for WASI 0.1")
 }

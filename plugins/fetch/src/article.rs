@@ -14,6 +14,9 @@ pub(crate) const HTML_BYTES: usize = 1 << 20;
 /// Levels of nesting, as its tags tell, after which a page is not looked at further: a parser takes time with each
 /// element for all that are open around it.
 const OPEN_TAGS: usize = 1_000;
+/// Tags after which a page is not looked at further: a document takes about 200 bytes for each element and text, and
+/// three copies of it are made.
+const TAGS: usize = 50_000;
 /// Levels of nesting that are kept. Pages made by people stay under 60.
 const DEPTH: usize = 120;
 /// Elements among which main content is searched for; with more, the whole body is taken.
@@ -74,7 +77,7 @@ fn head(text: &str, most: usize) -> (&str, bool) {
     (text.get(..end).unwrap_or(""), true)
 }
 
-/// The page up to where more tags are open than in any page made by people. Only an estimate: tags that need no end are
+/// The page up to where more tags are open, or there are more of them, than in any page made by people. Only an estimate: tags that need no end are
 /// not counted, and what is in scripts is passed over.
 fn shallow(html: &str) -> (&str, bool) {
     const NOT_COUNTED: [&str; 33] = [
@@ -82,7 +85,7 @@ fn shallow(html: &str) -> (&str, bool) {
         "source", "track", "wbr", "p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody",
         "tfoot", "colgroup", "caption", "option", "optgroup", "rt", "rp", "html", "head", "body",
     ];
-    let (mut depth, mut at) = (0_usize, 0_usize);
+    let (mut depth, mut at, mut tags) = (0_usize, 0_usize, 0_usize);
     while let Some(rest) = html.get(at..)
         && let Some((before, after)) = rest.split_once('<')
     {
@@ -96,6 +99,10 @@ fn shallow(html: &str) -> (&str, bool) {
             .take(12)
             .map(|c| c.to_ascii_lowercase())
             .collect();
+        tags += 1;
+        if tags > TAGS {
+            return (html.get(..tag).unwrap_or(""), true);
+        }
         if name.is_empty() || NOT_COUNTED.contains(&name.as_str()) {
             continue;
         }
@@ -158,7 +165,7 @@ fn clean(document: &Document, base: &Url) -> usize {
             }
         }
         // On to what follows it, or what follows one of those around it.
-        let mut at = node.clone();
+        let mut at = node;
         let following = loop {
             if let Some(sibling) = at.next_sibling() {
                 break Some(sibling);

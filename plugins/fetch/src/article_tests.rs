@@ -132,6 +132,12 @@ fn tags_that_need_no_end_are_not_nesting() {
 }
 
 #[test]
+fn a_page_of_too_many_elements_is_cut() {
+    let article = read(&"<p>x".repeat(60_000), &url());
+    assert!(article.cut && article.markdown.contains('x'));
+}
+
+#[test]
 fn a_huge_page_is_cut_and_says_so() {
     let html = format!("<p>{}</p>", "ä ".repeat(HTML_BYTES));
     let article = read(&html, &url());

@@ -6,6 +6,8 @@
 mod article;
 mod body;
 mod follow;
+#[cfg(target_family = "wasm")]
+mod no_clock;
 mod part;
 
 use tollgate_plugin::prelude::*;

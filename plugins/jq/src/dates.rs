@@ -5,7 +5,7 @@ use jaq_json::{Error, Val, ValR};
 use jaq_std::ValT as _;
 use jiff::civil::DateTime;
 use jiff::fmt::strtime::{self, BrokenDownTime};
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use crate::natives::{Data, string, text};
@@ -110,12 +110,11 @@ fn zoned(value: &Val) -> Result<Zoned, Error> {
     }
 }
 
+/// The fields as they are written, as jq gives them: an offset in the text is read and not applied. A time zone is never
+/// looked up, so that the database of time zones is not in the component.
 fn parse(value: &str, format: &str) -> ValR {
-    let mut time = BrokenDownTime::parse(format, value).map_err(Error::str)?;
-    if time.offset().is_none() && time.iana_time_zone().is_none() {
-        time.set_offset(Some(Offset::UTC));
-    }
-    Ok(to_parts(time.to_zoned().map_err(Error::str)?.datetime()))
+    let time = BrokenDownTime::parse(format, value).map_err(Error::str)?;
+    Ok(to_parts(time.to_datetime().map_err(Error::str)?))
 }
 
 pub(crate) fn all() -> impl Iterator<Item = Fun<Data>> {

@@ -110,6 +110,13 @@ fn dates_are_utc() {
         ok("gmtime", &json!(0)),
         [json!([1970, 0, 1, 0, 0, 0, 4, 0])]
     );
+    assert_eq!(
+        ok(
+            r#"strptime("%Y-%m-%dT%H:%M:%S%z") | .[3]"#,
+            &json!("2026-11-22T13:00:00+0200")
+        ),
+        [json!(13)]
+    );
     assert!(error("todate", "1e300").starts_with("the filter failed"));
     assert!(error("mktime", "[1,2]").contains("cannot convert"));
 }

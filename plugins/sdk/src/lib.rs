@@ -110,3 +110,9 @@ macro_rules! plugin {
         }
     };
 }
+
+/// The code of `plugins/README.md`, so that it compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct Readme;

@@ -46,6 +46,7 @@ fn simplify(schema: &mut Schema) {
     };
     object.remove("title");
     bound_integer(object);
+    join_choices(object);
     let required: Vec<String> = object
         .get("required")
         .and_then(Value::as_array)
@@ -93,6 +94,41 @@ fn bound_integer(object: &mut Map<String, Value>) {
     object.remove("format");
     object.entry("minimum").or_insert_with(|| least.into());
     object.entry("maximum").or_insert_with(|| most.into());
+}
+
+/// An enum whose variants have doc comments comes as one schema for each. Of texts, one list says the same, and is what
+/// a policy can compare with; the comments move into the description.
+fn join_choices(object: &mut Map<String, Value>) {
+    let Some(Value::Array(choices)) = object.get("oneOf") else {
+        return;
+    };
+    let mut texts = Vec::new();
+    let mut comments: Vec<String> = Vec::new();
+    for choice in choices {
+        let of_choice = match (choice.get("const"), choice.get("enum")) {
+            (Some(text), None) => vec![text.clone()],
+            (None, Some(Value::Array(texts))) => texts.clone(),
+            _ => return,
+        };
+        if !of_choice.iter().all(Value::is_string) {
+            return;
+        }
+        if let Some(comment) = choice.get("description").and_then(Value::as_str)
+            && let [Value::String(text)] = of_choice.as_slice()
+        {
+            comments.push(format!("`{text}`: {comment}"));
+        }
+        texts.extend(of_choice);
+    }
+    if let Some(own) = object.get("description").and_then(Value::as_str) {
+        comments.insert(0, own.to_owned());
+    }
+    object.remove("oneOf");
+    object.insert("type".to_owned(), "string".into());
+    object.insert("enum".to_owned(), Value::Array(texts));
+    if !comments.is_empty() {
+        object.insert("description".to_owned(), comments.join("\n").into());
+    }
 }
 
 /// Takes `null` out of what a property may be.
@@ -187,6 +223,30 @@ mod tests {
                     "ratio": { "type": "number" },
                 }
             })
+        );
+    }
+
+    #[derive(Deserialize, JsonSchema)]
+    #[expect(dead_code, reason = "only its schema counts")]
+    struct Pick {
+        /// Which way.
+        way: Option<Way>,
+    }
+
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    enum Way {
+        /// To the top.
+        Up,
+        Down,
+        Left,
+    }
+
+    #[test]
+    fn a_choice_of_texts_is_one_list() {
+        assert_eq!(
+            input::<Pick>()["properties"]["way"],
+            json!({ "type": "string", "enum": ["down", "left", "up"], "description": "Which way.\n`up`: To the top." })
         );
     }
 

@@ -242,6 +242,8 @@ async fn older_revisions_list_and_call() {
             called["result"]["content"][0]["text"], r#"{"a":[1]}"#,
             "{version}"
         );
+        // An id that was answered is free again.
+        assert!(answer(server.post(&heads, &call).await).await["result"].is_object());
         let call = request(3, "tools/call", json!({"name": "t_none"}));
         let unknown = answer(server.post(&heads, &call).await).await;
         assert_eq!(unknown["error"]["code"], -32602, "{version}");

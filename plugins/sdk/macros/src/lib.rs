@@ -221,7 +221,7 @@ fn documentation(attributes: &[Attribute]) -> String {
         let Ok(line) = text(&pair.value) else {
             continue;
         };
-        for line in line.value().lines().map(str::trim) {
+        for line in line.value().split('\n').map(str::trim) {
             match paragraphs.last_mut() {
                 Some(last) if !line.is_empty() => {
                     if !last.is_empty() {
