@@ -72,7 +72,6 @@ pub(crate) fn broken_config(error: &ConfigError) -> Finding {
             message,
         } => Finding::new(Level::Error, shown(path), message).at(*line, *column),
         ConfigError::Read { path, .. } => Finding::new(Level::Error, shown(path), chain(error)),
-        _ => Finding::new(Level::Error, "tollgate.toml", chain(error)),
     }
 }
 

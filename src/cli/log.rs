@@ -12,7 +12,8 @@ pub(crate) fn of_daemon(log: Log, global: &Global, colour: bool, progress: Multi
     let level = match (global.quiet, global.verbose) {
         (true, _) => Level::Error,
         (false, 0) => log.level,
-        (false, 1) => log.level.max(Level::Debug),
+        (false, 1) if log.level == Level::Trace => Level::Trace,
+        (false, 1) => Level::Debug,
         (false, _) => Level::Trace,
     };
     start(level, log.format, colour, progress);

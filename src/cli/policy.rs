@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::sync::Arc;
 
 use serde_json::json;
 
@@ -20,7 +19,7 @@ use crate::config::{Config, Tier};
 use crate::home::Home;
 use crate::journal::escape;
 use crate::json::Arguments;
-use crate::name::{PluginName, ToolName};
+use crate::name::PluginName;
 use crate::plugin::{Catalogue, Plugin};
 use crate::policy::{
     self, CallFacts, CallQuestion, CaseResult, Explanation, Loaded, PolicySet, Severity,
