@@ -89,6 +89,11 @@ impl Artifacts {
         Ok(component)
     }
 
+    /// Whether a file is there. Whether it can be used shows when it is loaded.
+    pub(super) fn has(&self, engine: &Engine, digest: Digest) -> bool {
+        self.path(engine, digest).is_file()
+    }
+
     fn path(&self, engine: &Engine, digest: Digest) -> PathBuf {
         let fit = Digest::of(&fit(engine)).short();
         self.folder.join(format!("{}-{fit}.cwasm", digest.hex()))
