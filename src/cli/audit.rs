@@ -223,7 +223,12 @@ mod tests {
             ..VerifyReport::default()
         };
         let exit = told(&report, &mut printer).unwrap();
-        insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @"");
+        insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @r#"
+        exit 6
+        bad: `00000001.jsonl`, line 42: the line was changed: the one after it carries another digest
+        ---
+        the 41 records before it are what was written; nothing from that line on can be relied upon
+        "#);
     }
 
     #[test]
