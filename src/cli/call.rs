@@ -76,10 +76,10 @@ fn report(bar: &ProgressBar, progress: &Value) {
         bar.set_message(escape(&short));
     }
     if let (Some(value), Some(total)) = (number("value"), number("total")) {
-        if bar.length().is_none() {
-            if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent}% {msg}") {
-                bar.set_style(style);
-            }
+        if bar.length().is_none()
+            && let Ok(style) = ProgressStyle::with_template("{bar:30} {percent}% {msg}")
+        {
+            bar.set_style(style);
         }
         #[expect(
             clippy::cast_possible_truncation,

@@ -325,7 +325,7 @@ pub(crate) fn case_findings(home: &Home, set: &PolicySet) -> Vec<Finding> {
                 in_home(home, format!("policies/{}", result.file)),
                 message,
             )
-            .help("`tollgate policy explain` shows each condition; mend the policy or the case")
+            .help("`tollgate policy test` shows all of them, `tollgate policy explain` why a call is decided as it is")
         })
         .collect()
 }
