@@ -291,8 +291,13 @@ async fn greet(
         quickstart::run(host, address, printer).await?;
     }
     let place = address.map_or_else(String::new, |address| format!(" on http://{address}/mcp"));
+    let how = if serve.background {
+        ""
+    } else {
+        "; press Ctrl-C to end"
+    };
     printer.say(&format!(
-        "serving {}{place}; press Ctrl-C to end",
+        "serving {}{place}{how}",
         number(serving, "plugin")
     ));
     if held > 0 {
