@@ -104,6 +104,18 @@ impl Host {
                     Secrets::new(&self.home, &config, std::sync::Arc::clone(&self.entropy));
                 self.services.secrets.store(std::sync::Arc::new(secrets));
                 self.config.store(std::sync::Arc::new(config));
+                if !first {
+                    let event = Event::Changed(Changed {
+                        change: "config.loaded".to_owned(),
+                        subject: None,
+                        digest: Some(digest),
+                        reason: None,
+                        detail: None,
+                    });
+                    if let Err(error) = self.journal().append(&event) {
+                        tracing::error!(%error, "a change of the configuration could not be written down");
+                    }
+                }
                 !first
             }
             Err(error) => {
