@@ -10,7 +10,7 @@ use super::printer::{Printer, STRONG};
 use crate::host::Host;
 
 /// The first agent's name.
-pub(crate) const FIRST: &str = "first";
+pub(crate) const FIRST: &str = "quickstart";
 
 /// Makes the first agent where there is none, and prints how to connect.
 pub(crate) async fn run(
