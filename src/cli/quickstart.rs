@@ -144,7 +144,7 @@ mod tests {
         show(&facts, &mut printer).unwrap();
         insta::assert_snapshot!(out.text(), @r#"
         endpoint  http://127.0.0.1:8787/mcp
-        agent     first
+        agent     quickstart
         token     tg_TOKEN
                   shown this once; `tollgate agent add NAME` makes another agent
 
@@ -165,7 +165,7 @@ mod tests {
           }
 
         or over standard input and output, without a token
-          /usr/bin/tollgate --home '/home/ann/my tools' serve --stdio --agent first
+          /usr/bin/tollgate --home '/home/ann/my tools' serve --stdio --agent quickstart
         "#);
     }
 
