@@ -65,7 +65,7 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
     let (plugin, tool) = host
         .catalogue()
         .find(&arrival.tool)
-        .ok_or_else(|| Refusal::new(Reason::NameUnknown, "there is no tool of that name"))?;
+        .ok_or_else(|| unknown(host))?;
     entry.tool(&plugin, &tool);
 
     // One reading, one canonical text: policy judges, the plugin gets, and the journal digests the same.
@@ -135,6 +135,15 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
         arguments,
         grants,
     })
+}
+
+fn unknown(host: &Host) -> Refusal {
+    let message = if host.catalogue().is_loading() {
+        "there is no tool of that name yet: plugins are still being loaded"
+    } else {
+        "there is no tool of that name"
+    };
+    Refusal::new(Reason::NameUnknown, message)
 }
 
 fn held() -> Refusal {

@@ -374,6 +374,10 @@ fn finish(
         number: reference.number,
         status: status.to_owned(),
         reason,
+        detail: match &result {
+            Err(refusal) if reason.is_some() => refusal.detail.clone(),
+            _ => None,
+        },
         http_status: result.as_ref().ok().map(|response| response.status),
         address: trace.address.map(|address| address.to_string()),
         bytes_in: trace.bytes_in,

@@ -165,6 +165,7 @@ impl HostSecret for CallState {
             number: reference.number,
             status: if revealed.is_ok() { "ok" } else { "failed" }.to_owned(),
             reason: None,
+            detail: None,
             http_status: None,
             address: None,
             bytes_in: 0,

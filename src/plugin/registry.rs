@@ -58,6 +58,13 @@ pub(crate) struct Catalogue {
 }
 
 impl Catalogue {
+    /// Whether a file is still being loaded.
+    pub(crate) fn is_loading(&self) -> bool {
+        self.entries
+            .values()
+            .any(|entry| matches!(entry.status, Status::Loading))
+    }
+
     /// What there is where these serve, and nothing else is there.
     pub(crate) fn of(serving: BTreeMap<PluginName, Arc<Plugin>>) -> Self {
         let mut catalogue = Self {
@@ -484,7 +491,10 @@ impl Registry {
             subject: Some(subject.to_owned()),
             digest,
             reason: why.map(|refusal| refusal.reason),
-            detail: why.map(|refusal| refusal.message.to_string()),
+            detail: why.map(|refusal| match &refusal.detail {
+                Some(detail) => format!("{}: {detail}", refusal.message),
+                None => refusal.message.to_string(),
+            }),
         });
         if let Err(error) = self.journal.append(&event) {
             tracing::error!(%error, "a change of the plugins could not be written down");
