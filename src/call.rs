@@ -1,5 +1,241 @@
-//! The life of a call.
+//! The life of a call, from arrival to recorded outcome.
+//!
+//! [`call`] reads top to bottom as that story; each step is one function of the module that owns it.
+//! The order matters, and each step says what would break if it came elsewhere.
+
+mod answer;
 mod arrival;
+mod entry;
+mod pace;
 mod reply;
+
 pub use arrival::{Arrival, Progress, ProgressSink};
 pub use reply::{Annotations, Completion, Content, Media, Reply, ResourceBody};
+
+pub(crate) use pace::{Pace, Places};
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use self::entry::Entry;
+use crate::capability::{CallContext, Facts};
+use crate::config::Tier;
+use crate::grant::Grants;
+use crate::host::Host;
+use crate::json::Arguments;
+use crate::name::ToolName;
+use crate::plugin::Plugin;
+use crate::policy::{CallQuestion, Permit, Verdict};
+use crate::reason::{Reason, Refusal};
+
+/// Carries out one call, whatever comes of it: there is always a reply, and always a record of it.
+pub(crate) async fn call(host: &Host, arrival: Arrival, cancel: CancellationToken) -> Reply {
+    let mut entry = Entry::open(host, &arrival);
+    match admit(host, &arrival, &mut entry) {
+        Err(refusal) => entry.refused(refusal),
+        Ok(admitted) => run(host, arrival, admitted, entry, cancel).await,
+    }
+}
+
+/// A call that policy allowed, and all that it needs.
+struct Admitted {
+    permit: Permit,
+    plugin: Arc<Plugin>,
+    tool: ToolName,
+    tier: Tier,
+    arguments: Arguments,
+    grants: Grants,
+}
+
+/// Everything up to the permit. Nothing here has an effect outside of the host.
+fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitted, Refusal> {
+    if host.is_draining() {
+        return Err(Refusal::new(
+            Reason::HostDraining,
+            "the host is ending and takes no more calls",
+        ));
+    }
+    // A name matches exactly or not at all: two spellings of one tool would be two in a policy.
+    let (plugin, tool) = host
+        .catalogue()
+        .find(&arrival.tool)
+        .ok_or_else(|| Refusal::new(Reason::NameUnknown, "there is no tool of that name"))?;
+    entry.tool(&plugin, &tool);
+
+    // One reading, one canonical text: policy judges, the plugin gets, and the journal digests the same.
+    let limits = host.config().limits(&tool);
+    let arguments = match arrival.arguments.as_ref() {
+        [] => Arguments::empty(),
+        text => Arguments::parse(text, &limits.arguments)?,
+    };
+    entry.arguments(&arguments);
+    conforms(&plugin, &tool, &arguments)?;
+
+    // Before policy, so that one who only repeats what was refused does not keep policy busy.
+    let attempt = host
+        .pace()
+        .attempt(&arrival.caller.agent, &tool, arguments.digest())?;
+    entry.attempt(attempt);
+
+    let tier = host.tier(&plugin, &tool);
+    if tier == Tier::Forbid {
+        return Err(
+            Refusal::new(Reason::PolicyForbidden, "the operator forbids this tool")
+                .with_detail("its tier is `forbid`"),
+        );
+    }
+    let set = host.policy();
+    let question = CallQuestion {
+        agent: &arrival.caller.agent,
+        user: arrival.caller.user.as_deref(),
+        tool: &tool,
+        plugin_digest: plugin.digest,
+        tier: tier.as_str(),
+        arguments: &arguments,
+        transport: &arrival.caller.transport,
+        time: host.now(),
+        attempt,
+        approved: false,
+    };
+    let permit = match set.decide_call(&question) {
+        // What policy allows alone, the operator's tier may still keep for a person.
+        Verdict::Allow(permit) if tier == Tier::Hold => {
+            return Err(held().with_ground(permit.ground().clone()));
+        }
+        Verdict::Allow(permit) => permit,
+        Verdict::Hold(ground) => return Err(held().with_ground(ground)),
+        Verdict::Refuse(refusal) => return Err(refusal),
+    };
+
+    // At most what the tool says it uses, and what policy could allow this agent at all.
+    let uses = plugin
+        .tool(&tool)
+        .map(|(tool, _)| tool.uses.as_slice())
+        .unwrap_or_default();
+    let grants = plugin.ceiling.filter(|name| {
+        uses.iter().any(|used| used == name)
+            && set.may_use(
+                &arrival.caller.agent,
+                arrival.caller.user.as_deref(),
+                &tool,
+                name,
+            )
+    });
+    Ok(Admitted {
+        permit,
+        plugin,
+        tool,
+        tier,
+        arguments,
+        grants,
+    })
+}
+
+fn held() -> Refusal {
+    Refusal::new(
+        Reason::ApprovalRequired,
+        "a person must agree to this call first",
+    )
+}
+
+/// From the permit to the recorded outcome.
+async fn run(
+    host: &Host,
+    arrival: Arrival,
+    admitted: Admitted,
+    mut entry: Entry<'_>,
+    cancel: CancellationToken,
+) -> Reply {
+    let Admitted {
+        permit,
+        plugin,
+        tool,
+        tier,
+        arguments,
+        grants,
+    } = admitted;
+    let limits = host.config().limits(&tool);
+
+    // A place before the intent: a call that waits in line has not begun.
+    let places = host
+        .places()
+        .take(&arrival.caller.agent, &plugin, &cancel)
+        .await;
+    let _places = match places {
+        Ok(places) => places,
+        Err(refusal) => return entry.refused(refusal),
+    };
+
+    // INVARIANT: the intent is written before anything runs. It need not be on the disk yet: each host
+    // call that leaves the host waits for the disk itself, and a pure call has no effect to be lost.
+    if let Err(refusal) = entry.intent(&permit, &grants).await {
+        return entry.refused(refusal);
+    }
+
+    let facts = Facts {
+        call: entry.call(),
+        agent: arrival.caller.agent,
+        user: arrival.caller.user,
+        tool: tool.clone(),
+        tier: tier.as_str().to_owned(),
+        arguments,
+    };
+    let context = Box::new(CallContext::new(
+        host.services(),
+        facts,
+        grants,
+        limits,
+        arrival.progress,
+    ));
+    let ended = host
+        .runtime()
+        .run(permit, &plugin.code, context, &limits, &cancel)
+        .await;
+
+    let answer = answer::settle(&plugin, &tool, &limits, ended);
+    entry.outcome(answer).await
+}
+
+/// Whether the arguments are what the tool's schema says.
+fn conforms(plugin: &Plugin, tool: &ToolName, arguments: &Arguments) -> Result<(), Refusal> {
+    let Some((described, schemas)) = plugin.tool(tool) else {
+        return Err(Refusal::new(
+            Reason::NameUnknown,
+            "there is no tool of that name",
+        ));
+    };
+    let declared = described
+        .input_schema
+        .get("properties")
+        .and_then(|p| p.as_object());
+    let plain = described.input_schema.get("additionalProperties")
+        == Some(&serde_json::Value::Bool(false))
+        || described.input_schema.get("$ref").is_none()
+            && described.input_schema.get("allOf").is_none();
+    if plain {
+        let unknown = arguments
+            .members()
+            .into_iter()
+            .flat_map(|members| members.keys())
+            .find(|key| !declared.is_some_and(|declared| declared.contains_key(*key)));
+        if let Some(key) = unknown {
+            let shown: String = key
+                .chars()
+                .take(80)
+                .flat_map(char::escape_default)
+                .collect();
+            return Err(Refusal::new(
+                Reason::ArgsUnknownProperty,
+                format!("the tool takes no argument named `{shown}`"),
+            ));
+        }
+    }
+    match schemas.input.fault(arguments.value()) {
+        None => Ok(()),
+        Some(fault) => Err(Refusal::new(
+            Reason::ArgsSchema,
+            format!("the arguments do not conform to the tool's schema: {fault}"),
+        )),
+    }
+}

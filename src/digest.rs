@@ -9,6 +9,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+/// The name of the algorithm, before the digits.
+const NAME: &[u8] = b"sha256:";
+/// Bytes of the text.
+const TEXT: usize = NAME.len() + 64;
+
 /// A SHA-256 digest (FIPS 180-4). Written as `sha256:` and 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
@@ -50,6 +55,15 @@ impl Digest {
         hex::encode(self.0)
     }
 
+    /// The whole text, written into `buffer`.
+    fn text<'a>(&self, buffer: &'a mut [u8; TEXT]) -> &'a str {
+        let (name, digits) = buffer.split_at_mut(NAME.len());
+        name.copy_from_slice(NAME);
+        // The lengths agree, and what is written is ASCII.
+        let _ = hex::encode_to_slice(self.0, digits);
+        std::str::from_utf8(buffer).unwrap_or_default()
+    }
+
     /// The first twelve hexadecimal digits, for people. Never compare these.
     #[must_use]
     pub fn short(&self) -> String {
@@ -61,7 +75,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+        f.write_str(self.text(&mut [0; TEXT]))
     }
 }
 
@@ -92,7 +106,8 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        // Every record has several: written without an allocation.
+        serializer.serialize_str(self.text(&mut [0; TEXT]))
     }
 }
 

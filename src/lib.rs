@@ -1,14 +1,48 @@
-//! Tollgate.
+//! Tollgate: a host that lets language models use tools.
+//!
+//! The model is an untrusted decision component: it proposes, and is never the authorizer. Tools
+//! are WebAssembly components; policies say which agent may call what and what each call may reach;
+//! every call gets a fresh instance with only those handles; and everything that is done is written
+//! down before it is done.
+//!
+//! # The life of a call, module by module
+//!
+//! | step | module |
+//! | --- | --- |
+//! | a `tools/call` arrives and is read strictly | [`mcp`], [`json`] |
+//! | transport facts become an agent | [`identity`] |
+//! | the call's entry is opened: what can't be written is not done | [`call`], [`journal`] |
+//! | the call question: a permit, a hold, a refusal | [`policy`] |
+//! | requirements that policy leaves open become grants | [`grant`], [`plugin`] |
+//! | grants become an instance, under fuel, time and memory | [`runtime`] |
+//! | each host call: canonicalise, decide, record, act, bound | `capability`, [`egress`], [`secret`] |
+//! | the result is bounded, checked and redacted; the entry is closed | [`call`] |
+//!
+//! [`host`] puts the parts together and [`daemon`] lets thin clients share one. What all of them
+//! share: [`name`], [`digest`], [`reason`], [`limits`], [`clock`], [`entropy`].
 #![deny(unsafe_code)]
 
 pub mod call;
+mod capability;
 pub mod clock;
+pub mod config;
+pub mod daemon;
 pub mod digest;
+pub mod egress;
+pub mod entropy;
+pub mod grant;
+pub mod home;
+pub mod host;
 pub mod identity;
 pub mod journal;
 pub mod json;
 pub mod limits;
+pub mod mcp;
 pub mod name;
 pub mod plugin;
 pub mod policy;
+pub mod private;
 pub mod reason;
+pub mod runtime;
+pub mod secret;
+pub mod state;

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use crate::json;
 
+/// Entries that the pool reserves address space for in each table; a larger limit has no effect.
+pub const POOLED_TABLE_ENTRIES: usize = 100_000;
+
 /// Limits of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallLimits {

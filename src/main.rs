@@ -1,2 +1,9 @@
 //! Tollgate.
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match tollgate::runtime::compile_child() {
+        Ok(code) => ExitCode::from(code),
+        Err(_) => ExitCode::FAILURE,
+    }
+}

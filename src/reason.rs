@@ -226,7 +226,7 @@ pub struct Refusal {
     /// What the operator would want to know beyond that.
     pub detail: Option<String>,
     /// The decision it rests on, where policy was asked.
-    pub ground: Option<Ground>,
+    pub ground: Option<Box<Ground>>,
 }
 
 impl Refusal {
@@ -250,7 +250,7 @@ impl Refusal {
     /// Adds the decision that it rests on.
     #[must_use]
     pub fn with_ground(mut self, ground: Ground) -> Self {
-        self.ground = Some(ground);
+        self.ground = Some(Box::new(ground));
         self
     }
 }

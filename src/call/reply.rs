@@ -1,6 +1,7 @@
 //! What goes back to the agent.
 
-use serde_json::{Map, Value};
+use base64::Engine as _;
+use serde_json::{Map, Value, json};
 
 use crate::journal::record::CallId;
 use crate::reason::Refusal;
@@ -104,4 +105,100 @@ pub struct Annotations {
     pub priority: Option<f64>,
     /// RFC 3339.
     pub last_modified: Option<String>,
+}
+
+impl Completion {
+    /// The canonical text of the result, as MCP writes it: what the journal has the digest of.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        let mut result = Map::new();
+        let content = self.content.iter().map(Content::to_value).collect();
+        result.insert("content".into(), Value::Array(content));
+        if let Some(structured) = &self.structured {
+            result.insert("structuredContent".into(), structured.clone());
+        }
+        result.insert("isError".into(), self.is_error.into());
+        crate::json::canonical(&Value::Object(result))
+    }
+}
+
+impl Content {
+    fn to_value(&self) -> Value {
+        let base64 = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+        let (mut value, annotations) = match self {
+            Self::Text { text, annotations } => {
+                (json!({"type": "text", "text": text}), annotations)
+            }
+            Self::Image(media) => (
+                json!({"type": "image", "data": base64(&media.data), "mimeType": media.mime_type}),
+                &media.annotations,
+            ),
+            Self::Audio(media) => (
+                json!({"type": "audio", "data": base64(&media.data), "mimeType": media.mime_type}),
+                &media.annotations,
+            ),
+            Self::Resource {
+                uri,
+                mime_type,
+                body,
+                annotations,
+            } => {
+                let mut resource = json!({"uri": uri, "mimeType": mime_type});
+                match body {
+                    ResourceBody::Text(text) => put(&mut resource, "text", text.as_str().into()),
+                    ResourceBody::Blob(bytes) => put(&mut resource, "blob", base64(bytes).into()),
+                }
+                (
+                    json!({"type": "resource", "resource": resource}),
+                    annotations,
+                )
+            }
+            Self::Link {
+                uri,
+                name,
+                title,
+                description,
+                mime_type,
+                size,
+                annotations,
+            } => (
+                json!({
+                    "type": "resource_link", "uri": uri, "name": name, "title": title,
+                    "description": description, "mimeType": mime_type, "size": size,
+                }),
+                annotations,
+            ),
+        };
+        if let Some(annotations) = annotations {
+            let mut audience = Vec::new();
+            if annotations.for_user {
+                audience.push("user");
+            }
+            if annotations.for_assistant {
+                audience.push("assistant");
+            }
+            let said = json!({
+                "audience": audience, "priority": annotations.priority, "lastModified": annotations.last_modified,
+            });
+            put(&mut value, "annotations", said);
+        }
+        without_nulls(value)
+    }
+}
+
+fn put(object: &mut Value, key: &str, value: Value) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(key.into(), value);
+    }
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(members) => members
+            .into_iter()
+            .filter(|(_, member)| !member.is_null())
+            .map(|(key, member)| (key, without_nulls(member)))
+            .collect(),
+        other => other,
+    }
 }

@@ -1,5 +1,9 @@
 //! Who asks: agents and, when known, the users on whose behalf they act.
 
 mod agent;
+mod identities;
+mod token;
 
 pub use agent::{AgentId, LOCAL_TRUST_DOMAIN, ParseAgentError};
+pub use identities::{AuthenticateError, Identities, IssueError, Issued};
+pub use token::{AgentToken, MalformedToken};

@@ -22,6 +22,20 @@ pub const VERSION: u32 = 1;
 #[serde(transparent)]
 pub struct CallId(pub uuid::Uuid);
 
+/// One line of the journal, as it is read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Its number, from 1, without gaps.
+    pub seq: u64,
+    /// When it was written, RFC 3339 with milliseconds in UTC. The order is that of `seq`: a clock
+    /// may be set back.
+    pub time: String,
+    /// SHA-256 of the line before, without its newline; all zeroes for the first.
+    pub prev: Digest,
+    /// What happened.
+    pub event: Event,
+}
+
 impl std::fmt::Display for CallId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.0)
@@ -52,6 +66,61 @@ pub enum Event {
     HostCallOutcome(HostCallOutcome),
     /// How a call ended.
     Outcome(Outcome),
+}
+
+impl Event {
+    /// Its `kind`, as it is written.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Started(_) => "started",
+            Self::Recovered(_) => "recovered",
+            Self::Stopped {} => "stopped",
+            Self::Changed(_) => "changed",
+            Self::Intent(_) => "intent",
+            Self::Refusal(_) => "refusal",
+            Self::Hold(_) => "hold",
+            Self::HostCall(_) => "host-call",
+            Self::HostCallOutcome(_) => "host-call-outcome",
+            Self::Outcome(_) => "outcome",
+        }
+    }
+
+    /// The call that it is about.
+    #[must_use]
+    pub const fn call(&self) -> Option<CallId> {
+        match self {
+            Self::Started(_) | Self::Recovered(_) | Self::Stopped {} | Self::Changed(_) => None,
+            Self::Intent(intent) => Some(intent.call),
+            Self::Refusal(refused) => Some(refused.call),
+            Self::Hold(held) => Some(held.call),
+            Self::HostCall(made) => Some(made.call),
+            Self::HostCallOutcome(outcome) => Some(outcome.call),
+            Self::Outcome(outcome) => Some(outcome.call),
+        }
+    }
+
+    /// Who asked, where it says so.
+    #[must_use]
+    pub const fn caller(&self) -> Option<&Caller> {
+        match self {
+            Self::Intent(intent) => Some(&intent.caller),
+            Self::Refusal(refused) => refused.caller.as_ref(),
+            Self::Hold(held) => Some(&held.caller),
+            _ => None,
+        }
+    }
+
+    /// The tool, where it says so.
+    #[must_use]
+    pub fn tool(&self) -> Option<String> {
+        match self {
+            Self::Intent(intent) => Some(intent.tool.to_string()),
+            Self::Refusal(refused) => refused.tool.clone(),
+            Self::Hold(held) => Some(held.tool.to_string()),
+            _ => None,
+        }
+    }
 }
 
 /// The host started.

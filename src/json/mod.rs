@@ -9,7 +9,7 @@ mod canonical;
 mod strict;
 
 pub use canonical::canonical;
-pub use strict::{Fault, FaultKind, Limits, parse};
+pub use strict::{Fault, FaultKind, Limits, parse, parse_any_number};
 
 use std::sync::Arc;
 

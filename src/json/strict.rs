@@ -74,6 +74,19 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 ///
 /// The first fault, with its place.
 pub fn parse(text: &[u8], limits: &Limits) -> Result<Value, Fault> {
+    read(text, limits, true)
+}
+
+/// As `parse`, but for values that policy never judges: numbers may be any that a double holds.
+///
+/// # Errors
+///
+/// As for `parse`.
+pub fn parse_any_number(text: &[u8], limits: &Limits) -> Result<Value, Fault> {
+    read(text, limits, false)
+}
+
+fn read(text: &[u8], limits: &Limits, exact: bool) -> Result<Value, Fault> {
     if text.len() > limits.bytes {
         return Err(Fault {
             kind: FaultKind::TooLarge,
@@ -86,6 +99,7 @@ pub fn parse(text: &[u8], limits: &Limits) -> Result<Value, Fault> {
     }
     let state = State {
         limits,
+        exact,
         nodes: Cell::new(0),
         kind: Cell::new(FaultKind::Syntax),
     };
@@ -118,6 +132,7 @@ pub fn parse(text: &[u8], limits: &Limits) -> Result<Value, Fault> {
 
 struct State<'a> {
     limits: &'a Limits,
+    exact: bool,
     nodes: Cell<usize>,
     /// What the visitor found, since an error of `serde` carries only text.
     kind: Cell<FaultKind>,
@@ -191,6 +206,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        if !self.state.exact {
+            return Ok(Value::Number(value.into()));
+        }
         i64::try_from(value)
             .map(|value| Value::Number(value.into()))
             .map_err(|_| {
@@ -208,7 +226,12 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 format_args!("`{value}` has no exact canonical form: numbers beyond 2^53 must be 64-bit integers"),
             )
         };
-        if !(value.abs() < EXACT) {
+        if !self.state.exact && value.is_finite() && value.abs() >= EXACT {
+            return Number::from_f64(value)
+                .map(Value::Number)
+                .ok_or_else(inexact);
+        }
+        if value.is_nan() || value.abs() >= EXACT {
             return Err(inexact());
         }
         if value.fract() == 0.0 {

@@ -1,6 +1,19 @@
-//! Plugins.
+//! Plugins: from a file in a folder to tools that can be called.
+//!
+//! A file is read once, compiled in a child process, asked to describe itself with nothing granted,
+//! and held against the contract, against its own imports and against what was accepted before. It
+//! trusts none of the bytes; it promises that what serves is exactly what is pinned.
+
+mod describe;
 mod description;
+mod load;
+mod registry;
+mod schema;
+mod text;
+
 pub use description::{
     Description, Hints, HttpRequirement, OriginScope, Requirement, SecretRequirement,
     SettingRequirement, Tool,
 };
+pub(crate) use load::Plugin;
+pub(crate) use registry::{Catalogue, Registry, Status};

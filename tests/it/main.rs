@@ -17,10 +17,7 @@ mod harness;
 mod upstream;
 
 mod attacks;
-mod binary;
-mod daemon;
 mod fairness;
-mod journal;
 mod limits;
 mod plugins;
 mod policies;

@@ -5,8 +5,6 @@
 //! guard is in force. Compiled code is shared between tests, so that each guest is compiled once.
 
 pub(crate) mod artifacts;
-pub(crate) mod binary;
-pub(crate) mod mcp;
 pub(crate) mod network;
 
 use std::fs;

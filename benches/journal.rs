@@ -1,0 +1,198 @@
+//! What does writing it down cost: an append, and a wait for the disk beside a bare `fdatasync`.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a bench that fails has nothing to measure"
+)]
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tollgate::clock::SystemClock;
+use tollgate::digest::Digest;
+use tollgate::journal::record::{ArgumentsView, CallId, Caller, Event, Intent};
+use tollgate::journal::{Journal, Options, verify};
+use tollgate::policy::{Ground, PolicyRef};
+
+/// As a call of an ordinary tool leaves it: about 900 bytes.
+fn intent() -> Event {
+    Event::Intent(Intent {
+        call: CallId(uuid::Uuid::from_u128(7)),
+        caller: Caller {
+            agent: "claude".parse().expect("a name"),
+            user: None,
+            transport: String::from("http"),
+            client: Some(String::from("inspector 1.0")),
+        },
+        tool: "github.search".parse().expect("a tool"),
+        plugin: Digest::of(b"plugin"),
+        arguments: ArgumentsView {
+            digest: Some(Digest::of(b"arguments")),
+            bytes: 60,
+            view: String::from(r#"{"query":"repo:tollgate is:open","page":1,"per_page":30}"#),
+            cut: false,
+        },
+        attempt: 1,
+        grants: vec![String::from("api"), String::from("token")],
+        decision: Ground {
+            policies: vec![PolicyRef {
+                id: String::from("github-reads"),
+                file: String::from("github.cedar"),
+                line: 12,
+            }],
+            set: Digest::of(b"set"),
+            errors: Vec::new(),
+        },
+    })
+}
+
+fn open() -> (tempfile::TempDir, Journal) {
+    // Beside the build, not in a memory file system: the disk is what is measured.
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let options = Options::new(Arc::new(SystemClock));
+    let (journal, _) = Journal::open(directory.path().join("journal"), options).expect("a journal");
+    (directory, journal)
+}
+
+fn append(criterion: &mut Criterion) {
+    let (_directory, journal) = open();
+    let event = intent();
+    criterion.bench_function("append", |b| {
+        b.iter(|| journal.append(&event).expect("appends"));
+    });
+}
+
+/// `count` tasks append and wait at once; the time of one round.
+fn durable(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let mut group = criterion.benchmark_group("durable");
+    group.measurement_time(Duration::from_secs(4));
+    for count in [1, 8, 64] {
+        group.throughput(Throughput::Elements(count));
+        let (_directory, journal) = open();
+        let event = Arc::new(intent());
+        group.bench_function(BenchmarkId::new("journal", count), |b| {
+            b.to_async(&runtime).iter_custom(|rounds| {
+                let (journal, event) = (journal.clone(), Arc::clone(&event));
+                at_once(rounds, count, move || {
+                    let (journal, event) = (journal.clone(), Arc::clone(&event));
+                    async move {
+                        let position = journal.append(&event).expect("appends");
+                        journal.durable(position).await.expect("is durable");
+                    }
+                })
+            });
+        });
+        let bare = Arc::new(Bare::start());
+        group.bench_function(BenchmarkId::new("bare", count), |b| {
+            b.to_async(&runtime).iter_custom(|rounds| {
+                let bare = Arc::clone(&bare);
+                at_once(rounds, count, move || {
+                    let bare = Arc::clone(&bare);
+                    async move { bare.write_and_sync().await }
+                })
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Each of `count` tasks does it `rounds` times in a row; how long all of that took.
+async fn at_once<F: Future<Output = ()> + Send + 'static>(
+    rounds: u64,
+    count: u64,
+    what: impl Fn() -> F + Clone + Send + 'static,
+) -> Duration {
+    let began = Instant::now();
+    let tasks: Vec<_> = (0..count)
+        .map(|_| {
+            let what = what.clone();
+            tokio::spawn(async move {
+                for _ in 0..rounds {
+                    what().await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("a task ends");
+    }
+    began.elapsed()
+}
+
+/// The least that a group commit can be: lines of the same size, one thread that syncs for all who wait.
+struct Bare {
+    _directory: tempfile::TempDir,
+    file: Mutex<File>,
+    waiting: Sender<oneshot::Sender<()>>,
+    line: Vec<u8>,
+}
+
+impl Bare {
+    fn start() -> Self {
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let path = directory.path().join("log");
+        let open = || {
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&path)
+                .expect("a file")
+        };
+        let (waiting, waits): (_, Receiver<oneshot::Sender<()>>) = channel();
+        let synced = open();
+        std::thread::spawn(move || {
+            while let Ok(first) = waits.recv() {
+                let all: Vec<_> = std::iter::once(first).chain(waits.try_iter()).collect();
+                synced.sync_data().expect("syncs");
+                for one in all {
+                    let _ = one.send(());
+                }
+            }
+        });
+        Self {
+            file: Mutex::new(open()),
+            _directory: directory,
+            waiting,
+            line: vec![b'x'; 900],
+        }
+    }
+
+    async fn write_and_sync(&self) {
+        self.file
+            .lock()
+            .expect("a lock")
+            .write_all(&self.line)
+            .expect("writes");
+        let (done, wait) = oneshot::channel();
+        self.waiting.send(done).expect("a thread");
+        wait.await.expect("an answer");
+    }
+}
+
+fn verifying(criterion: &mut Criterion) {
+    let (directory, journal) = open();
+    let event = intent();
+    for _ in 0..20_000 {
+        journal.append(&event).expect("appends");
+    }
+    drop(journal);
+    let path = directory.path().join("journal");
+    let bytes = verify(&path, |_| ()).expect("reads").bytes;
+    let mut group = criterion.benchmark_group("verify");
+    group.sample_size(10);
+    group.throughput(Throughput::Bytes(bytes));
+    group.bench_function("20,000 records", |b| {
+        b.iter(|| assert!(verify(&path, |_| ()).expect("reads").is_good()));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, append, durable, verifying);
+criterion_main!(benches);

@@ -1,0 +1,20 @@
+//! What `wit-bindgen` makes of `wit/`. Plugins go through the modules of this crate; the raw bindings are public for
+//! tests that need to misbehave in ways that those modules don't offer.
+//!
+//! On a target that is not WebAssembly the imports are functions that panic, so that a plugin's logic can be tested natively.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    reason = "generated"
+)]
+
+wit_bindgen::generate!({
+    path: "../../wit",
+    world: "plugin",
+    pub_export_macro: true,
+    export_macro_name: "export_component",
+    default_bindings_module: "tollgate_plugin::bindings",
+    generate_unused_types: true,
+});

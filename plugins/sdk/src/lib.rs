@@ -1,0 +1,118 @@
+//! Write a Tollgate plugin: typed functions in, a component out.
+//!
+//! ```
+//! use tollgate_plugin::prelude::*;
+//!
+//! #[derive(Deserialize, JsonSchema)]
+//! #[serde(deny_unknown_fields)]
+//! struct Greet {
+//!     /// Whom to greet.
+//!     name: String,
+//! }
+//!
+//! #[derive(Serialize, JsonSchema)]
+//! struct Greeting {
+//!     text: String,
+//! }
+//!
+//! /// Greets someone by name.
+//! #[tool(read_only, idempotent, title = "Greet", uses = ["word"])]
+//! fn greet(arguments: Greet) -> Result<Json<Greeting>, Error> {
+//!     let word = settings::get("word")?.unwrap_or_default();
+//!     Ok(Json(Greeting { text: format!("{word}, {}!", arguments.name) }))
+//! }
+//!
+//! plugin! {
+//!     summary: "Greets people.",
+//!     requires: [setting("word", "The word of greeting").default("Hello")],
+//!     tools: [greet],
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! The plugin's version is that of its crate; its name is that of the file the host loads. What a call may reach is
+//! decided by the host's policy: every function of [`http`], [`secrets`], [`settings`], [`clock`] and [`random`] can
+//! fail with a refusal, which `?` passes on.
+
+#[doc(hidden)]
+pub mod bindings;
+mod content;
+mod error;
+#[doc(hidden)]
+pub mod export;
+mod host;
+mod invocation;
+mod output;
+mod question;
+pub mod requirement;
+pub mod schema;
+mod tool;
+
+pub use content::{Completion, Content, ContentExt};
+pub use error::{Error, ErrorKind, HostError};
+pub use host::{clock, http, log, progress, random, secrets, settings};
+pub use invocation::{Answer, Invocation};
+pub use output::{Json, Outcome, Output, Reply};
+pub use question::{InputRequest, Question};
+pub use requirement::Requirement;
+pub use tollgate_plugin_macros::tool;
+pub use tool::{Description, Hints, NoArguments, Plugin, Tool, ToolDescription, ToolEntry, check};
+
+/// What a plugin needs in scope.
+pub mod prelude {
+    pub use crate::{
+        Completion, Content, ContentExt, Error, InputRequest, Invocation, Json, Question, Reply,
+        clock, http, log, plugin, progress, random, secrets, settings, tool,
+    };
+    pub use schemars::JsonSchema;
+    pub use serde::{Deserialize, Serialize};
+}
+
+/// Declares the plugin: what it is for, what it needs, what it offers. Once per crate.
+///
+/// `requires` takes values of the functions in [`requirement`], which are in scope there.
+#[macro_export]
+macro_rules! plugin {
+    (
+        summary: $summary:expr,
+        $(requires: [$($requirement:expr),* $(,)?],)?
+        tools: [$($tool:path),+ $(,)?] $(,)?
+    ) => {
+        /// The plugin of this crate.
+        #[doc(hidden)]
+        #[derive(Debug)]
+        pub struct ThisPlugin;
+
+        impl $crate::Plugin for ThisPlugin {
+            const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+            const SUMMARY: &'static str = $summary;
+            const TOOLS: &'static [$crate::ToolEntry] = &[$($crate::ToolEntry::of::<$tool>()),+];
+
+            fn requirements() -> ::std::vec::Vec<$crate::Requirement> {
+                #[allow(unused_imports, reason = "a plugin uses some of them")]
+                use $crate::requirement::*;
+                ::std::vec![$($($crate::Requirement::from($requirement)),*)?]
+            }
+        }
+
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            type Component = $crate::export::Component<ThisPlugin>;
+            $crate::bindings::export_component!(Component with_types_in $crate::bindings);
+        };
+
+        #[cfg(test)]
+        mod description_tests {
+            #[test]
+            fn description_is_sound() {
+                assert_eq!($crate::check::<super::ThisPlugin>(), ::std::vec::Vec::<::std::string::String>::new());
+            }
+        }
+    };
+}
+
+/// The code of `plugins/README.md`, so that it compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct Readme;

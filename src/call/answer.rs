@@ -1,0 +1,301 @@
+//! From what the plugin returned to what may leave the host.
+
+use serde_json::{Map, Value};
+
+use super::reply::{Annotations, Completion, Content, Media, ResourceBody};
+use crate::capability::Usage;
+use crate::json;
+use crate::limits::CallLimits;
+use crate::name::ToolName;
+use crate::plugin::Plugin;
+use crate::reason::{Reason, Refusal};
+use crate::runtime::Ended;
+use crate::runtime::bindings::{tools as wit, types};
+use crate::secret::Lent;
+
+/// The end of a call, checked.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) completion: Completion,
+    /// Why there is no completion of the plugin's.
+    pub(super) refusal: Option<Refusal>,
+    pub(super) fuel: u64,
+    pub(super) usage: Usage,
+    pub(super) redacted: u64,
+}
+
+/// Checks, bounds and redacts what `ended` brought.
+pub(super) fn settle(
+    plugin: &Plugin,
+    tool: &ToolName,
+    limits: &CallLimits,
+    ended: Ended,
+) -> Answer {
+    let none = Lent::default();
+    let (usage, context) = match ended.context {
+        Some(mut context) => (context.take_usage(), Some(context)),
+        None => (Usage::default(), None),
+    };
+    let lent = context.as_ref().map_or(&none, |context| context.lent());
+    let mut redacted = 0;
+    let result = if let Some(held) = &usage.held {
+        Err(held.clone())
+    } else {
+        ended
+            .answer
+            .and_then(|answer| completion(answer, limits))
+            .and_then(|completion| {
+                let mut completion = completion;
+                redacted = lent.redact_completion(&mut completion);
+                conforms(plugin, tool, &completion).map(|()| completion)
+            })
+    };
+    let (completion, refusal) = match result {
+        Ok(completion) => (completion, None),
+        Err(mut refusal) => {
+            // Text of the plugin's may stand in these.
+            let mut message = refusal.message.into_owned();
+            redacted += lent.redact_in_place(&mut message);
+            refusal.message = message.into();
+            if let Some(detail) = &mut refusal.detail {
+                redacted += lent.redact_in_place(detail);
+            }
+            (Completion::default(), Some(refusal))
+        }
+    };
+    Answer {
+        completion,
+        refusal,
+        fuel: ended.fuel,
+        usage,
+        redacted,
+    }
+}
+
+/// Bytes of a plugin's error message; a model reads a sentence.
+const MESSAGE: usize = 2 << 10;
+
+fn completion(
+    answer: Result<wit::Outcome, wit::CallError>,
+    limits: &CallLimits,
+) -> Result<Completion, Refusal> {
+    match answer {
+        Ok(wit::Outcome::Complete(said)) => bounded(said, limits),
+        Ok(wit::Outcome::InputRequired(_)) => Err(Refusal::new(
+            Reason::InputUnsupported,
+            "the tool asks for input, which this host does not pass on",
+        )),
+        Err(wit::CallError::UnknownTool) => Err(Refusal::new(
+            Reason::PluginFailed,
+            "the plugin does not know a tool that it described",
+        )),
+        Err(wit::CallError::InvalidArguments(message)) => {
+            Err(Refusal::new(Reason::ArgsRejected, cut(message)))
+        }
+        Err(wit::CallError::Failed(message)) => {
+            Err(Refusal::new(Reason::PluginFailed, cut(message)))
+        }
+    }
+}
+
+fn cut(mut message: String) -> String {
+    if message.len() > MESSAGE {
+        let end = (0..=MESSAGE)
+            .rev()
+            .find(|end| message.is_char_boundary(*end))
+            .unwrap_or(0);
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
+/// A result within the call's bounds, every text of JSON in it read.
+fn bounded(said: wit::Completion, limits: &CallLimits) -> Result<Completion, Refusal> {
+    let size = said.structured.as_ref().map_or(0, String::len)
+        + said.meta.as_ref().map_or(0, String::len)
+        + said.content.iter().map(size).sum::<usize>();
+    if size > limits.output {
+        return Err(Refusal::new(
+            Reason::ResultTooLarge,
+            format!(
+                "the result has {size} bytes, at most {} are passed on",
+                limits.output
+            ),
+        ));
+    }
+    let bounds = json::Limits {
+        bytes: limits.output,
+        depth: limits.arguments.depth,
+        // A result is data for a program as well, and may be longer than any argument.
+        nodes: 100_000,
+    };
+    let read = |what: &str, text: &str| {
+        json::parse_any_number(text.as_bytes(), &bounds).map_err(|fault| {
+            let reason = match fault.kind {
+                json::FaultKind::TooDeep | json::FaultKind::TooLarge => Reason::ResultTooLarge,
+                _ => Reason::ResultInvalid,
+            };
+            Refusal::new(reason, format!("{what} of the result: {fault}"))
+        })
+    };
+    let structured = said
+        .structured
+        .as_deref()
+        .map(|text| read("the structured content", text))
+        .transpose()?;
+    let meta = match said
+        .meta
+        .as_deref()
+        .map(|text| read("`_meta`", text))
+        .transpose()?
+    {
+        None => Map::new(),
+        Some(Value::Object(members)) if members.keys().all(|key| may_set(key)) => members,
+        Some(_) => {
+            return Err(Refusal::new(
+                Reason::ResultInvalid,
+                "`_meta` of the result is not an object, or has a key that belongs to the host or to MCP",
+            ));
+        }
+    };
+    Ok(Completion {
+        content: said.content.into_iter().map(content).collect(),
+        structured,
+        is_error: said.is_error,
+        meta,
+    })
+}
+
+/// Whether a plugin may set this key of `_meta`: not one of the host's, nor one that MCP reserves
+/// (a prefix whose second label is `mcp` or `modelcontextprotocol`), nor one without a prefix.
+fn may_set(key: &str) -> bool {
+    let Some((prefix, _)) = key.split_once('/') else {
+        return false;
+    };
+    let mut labels = prefix.split('.');
+    let reserved = |label: Option<&str>| matches!(label, Some("mcp" | "modelcontextprotocol"));
+    let (first, second) = (labels.next(), labels.next());
+    !reserved(first) && !reserved(second) && !prefix.starts_with("dev.tollgate")
+}
+
+fn size(content: &types::Content) -> usize {
+    let some = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    match content {
+        types::Content::Text(text) => text.text.len(),
+        types::Content::Image(media) | types::Content::Audio(media) => {
+            // As the protocol carries it: base64.
+            media.data.len().div_ceil(3) * 4 + media.mime_type.len()
+        }
+        types::Content::Resource(resource) => {
+            resource.uri.len()
+                + some(&resource.mime_type)
+                + match &resource.body {
+                    types::ResourceBody::Text(text) => text.len(),
+                    types::ResourceBody::Blob(bytes) => bytes.len().div_ceil(3) * 4,
+                }
+        }
+        types::Content::Link(link) => {
+            link.uri.len()
+                + link.name.len()
+                + some(&link.title)
+                + some(&link.description)
+                + some(&link.mime_type)
+        }
+    }
+}
+
+fn content(said: types::Content) -> Content {
+    let media = |media: types::MediaContent| Media {
+        data: media.data,
+        mime_type: media.mime_type,
+        annotations: annotations(media.annotations),
+    };
+    match said {
+        types::Content::Text(text) => Content::Text {
+            text: text.text,
+            annotations: annotations(text.annotations),
+        },
+        types::Content::Image(image) => Content::Image(media(image)),
+        types::Content::Audio(audio) => Content::Audio(media(audio)),
+        types::Content::Resource(resource) => Content::Resource {
+            uri: resource.uri,
+            mime_type: resource.mime_type,
+            body: match resource.body {
+                types::ResourceBody::Text(text) => ResourceBody::Text(text),
+                types::ResourceBody::Blob(bytes) => ResourceBody::Blob(bytes),
+            },
+            annotations: annotations(resource.annotations),
+        },
+        types::Content::Link(link) => Content::Link {
+            uri: link.uri,
+            name: link.name,
+            title: link.title,
+            description: link.description,
+            mime_type: link.mime_type,
+            size: link.size,
+            annotations: annotations(link.annotations),
+        },
+    }
+}
+
+fn annotations(said: Option<types::Annotations>) -> Option<Annotations> {
+    let said = said?;
+    Some(Annotations {
+        for_user: said.audience.contains(&types::Role::User),
+        for_assistant: said.audience.contains(&types::Role::Assistant),
+        priority: said.priority.filter(|p| (0.0..=1.0).contains(p)),
+        last_modified: said
+            .last_modified
+            .filter(|time| time.parse::<jiff::Timestamp>().is_ok()),
+    })
+}
+
+/// A tool that declares what its structured content looks like keeps to it, unless it says that it failed.
+fn conforms(plugin: &Plugin, tool: &ToolName, completion: &Completion) -> Result<(), Refusal> {
+    let Some(schema) = plugin
+        .tool(tool)
+        .and_then(|(_, schemas)| schemas.output.as_ref())
+    else {
+        return Ok(());
+    };
+    let fault = match &completion.structured {
+        Some(structured) => schema.fault(structured),
+        None if completion.is_error => None,
+        None => Some("there is no structured content".to_owned()),
+    };
+    match fault {
+        Some(fault) if !completion.is_error => Err(Refusal::new(
+            Reason::ResultSchema,
+            "the plugin's result does not conform to its own output schema",
+        )
+        .with_detail(fault)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_keys_of_meta_are_not_the_plugins() {
+        assert!(may_set("com.example/page"));
+        for key in [
+            "page",
+            "dev.tollgate/call",
+            "io.modelcontextprotocol/x",
+            "mcp.dev/x",
+            "a.mcp/x",
+        ] {
+            assert!(!may_set(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let text = cut("é".repeat(2000));
+        assert!(text.len() <= MESSAGE + '…'.len_utf8());
+        assert!(text.ends_with('…'));
+    }
+}

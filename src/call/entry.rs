@@ -1,0 +1,316 @@
+//! A call's entry in the journal: opened at arrival, closed exactly once, whatever happens between.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::Arrival;
+use super::answer::Answer;
+use super::reply::{Completion, Content, Reply};
+use crate::capability::Usage;
+use crate::digest::Digest;
+use crate::grant::Grants;
+use crate::host::Host;
+use crate::journal::record::{
+    ArgumentsView, CallId, Caller, Event, Held, Intent, Outcome, Refused,
+};
+use crate::journal::{escape_bytes, view, view_of_text};
+use crate::json::Arguments;
+use crate::name::ToolName;
+use crate::plugin::Plugin;
+use crate::policy::{Ground, Permit};
+use crate::reason::{Kind, Reason, Refusal};
+
+/// The entry of one call.
+pub(super) struct Entry<'a> {
+    host: &'a Host,
+    call: CallId,
+    began: Instant,
+    caller: Caller,
+    asked: String,
+    tool: Option<(ToolName, Digest)>,
+    arguments: ArgumentsView,
+    attempt: u32,
+    /// Whether an intent stands in the journal that has no outcome yet.
+    open: bool,
+}
+
+impl<'a> Entry<'a> {
+    /// Opens the entry of `arrival`, under a new id.
+    pub(super) fn open(host: &'a Host, arrival: &Arrival) -> Self {
+        Self {
+            host,
+            call: CallId(uuid::Uuid::now_v7()),
+            began: Instant::now(),
+            caller: arrival.caller.clone(),
+            asked: escape_bytes(arrival.tool.as_bytes(), 256).0,
+            tool: None,
+            arguments: view_of_text(&arrival.arguments),
+            attempt: 0,
+            open: false,
+        }
+    }
+
+    pub(super) const fn call(&self) -> CallId {
+        self.call
+    }
+
+    pub(super) fn tool(&mut self, plugin: &Plugin, tool: &ToolName) {
+        self.tool = Some((tool.clone(), plugin.digest));
+    }
+
+    pub(super) fn arguments(&mut self, arguments: &Arguments) {
+        self.arguments = view(
+            arguments.value(),
+            arguments.digest(),
+            arguments.canonical().len(),
+        );
+    }
+
+    pub(super) const fn attempt(&mut self, attempt: u32) {
+        self.attempt = attempt;
+    }
+
+    /// Writes that the call is about to run.
+    pub(super) async fn intent(&mut self, permit: &Permit, grants: &Grants) -> Result<(), Refusal> {
+        let event = Event::Intent(Intent {
+            call: self.call,
+            caller: self.caller.clone(),
+            tool: permit.tool().clone(),
+            plugin: permit.plugin_digest(),
+            arguments: self.arguments.clone(),
+            attempt: self.attempt,
+            grants: grants.names().map(str::to_owned).collect(),
+            decision: permit.ground().clone(),
+        });
+        let journal = self.host.journal();
+        let position = journal.append(&event).map_err(Refusal::from)?;
+        self.open = true;
+        journal.settled(position).await.map_err(Refusal::from)
+    }
+
+    /// Closes the entry of a call that did not run: one record says why.
+    pub(super) fn refused(mut self, refusal: Refusal) -> Reply {
+        self.pace(&refusal);
+        let held = match (&self.tool, &refusal.ground) {
+            (Some((tool, plugin)), Some(ground)) if refusal.reason == Reason::ApprovalRequired => {
+                Some(self.held(tool.clone(), *plugin, ground.as_ref().clone()))
+            }
+            _ => None,
+        };
+        let event = held.unwrap_or_else(|| {
+            Event::Refusal(Refused {
+                call: self.call,
+                caller: Some(self.caller.clone()),
+                tool: Some(match &self.tool {
+                    Some((tool, _)) => tool.to_string(),
+                    None => self.asked.clone(),
+                }),
+                arguments: Some(self.arguments.clone()),
+                attempt: (self.attempt > 0).then_some(self.attempt),
+                host_call: None,
+                reason: refusal.reason,
+                message: refusal.message.to_string(),
+                detail: refusal.detail.clone(),
+                decision: refusal.ground.as_deref().cloned(),
+                repeated: 0,
+            })
+        });
+        let refusal = match self.host.journal().append(&event) {
+            Ok(_) => refusal,
+            // Nothing was done; that the refusal is not written down is the greater news.
+            Err(error) => Refusal::from(error),
+        };
+        self.open = false;
+        tracing::info!(
+            call = %self.call, agent = %self.caller.agent, tool = %self.asked, reason = %refusal.reason,
+            "call refused"
+        );
+        Reply {
+            call: self.call,
+            completion: self.explain(&refusal),
+            refusal: Some(refusal),
+        }
+    }
+
+    fn held(&self, tool: ToolName, plugin: Digest, decision: Ground) -> Event {
+        Event::Hold(Held {
+            call: self.call,
+            caller: self.caller.clone(),
+            tool,
+            plugin,
+            arguments: self.arguments.clone(),
+            attempt: self.attempt,
+            reason: Reason::ApprovalRequired,
+            decision,
+        })
+    }
+
+    /// Closes the entry of a call that ran.
+    pub(super) async fn outcome(mut self, answer: Answer) -> Reply {
+        let mut completion = match &answer.refusal {
+            Some(refusal) => self.explain(refusal),
+            None => answer.completion,
+        };
+        name_refusals(&mut completion, &answer.usage);
+        let text = completion.canonical();
+        let status = match (&answer.refusal, completion.is_error) {
+            (Some(_), _) => "failed",
+            (None, true) => "error",
+            (None, false) => "ok",
+        };
+        let event = Event::Outcome(Outcome {
+            call: self.call,
+            status: status.to_owned(),
+            // A host call that waits for a person has its own record with that reason.
+            reason: answer
+                .refusal
+                .as_ref()
+                .map(|r| r.reason)
+                .filter(|r| *r != Reason::ApprovalRequired),
+            detail: answer.refusal.as_ref().and_then(|r| r.detail.clone()),
+            refused: answer.usage.refused.clone(),
+            fuel: answer.fuel,
+            host_calls: answer.usage.host_calls.clone(),
+            result: Some(Digest::of(text.as_bytes())),
+            bytes_out: text.len() as u64,
+            redacted: answer.redacted,
+            duration_us: self.elapsed(),
+        });
+        self.open = false;
+        let journal = self.host.journal();
+        let written = match journal.append(&event) {
+            Ok(position) => journal.settled(position).await,
+            Err(error) => Err(error),
+        };
+        if let Some((tool, _)) = &self.tool {
+            let well = answer.refusal.is_none();
+            self.host.pace().ended(&self.caller.agent, tool, well);
+        }
+        tracing::info!(
+            call = %self.call, agent = %self.caller.agent, tool = %self.asked, status,
+            reason = answer.refusal.as_ref().map(|r| r.reason.code()),
+            fuel = answer.fuel, duration_us = self.elapsed(),
+            "call ended"
+        );
+        match written {
+            Ok(()) => Reply {
+                call: self.call,
+                completion,
+                refusal: answer.refusal,
+            },
+            // What was done is done; but a result whose outcome is nowhere written is not handed out.
+            Err(error) => {
+                let refusal = Refusal::from(error);
+                Reply {
+                    call: self.call,
+                    completion: self.explain(&refusal),
+                    refusal: Some(refusal),
+                }
+            }
+        }
+    }
+
+    fn pace(&self, refusal: &Refusal) {
+        let own_doing = !matches!(
+            refusal.reason,
+            Reason::LimitBreaker
+                | Reason::LimitConcurrency
+                | Reason::HostDraining
+                | Reason::JournalUnavailable
+                | Reason::CallCancelled
+        );
+        if let Some((tool, _)) = self.tool.as_ref().filter(|_| own_doing) {
+            self.host.pace().ended(&self.caller.agent, tool, false);
+        }
+    }
+
+    /// What the agent is told instead of a result.
+    fn explain(&self, refusal: &Refusal) -> Completion {
+        let kind = match refusal.reason.kind() {
+            Kind::Refused => "refused",
+            Kind::ApprovalRequired => "approval_required",
+            Kind::Limit => "limit",
+            Kind::Failed => "failed",
+        };
+        // The word that clients look for in this one case.
+        let code = match refusal.reason {
+            Reason::ApprovalRequired => "approval_required",
+            reason => reason.code(),
+        };
+        Completion {
+            content: vec![Content::Text {
+                text: format!("{code}: {}", refusal.message),
+                annotations: None,
+            }],
+            structured: Some(serde_json::json!({
+                "code": code,
+                "kind": kind,
+                "message": refusal.message,
+                "call": self.call.to_string(),
+            })),
+            is_error: true,
+            meta: serde_json::Map::new(),
+        }
+    }
+
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Drop for Entry<'_> {
+    /// A call whose future is dropped, or that panics, leaves an outcome all the same.
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        let event = Event::Outcome(Outcome {
+            call: self.call,
+            status: "failed".to_owned(),
+            reason: Some(if std::thread::panicking() {
+                Reason::HostInternal
+            } else {
+                Reason::CallCancelled
+            }),
+            detail: Some("the call was dropped before it ended".to_owned()),
+            refused: BTreeMap::new(),
+            fuel: 0,
+            host_calls: BTreeMap::new(),
+            result: None,
+            bytes_out: 0,
+            redacted: 0,
+            duration_us: self.elapsed(),
+        });
+        if let Err(error) = self.host.journal().append(&event) {
+            tracing::error!(call = %self.call, %error, "the end of a call could not be written down");
+        }
+    }
+}
+
+/// Says in the result which host calls were refused, whether or not the plugin did.
+fn name_refusals(completion: &mut Completion, usage: &Usage) {
+    if usage.refused.is_empty() {
+        return;
+    }
+    let list: Vec<String> = usage
+        .refused
+        .iter()
+        .map(|(reason, count)| match count {
+            1 => reason.code().to_owned(),
+            count => format!("{} ({count} times)", reason.code()),
+        })
+        .collect();
+    completion.content.push(Content::Text {
+        text: format!("[tollgate] refused during this call: {}", list.join(", ")),
+        annotations: None,
+    });
+    let refused = usage
+        .refused
+        .iter()
+        .map(|(reason, count)| (reason.code().to_owned(), (*count).into()))
+        .collect();
+    completion.meta.insert(
+        "dev.tollgate/refused".into(),
+        serde_json::Value::Object(refused),
+    );
+}

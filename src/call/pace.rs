@@ -1,0 +1,254 @@
+//! How often and how many: retries are counted, storms are stopped, and everyone gets a place.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::digest::Digest;
+use crate::identity::AgentId;
+use crate::limits::Concurrency;
+use crate::name::ToolName;
+use crate::plugin::Plugin;
+use crate::reason::{Reason, Refusal};
+
+/// Identical asks within this time are attempts of one.
+const WINDOW: Duration = Duration::from_secs(600);
+/// Calls in a row that failed or were refused, of one agent and tool, after which it must wait. A
+/// model that corrects itself needs a handful.
+const BREAKER: u32 = 20;
+/// How long it must wait then.
+const PAUSE: Duration = Duration::from_secs(10);
+/// What is remembered at most; the oldest goes first.
+const MEMORY: usize = 10_000;
+
+/// Counts attempts, and breaks the circuit of one who only fails.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    attempts: HashMap<(AgentId, ToolName, Digest), (u32, Instant)>,
+    circuits: HashMap<(AgentId, ToolName), Circuit>,
+}
+
+#[derive(Debug)]
+struct Circuit {
+    failures: u32,
+    open_until: Option<Instant>,
+    touched: Instant,
+}
+
+impl Pace {
+    /// Counts one ask.
+    ///
+    /// # Errors
+    ///
+    /// `limit.breaker` while the circuit of this agent and tool is open.
+    pub(super) fn attempt(
+        &self,
+        agent: &AgentId,
+        tool: &ToolName,
+        arguments: Digest,
+    ) -> Result<u32, Refusal> {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        if let Some(circuit) = inner.circuits.get(&(agent.clone(), tool.clone()))
+            && let Some(until) = circuit.open_until
+            && let Some(left) = until.checked_duration_since(now)
+            && !left.is_zero()
+        {
+            return Err(Refusal::new(
+                Reason::LimitBreaker,
+                format!(
+                    "{} calls of this tool in a row failed or were refused; wait {} s",
+                    circuit.failures,
+                    left.as_secs() + 1
+                ),
+            ));
+        }
+        if inner.attempts.len() >= MEMORY {
+            inner
+                .attempts
+                .retain(|_, (_, at)| now.duration_since(*at) < WINDOW);
+            if inner.attempts.len() >= MEMORY {
+                inner.attempts.clear();
+            }
+        }
+        let key = (agent.clone(), tool.clone(), arguments);
+        let (count, at) = inner.attempts.entry(key).or_insert((0, now));
+        if now.duration_since(*at) >= WINDOW {
+            *count = 0;
+        }
+        *count = count.saturating_add(1);
+        *at = now;
+        Ok(*count)
+    }
+
+    /// Notes how a call of this agent and tool ended.
+    pub(super) fn ended(&self, agent: &AgentId, tool: &ToolName, well: bool) {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        let key = (agent.clone(), tool.clone());
+        if well {
+            inner.circuits.remove(&key);
+            return;
+        }
+        if inner.circuits.len() >= MEMORY {
+            inner
+                .circuits
+                .retain(|_, c| now.duration_since(c.touched) < WINDOW);
+        }
+        let circuit = inner.circuits.entry(key).or_insert(Circuit {
+            failures: 0,
+            open_until: None,
+            touched: now,
+        });
+        if now.duration_since(circuit.touched) >= WINDOW {
+            circuit.failures = 0;
+        }
+        circuit.failures = circuit.failures.saturating_add(1);
+        circuit.touched = now;
+        if circuit.failures >= BREAKER {
+            circuit.open_until = now.checked_add(PAUSE);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Places for calls: of the host, of each agent; each plugin has its own.
+#[derive(Debug)]
+pub(crate) struct Places {
+    limits: Concurrency,
+    host: Arc<Semaphore>,
+    agents: Mutex<HashMap<AgentId, Arc<Semaphore>>>,
+}
+
+/// The places that a call holds while it runs.
+#[derive(Debug)]
+pub(super) struct Held {
+    _all: [OwnedSemaphorePermit; 3],
+}
+
+impl Places {
+    pub(crate) fn new(limits: Concurrency) -> Self {
+        Self {
+            limits,
+            host: Arc::new(Semaphore::new(limits.host)),
+            agents: Mutex::default(),
+        }
+    }
+
+    /// Waits for a place of the agent, of the plugin and of the host.
+    ///
+    /// In this order: one who waits for its own turn must not hold what others could use.
+    ///
+    /// # Errors
+    ///
+    /// `limit.concurrency` says whose places are taken; `call.cancelled`.
+    pub(super) async fn take(
+        &self,
+        agent: &AgentId,
+        plugin: &Plugin,
+        cancel: &CancellationToken,
+    ) -> Result<Held, Refusal> {
+        let own = self.of(agent);
+        let queues = [
+            (own, "this agent's", self.limits.agent),
+            (
+                Arc::clone(&plugin.places),
+                "this plugin's",
+                plugin.places_total,
+            ),
+            (Arc::clone(&self.host), "the host's", self.limits.host),
+        ];
+        let give_up = tokio::time::sleep(self.limits.wait);
+        tokio::pin!(give_up);
+        let mut held = Vec::with_capacity(queues.len());
+        for (queue, whose, of) in queues {
+            // Mostly there is a place, and no timer is needed.
+            if let Ok(place) = Arc::clone(&queue).try_acquire_owned() {
+                held.push(place);
+                continue;
+            }
+            tokio::select! {
+                place = queue.acquire_owned() => held.extend(place),
+                () = cancel.cancelled() => {
+                    return Err(Refusal::new(Reason::CallCancelled, "the call was cancelled while it waited"));
+                }
+                () = &mut give_up => {
+                    return Err(Refusal::new(
+                        Reason::LimitConcurrency,
+                        format!("all of {whose} {of} places are taken; try again"),
+                    ));
+                }
+            }
+        }
+        let all = held
+            .try_into()
+            .map_err(|_| Refusal::new(Reason::HostInternal, "a queue for places is closed"))?;
+        Ok(Held { _all: all })
+    }
+
+    fn of(&self, agent: &AgentId) -> Arc<Semaphore> {
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = agents.get(agent) {
+            return Arc::clone(own);
+        }
+        let own = Arc::new(Semaphore::new(self.limits.agent));
+        agents.insert(agent.clone(), Arc::clone(&own));
+        own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> (AgentId, ToolName) {
+        ("a".parse().unwrap(), "p.t".parse().unwrap())
+    }
+
+    #[test]
+    fn identical_asks_are_counted() {
+        let (agent, tool) = names();
+        let pace = Pace::default();
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        assert_eq!(pace.attempt(&agent, &tool, one).unwrap(), 1);
+        assert_eq!(pace.attempt(&agent, &tool, one).unwrap(), 2);
+        assert_eq!(pace.attempt(&agent, &tool, two).unwrap(), 1);
+    }
+
+    #[test]
+    fn one_who_only_fails_must_wait_and_others_need_not() {
+        let (agent, tool) = names();
+        let pace = Pace::default();
+        for _ in 0..BREAKER {
+            assert!(pace.attempt(&agent, &tool, Digest::of(b"")).is_ok());
+            pace.ended(&agent, &tool, false);
+        }
+        let refusal = pace.attempt(&agent, &tool, Digest::of(b"")).unwrap_err();
+        assert_eq!(refusal.reason, Reason::LimitBreaker);
+        let other = "b".parse().unwrap();
+        assert!(pace.attempt(&other, &tool, Digest::of(b"")).is_ok());
+    }
+
+    #[test]
+    fn a_success_closes_the_circuit() {
+        let (agent, tool) = names();
+        let pace = Pace::default();
+        for _ in 1..BREAKER {
+            pace.ended(&agent, &tool, false);
+        }
+        pace.ended(&agent, &tool, true);
+        pace.ended(&agent, &tool, false);
+        assert!(pace.attempt(&agent, &tool, Digest::of(b"")).is_ok());
+    }
+}

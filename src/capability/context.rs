@@ -1,0 +1,286 @@
+//! What all capabilities of one call work on: who asks, what was granted, what was used so far.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::log::GuestLog;
+use super::progress::Reports;
+use crate::call::ProgressSink;
+use crate::clock::SharedClock;
+use crate::egress::Outbound;
+use crate::grant::{Grant, Grants};
+use crate::identity::AgentId;
+use crate::journal::record::{CallId, Event, HostCallRef, Refused};
+use crate::journal::{Journal, Position, escape_bytes};
+use crate::json::Arguments;
+use crate::limits::CallLimits;
+use crate::name::ToolName;
+use crate::policy::{CallFacts, Checked, HostQuestion, PolicySet, Verdict};
+use crate::reason::{Kind, Reason, Refusal};
+use crate::runtime::Ending;
+use crate::runtime::bindings::types as wit;
+use crate::secret::{Lent, Secrets};
+
+/// Bytes of a target in a record: a URL of the longest length that is sent is cut, its digest is not.
+const TARGET: usize = 2 << 10;
+
+/// The parts of the host that capabilities use.
+#[derive(Debug)]
+pub(crate) struct Services {
+    pub(crate) policy: Arc<ArcSwap<PolicySet>>,
+    pub(crate) journal: Journal,
+    pub(crate) outbound: Outbound,
+    pub(crate) secrets: ArcSwap<Secrets>,
+    pub(crate) clock: SharedClock,
+}
+
+/// What is known of the call. All of it from the host.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) call: CallId,
+    pub(crate) agent: AgentId,
+    pub(crate) user: Option<String>,
+    pub(crate) tool: ToolName,
+    pub(crate) tier: String,
+    pub(crate) arguments: Arguments,
+}
+
+/// What a call has used.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    /// Host calls by capability.
+    pub(crate) host_calls: BTreeMap<String, u64>,
+    /// Bytes through host calls.
+    pub(crate) bytes: u64,
+    /// Refusals by reason.
+    pub(crate) refused: BTreeMap<Reason, u64>,
+    /// The last host call of this call that a person must agree to, for the result.
+    pub(crate) held: Option<Refusal>,
+    /// HTTP requests sent.
+    requests: u32,
+    /// Recorded host calls.
+    numbers: u32,
+}
+
+/// The context of one call.
+pub(crate) struct CallContext {
+    pub(super) services: Arc<Services>,
+    pub(super) facts: Facts,
+    pub(super) limits: CallLimits,
+    pub(super) lent: Lent,
+    pub(super) reports: Reports,
+    /// The placeholders given out, and the secret that each stands for.
+    pub(super) placeholders: Vec<(String, String)>,
+    grants: Grants,
+    usage: Usage,
+    log: Arc<GuestLog>,
+}
+
+impl std::fmt::Debug for CallContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CallContext")
+            .field("facts", &self.facts)
+            .field("usage", &self.usage)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CallContext {
+    pub(crate) fn new(
+        services: Arc<Services>,
+        facts: Facts,
+        grants: Grants,
+        limits: CallLimits,
+        progress: Option<ProgressSink>,
+    ) -> Self {
+        let lent = Lent::new();
+        let log = GuestLog::new(
+            facts.tool.plugin().clone(),
+            Some(facts.call),
+            lent.clone(),
+            limits.log_bytes,
+        );
+        Self {
+            services,
+            facts,
+            limits,
+            lent,
+            reports: Reports::new(progress),
+            placeholders: Vec::new(),
+            grants,
+            usage: Usage::default(),
+            log,
+        }
+    }
+
+    pub(crate) const fn arguments(&self) -> &Arguments {
+        &self.facts.arguments
+    }
+
+    pub(crate) fn log(&self) -> Arc<GuestLog> {
+        Arc::clone(&self.log)
+    }
+
+    /// The secrets lent to this call, for scanning what leaves it.
+    pub(crate) const fn lent(&self) -> &Lent {
+        &self.lent
+    }
+
+    /// What was used, once the instance is gone.
+    pub(crate) fn take_usage(&mut self) -> Usage {
+        std::mem::take(&mut self.usage)
+    }
+
+    /// The grant of this name.
+    pub(super) fn grant(&self, name: &str) -> Option<Arc<Grant>> {
+        self.grants.get(name)
+    }
+
+    /// Counts one host call and the bytes that it carried in.
+    ///
+    /// # Errors
+    ///
+    /// Ends the instance where the call's bytes are used up.
+    pub(super) fn count(&mut self, capability: &str, bytes: usize) -> Result<(), Ending> {
+        match self.usage.host_calls.get_mut(capability) {
+            Some(count) => *count += 1,
+            None => {
+                self.usage.host_calls.insert(capability.to_owned(), 1);
+            }
+        }
+        self.charge(bytes)
+    }
+
+    /// Counts bytes through a host call.
+    ///
+    /// # Errors
+    ///
+    /// As for `count`.
+    pub(super) fn charge(&mut self, bytes: usize) -> Result<(), Ending> {
+        self.usage.bytes = self.usage.bytes.saturating_add(bytes as u64);
+        if self.usage.bytes > self.limits.host_bytes {
+            return Err(Ending::from(Refusal::new(
+                Reason::BudgetHostBytes,
+                format!(
+                    "more than {} bytes through host calls",
+                    self.limits.host_bytes
+                ),
+            )));
+        }
+        Ok(())
+    }
+
+    /// Asks policy, now, about exactly `question`; what comes back proves it.
+    pub(super) fn decide<T: HostQuestion>(&self, question: T) -> Result<Checked<T>, Refusal> {
+        let facts = CallFacts {
+            agent: &self.facts.agent,
+            user: self.facts.user.as_deref(),
+            tool: &self.facts.tool,
+            tier: &self.facts.tier,
+            arguments: &self.facts.arguments,
+            time: self.services.clock.now(),
+            approved: false,
+        };
+        match self
+            .services
+            .policy
+            .load()
+            .decide_host_call(&facts, question)
+        {
+            Verdict::Allow(checked) => Ok(checked),
+            Verdict::Hold(ground) => Err(Refusal::new(
+                Reason::ApprovalRequired,
+                "a person must agree to this host call first",
+            )
+            .with_ground(ground)),
+            Verdict::Refuse(refusal) => Err(refusal),
+        }
+    }
+
+    /// Counts a request that was sent.
+    pub(super) const fn requested(&mut self) {
+        self.usage.requests += 1;
+    }
+
+    /// Requests sent so far.
+    pub(super) const fn requests(&self) -> u32 {
+        self.usage.requests
+    }
+
+    /// Numbers a host call that is recorded by itself.
+    pub(super) fn reference(&mut self, capability: &str, target: &str) -> HostCallRef {
+        self.usage.numbers += 1;
+        HostCallRef {
+            number: self.usage.numbers,
+            capability: capability.to_owned(),
+            target: escape_bytes(target.as_bytes(), TARGET).0,
+        }
+    }
+
+    /// Writes a record.
+    ///
+    /// # Errors
+    ///
+    /// Ends the instance where nothing can be written: nothing may be done then.
+    pub(super) fn record(&self, event: &Event) -> Result<Position, Ending> {
+        self.services
+            .journal
+            .append(event)
+            .map_err(|error| Ending::from(Refusal::from(error)))
+    }
+
+    /// Records a refused host call, once, and gives the guest's error for it.
+    ///
+    /// # Errors
+    ///
+    /// Ends the instance where it was refused too often, or where nothing can be written.
+    pub(super) fn refuse(
+        &mut self,
+        host_call: HostCallRef,
+        refusal: Refusal,
+    ) -> Result<wit::Error, Ending> {
+        let error = wit_error(&refusal);
+        if refusal.reason == Reason::ApprovalRequired {
+            self.usage.held = Some(refusal.clone());
+        }
+        let reason = refusal.reason;
+        self.record(&Event::Refusal(Refused {
+            call: self.facts.call,
+            caller: None,
+            tool: None,
+            arguments: None,
+            attempt: None,
+            host_call: Some(host_call),
+            reason,
+            message: refusal.message.into_owned(),
+            detail: refusal.detail,
+            decision: refusal.ground.map(|ground| *ground),
+            repeated: 0,
+        }))?;
+        *self.usage.refused.entry(reason).or_default() += 1;
+        let refusals: u64 = self.usage.refused.values().sum();
+        if refusals > self.limits.refusals {
+            return Err(Ending::from(Refusal::new(
+                Reason::BudgetRefusals,
+                format!("more than {} host calls were refused", self.limits.refusals),
+            )));
+        }
+        Ok(error)
+    }
+}
+
+/// What a guest is told.
+pub(super) fn wit_error(refusal: &Refusal) -> wit::Error {
+    wit::Error {
+        kind: match refusal.reason.kind() {
+            Kind::Refused => wit::ErrorKind::Refused,
+            Kind::ApprovalRequired => wit::ErrorKind::ApprovalRequired,
+            Kind::Limit => wit::ErrorKind::Limit,
+            Kind::Failed => wit::ErrorKind::Failed,
+        },
+        reason: refusal.reason.code().to_owned(),
+        message: refusal.message.to_string(),
+    }
+}

@@ -1,0 +1,177 @@
+//! The `secrets` capability: handles that stand for values the plugin mostly never sees.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmtime::component::Resource;
+
+use super::CallContext;
+use crate::egress;
+use crate::grant::Grant;
+use crate::journal::record::{Event, HostCall, HostCallOutcome};
+use crate::policy::{Fact, HostAction, HostQuestion, Target};
+use crate::reason::{Reason, Refusal};
+use crate::runtime::bindings::secrets::{Host, HostSecret};
+use crate::runtime::bindings::types;
+use crate::runtime::{CallState, Ending};
+use crate::secret::{SecretValue, not_granted};
+
+/// A secret lent to this call: its name only. The value is fetched when it is used.
+#[derive(Debug)]
+#[expect(unreachable_pub, reason = "bindgen re-exports it")]
+pub struct Secret {
+    pub(super) name: String,
+    pub(super) origin: egress::Origin,
+}
+
+/// The use of a secret, as policy decides on it.
+#[derive(Debug)]
+pub(super) struct Use {
+    pub(super) name: String,
+    pub(super) origin: String,
+    /// `bearer`, `basic`, `header`, `query`, `placeholder`; or `reveal`.
+    pub(super) scheme: &'static str,
+}
+
+impl HostQuestion for Use {
+    fn action(&self) -> HostAction {
+        match self.scheme {
+            "reveal" => HostAction::RevealSecret,
+            _ => HostAction::UseSecret,
+        }
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target::Secret(&self.name)
+    }
+
+    fn facts(&self) -> Vec<(&'static str, Fact)> {
+        vec![
+            ("origin", Fact::Text(self.origin.clone())),
+            ("scheme", Fact::Text(self.scheme.to_owned())),
+        ]
+    }
+}
+
+impl CallContext {
+    /// The value of the secret `name`; from now on it is looked for in all that leaves the call.
+    pub(super) fn value(&self, name: &str) -> Result<Arc<SecretValue>, Refusal> {
+        let plugin = self.facts.tool.plugin();
+        let value = Arc::new(self.services.secrets.load().get(plugin, name)?);
+        self.lent.lend(name, Arc::clone(&value));
+        Ok(value)
+    }
+}
+
+impl Host for CallState {
+    fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<Secret>, types::Error>> {
+        let (table, context) = self.parts()?;
+        context.count("secrets", name.len())?;
+        let found = match context.grant(&name).as_deref() {
+            Some(Grant::Secret { origin, .. }) => {
+                // A handle to nothing would let a plugin tell the two apart later.
+                context.value(&name).map(|_| origin.clone())
+            }
+            _ => Err(not_granted()),
+        };
+        match found {
+            Ok(origin) => Ok(Ok(table.push(Secret { name, origin })?)),
+            Err(refusal) => {
+                let reference = context.reference("secret", &name);
+                Ok(Err(context.refuse(reference, refusal)?))
+            }
+        }
+    }
+}
+
+impl HostSecret for CallState {
+    fn placeholder(
+        &mut self,
+        secret: Resource<Secret>,
+    ) -> wasmtime::Result<Result<String, types::Error>> {
+        let (table, context) = self.parts()?;
+        context.count("secrets", 0)?;
+        let name = table.get(&secret)?.name.clone();
+        if let Some((text, _)) = context.placeholders.iter().find(|(_, of)| *of == name) {
+            return Ok(Ok(text.clone()));
+        }
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| {
+            Ending::from(
+                Refusal::new(Reason::HostInternal, "no random bytes for a placeholder")
+                    .with_detail(error.to_string()),
+            )
+        })?;
+        let text = format!("tgp_{}", hex::encode(random));
+        context.placeholders.push((text.clone(), name));
+        Ok(Ok(text))
+    }
+
+    fn reveal(
+        &mut self,
+        secret: Resource<Secret>,
+    ) -> wasmtime::Result<Result<String, types::Error>> {
+        let began = Instant::now();
+        let (table, context) = self.parts()?;
+        context.count("secrets", 0)?;
+        let secret = table.get(&secret)?;
+        let reference = context.reference("secret", &secret.name);
+        let question = Use {
+            name: secret.name.clone(),
+            origin: secret.origin.to_string(),
+            scheme: "reveal",
+        };
+        let may = matches!(
+            context.grant(&secret.name).as_deref(),
+            Some(Grant::Secret { reveal: true, .. })
+        );
+        let decided = if may {
+            context.decide(question)
+        } else {
+            Err(Refusal::new(
+                Reason::SecretHandleOnly,
+                "this secret may be used and not read",
+            ))
+        };
+        let (question, ground) = match decided {
+            Ok(checked) => checked.into_inner(),
+            Err(refusal) => return Ok(Err(context.refuse(reference, refusal)?)),
+        };
+        context.record(&Event::HostCall(HostCall {
+            call: context.facts.call,
+            host_call: reference.clone(),
+            method: Some("reveal".to_owned()),
+            bytes_out: 0,
+            body: None,
+            secrets: vec![question.name.clone()],
+            decision: ground,
+        }))?;
+        let revealed = context.value(&question.name).and_then(|value| {
+            String::from_utf8(value.expose().to_vec())
+                .map_err(|_| Refusal::new(Reason::SecretUnavailable, "the secret is not text"))
+        });
+        context.record(&Event::HostCallOutcome(HostCallOutcome {
+            call: context.facts.call,
+            number: reference.number,
+            status: if revealed.is_ok() { "ok" } else { "failed" }.to_owned(),
+            reason: None,
+            http_status: None,
+            address: None,
+            bytes_in: 0,
+            duration_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        }))?;
+        match revealed {
+            Ok(text) => {
+                context.charge(text.len())?;
+                Ok(Ok(text))
+            }
+            Err(refusal) => Ok(Err(context.refuse(reference, refusal)?)),
+        }
+    }
+
+    fn drop(&mut self, secret: Resource<Secret>) -> wasmtime::Result<()> {
+        let (table, _) = self.parts()?;
+        table.delete(secret)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,262 @@
+//! The file as it is written.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+
+use super::limits::{CallTable, ConcurrencyTable, MOST_CALLS};
+use super::quantity::{Counted as _, Quantity, Unit};
+use super::{Format, Level, Proxy, SecretPlace, Sync, Tier};
+use crate::name::{self, PluginName, ToolName};
+
+/// `tollgate.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) server: Server,
+    pub(super) limits: CallTable,
+    pub(super) concurrency: ConcurrencyTable,
+    pub(super) tools: Tools,
+    pub(super) plugin: BTreeMap<Spanned<PluginName>, Plugin>,
+    pub(super) secret: BTreeMap<Spanned<PluginName>, BTreeMap<Spanned<Name>, SecretPlace>>,
+    pub(super) egress: Egress,
+    pub(super) journal: Journal,
+    pub(super) log: Log,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Server {
+    pub(super) listen: Option<Spanned<Listen>>,
+    pub(super) allowed_hosts: Vec<String>,
+    pub(super) allowed_origins: Vec<String>,
+}
+
+/// `[tools]`: what goes for every tool.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tools {
+    pub(super) tier: Option<Tier>,
+}
+
+/// `[plugin.<name>]`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Plugin {
+    pub(super) tier: Option<Tier>,
+    pub(super) concurrency: Option<Calls>,
+    pub(super) limits: CallTable,
+    pub(super) settings: BTreeMap<Name, String>,
+    pub(super) tool: BTreeMap<Spanned<Name>, Tool>,
+}
+
+/// `[plugin.<name>.tool.<tool>]`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tool {
+    pub(super) tier: Option<Tier>,
+    pub(super) limits: CallTable,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Egress {
+    pub(super) extra_ca: Vec<PathBuf>,
+    pub(super) proxy: Option<Proxy>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Journal {
+    pub(super) sync: Option<Spanned<Sync>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) level: Level,
+    pub(super) format: Format,
+}
+
+impl File {
+    pub(super) fn plugin(&self, name: &PluginName) -> Option<&Plugin> {
+        self.plugin
+            .iter()
+            .find(|(k, _)| *k.get_ref() == *name)
+            .map(|(_, v)| v)
+    }
+
+    pub(super) fn tool(&self, name: &ToolName) -> Option<&Tool> {
+        let tools = &self.plugin(name.plugin())?.tool;
+        tools
+            .iter()
+            .find(|(k, _)| k.get_ref().0 == name.tool())
+            .map(|(_, v)| v)
+    }
+
+    pub(super) fn secret_place(&self, plugin: &PluginName, name: &str) -> Option<&SecretPlace> {
+        self.all_secrets()
+            .find(|(p, n, _)| *p == plugin && *n == name)
+            .map(|(_, _, place)| place)
+    }
+
+    pub(super) fn all_secrets(&self) -> impl Iterator<Item = (&PluginName, &str, &SecretPlace)> {
+        self.secret.iter().flat_map(|(plugin, secrets)| {
+            secrets
+                .iter()
+                .map(|(name, place)| (plugin.get_ref(), name.get_ref().as_str(), place))
+        })
+    }
+
+    pub(super) fn secret_places(&mut self) -> impl Iterator<Item = &mut SecretPlace> {
+        self.secret.values_mut().flat_map(BTreeMap::values_mut)
+    }
+}
+
+/// The name of a tool, a setting or a secret.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name(String);
+
+impl Name {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if name::is_plain(&text) {
+            Ok(Self(text))
+        } else {
+            Err(D::Error::custom(format_args!(
+                "`{}` can't be a name: use 1 to 64 of `a`-`z`, `A`-`Z`, `0`-`9`, `_` and `-`, starting with a letter or digit",
+                text.escape_default()
+            )))
+        }
+    }
+}
+
+/// Where the host listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Listen(pub(super) SocketAddr);
+
+impl Default for Listen {
+    fn default() -> Self {
+        // Loopback only: tokens go over it in the clear.
+        Self(SocketAddr::from(([127, 0, 0, 1], 8787)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(|_| {
+            D::Error::custom(format_args!(
+                "`{}` is no address to listen on: write an IP address and a port, such as \"127.0.0.1:8787\" or \"[::1]:8787\"",
+                text.escape_default()
+            ))
+        })
+    }
+}
+
+/// Calls at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Calls(pub(super) usize);
+
+impl<'de> Deserialize<'de> for Calls {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let quantity = Quantity {
+            name: "concurrency",
+            unit: Unit::Count,
+            least: 1,
+            most: MOST_CALLS,
+        };
+        serde::de::DeserializeSeed::deserialize(quantity, deserializer)
+            .map(|calls| Self(usize::counted(calls)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Proxy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // Without the text: a proxy's URL may have a password in it.
+        let wrong = || {
+            D::Error::custom(
+                "`proxy` is not an HTTP proxy: write \"http://<host>:<port>\", without user, path or query",
+            )
+        };
+        let url = url::Url::parse(&text).map_err(|_| wrong())?;
+        let bare = url.scheme() == "http"
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none();
+        match (url.host_str(), url.port_or_known_default()) {
+            (Some(host), Some(port)) if bare => Ok(Self {
+                host: host.to_owned(),
+                port,
+            }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// `[secret.<plugin>.<name>]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretFile {
+    #[serde(default)]
+    source: Source,
+    variable: Option<String>,
+    path: Option<PathBuf>,
+}
+
+#[derive(Deserialize, Clone, Copy, Default)]
+#[serde(rename_all = "lowercase")]
+enum Source {
+    Env,
+    File,
+    #[default]
+    Store,
+}
+
+impl<'de> Deserialize<'de> for SecretPlace {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let file = SecretFile::deserialize(deserializer)?;
+        let wrong = |what| Err(D::Error::custom(what));
+        match (file.source, file.variable, file.path) {
+            (Source::Store, None, None) => Ok(Self::Store),
+            (Source::Env, Some(variable), None) => {
+                let letters = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+                if variable.is_empty() || !variable.bytes().all(letters) {
+                    return wrong(
+                        "`variable` can't be an environment variable's name: use letters, digits and `_`",
+                    );
+                }
+                Ok(Self::Variable(variable))
+            }
+            (Source::File, None, Some(path)) => Ok(Self::File(path)),
+            (Source::Env, _, _) => {
+                wrong("a secret with `source = \"env\"` needs `variable`, and nothing else")
+            }
+            (Source::File, _, _) => {
+                wrong("a secret with `source = \"file\"` needs `path`, and nothing else")
+            }
+            (Source::Store, _, _) => wrong(
+                "a secret with `source = \"store\"` needs nothing else: set its value with `tollgate secret set`",
+            ),
+        }
+    }
+}

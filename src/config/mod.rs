@@ -1,0 +1,356 @@
+//! `tollgate.toml`: what the operator sets.
+//!
+//! Everything has a default, so an empty file, or none, is a working configuration. Nothing is
+//! ignored: an unknown key, a value out of bounds or a name that can't be is an error at its line,
+//! because a setting that silently does nothing is worse than one that is missing. What only the
+//! plugins can tell (a setting for a tool that is not there) is a finding, for `tollgate check`.
+
+mod error;
+mod file;
+mod findings;
+mod limits;
+mod quantity;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::home::Home;
+use crate::limits::{CallLimits, Concurrency};
+use crate::name::{PluginName, ToolName};
+
+pub use error::ConfigError;
+pub use findings::Finding;
+
+/// A commented file of the defaults, to start from.
+pub const TEMPLATE: &str = include_str!("template.toml");
+
+/// What the operator set, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The HTTP endpoint for agents.
+    pub server: Server,
+    /// Requests that plugins make.
+    pub egress: Egress,
+    /// The journal.
+    pub journal: Journal,
+    /// The log.
+    pub log: Log,
+    /// Calls at once.
+    pub concurrency: Concurrency,
+    file: file::File,
+    lines: findings::Lines,
+}
+
+/// The HTTP endpoint for agents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Values of `Host` that are answered, besides the address itself and, on loopback, `localhost`.
+    pub allowed_hosts: Vec<String>,
+    /// Values of `Origin` that are answered. A request without one comes from no browser.
+    pub allowed_origins: Vec<String>,
+}
+
+/// Requests that plugins make.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Egress {
+    /// Files of further certificate authorities (PEM), as absolute paths.
+    pub extra_ca: Vec<PathBuf>,
+    /// The proxy that every request goes through.
+    pub proxy: Option<Proxy>,
+}
+
+/// An HTTP proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// Its name or address, as in a URL.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+/// The journal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Journal {
+    /// When records are waited for.
+    pub sync: Sync,
+}
+
+/// When a record must be on the disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sync {
+    /// Before any effect; what has none waits for nothing.
+    #[default]
+    Gated,
+    /// Before every answer.
+    Always,
+    /// Now and then. A power failure loses records of effects that happened.
+    Interval,
+}
+
+/// The log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Log {
+    /// What is worth a line.
+    pub level: Level,
+    /// How a line looks.
+    pub format: Format,
+}
+
+/// What is worth a line of the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the levels that every log has")]
+pub enum Level {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Level {
+    /// Its name, as `tracing` has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines, one object a line.
+    Json,
+}
+
+/// How much care a tool takes, by the operator's word. A plugin's own hints can raise it, never lower it.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// Policy alone decides.
+    #[default]
+    Auto,
+    /// The same, and each call is worth a line of the log.
+    Log,
+    /// A person must agree to each call.
+    Hold,
+    /// Never, whatever policy says.
+    Forbid,
+}
+
+impl Tier {
+    /// Its name, as policy and records have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Log => "log",
+            Self::Hold => "hold",
+            Self::Forbid => "forbid",
+        }
+    }
+}
+
+/// Where a secret's value is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SecretPlace {
+    /// In the host's encrypted store: `tollgate secret set`.
+    #[default]
+    Store,
+    /// In this environment variable of the host.
+    Variable(String),
+    /// In this file, as an absolute path once loaded from a home.
+    File(PathBuf),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::from_file(file::File::default(), findings::Lines::default())
+    }
+}
+
+impl Config {
+    /// Reads the configuration of `home`; the defaults, where it has none.
+    ///
+    /// # Errors
+    ///
+    /// It can't be read, or something in it is wrong.
+    pub fn load(home: &Home) -> Result<Self, ConfigError> {
+        let path = home.config();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(source) => return Err(ConfigError::Read { path, source }),
+        };
+        Self::parse(&path, &text)
+    }
+
+    /// Reads a configuration from its text. `path` is what errors name, and relative paths in it
+    /// start from its folder.
+    ///
+    /// # Errors
+    ///
+    /// The first thing in it that is wrong, with its place.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let file: file::File =
+            toml::from_str(text).map_err(|e| ConfigError::from_toml(path, text, &e))?;
+        let lines = findings::Lines::of(path, text, &file);
+        let mut config = Self::from_file(file, lines);
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for ca in &mut config.egress.extra_ca {
+            *ca = folder.join(&*ca);
+        }
+        for place in config.file.secret_places() {
+            if let SecretPlace::File(path) = place {
+                *path = folder.join(&*path);
+            }
+        }
+        Ok(config)
+    }
+
+    fn from_file(file: file::File, lines: findings::Lines) -> Self {
+        let mut concurrency = Concurrency::default();
+        file.concurrency.apply(&mut concurrency);
+        Self {
+            server: Server {
+                listen: file
+                    .server
+                    .listen
+                    .as_ref()
+                    .map_or_else(file::Listen::default, |l| *l.get_ref())
+                    .0,
+                allowed_hosts: file.server.allowed_hosts.clone(),
+                allowed_origins: file.server.allowed_origins.clone(),
+            },
+            egress: Egress {
+                extra_ca: file.egress.extra_ca.clone(),
+                proxy: file.egress.proxy.clone(),
+            },
+            journal: Journal {
+                sync: file
+                    .journal
+                    .sync
+                    .as_ref()
+                    .map_or_else(Sync::default, |s| *s.get_ref()),
+            },
+            log: Log {
+                level: file.log.level,
+                format: file.log.format,
+            },
+            concurrency,
+            file,
+            lines,
+        }
+    }
+
+    /// The limits of calls of `tool`: the defaults, then what is set for the host, for its plugin,
+    /// for itself.
+    #[must_use]
+    pub fn limits(&self, tool: &ToolName) -> CallLimits {
+        let mut limits = self.plugin_limits(tool.plugin());
+        if let Some(tool) = self.file.tool(tool) {
+            tool.limits.apply(&mut limits);
+        }
+        limits
+    }
+
+    /// The limits of a plugin apart from its tools: those under which it describes itself.
+    #[must_use]
+    pub fn plugin_limits(&self, plugin: &PluginName) -> CallLimits {
+        let mut limits = CallLimits::default();
+        self.file.limits.apply(&mut limits);
+        if let Some(plugin) = self.file.plugin(plugin) {
+            plugin.limits.apply(&mut limits);
+        }
+        limits
+    }
+
+    /// How many calls of `plugin` there may be at once.
+    #[must_use]
+    pub fn plugin_concurrency(&self, plugin: &PluginName) -> usize {
+        self.file
+            .plugin(plugin)
+            .and_then(|p| p.concurrency)
+            .map_or(self.concurrency.plugin, |calls| calls.0)
+    }
+
+    /// The operator's tier of `tool`: its own, or its plugin's, or the host's.
+    #[must_use]
+    pub fn tier(&self, tool: &ToolName) -> Tier {
+        let plugin = self.file.plugin(tool.plugin());
+        self.file
+            .tool(tool)
+            .and_then(|t| t.tier)
+            .or_else(|| plugin.and_then(|p| p.tier))
+            .or(self.file.tools.tier)
+            .unwrap_or_default()
+    }
+
+    /// The value that the operator gives `plugin` for the setting `name`.
+    #[must_use]
+    pub fn setting(&self, plugin: &PluginName, name: &str) -> Option<&str> {
+        let plugin = self.file.plugin(plugin)?;
+        plugin.settings.get(name).map(String::as_str)
+    }
+
+    /// All that the operator gives `plugin`, by name.
+    #[must_use]
+    pub fn settings(&self, plugin: &PluginName) -> BTreeMap<&str, &str> {
+        self.file
+            .plugin(plugin)
+            .into_iter()
+            .flat_map(|p| &p.settings)
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect()
+    }
+
+    /// Digest of all that the operator gives `plugin`: part of its pin.
+    #[must_use]
+    pub fn settings_digest(&self, plugin: &PluginName) -> Digest {
+        let settings = self.settings(plugin);
+        Digest::of_parts(
+            settings
+                .iter()
+                .flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]),
+        )
+    }
+
+    /// Where the value of the secret `name` of `plugin` is.
+    #[must_use]
+    pub fn secret_place(&self, plugin: &PluginName, name: &str) -> SecretPlace {
+        self.file
+            .secret_place(plugin, name)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Every secret whose place is set, with its plugin.
+    pub fn secret_places(&self) -> impl Iterator<Item = (&PluginName, &str, &SecretPlace)> {
+        self.file.all_secrets()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! What is said over the socket: a line of hello each way, then MCP or commands.
+//!
+//! Both ends are this program, though perhaps of two versions, so the hello says which. Lines are
+//! bounded and read whole; what can't be read is an error that says so.
+
+use std::fmt;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt};
+use zeroize::Zeroizing;
+
+/// The version of this protocol.
+pub(super) const VERSION: u32 = 1;
+
+/// Bytes of a hello.
+pub(super) const MAX_HELLO: usize = 4 << 10;
+
+/// Bytes of a command or its answer: the largest arguments and results, as JSON strings, fit.
+pub(super) const MAX_LINE: usize = 16 << 20;
+
+/// The first line from the client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hello {
+    pub(super) tollgate: u32,
+    #[serde(flatten)]
+    pub(super) mode: Mode,
+}
+
+/// What the rest of the connection is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "kebab-case")]
+pub(super) enum Mode {
+    /// MCP, by this agent.
+    Mcp { agent: String },
+    /// Commands.
+    Control,
+}
+
+/// The daemon's answer to a hello.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Welcome {
+    pub(super) ok: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pid: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<ControlError>,
+}
+
+/// A secret's value on its way to the store. It is written to the socket and nowhere else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(Zeroizing<String>);
+
+impl SecretText {
+    /// Wraps a value.
+    #[must_use]
+    pub fn new(value: String) -> Self {
+        Self(Zeroizing::new(value))
+    }
+
+    /// The value itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for SecretText {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(…)")
+    }
+}
+
+/// What people ask of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", content = "params", rename_all = "kebab-case")]
+pub enum Command {
+    /// How it is.
+    Status {},
+    /// A call, through the same pipeline as an agent's.
+    Call {
+        /// The tool.
+        tool: String,
+        /// The text of the arguments, as it was typed.
+        arguments: String,
+        /// The agent to call as.
+        agent: String,
+    },
+    /// What plugins there are and how each is.
+    Plugins {},
+    /// Accepts a changed plugin as it is now.
+    Accept {
+        /// The plugin.
+        plugin: String,
+    },
+    /// Reads policies, settings and plugins again.
+    Reload {},
+    /// Makes an agent and issues its token.
+    AgentAdd {
+        /// Its name.
+        name: String,
+        /// Seconds until the token expires; never where absent.
+        ttl: Option<u64>,
+    },
+    /// The agents there are.
+    AgentList {},
+    /// Removes an agent; its token is void.
+    AgentRemove {
+        /// Its name.
+        name: String,
+    },
+    /// Stores a secret.
+    SecretSet {
+        /// For which plugin.
+        plugin: String,
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: SecretText,
+    },
+    /// The names of the secrets there are.
+    SecretList {},
+    /// Removes a secret.
+    SecretRemove {
+        /// For which plugin.
+        plugin: String,
+        /// Its name.
+        name: String,
+    },
+    /// Ends the daemon in order.
+    Stop {},
+}
+
+/// A command with the number by which it is answered.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Request {
+    pub(super) id: u64,
+    #[serde(flatten)]
+    pub(super) command: Command,
+}
+
+/// A line from the daemon: progress, or the one result or error.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Answer {
+    /// Absent where the request could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<u64>,
+    #[serde(flatten)]
+    pub(super) outcome: Outcome,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Outcome {
+    Progress(Value),
+    Result(Value),
+    Error(ControlError),
+}
+
+/// Why a command was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ControlError {
+    /// A stable, dotted code.
+    pub code: String,
+    /// What happened.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl ControlError {
+    /// An error without a hint.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// Says what to do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// One value as a line.
+pub(super) fn line<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Reads one line of at most `most` bytes into `line`; `false` at the end of input. What was read
+/// stays in `line` when this is dropped half-way, and the next call goes on from there.
+pub(super) async fn read_line<R: AsyncBufRead + Unpin>(
+    read: &mut R,
+    line: &mut Vec<u8>,
+    most: usize,
+) -> io::Result<bool> {
+    loop {
+        let available = read.fill_buf().await?;
+        if available.is_empty() {
+            return if line.is_empty() {
+                Ok(false)
+            } else {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            };
+        }
+        let ends = available.iter().position(|byte| *byte == b'\n');
+        let part = available
+            .get(..ends.unwrap_or(available.len()))
+            .unwrap_or_default();
+        if line.len() + part.len() > most {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("a line of more than {most} bytes"),
+            ));
+        }
+        line.extend_from_slice(part);
+        let used = part.len() + usize::from(ends.is_some());
+        read.consume(used);
+        if ends.is_some() {
+            return Ok(true);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The host: everything that one daemon owns, put together.
+//!
+//! It holds what is in force (configuration, policies, plugins), each as one value that is swapped
+//! whole, so that a call never sees half of a change; and the services that calls use. What a call
+//! does with them is told in `call`.
+
+mod refresh;
+mod report;
+mod serve;
+mod start;
+mod watch;
+
+pub use refresh::{RefreshFinding, Refreshed};
+pub use report::PluginReport;
+pub use start::{Options, StartError};
+pub use watch::Watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+
+use crate::call::{Arrival, Pace, Places, Reply};
+use crate::capability::Services;
+use crate::clock::SharedClock;
+use crate::config::{Config, Tier};
+use crate::entropy::SharedEntropy;
+use crate::home::Home;
+use crate::identity::Identities;
+use crate::journal::Journal;
+use crate::journal::record::{Changed, Event};
+use crate::name::ToolName;
+use crate::plugin::{Catalogue, Plugin, Registry};
+use crate::policy::PolicySet;
+use crate::runtime::Runtime;
+use crate::state::State;
+
+/// A running host.
+#[derive(Debug)]
+pub struct Host {
+    home: Home,
+    config: ArcSwap<Config>,
+    runtime: Arc<Runtime>,
+    registry: Registry,
+    services: Arc<Services>,
+    state: State,
+    identities: Identities,
+    entropy: SharedEntropy,
+    pace: Pace,
+    places: Places,
+    draining: CancellationToken,
+    /// Changes with whatever may change what an agent sees.
+    changes: tokio::sync::watch::Sender<u64>,
+    /// One change of what is in force at a time.
+    refreshing: tokio::sync::Mutex<refresh::Seen>,
+}
+
+impl Host {
+    /// Carries out one call; see [`crate::call`].
+    pub async fn call(&self, arrival: Arrival, cancel: CancellationToken) -> Reply {
+        crate::call::call(self, arrival, cancel).await
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub const fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// The policies in force.
+    #[must_use]
+    pub fn policy(&self) -> Arc<PolicySet> {
+        self.services.policy.load_full()
+    }
+
+    /// The agents that there are.
+    #[must_use]
+    pub const fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
+    /// The durable state.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.services.journal
+    }
+
+    /// Where secrets come from.
+    #[must_use]
+    pub fn secrets(&self) -> Arc<crate::secret::Secrets> {
+        self.services.secrets.load_full()
+    }
+
+    /// Changes with whatever may change what an agent sees.
+    #[must_use]
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Cancelled once the host takes no more calls.
+    #[must_use]
+    pub fn draining(&self) -> CancellationToken {
+        self.draining.clone()
+    }
+
+    /// Takes no more calls from now on. Those under way go on.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Whether it takes no more calls.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Writes that an operator changed something.
+    ///
+    /// # Errors
+    ///
+    /// The journal takes nothing; then the change must not be made.
+    pub fn changed(&self, change: &str, subject: &str) -> Result<(), crate::journal::Unwritable> {
+        let event = Event::Changed(Changed {
+            change: change.to_owned(),
+            subject: Some(subject.to_owned()),
+            digest: None,
+            reason: None,
+            detail: None,
+        });
+        self.journal().append(&event).map(drop)
+    }
+
+    pub(crate) fn catalogue(&self) -> Arc<Catalogue> {
+        self.registry.catalogue()
+    }
+
+    pub(crate) const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    pub(crate) fn services(&self) -> Arc<Services> {
+        Arc::clone(&self.services)
+    }
+
+    pub(crate) const fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    pub(crate) const fn places(&self) -> &Places {
+        &self.places
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.clock().now()
+    }
+
+    pub(crate) fn clock(&self) -> &SharedClock {
+        &self.services.clock
+    }
+
+    /// The tier of a tool: the operator's, raised by what the plugin itself says of the tool.
+    pub(crate) fn tier(&self, plugin: &Plugin, tool: &ToolName) -> Tier {
+        let own = self.config().tier(tool);
+        let hinted = match plugin.tool(tool) {
+            Some((described, _)) if described.hints.destructive => Tier::Hold,
+            Some((described, _)) if !described.hints.read_only => Tier::Log,
+            _ => Tier::Auto,
+        };
+        own.max(hinted)
+    }
+}

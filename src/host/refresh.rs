@@ -1,0 +1,210 @@
+//! Taking in what changed on disk: configuration, plugins, policies, in this order, one at a time.
+//!
+//! What can't be used changes nothing: the last good one stays in force, and the finding says why.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::Host;
+use crate::config::Config;
+use crate::digest::Digest;
+use crate::egress::OutboundConfig;
+use crate::journal::record::{Changed, Event};
+use crate::plugin::Catalogue;
+use crate::policy::{Loaded, PluginFacts, PolicySet, Severity};
+use crate::reason::Reason;
+use crate::secret::Secrets;
+
+/// What was last taken in, to tell whether anything changed.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    config: Option<Digest>,
+    policies: Option<Digest>,
+    findings: Vec<RefreshFinding>,
+}
+
+/// What a refresh found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Refreshed {
+    /// Plugins that serve.
+    pub serving: usize,
+    /// Digest of the policy set in force.
+    pub policy_set: Digest,
+    /// What is wrong, or probably so.
+    pub findings: Vec<RefreshFinding>,
+}
+
+/// Something that is wrong, or probably so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefreshFinding {
+    /// `error` or `warning`.
+    pub severity: Severity,
+    /// The file, relative to the home.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+impl Host {
+    /// Takes in what changed on disk since the last time. Returns once it is in force.
+    pub async fn refresh(&self) -> Refreshed {
+        let mut seen = self.refreshing.lock().await;
+        let mut findings = Vec::new();
+        let fresh = self.take_config(&mut seen, &mut findings);
+        self.registry.look(&self.config(), fresh).await;
+        self.take_policies(&mut seen, &mut findings);
+        if findings != seen.findings {
+            for finding in &findings {
+                log(finding);
+            }
+            seen.findings.clone_from(&findings);
+        }
+        Refreshed {
+            serving: self.catalogue().serving.len(),
+            policy_set: self.policy().digest(),
+            findings,
+        }
+    }
+
+    /// Whether settings may have changed, so that plugins must be looked at again.
+    fn take_config(&self, seen: &mut Seen, findings: &mut Vec<RefreshFinding>) -> bool {
+        let text = std::fs::read(self.home.config()).unwrap_or_default();
+        let digest = Digest::of(&text);
+        let first = seen.config.is_none();
+        if seen.config == Some(digest) {
+            return false;
+        }
+        match Config::load(&self.home) {
+            Ok(config) => {
+                seen.config = Some(digest);
+                let secrets =
+                    Secrets::new(&self.home, &config, std::sync::Arc::clone(&self.entropy));
+                self.services.secrets.store(std::sync::Arc::new(secrets));
+                self.config.store(std::sync::Arc::new(config));
+                !first
+            }
+            Err(error) => {
+                findings.push(RefreshFinding {
+                    severity: Severity::Error,
+                    file: "tollgate.toml".into(),
+                    line: 1,
+                    column: 1,
+                    message: error.to_string(),
+                    help: "the last good configuration stays in force".into(),
+                });
+                false
+            }
+        }
+    }
+
+    fn take_policies(&self, seen: &mut Seen, findings: &mut Vec<RefreshFinding>) {
+        let previous = self.policy();
+        let loaded = load_policies(
+            &self.home.policies(),
+            &self.catalogue(),
+            &self.config(),
+            Some(&previous),
+        );
+        let digest = loaded.set.digest();
+        let broken = loaded
+            .findings
+            .iter()
+            .find(|f| f.severity == Severity::Error);
+        let detail = broken.map(ToString::to_string);
+        let event = |change: &str, reason| {
+            Event::Changed(Changed {
+                change: change.to_owned(),
+                subject: None,
+                digest: Some(digest),
+                reason,
+                detail: detail.clone(),
+            })
+        };
+        let new_set = seen.policies != Some(digest);
+        let was_broken = seen.findings.iter().any(|f| f.severity == Severity::Error);
+        if new_set || (broken.is_some() && !was_broken) {
+            let event = match broken {
+                Some(_) => event("policy.rejected", Some(Reason::PolicyError)),
+                None => event("policy.loaded", None),
+            };
+            if let Err(error) = self.journal().append(&event) {
+                tracing::error!(%error, "a change of the policies could not be written down");
+            }
+        }
+        seen.policies = Some(digest);
+        findings.extend(loaded.findings.into_iter().map(|f| RefreshFinding {
+            severity: f.severity,
+            file: format!("policies/{}", f.file),
+            line: f.line,
+            column: f.column,
+            message: f.message,
+            help: f.help,
+        }));
+        self.services.policy.store(std::sync::Arc::new(loaded.set));
+        self.changes.send_modify(|n| *n += 1);
+    }
+}
+
+/// Loads `folder` for the plugins of `catalogue`.
+pub(crate) fn load_policies(
+    folder: &std::path::Path,
+    catalogue: &Catalogue,
+    config: &Config,
+    previous: Option<&PolicySet>,
+) -> Loaded {
+    let facts: Vec<PluginFacts<'_>> = catalogue
+        .serving
+        .values()
+        .map(|plugin| PluginFacts {
+            description: &plugin.description,
+            digest: plugin.digest,
+            origins: plugin.ceiling.origins(),
+            tiers: plugin
+                .description
+                .tools
+                .iter()
+                .map(|tool| {
+                    (
+                        tool.name.clone(),
+                        config.tier(&tool.name).as_str().to_owned(),
+                    )
+                })
+                .collect::<BTreeMap<_, _>>(),
+        })
+        .collect();
+    PolicySet::load(folder, &facts, previous)
+}
+
+/// What the outbound guard takes from the configuration.
+pub(super) fn outbound_config(config: &Config) -> OutboundConfig {
+    OutboundConfig {
+        extra_authorities: config.egress.extra_ca.clone(),
+        proxy: config
+            .egress
+            .proxy
+            .as_ref()
+            .map(|proxy| format!("http://{}:{}", proxy.host, proxy.port)),
+    }
+}
+
+fn log(finding: &RefreshFinding) {
+    let RefreshFinding {
+        severity,
+        file,
+        line,
+        column,
+        message,
+        help,
+    } = finding;
+    match severity {
+        Severity::Error => tracing::error!("{file}:{line}:{column}: {message}; {help}"),
+        Severity::Warning => tracing::warn!("{file}:{line}:{column}: {message}; {help}"),
+    }
+}

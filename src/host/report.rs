@@ -1,0 +1,83 @@
+//! What the host says of its plugins, for people and programs.
+
+use serde::Serialize;
+
+use super::Host;
+use crate::digest::Digest;
+use crate::name::PluginName;
+use crate::plugin::Status;
+use crate::reason::Reason;
+
+/// A file in `plugins/`, and what became of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct PluginReport {
+    /// The file's name.
+    pub file: String,
+    /// `serving`, `loading`, `quarantined` or `refused`.
+    pub status: &'static str,
+    /// Digest of the file.
+    pub digest: Option<Digest>,
+    /// What the plugin says of its version.
+    pub version: Option<String>,
+    /// What it says it is for.
+    pub summary: Option<String>,
+    /// Its tools, by the names that agents see.
+    pub tools: Vec<String>,
+    /// Why it does not serve.
+    pub reason: Option<Reason>,
+    /// The same in words, and what to do.
+    pub message: Option<String>,
+    /// What was found beyond that.
+    pub detail: Option<String>,
+    /// Whether there is a policy for it; without one no agent may call its tools.
+    pub has_policy: bool,
+}
+
+impl Host {
+    /// Every file in `plugins/`, in the order of names.
+    #[must_use]
+    pub fn plugins(&self) -> Vec<PluginReport> {
+        let policies = self.home().policies();
+        self.catalogue()
+            .entries
+            .iter()
+            .map(|(file, entry)| {
+                let (status, refusal) = match &entry.status {
+                    Status::Loading => ("loading", None),
+                    Status::Serving => ("serving", None),
+                    Status::Quarantined(refusal) => ("quarantined", Some(refusal)),
+                    Status::Refused(refusal) => ("refused", Some(refusal)),
+                };
+                let description = entry.plugin.as_ref().map(|plugin| &plugin.description);
+                let stem = file.strip_suffix(".wasm").unwrap_or(file);
+                PluginReport {
+                    file: file.clone(),
+                    status,
+                    digest: entry.digest,
+                    version: description.map(|d| d.version.clone()),
+                    summary: description.map(|d| d.summary.clone()),
+                    tools: description
+                        .into_iter()
+                        .flat_map(|d| &d.tools)
+                        .map(|tool| tool.name.wire())
+                        .collect(),
+                    reason: refusal.map(|refusal| refusal.reason),
+                    message: refusal.map(|refusal| refusal.message.to_string()),
+                    detail: refusal.and_then(|refusal| refusal.detail.clone()),
+                    has_policy: policies.join(format!("{stem}.cedar")).is_file(),
+                }
+            })
+            .collect()
+    }
+
+    /// Accepts a plugin that changed, as it is now, and puts it in force with its policies.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it can't serve: what and why.
+    pub async fn accept(&self, plugin: &PluginName) -> Result<Digest, String> {
+        let digest = self.registry().accept(&self.config(), plugin).await?;
+        self.refresh().await;
+        Ok(digest)
+    }
+}

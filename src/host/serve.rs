@@ -1,0 +1,56 @@
+//! The host as the protocol sees it.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Host;
+use crate::call::{Arrival, Reply};
+use crate::config::Tier;
+use crate::identity::AgentId;
+use crate::mcp::{Backend, ListedTool, Unauthorized};
+
+#[async_trait::async_trait]
+impl Backend for Host {
+    /// What could be allowed to this agent, in the order of names. A decision about a call is
+    /// another one, made when it comes.
+    fn tools(&self, agent: &AgentId) -> Vec<Arc<ListedTool>> {
+        let policy = self.policy();
+        let mut tools = Vec::new();
+        for plugin in self.catalogue().serving.values() {
+            for (tool, listed) in plugin.listed() {
+                if self.tier(plugin, tool) != Tier::Forbid && policy.may_call(agent, None, tool) {
+                    tools.push(Arc::clone(listed));
+                }
+            }
+        }
+        tools
+    }
+
+    fn tool(&self, wire: &str) -> Option<Arc<ListedTool>> {
+        let (plugin, name) = self.catalogue().find(wire)?;
+        plugin
+            .listed()
+            .find(|(tool, _)| **tool == name)
+            .map(|(_, listed)| Arc::clone(listed))
+    }
+
+    async fn call(self: Arc<Self>, arrival: Arrival, cancel: CancellationToken) -> Reply {
+        Self::call(&self, arrival, cancel).await
+    }
+
+    fn tools_changed(&self) -> watch::Receiver<u64> {
+        self.changes()
+    }
+
+    fn authenticate(&self, bearer: &str) -> Result<AgentId, Unauthorized> {
+        self.identities()
+            .authenticate(bearer)
+            .map_err(|_| Unauthorized)
+    }
+
+    fn draining(&self) -> CancellationToken {
+        Self::draining(self)
+    }
+}

@@ -1,0 +1,235 @@
+//! Starting: every part in the order in which the next one needs it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+
+use super::Host;
+use super::refresh::{self, Seen};
+use crate::call::{Pace, Places};
+use crate::capability::Services;
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{self, Config, ConfigError};
+use crate::egress::{Connector, Outbound, Resolver};
+use crate::entropy::{SharedEntropy, SystemEntropy};
+use crate::home::Home;
+use crate::identity::Identities;
+use crate::journal::record::{Event, Started};
+use crate::journal::{self, Journal};
+use crate::plugin::Registry;
+use crate::policy::PolicySet;
+use crate::private::PrivateError;
+use crate::runtime::{Artifacts, Runtime, Settings};
+use crate::secret::Secrets;
+use crate::state::{State, StateError};
+
+/// What a host is made of, where it is not the machine's own.
+#[derive(Debug)]
+pub struct Options {
+    /// Where its files are.
+    pub home: Home,
+    /// The time of day.
+    pub clock: SharedClock,
+    /// Random bytes.
+    pub entropy: SharedEntropy,
+    /// How names become addresses. It feeds the guard; the guard checks what it says.
+    pub resolver: Arc<dyn Resolver>,
+    /// How addresses, once checked, become connections.
+    pub connector: Arc<dyn Connector>,
+    /// The program that compiles components, when run as `<program> compile-component`: this one.
+    pub compiler: PathBuf,
+}
+
+impl Options {
+    /// The machine's own clock, randomness, resolver and network.
+    ///
+    /// # Errors
+    ///
+    /// The path of this program is not known.
+    pub fn new(home: Home) -> std::io::Result<Self> {
+        Ok(Self {
+            home,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            resolver: Arc::new(crate::egress::SystemResolver),
+            connector: Arc::new(crate::egress::TcpConnector),
+            compiler: std::env::current_exe()?,
+        })
+    }
+}
+
+/// The host can't start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Files that only the host's user may read.
+    #[error(transparent)]
+    Private(#[from] PrivateError),
+    /// The state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The journal.
+    #[error("the journal in `{folder}` can't be used: {error}")]
+    Journal {
+        /// Where.
+        folder: PathBuf,
+        /// Why.
+        error: Box<journal::OpenError>,
+    },
+    /// The journal takes nothing.
+    #[error(transparent)]
+    Unwritable(#[from] journal::Unwritable),
+    /// The runtime.
+    #[error(transparent)]
+    Runtime(#[from] crate::runtime::StartError),
+    /// Certificates or proxy.
+    #[error("`[egress]` can't be used: {0}")]
+    Egress(#[from] crate::egress::OutboundConfigError),
+    /// The key of compiled code.
+    #[error("the key of compiled code in `{0}` can't be made: {1}")]
+    Key(PathBuf, String),
+}
+
+impl Host {
+    /// Starts a host: opens its journal and state, and loads its plugins and policies.
+    ///
+    /// A plugin or a policy that can't be used keeps nothing else from serving; it is logged, and
+    /// `tollgate plugins` and `tollgate check` say so.
+    ///
+    /// # Errors
+    ///
+    /// The configuration is not valid, another host has the journal, or the machine lacks what is needed.
+    pub async fn start(options: Options) -> Result<Arc<Self>, StartError> {
+        let Options {
+            home,
+            clock,
+            entropy,
+            resolver,
+            connector,
+            compiler,
+        } = options;
+        home.create()?;
+        let config = Config::load(&home)?;
+        let journal = open_journal(&home, &config, &clock)?;
+        let state = State::open(&home.database())?;
+        let key = artifact_key(&home, entropy.as_ref())?;
+        let artifacts = Artifacts::new(home.artifacts(), key, compiler);
+        // A plugin that is being described takes a place beside those that run.
+        let places = config.concurrency.host.saturating_add(4);
+        let settings = Settings::for_machine(places, crate::limits::POOLED_TABLE_ENTRIES);
+        let runtime = Arc::new(Runtime::start(settings, artifacts)?);
+        let outbound = Outbound::with(
+            &refresh::outbound_config(&config),
+            Arc::clone(&clock),
+            resolver,
+            connector,
+        )?;
+        let secrets = Secrets::new(&home, &config, Arc::clone(&entropy));
+        let services = Arc::new(Services {
+            policy: Arc::new(ArcSwap::from_pointee(
+                PolicySet::load(&home.policies(), &[], None).set,
+            )),
+            journal: journal.clone(),
+            outbound,
+            secrets: ArcSwap::from_pointee(secrets),
+            clock: Arc::clone(&clock),
+        });
+        let registry = Registry::new(
+            home.plugins(),
+            Arc::clone(&runtime),
+            state.clone(),
+            journal.clone(),
+            Arc::clone(&clock),
+        );
+        let places = Places::new(config.concurrency);
+        let host = Arc::new(Self {
+            identities: Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
+            entropy,
+            config: ArcSwap::from_pointee(config),
+            runtime,
+            registry,
+            services,
+            state,
+            pace: Pace::default(),
+            places,
+            draining: CancellationToken::new(),
+            changes: tokio::sync::watch::Sender::new(0),
+            refreshing: tokio::sync::Mutex::new(Seen::default()),
+            home,
+        });
+        host.refresh().await;
+        host.journal().append(&Event::Started(Started {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            policy_set: Some(host.policy().digest()),
+            plugins: host.catalogue().serving.len(),
+        }))?;
+        Ok(host)
+    }
+
+    /// Ends in order: writes that it stopped, and closes the journal.
+    pub async fn stop(&self) {
+        self.drain();
+        if let Err(error) = self.journal().append(&Event::Stopped {}) {
+            tracing::error!(%error, "the end of the host could not be written down");
+        }
+        let journal = self.journal().clone();
+        if let Err(error) = journal.close().await {
+            tracing::error!(%error, "the journal could not be closed");
+        }
+    }
+}
+
+/// The key under which compiled code is kept; made at the first start.
+pub(crate) fn artifact_key(
+    home: &Home,
+    entropy: &dyn crate::entropy::Entropy,
+) -> Result<[u8; 32], StartError> {
+    let path = home.keys().join("artifacts.key");
+    let kept = match crate::private::read(&path, 32) {
+        Ok(bytes) => bytes.as_slice().try_into().ok(),
+        Err(error) if error.is_missing() => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(key) = kept {
+        return Ok(key);
+    }
+    // Also where it is damaged: compiled code that no longer verifies is compiled again.
+    let mut key = [0; 32];
+    entropy
+        .fill(&mut key)
+        .map_err(|error| StartError::Key(path.clone(), error.to_string()))?;
+    crate::private::replace(&path, &key)?;
+    Ok(key)
+}
+
+fn open_journal(home: &Home, config: &Config, clock: &SharedClock) -> Result<Journal, StartError> {
+    let options = journal::Options {
+        sync: match config.journal.sync {
+            config::Sync::Gated => journal::Sync::Gated,
+            config::Sync::Always => journal::Sync::Always,
+            config::Sync::Interval => journal::Sync::Interval(journal::SYNC_WITHIN),
+        },
+        ..journal::Options::new(Arc::clone(clock))
+    };
+    let folder = home.journal();
+    let (journal, recovery) =
+        Journal::open(&folder, options).map_err(|error| StartError::Journal {
+            folder,
+            error: Box::new(error),
+        })?;
+    if recovery.cut_bytes > 0 {
+        tracing::warn!(
+            bytes = recovery.cut_bytes,
+            "the journal ended in a torn record, which was cut"
+        );
+    }
+    for call in &recovery.unknown {
+        tracing::warn!(%call, "a call was under way when the host died; what it did is not known, and it is not run again");
+    }
+    Ok(journal)
+}

@@ -1,0 +1,106 @@
+//! Lines from segments, one after the other, in bounded memory.
+
+use std::io::{self, BufRead as _, BufReader, Read};
+
+use super::line::MAX_LINE;
+
+/// What a segment gives next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next<'a> {
+    /// A line, without its newline.
+    Line(&'a [u8]),
+    /// Bytes at the end without a newline: torn, or being written.
+    Partial(&'a [u8]),
+    /// More bytes than a line may have.
+    TooLong,
+    /// Nothing more, for now.
+    End,
+}
+
+/// Reads the lines of one segment.
+pub(super) struct Lines {
+    reader: BufReader<Box<dyn Read + Send>>,
+    line: Vec<u8>,
+    /// `line` ends before a newline, and is gone on with.
+    partial: bool,
+    /// Where the line last given starts.
+    start: u64,
+    /// Where it ends: the next one starts here.
+    end: u64,
+    /// Its number in the segment, from 1.
+    number: u64,
+}
+
+impl Lines {
+    pub(super) fn new(segment: Box<dyn Read + Send>) -> Self {
+        Self {
+            // A few hundred records for each call of the kernel.
+            reader: BufReader::with_capacity(256 << 10, segment),
+            line: Vec::with_capacity(4096),
+            partial: false,
+            start: 0,
+            end: 0,
+            number: 0,
+        }
+    }
+
+    pub(super) fn next(&mut self) -> io::Result<Next<'_>> {
+        if !self.partial {
+            self.line.clear();
+            self.start = self.end;
+        }
+        let room = (MAX_LINE + 1).saturating_sub(self.line.len()) as u64;
+        let read = (&mut self.reader)
+            .take(room)
+            .read_until(b'\n', &mut self.line)?;
+        self.end += read as u64;
+        if self.line.is_empty() {
+            return Ok(Next::End);
+        }
+        if !self.partial {
+            self.number += 1;
+        }
+        if let Some(line) = self.line.strip_suffix(b"\n") {
+            self.partial = false;
+            return Ok(Next::Line(line));
+        }
+        self.partial = true;
+        if self.line.len() > MAX_LINE {
+            return Ok(Next::TooLong);
+        }
+        Ok(Next::Partial(&self.line))
+    }
+
+    /// The bytes of the line last given.
+    pub(super) fn line(&self) -> &[u8] {
+        self.line.strip_suffix(b"\n").unwrap_or(&self.line)
+    }
+
+    /// Whether it has no end, at least not yet.
+    pub(super) const fn is_partial(&self) -> bool {
+        self.partial
+    }
+
+    /// Where the line last given starts, in bytes.
+    pub(super) const fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Where it ends.
+    pub(super) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Its number in the segment, from 1.
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lines")
+            .field("start", &self.start)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,312 @@
+//! Reading, also while it is written, and what people see.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use super::super::record::{HostCall, HostCallOutcome, HostCallRef, Refused};
+use super::super::show::{self, Look};
+use super::super::{Filter, ReadError, Reader, call, tail};
+use super::*;
+use crate::reason::Reason;
+
+const PLAIN: Look = Look { colour: false };
+
+fn journal(path: &Path) -> Journal {
+    Journal::open(path, options(1500)).unwrap().0
+}
+
+fn seqs(records: &[super::super::record::Record]) -> Vec<u64> {
+    records.iter().map(|record| record.seq).collect()
+}
+
+#[test]
+fn a_reader_goes_on_with_what_is_written_meanwhile() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    let journal = journal(&path);
+    let mut reader = Reader::new(&path);
+    assert_eq!(reader.next_record().unwrap(), None);
+    for round in 0..10 {
+        for n in 0..2 {
+            journal.append(&intent(call_id(round * 2 + n))).unwrap();
+        }
+        let mut seen = Vec::new();
+        while let Some(record) = reader.next_record().unwrap() {
+            seen.push(record);
+        }
+        let first = u64::try_from(round).unwrap() * 2 + 1;
+        assert_eq!(seqs(&seen), [first, first + 1]);
+    }
+    assert!(fs::read_dir(&path).unwrap().count() > 5);
+}
+
+#[test]
+fn a_line_without_its_end_is_being_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    let journal = journal(&path);
+    journal.append(&changed("a")).unwrap();
+    journal.append(&changed("b")).unwrap();
+    drop(journal);
+    let file = path.join("00000000000000000001.jsonl");
+    let whole = fs::read(&file).unwrap();
+    let at = whole.len() - 30;
+    fs::write(&file, &whole[..at]).unwrap();
+
+    let mut reader = Reader::new(&path);
+    assert_eq!(reader.next_record().unwrap().unwrap().seq, 1);
+    assert_eq!(reader.next_record().unwrap(), None);
+    assert!(reader.being_written() > 0);
+    let report = super::super::verify(&path, |_| ()).unwrap();
+    assert!(report.is_good());
+    assert_eq!(report.torn_tail, reader.being_written() as u64);
+    assert_eq!(seqs(&tail(&path, 5, &Filter::default()).unwrap().0), [1]);
+
+    let mut file = fs::OpenOptions::new().append(true).open(&file).unwrap();
+    file.write_all(&whole[at..]).unwrap();
+    assert_eq!(reader.next_record().unwrap().unwrap().seq, 2);
+    assert_eq!(reader.being_written(), 0);
+}
+
+#[test]
+fn tail_gives_the_last_records_and_follows() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    let journal = journal(&path);
+    for n in 1..=5 {
+        journal.append(&intent(call_id(n))).unwrap();
+        journal.append(&outcome(call_id(n))).unwrap();
+    }
+    let (last, mut reader) = tail(&path, 3, &Filter::default()).unwrap();
+    assert_eq!(seqs(&last), [8, 9, 10]);
+    assert_eq!(reader.next_record().unwrap(), None);
+    journal.append(&changed("later")).unwrap();
+    assert_eq!(reader.next_record().unwrap().unwrap().seq, 11);
+
+    let wanted = |filter: &Filter, count| seqs(&tail(&path, count, filter).unwrap().0);
+    let kind = |kind: &str| Filter {
+        kind: Some(kind.to_owned()),
+        ..Filter::default()
+    };
+    assert_eq!(wanted(&kind("outcome"), 2), [8, 10]);
+    assert_eq!(wanted(&kind("changed"), 9), [11]);
+    for tool in ["github", "github.search"] {
+        let filter = Filter {
+            tool: Some(tool.to_owned()),
+            ..Filter::default()
+        };
+        assert_eq!(wanted(&filter, 2), [7, 9]);
+    }
+    let agent = |name: &str| Filter {
+        agent: Some(name.parse().unwrap()),
+        ..Filter::default()
+    };
+    assert_eq!(wanted(&agent("claude"), 9), [1, 3, 5, 7, 9]);
+    assert_eq!(wanted(&agent("other"), 9), Vec::<u64>::new());
+    assert_eq!(
+        wanted(
+            &Filter {
+                call: Some(call_id(2)),
+                ..Filter::default()
+            },
+            9
+        ),
+        [3, 4]
+    );
+    assert_eq!(wanted(&Filter::default(), 0), Vec::<u64>::new());
+    assert_eq!(wanted(&Filter::default(), 100).len(), 11);
+}
+
+#[test]
+fn a_call_is_found_by_the_start_or_the_end_of_its_id() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    let journal = journal(&path);
+    let (one, other) = (
+        CallId("0199aaaa-0000-7000-8000-00000000beef".parse().unwrap()),
+        CallId("0199aaaa-0000-7000-8000-00000000cafe".parse().unwrap()),
+    );
+    for call in [one, other] {
+        journal.append(&intent(call)).unwrap();
+    }
+    for call in [one, other] {
+        journal.append(&outcome(call)).unwrap();
+    }
+    for id in [
+        "00beef",
+        "0199aaaa-0000-7000-8000-00000000b",
+        "0199AAAA-0000-7000-8000-00000000beef",
+    ] {
+        assert_eq!(seqs(&call(&path, id).unwrap()), [1, 3], "{id}");
+    }
+    assert!(
+        matches!(call(&path, "0199aaaa"), Err(ReadError::Ambiguous { calls, .. }) if calls.len() == 2)
+    );
+    assert!(matches!(call(&path, "ffffff"), Err(ReadError::NoCall(_))));
+    for id in [
+        "beef",
+        "",
+        "00\u{1b}beef",
+        "0199aaaa-0000-7000-8000-00000000beef0",
+    ] {
+        assert!(
+            matches!(call(&path, id), Err(ReadError::NotAnId(_))),
+            "{id}"
+        );
+    }
+}
+
+#[test]
+fn a_bad_line_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    drop(journal(&path));
+    fs::write(path.join("00000000000000000001.jsonl"), "nonsense\n").unwrap();
+    let error = tail(&path, 1, &Filter::default()).unwrap_err().to_string();
+    assert!(
+        error.starts_with("`00000000000000000001.jsonl`, line 1: not a record"),
+        "{error}"
+    );
+}
+
+fn story(path: &Path) -> CallId {
+    let call = CallId("0199aaaa-0000-7000-8000-00000000beef".parse().unwrap());
+    let Event::Intent(base) = intent(call) else {
+        panic!("an intent");
+    };
+    let target = HostCallRef {
+        number: 1,
+        capability: String::from("http"),
+        target: String::from("https://api.github.com/search"),
+    };
+    let journal = journal(path);
+    for event in [
+        intent(call),
+        Event::HostCall(HostCall {
+            call,
+            host_call: target.clone(),
+            method: Some(String::from("GET")),
+            bytes_out: 0,
+            body: None,
+            secrets: vec![String::from("token")],
+            decision: base.decision.clone(),
+        }),
+        Event::HostCallOutcome(HostCallOutcome {
+            call,
+            number: 1,
+            status: String::from("ok"),
+            reason: None,
+            http_status: Some(200),
+            address: Some(String::from("140.82.121.6:443")),
+            bytes_in: 5000,
+            duration_us: 81_500,
+        }),
+        Event::Refusal(Refused {
+            call,
+            caller: None,
+            tool: None,
+            arguments: None,
+            attempt: None,
+            host_call: Some(HostCallRef {
+                number: 2,
+                target: String::from("https://evil.example/\u{1b}[2J\n\u{202e}"),
+                ..target
+            }),
+            reason: Reason::EgressHostNotGranted,
+            message: String::from("this host was not granted"),
+            detail: Some(String::from("grant it in policies/github.cedar")),
+            decision: None,
+            repeated: 3,
+        }),
+        outcome(call),
+    ] {
+        journal.append(&event).unwrap();
+    }
+    call
+}
+
+/// Times differ from run to run.
+fn settled(text: &str, records: &[super::super::record::Record]) -> String {
+    let mut text = text.to_owned();
+    for record in records {
+        text = text.replace(&record.time, "[time]");
+    }
+    text.lines()
+        .map(|line| match line.split_once(" ms  ") {
+            Some((since, rest)) if since.trim_start().starts_with('+') => {
+                format!("[since]  {rest}")
+            }
+            _ => line.to_owned(),
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn a_call_reads_as_a_story() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    let id = story(&path);
+    let records = call(&path, &id.to_string()).unwrap();
+    insta::assert_snapshot!(settled(&show::call(&records, PLAIN), &records), @r#"
+call 0199aaaa-0000-7000-8000-00000000beef
+       time [time]
+      agent spiffe://tollgate.local/agent/claude over stdio, with a client that calls itself `inspector 1.0`
+       tool github.search
+     plugin sha256:5e689e2b01672bf33996e75d5e372ff60c536ce1599a1458e867cd8f4bef5160
+  arguments {} (2 B)
+            sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a
+     grants api
+[since]  record 1  intent             by `reads`
+              policy `reads` at policies/github.cedar:3
+              policy set 6ee0eb490ff8
+[since]  record 2  host-call          #1 http GET https://api.github.com/search, with token  by `reads`
+              policy `reads` at policies/github.cedar:3
+              policy set 6ee0eb490ff8
+[since]  record 3  host-call-outcome  #1  ok  200  140.82.121.6:443  4 KiB in  81.5 ms
+[since]  record 4  refusal            #2 http https://evil.example/\u{1b}[2J\n\u{202e}  egress.host_not_granted  this host was not granted  and 3 more times
+              grant it in policies/github.cedar
+[since]  record 5  outcome            ok  4.3 ms  fuel 1234  6 B out
+              result sha256:f6a214f7a5fcda0c2cee9660b7fc29f5649e3c68aad48e20e950137c98913a68
+              host calls: http ×2
+"#);
+}
+
+#[test]
+fn a_record_is_shown_on_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    let _ = story(&path);
+    let (records, _) = tail(&path, 9, &Filter::default()).unwrap();
+    let lines: Vec<_> = records
+        .iter()
+        .map(|record| show::line(record, PLAIN))
+        .collect();
+    insta::assert_snapshot!(settled(&lines.join("\n"), &records), @r#"
+[time]  intent             claude  github.search  {}  by `reads`  call 00000000beef
+[time]  host-call          #1 http GET https://api.github.com/search, with token  by `reads`  call 00000000beef
+[time]  host-call-outcome  #1  ok  200  140.82.121.6:443  4 KiB in  81.5 ms  call 00000000beef
+[time]  refusal            #2 http https://evil.example/\u{1b}[2J\n\u{202e}  egress.host_not_granted  this host was not granted  and 3 more times  call 00000000beef
+[time]  outcome            ok  4.3 ms  fuel 1234  6 B out  call 00000000beef
+"#);
+}
+
+#[test]
+fn nothing_from_outside_reaches_a_terminal_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    let id = story(&path);
+    let records = call(&path, &id.to_string()).unwrap();
+    let is_unsafe = |c: char| c != '\n' && super::super::line::is_unsafe(c);
+    assert!(!show::call(&records, PLAIN).contains(is_unsafe));
+    for record in &records {
+        assert!(!show::line(record, PLAIN).contains(super::super::line::is_unsafe));
+        let coloured = show::line(record, Look { colour: true });
+        // Colour changes nothing but colour.
+        assert_eq!(
+            anstream::adapter::strip_str(&coloured).to_string(),
+            show::line(record, PLAIN)
+        );
+    }
+}

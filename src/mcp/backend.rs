@@ -1,0 +1,135 @@
+//! What the protocol needs of the host behind it.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::call::{Arrival, Reply};
+use crate::identity::AgentId;
+use crate::plugin::{Description, Hints, Tool};
+
+/// The host, as the protocol sees it.
+#[async_trait::async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// The tools that `agent` could be allowed to call, in an order that stays the same while they do.
+    fn tools(&self, agent: &AgentId) -> Vec<Arc<ListedTool>>;
+
+    /// The tool that agents see by this name. Used to check a request's headers against its body,
+    /// never to decide anything.
+    fn tool(&self, wire: &str) -> Option<Arc<ListedTool>>;
+
+    /// Runs a call, to its recorded end. Once `cancel` is cancelled it ends soon, and still answers.
+    async fn call(self: Arc<Self>, arrival: Arrival, cancel: CancellationToken) -> Reply;
+
+    /// Changes whenever what `tools` answers may have changed.
+    fn tools_changed(&self) -> watch::Receiver<u64>;
+
+    /// The agent to which this token was issued.
+    ///
+    /// # Errors
+    ///
+    /// It was issued to none, was revoked, or has expired; the caller is told none of that.
+    fn authenticate(&self, bearer: &str) -> Result<AgentId, Unauthorized>;
+
+    /// Cancelled once the host takes no more calls.
+    fn draining(&self) -> CancellationToken;
+}
+
+/// The token is not one that is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the token is not one that is in force")]
+pub struct Unauthorized;
+
+/// A tool as agents see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListedTool {
+    /// The name on the wire.
+    pub name: String,
+    /// For people.
+    pub title: Option<String>,
+    /// For the model.
+    pub description: String,
+    /// JSON Schema of the arguments.
+    pub input_schema: Arc<Map<String, Value>>,
+    /// JSON Schema of the structured content.
+    pub output_schema: Option<Arc<Map<String, Value>>>,
+    /// The plugin's own word on its effects.
+    pub hints: Hints,
+    /// Whether the schema asks for arguments to be repeated in headers (`x-mcp-header`).
+    in_headers: bool,
+}
+
+impl ListedTool {
+    /// A tool without a title, an output schema or hints.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        description: impl Into<String>,
+        input_schema: Map<String, Value>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            title: None,
+            description: description.into(),
+            in_headers: members_ask_for_headers(&input_schema),
+            input_schema: Arc::new(input_schema),
+            output_schema: None,
+            hints: Hints::default(),
+        }
+    }
+
+    /// The tool as its checked description has it. A schema that is not an object, which no checked
+    /// description has, is listed as one that takes any object.
+    #[must_use]
+    pub fn of(tool: &Tool) -> Self {
+        let object = |schema: &Value| schema.as_object().cloned();
+        let mut listed = Self::new(
+            tool.name.wire(),
+            tool.description.clone(),
+            object(&tool.input_schema).unwrap_or_else(any_object),
+        );
+        listed.title.clone_from(&tool.title);
+        listed.output_schema = tool.output_schema.as_ref().and_then(object).map(Arc::new);
+        listed.hints = tool.hints;
+        listed
+    }
+
+    /// The tools of a description, in its order.
+    #[must_use]
+    pub fn all_of(description: &Description) -> Vec<Arc<Self>> {
+        description
+            .tools
+            .iter()
+            .map(|tool| Arc::new(Self::of(tool)))
+            .collect()
+    }
+
+    /// Whether the schema asks for arguments to be repeated in headers.
+    #[must_use]
+    pub const fn in_headers(&self) -> bool {
+        self.in_headers
+    }
+}
+
+fn any_object() -> Map<String, Value> {
+    let mut schema = Map::new();
+    schema.insert("type".to_owned(), Value::from("object"));
+    schema
+}
+
+fn members_ask_for_headers(members: &Map<String, Value>) -> bool {
+    members
+        .iter()
+        .any(|(key, value)| key == "x-mcp-header" || asks_for_headers(value))
+}
+
+// Schemas are checked before, so their depth is bounded.
+fn asks_for_headers(schema: &Value) -> bool {
+    match schema {
+        Value::Object(members) => members_ask_for_headers(members),
+        Value::Array(items) => items.iter().any(asks_for_headers),
+        _ => false,
+    }
+}

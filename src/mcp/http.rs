@@ -1,0 +1,366 @@
+//! MCP over HTTP: the gate, the agent, the strict reading, and then `rmcp`.
+//!
+//! The order is the point: a request that was not meant for this server, or of no known agent,
+//! costs no reading of its body, and `rmcp` sees only what was read strictly.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    WWW_AUTHENTICATE,
+};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{any, get};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Frame, SizeHint};
+use rmcp::model::InitializeRequestParams;
+use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::backend::Backend;
+use super::envelope::{self, Fault, INVALID_PARAMS, INVALID_REQUEST, Kind};
+use super::gate::{Bearer, Gate, GateError, bearer};
+use super::server::{Arrived, Handler, Shared};
+use super::session::{Answering, CREATOR, Sessions};
+use crate::identity::AgentId;
+
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+
+/// How MCP is served over HTTP.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Hosts that requests may be sent to: a name or address, with `:<port>` where only one will do.
+    pub hosts: Vec<String>,
+    /// Origins of web pages that may ask, `<scheme>://<host>`, with `:<port>` or `:*`.
+    pub origins: Vec<String>,
+    /// Connections at once.
+    pub connections: usize,
+    /// Sessions of older revisions at once.
+    pub sessions: usize,
+    /// Of these, sessions of one agent.
+    pub sessions_per_agent: usize,
+    /// How long the head of a request may take, and an idle connection stay open.
+    pub head_time: Duration,
+    /// How long the body of a request may take.
+    pub body_time: Duration,
+    /// How long calls under way may take to end once the host is ending.
+    pub drain: Duration,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            hosts: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into(),
+            // A web page has no business here unless the operator says so.
+            origins: Vec::new(),
+            // Each may hold a message of 4 MiB: 1 GiB at the very worst, all of it from agents with a token.
+            connections: 256,
+            sessions: 1_024,
+            // One agent's clients restart, and each leaves a session behind for five minutes.
+            sessions_per_agent: 128,
+            head_time: Duration::from_secs(30),
+            // 4 MiB at the speed of a bad line.
+            body_time: Duration::from_secs(30),
+            // A call's own limit, and a little to write its reply.
+            drain: Duration::from_secs(35),
+        }
+    }
+}
+
+/// Everything that a request needs.
+struct Http {
+    gate: Gate,
+    shared: Arc<Shared>,
+    sessions: Arc<Sessions>,
+    answering: Arc<Answering>,
+    service: StreamableHttpService<Handler, Sessions>,
+    body_time: Duration,
+}
+
+/// The routes: `/mcp`, `/healthz` and `/readyz`. No route hands out tokens or registers clients.
+///
+/// Cancelling `end` ends every stream and session that is still open.
+///
+/// # Errors
+///
+/// The configuration names a host or an origin that is none.
+pub fn router(
+    backend: Arc<dyn Backend>,
+    config: &HttpConfig,
+    end: CancellationToken,
+) -> Result<Router, GateError> {
+    let shared = Shared::new(backend, "http");
+    routes(&shared, config, end)
+}
+
+pub(super) fn routes(
+    shared: &Arc<Shared>,
+    config: &HttpConfig,
+    end: CancellationToken,
+) -> Result<Router, GateError> {
+    let gate = Gate::new(&config.hosts, &config.origins)?;
+    let sessions = Arc::new(Sessions::new(config.sessions, config.sessions_per_agent));
+    let handlers = shared.clone();
+    let ending = end.clone();
+    let service = StreamableHttpService::new(
+        // Runs for each request of the stateless revision.
+        move || Ok(Handler::new(handlers.clone(), ending.clone())),
+        sessions.clone(),
+        StreamableHttpServerConfig::default()
+            // One JSON answer where nothing else was sent; a stream otherwise.
+            .with_json_response(true)
+            .with_max_request_body_bytes(super::MAX_MESSAGE + 4_096)
+            // The gate has checked both already; a second lock costs nothing.
+            .with_allowed_hosts(config.hosts.clone())
+            .with_allowed_origins(gate.origins())
+            .enforce_origin_validation()
+            .with_cancellation_token(end),
+    );
+    let http = Arc::new(Http {
+        gate,
+        shared: shared.clone(),
+        sessions,
+        answering: Arc::default(),
+        service,
+        body_time: config.body_time,
+    });
+    Ok(Router::new()
+        .route("/mcp", any(mcp))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .layer(from_fn_with_state(http.clone(), admit))
+        .with_state(http))
+}
+
+async fn ready(State(http): State<Arc<Http>>) -> (StatusCode, &'static str) {
+    if http.shared.backend.draining().is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
+    } else {
+        (StatusCode::OK, "ok\n")
+    }
+}
+
+async fn admit(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
+    match http.gate.admits(request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(why) => {
+            tracing::warn!(why, "refused a request by its head");
+            refuse(StatusCode::FORBIDDEN, &Fault::new(INVALID_REQUEST, why))
+        }
+    }
+}
+
+fn refuse(status: StatusCode, fault: &Fault) -> Response {
+    let mut response = Response::new(Body::from(fault.to_json()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn unauthorized(challenge: &'static str) -> Response {
+    let fault = Fault::new(INVALID_REQUEST, "a bearer token of an agent is needed");
+    let mut response = refuse(StatusCode::UNAUTHORIZED, &fault);
+    response
+        .headers_mut()
+        .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response
+}
+
+/// A response in place of going on; boxed, since it is large and rare.
+type Refused = Box<Response>;
+
+fn authenticate(http: &Http, request: &Request) -> Result<AgentId, Refused> {
+    const INVALID: &str = r#"Bearer realm="tollgate", error="invalid_token""#;
+    match bearer(request.headers()) {
+        Bearer::Absent => Err(unauthorized(r#"Bearer realm="tollgate""#).into()),
+        Bearer::Malformed => Err(unauthorized(INVALID).into()),
+        Bearer::Token(token) => http
+            .shared
+            .backend
+            .authenticate(token)
+            .map_err(|_| unauthorized(INVALID).into()),
+    }
+}
+
+async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
+    let agent = match authenticate(&http, &request) {
+        Ok(agent) => agent,
+        Err(response) => return *response,
+    };
+    // From here on nothing needs the token, and what has no token can't log or leak it.
+    request.headers_mut().remove(AUTHORIZATION);
+    let session = match session_of(&http, &request, &agent) {
+        Ok(session) => session,
+        Err(response) => return *response,
+    };
+    if request.method() == Method::POST {
+        post(&http, request, agent, session.as_deref()).await
+    } else {
+        let (parts, _) = request.into_parts();
+        let bare = Request::from_parts(parts, Full::new(Bytes::new()));
+        http.service.handle(bare).await.map(Body::new)
+    }
+}
+
+/// The session that a request names. One of another agent does not exist for this one.
+fn session_of(http: &Http, request: &Request, agent: &AgentId) -> Result<Option<String>, Refused> {
+    let mut named = request.headers().get_all(SESSION).iter();
+    let Some(id) = named.next() else {
+        return Ok(None);
+    };
+    match (id.to_str(), named.next()) {
+        (Ok(id), None) if http.sessions.owned(id, agent) => Ok(Some(id.to_owned())),
+        (_, Some(_)) => Err(refuse(
+            StatusCode::BAD_REQUEST,
+            &Fault::new(INVALID_REQUEST, "more than one session"),
+        )
+        .into()),
+        _ => Err(refuse(
+            StatusCode::NOT_FOUND,
+            &Fault::new(INVALID_REQUEST, "no such session"),
+        )
+        .into()),
+    }
+}
+
+async fn body_of(http: &Http, body: Body) -> Result<Bytes, Refused> {
+    let too_large = || {
+        let most = super::MAX_MESSAGE;
+        refuse(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            &Fault::new(
+                INVALID_REQUEST,
+                format!("a message has at most {most} bytes"),
+            ),
+        )
+    };
+    if hyper::body::Body::size_hint(&body).lower() > super::MAX_MESSAGE as u64 {
+        return Err(too_large().into());
+    }
+    let read = Limited::new(body, super::MAX_MESSAGE).collect();
+    match tokio::time::timeout(http.body_time, read).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large().into()),
+        Ok(Err(_)) => Err(refuse(
+            StatusCode::BAD_REQUEST,
+            &Fault::new(INVALID_REQUEST, "the body could not be read"),
+        )
+        .into()),
+        Err(_) => Err(refuse(
+            StatusCode::REQUEST_TIMEOUT,
+            &Fault::new(INVALID_REQUEST, "the body took too long"),
+        )
+        .into()),
+    }
+}
+
+async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&str>) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let text = match body_of(http, body).await {
+        Ok(text) => text,
+        Err(response) => return *response,
+    };
+    let message = match envelope::read(&text) {
+        Ok(message) => message,
+        Err(fault) => return refuse(StatusCode::BAD_REQUEST, &fault),
+    };
+    let slot = match (session, message.id_key()) {
+        (Some(session), Some(id)) if !matches!(message.kind, Kind::Answer) => {
+            let Some(slot) = http.answering.take(session, id) else {
+                return refuse(
+                    StatusCode::BAD_REQUEST,
+                    &message.fault(INVALID_REQUEST, "a request of this id is being answered"),
+                );
+            };
+            Some(Arc::new(slot) as Arc<dyn Send + Sync>)
+        }
+        _ => None,
+    };
+    let starts = matches!(message.kind, Kind::Request) && message.method() == Some("initialize");
+    if starts && let Err(fault) = may_start(http, &message, &agent) {
+        let status = if fault.code == INVALID_PARAMS {
+            StatusCode::BAD_REQUEST
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        return refuse(status, &fault);
+    }
+    let (held, keep) = match &message.kind {
+        Kind::Call(call) => {
+            let tool = http.shared.backend.tool(&call.name);
+            (
+                Some(http.shared.calls.token()),
+                tool.is_some_and(|tool| tool.in_headers()),
+            )
+        }
+        _ => (None, false),
+    };
+    let rewritten = Bytes::from(message.rewritten(keep));
+    parts.headers.remove(TRANSFER_ENCODING);
+    parts.headers.insert(CONTENT_LENGTH, rewritten.len().into());
+    parts.extensions.insert(Arrived {
+        agent: agent.clone(),
+        arguments: message.arguments(&text),
+        _slot: slot,
+    });
+    let request = Request::from_parts(parts, Full::new(rewritten));
+    let response = if starts {
+        CREATOR.scope(agent, http.service.handle(request)).await
+    } else {
+        http.service.handle(request).await
+    };
+    match held {
+        Some(held) => response.map(|body| Body::new(Held { body, _held: held })),
+        None => response.map(Body::new),
+    }
+}
+
+fn may_start(http: &Http, message: &envelope::Message<'_>, agent: &AgentId) -> Result<(), Fault> {
+    // Otherwise `rmcp` takes it for another method and asks for a session.
+    let params = message.params().map_or("null", |params| params.get());
+    if serde_json::from_str::<InitializeRequestParams>(params).is_err() {
+        return Err(message.fault(INVALID_PARAMS, "malformed parameters"));
+    }
+    if !http.sessions.room(agent) {
+        return Err(message.fault(INVALID_REQUEST, "too many sessions; close one or wait"));
+    }
+    Ok(())
+}
+
+/// A body that counts as a call under way until it has been sent, so that draining waits for it.
+struct Held<B> {
+    body: B,
+    _held: TaskTrackerToken,
+}
+
+impl<B: hyper::body::Body + Unpin> hyper::body::Body for Held<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

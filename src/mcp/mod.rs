@@ -1,0 +1,29 @@
+//! MCP: how agents list and call tools, over HTTP and over byte streams.
+//!
+//! The only module that knows `rmcp`. It trusts nothing that a client writes: each message is read
+//! strictly (`envelope`) before `rmcp` sees it, the text of a call's arguments goes to the host byte
+//! for byte, and who asks is what the transport established, never what a message says. It decides
+//! nothing: every call goes to the [`Backend`], under every revision of the protocol alike, and
+//! what comes back is only written in MCP's form.
+
+mod backend;
+mod envelope;
+mod gate;
+mod http;
+mod listen;
+mod result;
+mod server;
+mod session;
+mod stream;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use backend::{Backend, ListedTool, Unauthorized};
+pub use gate::GateError;
+pub use http::{HttpConfig, router};
+pub use listen::serve;
+pub use stream::serve_stream;
+
+/// Bytes of one message. Arguments are bounded far below by the host; this is what is read before
+/// anyone has looked at them, and what every MCP server on HTTP takes.
+pub const MAX_MESSAGE: usize = 4 << 20;

@@ -1,0 +1,207 @@
+//! Sessions of the older revisions, each bound to the agent that created it.
+//!
+//! A session's id is no proof of anything: whoever sends it must be the agent of its creation,
+//! and to everyone else the session does not exist. `rmcp` sets no bound on their number; this does.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::Stream;
+use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::transport::streamable_http_server::session::local::{
+    LocalSessionManager, LocalSessionManagerError,
+};
+use rmcp::transport::streamable_http_server::session::{
+    ServerSseMessage, SessionId, SessionManager,
+};
+
+use crate::identity::AgentId;
+
+tokio::task_local! {
+    /// The agent whose request is creating a session.
+    pub(super) static CREATOR: AgentId;
+}
+
+/// `rmcp`'s sessions, with owners.
+pub(super) struct Sessions {
+    inner: LocalSessionManager,
+    owners: Mutex<HashMap<SessionId, AgentId>>,
+    most: usize,
+    most_per_agent: usize,
+}
+
+/// Why a session can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    #[error("too many sessions")]
+    Full,
+    #[error("a session without an agent")]
+    NoAgent,
+    // Not `#[from]`'s own text, which would name the session.
+    #[error("the session has ended")]
+    Ended(#[source] LocalSessionManagerError),
+}
+
+impl Sessions {
+    pub(super) fn new(most: usize, most_per_agent: usize) -> Self {
+        Self {
+            inner: LocalSessionManager::default(),
+            owners: Mutex::default(),
+            most,
+            most_per_agent,
+        }
+    }
+
+    fn owners(&self) -> MutexGuard<'_, HashMap<SessionId, AgentId>> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether `agent` created the session `id`.
+    pub(super) fn owned(&self, id: &str, agent: &AgentId) -> bool {
+        self.owners().get(id) == Some(agent)
+    }
+
+    /// Whether `agent` may create another.
+    pub(super) fn room(&self, agent: &AgentId) -> bool {
+        Self::fits(&self.owners(), self.most, self.most_per_agent, agent)
+    }
+
+    fn fits(
+        owners: &HashMap<SessionId, AgentId>,
+        most: usize,
+        most_per_agent: usize,
+        agent: &AgentId,
+    ) -> bool {
+        owners.len() < most
+            && owners.values().filter(|owner| *owner == agent).count() < most_per_agent
+    }
+}
+
+impl SessionManager for Sessions {
+    type Error = SessionError;
+    type Transport = <LocalSessionManager as SessionManager>::Transport;
+
+    async fn create_session(&self) -> Result<(SessionId, Self::Transport), Self::Error> {
+        let agent = CREATOR
+            .try_with(Clone::clone)
+            .map_err(|_| SessionError::NoAgent)?;
+        if !self.room(&agent) {
+            return Err(SessionError::Full);
+        }
+        let (id, transport) = self
+            .inner
+            .create_session()
+            .await
+            .map_err(SessionError::Ended)?;
+        // Nobody knows the id yet, so nothing comes between. Two at once at the very limit can both
+        // pass, by the number of connections at most, which is bounded too.
+        self.owners().insert(id.clone(), agent);
+        Ok((id, transport))
+    }
+
+    async fn initialize_session(
+        &self,
+        id: &SessionId,
+        message: ClientJsonRpcMessage,
+    ) -> Result<ServerJsonRpcMessage, Self::Error> {
+        self.inner
+            .initialize_session(id, message)
+            .await
+            .map_err(SessionError::Ended)
+    }
+
+    async fn has_session(&self, id: &SessionId) -> Result<bool, Self::Error> {
+        self.inner
+            .has_session(id)
+            .await
+            .map_err(SessionError::Ended)
+    }
+
+    async fn close_session(&self, id: &SessionId) -> Result<(), Self::Error> {
+        self.owners().remove(id);
+        self.inner
+            .close_session(id)
+            .await
+            .map_err(SessionError::Ended)
+    }
+
+    async fn create_stream(
+        &self,
+        id: &SessionId,
+        message: ClientJsonRpcMessage,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
+        self.inner
+            .create_stream(id, message)
+            .await
+            .map_err(SessionError::Ended)
+    }
+
+    async fn accept_message(
+        &self,
+        id: &SessionId,
+        message: ClientJsonRpcMessage,
+    ) -> Result<(), Self::Error> {
+        self.inner
+            .accept_message(id, message)
+            .await
+            .map_err(SessionError::Ended)
+    }
+
+    async fn create_standalone_stream(
+        &self,
+        id: &SessionId,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
+        self.inner
+            .create_standalone_stream(id)
+            .await
+            .map_err(SessionError::Ended)
+    }
+
+    async fn resume(
+        &self,
+        id: &SessionId,
+        last_event_id: String,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
+        self.inner
+            .resume(id, last_event_id)
+            .await
+            .map_err(SessionError::Ended)
+    }
+}
+
+/// The ids of requests that are being answered, so that one id has one effect.
+#[derive(Debug, Default)]
+pub(super) struct Answering(Mutex<HashSet<(Arc<str>, String)>>);
+
+/// An id that is taken; free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Slot {
+    of: Arc<Answering>,
+    key: (Arc<str>, String),
+}
+
+impl Answering {
+    /// Takes `id` within `session`, if it is free.
+    pub(super) fn take(self: &Arc<Self>, session: &str, id: String) -> Option<Slot> {
+        let key = (Arc::from(session), id);
+        let fresh = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key.clone());
+        fresh.then(|| Slot {
+            of: self.clone(),
+            key,
+        })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.of
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.key);
+    }
+}

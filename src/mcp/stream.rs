@@ -1,0 +1,388 @@
+//! MCP over a stream of bytes, a message in each line: stdio and the daemon's socket.
+//!
+//! End of input is not the end: calls under way finish and are answered first, for a bounded time.
+//! Nothing is written but whole messages, each by one task, so that none can be torn by another.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rmcp::model::{ClientJsonRpcMessage, GetExtensions, RequestId, ServerJsonRpcMessage};
+use rmcp::service::{RoleServer, RxJsonRpcMessage, TxJsonRpcMessage, serve_server_with_ct};
+use rmcp::transport::Transport;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::MAX_MESSAGE;
+use super::backend::Backend;
+use super::envelope::{self, Fault, INVALID_REQUEST, Kind};
+use super::server::{Arrived, Handler, Shared};
+use crate::identity::AgentId;
+
+/// How long calls under way may take once the input has ended: a call's own limit, and a little to
+/// write its reply.
+const DRAIN: Duration = Duration::from_secs(35);
+
+/// How long one message may take to be written. A client that reads nothing for so long is gone.
+const WRITE: Duration = Duration::from_secs(30);
+
+/// Messages that wait to be written.
+const QUEUE: usize = 64;
+
+/// Serves one session of MCP to `agent` over `stream`. `transport` is what records call it.
+///
+/// Returns once the input has ended, or the host drains, and what was asked has been answered.
+///
+/// # Errors
+///
+/// The stream failed, or the client began with what is no beginning.
+pub async fn serve_stream<S>(
+    backend: Arc<dyn Backend>,
+    agent: AgentId,
+    stream: S,
+    transport: &'static str,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let draining = backend.draining();
+    let shared = Shared::new(backend, transport);
+    let ending = CancellationToken::new();
+    let (read, write) = tokio::io::split(stream);
+    let (queue, outgoing) = mpsc::channel(QUEUE);
+    let broken = CancellationToken::new();
+    let writer = tokio::spawn(write_all(write, outgoing, broken.clone()));
+    let lines = Lines {
+        read: BufReader::new(read),
+        line: Vec::new(),
+        skipping: false,
+        fault: None,
+        shared: shared.clone(),
+        agent,
+        pending: Arc::default(),
+        queue: Some(queue),
+        draining,
+        ending: ending.clone(),
+        broken,
+        deadline: None,
+    };
+    let session = CancellationToken::new();
+    let handler = Handler::new(shared.clone(), ending);
+    let ended = match serve_server_with_ct(handler, lines, session).await {
+        Ok(running) => running.waiting().await.map(drop).map_err(io::Error::other),
+        // What ended before it began.
+        Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => Ok(()),
+        Err(error) => {
+            tracing::debug!(%error, "a session did not begin");
+            Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the client did not begin with a request of MCP",
+            ))
+        }
+    };
+    // Calls whose requests were cancelled are recorded before this returns.
+    shared.calls.close();
+    if tokio::time::timeout(DRAIN, shared.calls.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!("calls were still under way when the time to drain was over");
+    }
+    // The transport is gone, and with it the last sender.
+    writer.await.map_err(io::Error::other)?;
+    ended
+}
+
+type Outgoing = (Vec<u8>, Option<oneshot::Sender<()>>);
+
+async fn write_all<W: AsyncWrite + Unpin>(
+    mut write: W,
+    mut outgoing: mpsc::Receiver<Outgoing>,
+    broken: CancellationToken,
+) {
+    while let Some((line, written)) = outgoing.recv().await {
+        let sent = tokio::time::timeout(WRITE, async {
+            write.write_all(&line).await?;
+            write.flush().await
+        });
+        match sent.await {
+            Ok(Ok(())) => {
+                if let Some(written) = written {
+                    let _ = written.send(());
+                }
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::debug!("a client went away before it read its answer");
+                break;
+            }
+        }
+    }
+    broken.cancel();
+    let _ = write.shutdown().await;
+}
+
+/// Requests that were passed on and not yet answered, and whether the end waits for them.
+#[derive(Default)]
+struct Pending {
+    ids: Mutex<HashMap<String, bool>>,
+    answered: Notify,
+}
+
+impl Pending {
+    fn ids(&self) -> MutexGuard<'_, HashMap<String, bool>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, id: String, waits: bool) -> bool {
+        match self.ids().entry(id) {
+            std::collections::hash_map::Entry::Occupied(_) => false,
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(waits);
+                true
+            }
+        }
+    }
+
+    fn free(&self, id: &str) {
+        self.ids().remove(id);
+        self.answered.notify_waiters();
+    }
+
+    async fn all_answered(&self) {
+        loop {
+            let answered = self.answered.notified();
+            tokio::pin!(answered);
+            answered.as_mut().enable();
+            if !self.ids().values().any(|waits| *waits) {
+                return;
+            }
+            answered.await;
+        }
+    }
+}
+
+fn key(id: &RequestId) -> String {
+    match id {
+        RequestId::Number(number) => number.to_string(),
+        RequestId::String(text) => format!("\"{text}"),
+    }
+}
+
+/// One session's lines, as `rmcp` takes and gives messages.
+struct Lines<R> {
+    read: BufReader<R>,
+    line: Vec<u8>,
+    /// Within a line that was too long, up to its end.
+    skipping: bool,
+    /// An answer of ours that waits for a place in the queue.
+    fault: Option<Fault>,
+    shared: Arc<Shared>,
+    agent: AgentId,
+    pending: Arc<Pending>,
+    queue: Option<mpsc::Sender<Outgoing>>,
+    draining: CancellationToken,
+    ending: CancellationToken,
+    broken: CancellationToken,
+    /// When draining is over, once it has begun.
+    deadline: Option<Instant>,
+}
+
+enum Line {
+    Whole,
+    TooLong,
+    End,
+}
+
+/// Reads up to the end of a line. What was read stays in `line` when this is dropped half-way.
+async fn next_line<R: AsyncBufRead + Unpin>(
+    read: &mut R,
+    line: &mut Vec<u8>,
+    skipping: &mut bool,
+) -> io::Result<Line> {
+    loop {
+        let available = read.fill_buf().await?;
+        if available.is_empty() {
+            // A last line without its end is whole if it is anything.
+            return Ok(if line.is_empty() {
+                Line::End
+            } else {
+                Line::Whole
+            });
+        }
+        let ends = available.iter().position(|byte| *byte == b'\n');
+        let part = available
+            .get(..ends.unwrap_or(available.len()))
+            .unwrap_or_default();
+        let used = part.len() + usize::from(ends.is_some());
+        let fits = line.len() + part.len() <= MAX_MESSAGE;
+        if !*skipping && fits {
+            line.extend_from_slice(part);
+        }
+        read.consume(used);
+        if *skipping {
+            *skipping = ends.is_none();
+        } else if !fits {
+            *skipping = ends.is_none();
+            *line = Vec::new();
+            return Ok(Line::TooLong);
+        } else if ends.is_some() {
+            return Ok(Line::Whole);
+        }
+    }
+}
+
+impl<R: AsyncRead + Send + Unpin> Lines<R> {
+    /// Waits until what was asked is answered, then ends subscriptions.
+    async fn drain(&mut self) {
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + DRAIN);
+        tokio::select! {
+            () = self.pending.all_answered() => {}
+            () = self.broken.cancelled() => {}
+            () = tokio::time::sleep_until(deadline) => {}
+        }
+        self.ending.cancel();
+    }
+
+    /// The next message for `rmcp`, or a fault to answer, or nothing.
+    fn take(&mut self) -> Result<Option<ClientJsonRpcMessage>, Fault> {
+        let text = Bytes::from(std::mem::take(&mut self.line));
+        if text.iter().all(u8::is_ascii_whitespace) {
+            return Ok(None);
+        }
+        let message = envelope::read(&text)?;
+        let keep = match &message.kind {
+            Kind::Call(call) => self
+                .shared
+                .backend
+                .tool(&call.name)
+                .is_some_and(|tool| tool.in_headers()),
+            _ => false,
+        };
+        let mut passed: ClientJsonRpcMessage = serde_json::from_slice(&message.rewritten(keep))
+            .map_err(|_| message.fault(INVALID_REQUEST, "not a message of MCP"))?;
+        match (&mut passed, message.id_key()) {
+            (ClientJsonRpcMessage::Request(request), Some(id)) => {
+                let waits = message.method() != Some("subscriptions/listen");
+                if !self.pending.take(id, waits) {
+                    // Without the id: an answer by it belongs to the request that has it.
+                    return Err(Fault::new(
+                        INVALID_REQUEST,
+                        "a request of this id is being answered",
+                    ));
+                }
+                request.request.extensions_mut().insert(Arrived {
+                    agent: self.agent.clone(),
+                    arguments: message.arguments(&text),
+                    _slot: None,
+                });
+            }
+            (ClientJsonRpcMessage::Notification(_), _)
+                if message.method() == Some("notifications/cancelled") =>
+            {
+                #[derive(serde::Deserialize)]
+                #[serde(rename_all = "camelCase")]
+                struct Cancelled {
+                    request_id: RequestId,
+                }
+                let cancelled = message
+                    .params()
+                    .and_then(|params| serde_json::from_str::<Cancelled>(params.get()).ok());
+                if let Some(cancelled) = cancelled {
+                    // A cancelled request is not answered.
+                    self.pending.free(&key(&cancelled.request_id));
+                }
+            }
+            _ => {}
+        }
+        Ok(Some(passed))
+    }
+}
+
+impl<R: AsyncRead + Send + Unpin> Transport<RoleServer> for Lines<R> {
+    type Error = io::Error;
+
+    fn send(
+        &mut self,
+        message: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        let queue = self.queue.clone();
+        let pending = self.pending.clone();
+        async move {
+            let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+            let answers = match &message {
+                ServerJsonRpcMessage::Response(response) => Some(key(&response.id)),
+                ServerJsonRpcMessage::Error(error) => error.id.as_ref().map(key),
+                _ => None,
+            };
+            let line = serde_json::to_vec(&message).map(|mut line| {
+                line.push(b'\n');
+                line
+            });
+            let sent = async {
+                let (written, done) = oneshot::channel();
+                queue
+                    .ok_or_else(gone)?
+                    .send((line?, Some(written)))
+                    .await
+                    .map_err(|_| gone())?;
+                done.await.map_err(|_| gone())
+            };
+            let sent = sent.await;
+            if let Some(id) = answers {
+                pending.free(&id);
+            }
+            sent
+        }
+    }
+
+    // Dropped whenever `rmcp` has something else to do, and called again: all that lasts is in `self`.
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        loop {
+            if self.fault.is_some() {
+                let place = self.queue.as_ref()?.reserve().await.ok()?;
+                if let Some(fault) = self.fault.take() {
+                    let mut line = fault.to_json();
+                    line.push(b'\n');
+                    place.send((line, None));
+                }
+            }
+            if self.deadline.is_some() || self.broken.is_cancelled() {
+                self.drain().await;
+                return None;
+            }
+            let read = tokio::select! {
+                biased;
+                () = self.draining.cancelled() => None,
+                () = self.broken.cancelled() => None,
+                read = next_line(&mut self.read, &mut self.line, &mut self.skipping) => {
+                    Some(read)
+                }
+            };
+            match read {
+                Some(Ok(Line::Whole)) => match self.take() {
+                    Ok(Some(message)) => return Some(message),
+                    Ok(None) => {}
+                    Err(fault) => self.fault = Some(fault),
+                },
+                Some(Ok(Line::TooLong)) => {
+                    self.fault = Some(Fault::new(
+                        INVALID_REQUEST,
+                        format!("a message has at most {MAX_MESSAGE} bytes"),
+                    ));
+                }
+                Some(Ok(Line::End) | Err(_)) | None => {
+                    self.deadline = Some(Instant::now() + DRAIN);
+                }
+            }
+        }
+    }
+
+    async fn close(&mut self) -> io::Result<()> {
+        self.queue = None;
+        Ok(())
+    }
+}

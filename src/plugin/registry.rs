@@ -1,0 +1,502 @@
+//! The plugins that there are: what serves, what is held back, and why.
+//!
+//! The folder is the truth. Each look at it loads what is new or changed, drops what is gone, and
+//! publishes a new catalogue as one value, so that a call sees either the old plugin or the new one,
+//! whole. A call under way keeps the plugin that it began with. Nothing about one file touches
+//! what the others do.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::load::Plugin;
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::digest::Digest;
+use crate::journal::Journal;
+use crate::journal::record::{Changed, Event};
+use crate::name::{PluginName, ToolName};
+use crate::reason::{Reason, Refusal};
+use crate::runtime::{MAX_COMPONENT, Runtime};
+use crate::state::{AcceptedBy, Pin, State};
+
+/// Where a plugin stands.
+#[derive(Debug, Clone)]
+pub(crate) enum Status {
+    /// It is being compiled and described.
+    Loading,
+    /// Its calls run.
+    Serving,
+    /// Its file is another one than was accepted.
+    Quarantined(Refusal),
+    /// It can't serve.
+    Refused(Refusal),
+}
+
+/// A file in the folder, and what became of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    file: PathBuf,
+    /// Absent where the file could not be read.
+    pub(crate) digest: Option<Digest>,
+    pub(crate) status: Status,
+    /// The plugin that the file holds, where it could be loaded; in quarantine, the one that waits.
+    pub(crate) plugin: Option<Arc<Plugin>>,
+}
+
+/// Everything that is known at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Catalogue {
+    /// What serves, by name. In quarantine, the plugin that was accepted before, while it is in memory.
+    pub(crate) serving: BTreeMap<PluginName, Arc<Plugin>>,
+    /// Every file, by its name.
+    pub(crate) entries: BTreeMap<String, Entry>,
+    wire: HashMap<String, ToolName>,
+}
+
+impl Catalogue {
+    /// The tool that is asked for by this name, exactly: as agents see it, or the full name.
+    pub(crate) fn find(&self, asked: &str) -> Option<(Arc<Plugin>, ToolName)> {
+        let name = match self.wire.get(asked) {
+            Some(name) => name.clone(),
+            None => asked.parse().ok()?,
+        };
+        let plugin = self.serving.get(name.plugin())?;
+        plugin.tool(&name)?;
+        Some((Arc::clone(plugin), name))
+    }
+}
+
+/// What identifies a file's content without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// The registry.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    folder: PathBuf,
+    runtime: Arc<Runtime>,
+    state: State,
+    journal: Journal,
+    clock: SharedClock,
+    catalogue: ArcSwap<Catalogue>,
+    /// One look at a time.
+    looking: tokio::sync::Mutex<HashMap<String, Stamp>>,
+}
+
+impl Registry {
+    pub(crate) fn new(
+        folder: PathBuf,
+        runtime: Arc<Runtime>,
+        state: State,
+        journal: Journal,
+        clock: SharedClock,
+    ) -> Self {
+        Self {
+            folder,
+            runtime,
+            state,
+            journal,
+            clock,
+            catalogue: ArcSwap::default(),
+            looking: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// What is known now.
+    pub(crate) fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.load_full()
+    }
+
+    /// Looks at the folder, and loads what is new. `fresh` loads everything again, for new settings.
+    pub(crate) async fn look(&self, config: &Config, fresh: bool) {
+        let mut stamps = self.looking.lock().await;
+        if fresh {
+            stamps.clear();
+        }
+        let found = match files(&self.folder) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(folder = %self.folder.display(), %error, "can't read the plugins folder; what serves goes on");
+                return;
+            }
+        };
+        self.drop_gone(&found, &mut stamps);
+        for (file, path) in found {
+            let stamp = stamp(&path);
+            if stamp.is_some() && stamps.get(&file).copied() == stamp {
+                continue;
+            }
+            if let Some(stamp) = stamp {
+                stamps.insert(file.clone(), stamp);
+            }
+            self.take(config, &file, &path).await;
+        }
+    }
+
+    /// Accepts the plugin that waits under this name: from now on it is the pinned one.
+    pub(crate) async fn accept(
+        &self,
+        config: &Config,
+        name: &PluginName,
+    ) -> Result<Digest, String> {
+        let _looking = self.looking.lock().await;
+        let catalogue = self.catalogue();
+        let file = format!("{name}.wasm");
+        let Some(entry) = catalogue.entries.get(&file) else {
+            return Err(format!(
+                "there is no `{file}` in `{}`",
+                self.folder.display()
+            ));
+        };
+        let plugin = match (&entry.status, &entry.plugin) {
+            (Status::Serving, Some(plugin)) => return Ok(plugin.digest),
+            (Status::Quarantined(_), Some(plugin)) => Arc::clone(plugin),
+            (Status::Loading | Status::Serving, _) => {
+                return Err(format!("`{file}` is still being loaded; try again"));
+            }
+            (Status::Refused(refusal), _) | (Status::Quarantined(refusal), None) => {
+                return Err(format!("`{file}` can't serve: {refusal}"));
+            }
+        };
+        let pin = self.pin_of(config, &plugin, AcceptedBy::Operator);
+        self.state
+            .set_pin(&pin)
+            .map_err(|error| error.to_string())?;
+        self.changed("plugin.accepted", name.as_str(), Some(plugin.digest), None);
+        let digest = plugin.digest;
+        self.publish(&file, entry.file.clone(), Ok(plugin), Status::Serving);
+        Ok(digest)
+    }
+
+    async fn take(&self, config: &Config, file: &str, path: &Path) {
+        let known = self.catalogue().entries.get(file).cloned();
+        if known.is_none() {
+            self.note(
+                file,
+                Entry {
+                    file: path.to_owned(),
+                    digest: None,
+                    status: Status::Loading,
+                    plugin: None,
+                },
+            );
+        }
+        let loaded = self.load(config, file, path).await;
+        match loaded {
+            Err((digest, refusal)) => {
+                tracing::error!(
+                    file = %path.display(), reason = %refusal.reason,
+                    "{}{}", refusal.message, refusal.detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default()
+                );
+                self.changed("plugin.refused", file, digest, Some(&refusal));
+                self.publish(file, path.to_owned(), Err(digest), Status::Refused(refusal));
+            }
+            Ok(plugin) => self.admit(config, file, path, Arc::new(plugin)),
+        }
+    }
+
+    async fn load(
+        &self,
+        config: &Config,
+        file: &str,
+        path: &Path,
+    ) -> Result<Plugin, (Option<Digest>, Refusal)> {
+        let stem = file.strip_suffix(".wasm").unwrap_or(file);
+        let name: PluginName = stem.parse().map_err(|error: crate::name::ParseNameError| {
+            (None, Refusal::new(Reason::NameInvalid, error.to_string()))
+        })?;
+        // Read once: what is digested is what is compiled.
+        let bytes = read(path).map_err(|refusal| (None, refusal))?;
+        let digest = Digest::of(&bytes);
+        Plugin::load(&self.runtime, config, &name, &bytes)
+            .await
+            .map_err(|refusal| (Some(digest), refusal))
+    }
+
+    /// Puts a loaded plugin in force, or in quarantine.
+    fn admit(&self, config: &Config, file: &str, path: &Path, plugin: Arc<Plugin>) {
+        let path = path.to_owned();
+        if let Some(refusal) = self.collision(&plugin) {
+            tracing::error!(file = %path.display(), reason = %refusal.reason, "{}", refusal.message);
+            self.changed("plugin.refused", file, Some(plugin.digest), Some(&refusal));
+            self.publish(
+                file,
+                path,
+                Err(Some(plugin.digest)),
+                Status::Refused(refusal),
+            );
+            return;
+        }
+        let pin = self.pin_of(config, &plugin, AcceptedBy::FirstSeen);
+        let known = match self.state.pin(&plugin.name) {
+            Ok(known) => known,
+            Err(error) => {
+                let refusal = Refusal::new(Reason::HostInternal, "its pin can't be read")
+                    .with_detail(error.to_string());
+                tracing::error!(file = %path.display(), %error, "the plugin's pin can't be read");
+                self.publish(
+                    file,
+                    path,
+                    Err(Some(plugin.digest)),
+                    Status::Refused(refusal),
+                );
+                return;
+            }
+        };
+        match known {
+            None => {
+                // The first of its name: it can do nothing that a policy, written for it, does not allow.
+                if let Err(error) = self.state.pin_first(&pin) {
+                    let refusal = Refusal::new(Reason::HostInternal, "its pin can't be kept")
+                        .with_detail(error.to_string());
+                    self.publish(
+                        file,
+                        path,
+                        Err(Some(plugin.digest)),
+                        Status::Refused(refusal),
+                    );
+                    return;
+                }
+                tracing::info!(plugin = %plugin.name, digest = %plugin.digest.short(), tools = plugin.description.tools.len(), "plugin pinned");
+                self.changed(
+                    "plugin.pinned",
+                    plugin.name.as_str(),
+                    Some(plugin.digest),
+                    None,
+                );
+                self.publish(file, path, Ok(plugin), Status::Serving);
+            }
+            Some(known)
+                if known.component == pin.component
+                    && known.description == pin.description
+                    && known.settings == pin.settings =>
+            {
+                tracing::info!(plugin = %plugin.name, digest = %plugin.digest.short(), tools = plugin.description.tools.len(), "plugin serves");
+                self.publish(file, path, Ok(plugin), Status::Serving);
+            }
+            Some(known) => {
+                let refusal = Refusal::new(
+                    Reason::PinDigestMismatch,
+                    format!(
+                        "{} changed since it was accepted; review it, then run `tollgate plugins accept {}`",
+                        changes(&known, &pin),
+                        plugin.name
+                    ),
+                )
+                .with_detail(format!("accepted {}, found {}", known.component, pin.component));
+                tracing::warn!(file = %path.display(), reason = %refusal.reason, "{}", refusal.message);
+                self.changed(
+                    "plugin.quarantined",
+                    plugin.name.as_str(),
+                    Some(plugin.digest),
+                    Some(&refusal),
+                );
+                self.publish(file, path, Ok(plugin), Status::Quarantined(refusal));
+            }
+        }
+    }
+
+    fn pin_of(&self, config: &Config, plugin: &Plugin, by: AcceptedBy) -> Pin {
+        Pin {
+            plugin: plugin.name.clone(),
+            component: plugin.digest,
+            description: plugin.described(),
+            settings: config.settings_digest(&plugin.name),
+            accepted: self.clock.now(),
+            accepted_by: by,
+        }
+    }
+
+    /// Whether a tool of `plugin` would take a name that another plugin's tool has.
+    fn collision(&self, plugin: &Plugin) -> Option<Refusal> {
+        let catalogue = self.catalogue();
+        plugin.description.tools.iter().find_map(|tool| {
+            let taken = catalogue.wire.get(&tool.name.wire())?;
+            (taken.plugin() != &plugin.name).then(|| {
+                Refusal::new(
+                    Reason::NameCollision,
+                    format!(
+                        "agents would see its tool `{}` as `{}`, which is the name of `{taken}` already; rename one of the two files",
+                        tool.name,
+                        tool.name.wire()
+                    ),
+                )
+            })
+        })
+    }
+
+    fn drop_gone(&self, found: &BTreeMap<String, PathBuf>, stamps: &mut HashMap<String, Stamp>) {
+        let catalogue = self.catalogue();
+        let gone: Vec<_> = catalogue
+            .entries
+            .keys()
+            .filter(|file| !found.contains_key(*file))
+            .cloned()
+            .collect();
+        for file in gone {
+            stamps.remove(&file);
+            tracing::info!(%file, "plugin removed");
+            self.changed("plugin.removed", &file, None, None);
+            self.swap(|next| {
+                next.entries.remove(&file);
+                if let Ok(name) = file
+                    .strip_suffix(".wasm")
+                    .unwrap_or(&file)
+                    .parse::<PluginName>()
+                {
+                    next.serving.remove(&name);
+                }
+            });
+        }
+    }
+
+    fn note(&self, file: &str, entry: Entry) {
+        self.swap(|next| {
+            next.entries.insert(file.to_owned(), entry);
+        });
+    }
+
+    fn publish(
+        &self,
+        file: &str,
+        path: PathBuf,
+        plugin: Result<Arc<Plugin>, Option<Digest>>,
+        status: Status,
+    ) {
+        let (plugin, digest) = match plugin {
+            Ok(plugin) => (Some(Arc::clone(&plugin)), Some(plugin.digest)),
+            Err(digest) => (None, digest),
+        };
+        self.swap(|next| {
+            match (&status, &plugin) {
+                (Status::Serving, Some(plugin)) => {
+                    next.serving.insert(plugin.name.clone(), Arc::clone(plugin));
+                }
+                // What was accepted goes on from memory until the new one is accepted, or the host ends.
+                (Status::Quarantined(_), _) => {}
+                _ => {
+                    if let Ok(name) = file
+                        .strip_suffix(".wasm")
+                        .unwrap_or(file)
+                        .parse::<PluginName>()
+                    {
+                        next.serving.remove(&name);
+                    }
+                }
+            }
+            let entry = Entry {
+                file: path,
+                digest,
+                status,
+                plugin,
+            };
+            next.entries.insert(file.to_owned(), entry);
+        });
+    }
+
+    // INVARIANT: only called while `looking` is held, so no change is lost.
+    fn swap(&self, change: impl FnOnce(&mut Catalogue)) {
+        let current = self.catalogue();
+        let mut next = Catalogue {
+            serving: current.serving.clone(),
+            entries: current.entries.clone(),
+            wire: HashMap::new(),
+        };
+        change(&mut next);
+        for plugin in next.serving.values() {
+            for tool in &plugin.description.tools {
+                next.wire.insert(tool.name.wire(), tool.name.clone());
+            }
+        }
+        self.catalogue.store(Arc::new(next));
+    }
+
+    fn changed(&self, change: &str, subject: &str, digest: Option<Digest>, why: Option<&Refusal>) {
+        let event = Event::Changed(Changed {
+            change: change.to_owned(),
+            subject: Some(subject.to_owned()),
+            digest,
+            reason: why.map(|refusal| refusal.reason),
+            detail: why.map(|refusal| refusal.message.to_string()),
+        });
+        if let Err(error) = self.journal.append(&event) {
+            tracing::error!(%error, "a change of the plugins could not be written down");
+        }
+    }
+}
+
+fn changes(known: &Pin, found: &Pin) -> String {
+    let mut parts = Vec::new();
+    if known.component != found.component {
+        parts.push("code");
+    }
+    if known.description != found.description {
+        parts.push("description");
+    }
+    if known.settings != found.settings {
+        parts.push("settings");
+    }
+    let mut text = parts.join(" and ");
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    format!("its {text}")
+}
+
+fn files(folder: &Path) -> std::io::Result<BTreeMap<String, PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = BTreeMap::new();
+    for entry in entries {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        // A name that starts with a dot is a file that someone is still writing.
+        if name.ends_with(".wasm") && !name.starts_with('.') {
+            found.insert(name.to_owned(), path.clone());
+        }
+    }
+    Ok(found)
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt as _;
+    let meta = std::fs::metadata(path).ok()?;
+    Some(Stamp {
+        device: meta.dev(),
+        inode: meta.ino(),
+        length: meta.len(),
+        modified: (meta.mtime(), meta.mtime_nsec()),
+        changed: (meta.ctime(), meta.ctime_nsec()),
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Refusal> {
+    use std::io::Read as _;
+    let unreadable = |error: std::io::Error| {
+        Refusal::new(Reason::ComponentInvalid, "the file can't be read")
+            .with_detail(error.to_string())
+    };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(Refusal::new(Reason::ComponentInvalid, "not a file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_COMPONENT as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    Ok(bytes)
+}

@@ -1,0 +1,110 @@
+//! The questions that policy is asked, in words of the host.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::identity::AgentId;
+use crate::json::Arguments;
+use crate::name::ToolName;
+
+use super::vocabulary::{HostAction, Type};
+
+/// May this agent make this call?
+#[derive(Debug, Clone, Copy)]
+pub struct CallQuestion<'a> {
+    /// Who asks.
+    pub agent: &'a AgentId,
+    /// On whose behalf, when known.
+    pub user: Option<&'a str>,
+    /// What is called.
+    pub tool: &'a ToolName,
+    /// The component that would run.
+    pub plugin_digest: Digest,
+    /// The operator's tier of the tool.
+    pub tier: &'a str,
+    /// The arguments, which conform to the tool's input schema.
+    pub arguments: &'a Arguments,
+    /// `http`, `stdio` or `cli`.
+    pub transport: &'a str,
+    /// The host's time, since 1970.
+    pub time: Duration,
+    /// 1 for the first try of this call, more for a retry.
+    pub attempt: u32,
+    /// Whether a person agreed to exactly this call. Never from what the model wrote.
+    pub approved: bool,
+}
+
+/// What the host knows of the running call when one of its host calls is decided.
+#[derive(Debug, Clone, Copy)]
+pub struct CallFacts<'a> {
+    /// Who asked.
+    pub agent: &'a AgentId,
+    /// On whose behalf, when known.
+    pub user: Option<&'a str>,
+    /// What was called.
+    pub tool: &'a ToolName,
+    /// The operator's tier of the tool.
+    pub tier: &'a str,
+    /// The call's arguments.
+    pub arguments: &'a Arguments,
+    /// The host's time at this host call, since 1970.
+    pub time: Duration,
+    /// Whether a person agreed to exactly this host call (not merely to the call).
+    pub approved: bool,
+}
+
+/// What a host call is aimed at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// An origin in canonical form, such as `https://api.github.com`.
+    Origin(&'a str),
+    /// A secret of the calling plugin.
+    Secret(&'a str),
+    /// Nothing beyond the plugin itself.
+    Plugin,
+}
+
+/// Something that the host says about a host call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// A text.
+    Text(String),
+    /// A whole number.
+    Whole(i64),
+    /// Yes or no.
+    Truth(bool),
+    /// A set of texts.
+    Texts(Vec<String>),
+    /// A network address.
+    Address(IpAddr),
+}
+
+impl Fact {
+    pub(super) const fn kind(&self) -> Type {
+        match self {
+            Self::Text(_) => Type::Text,
+            Self::Whole(_) => Type::Whole,
+            Self::Truth(_) => Type::Truth,
+            Self::Texts(_) => Type::Texts,
+            Self::Address(_) => Type::Address,
+        }
+    }
+}
+
+/// The canonical value of a host call, which policy decides on and which is then acted on.
+///
+/// A capability implements it for its own type. The facts MUST be exactly those of the action:
+/// a missing, further or mistyped one refuses with `policy.error`.
+pub trait HostQuestion {
+    /// What kind of host call it is.
+    fn action(&self) -> HostAction;
+
+    /// What it is aimed at; of the kind that the action takes.
+    fn target(&self) -> Target<'_>;
+
+    /// What is known of it. `http`: `method`, `path`, `scheme`, `host`, `port`, `requirement`,
+    /// `query`, `body_bytes`, `secrets`, `http_calls`. `use-secret` and `reveal-secret`: `origin`,
+    /// `scheme`. `connect`: `address`, `port`, `host`. `clock` and `random`: nothing.
+    fn facts(&self) -> Vec<(&'static str, Fact)>;
+}

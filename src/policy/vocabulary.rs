@@ -1,0 +1,135 @@
+//! The words that policies use: action groups, and what the host says about each question.
+//!
+//! Schema, contexts and lint all read these tables, so that a key is defined once.
+
+/// The group of the call question's actions.
+pub(super) const CALL: &str = "call";
+
+/// A kind of host call that policy is asked about; the group of its actions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostAction {
+    /// An HTTP request.
+    Http,
+    /// A secret put into a request by the host.
+    UseSecret,
+    /// A secret's value handed to the plugin.
+    RevealSecret,
+    /// Reading the time of day.
+    Clock,
+    /// Reading random bytes.
+    Random,
+    /// Connecting to an address that is not public.
+    Connect,
+}
+
+impl HostAction {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[
+        Self::Http,
+        Self::UseSecret,
+        Self::RevealSecret,
+        Self::Clock,
+        Self::Random,
+        Self::Connect,
+    ];
+
+    /// Its action group, and what stands before the `:` in its actions.
+    #[must_use]
+    pub const fn group(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::UseSecret => "use-secret",
+            Self::RevealSecret => "reveal-secret",
+            Self::Clock => "clock",
+            Self::Random => "random",
+            Self::Connect => "connect",
+        }
+    }
+
+    /// The entity type of the resource.
+    pub(super) const fn resource(self) -> &'static str {
+        match self {
+            Self::Http | Self::Connect => "Origin",
+            Self::UseSecret | Self::RevealSecret => "Secret",
+            Self::Clock | Self::Random => "Plugin",
+        }
+    }
+
+    /// What the capability says about the question, beyond what the host says about every one.
+    pub(super) const fn keys(self) -> &'static [Key] {
+        match self {
+            Self::Http => HTTP,
+            Self::UseSecret | Self::RevealSecret => SECRET,
+            Self::Clock | Self::Random => &[],
+            Self::Connect => CONNECT,
+        }
+    }
+}
+
+/// The types of context keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    Text,
+    Whole,
+    Truth,
+    Texts,
+    Time,
+    Address,
+    User,
+}
+
+/// One key of a context.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: Type,
+    pub(super) required: bool,
+}
+
+const fn key(name: &'static str, kind: Type) -> Key {
+    Key {
+        name,
+        kind,
+        required: true,
+    }
+}
+
+/// What the host says about every question, beside `args`.
+pub(super) const COMMON: &[Key] = &[
+    key("approved", Type::Truth),
+    key("tier", Type::Text),
+    key("time", Type::Time),
+    Key {
+        name: "user",
+        kind: Type::User,
+        required: false,
+    },
+];
+
+/// What it says about a call.
+pub(super) const CALL_KEYS: &[Key] = &[
+    key("plugin_digest", Type::Text),
+    key("transport", Type::Text),
+    key("attempt", Type::Whole),
+];
+
+const HTTP: &[Key] = &[
+    key("method", Type::Text),
+    key("path", Type::Text),
+    key("scheme", Type::Text),
+    key("host", Type::Text),
+    key("port", Type::Whole),
+    key("requirement", Type::Text),
+    key("query", Type::Truth),
+    key("body_bytes", Type::Whole),
+    key("secrets", Type::Texts),
+    key("http_calls", Type::Whole),
+];
+
+const SECRET: &[Key] = &[key("origin", Type::Text), key("scheme", Type::Text)];
+
+const CONNECT: &[Key] = &[
+    key("address", Type::Address),
+    key("port", Type::Whole),
+    key("host", Type::Text),
+];

@@ -1,0 +1,308 @@
+//! Compiled code on disk: made once per digest, in a bounded child process, and authenticated.
+//!
+//! Compiled code is trusted absolutely when it is loaded, so none is loaded that this host did not
+//! make: each file carries a MAC under a key that only the host's user can read, over the bytes,
+//! the digest of the component and the engine's settings. A file is read once, into one buffer, and
+//! both verified and loaded from there; anything else would be a race. Compiling is the part of the
+//! host that is easiest to exhaust, so it happens in a child with limits on memory and time.
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::digest::Digest;
+use crate::reason::{Reason, Refusal};
+
+/// The largest component that is compiled: CPython with its library is 18 MB.
+pub const MAX_COMPONENT: usize = 64 << 20;
+
+/// How long a compile may take; 18 MB take 7 s on two cores.
+const MAX_COMPILE: Duration = Duration::from_secs(180);
+
+/// Address space of the compile child. The 18 MB component takes 1.5 GiB.
+const MAX_COMPILE_MEMORY: u64 = 6 << 30;
+
+/// The compiled form may be this many times as large as the component, and no larger.
+const MAX_GROWTH: usize = 16;
+
+/// Bytes of a MAC (BLAKE3, keyed).
+const MAC: usize = 32;
+
+/// Where compiled code is kept, and what makes it.
+#[derive(Debug)]
+pub struct Artifacts {
+    folder: PathBuf,
+    key: [u8; 32],
+    compiler: PathBuf,
+}
+
+impl Artifacts {
+    /// Compiled code in `folder`, under `key`; made by running `compiler compile-component`, which
+    /// is this program.
+    #[must_use]
+    pub fn new(folder: PathBuf, key: [u8; 32], compiler: PathBuf) -> Self {
+        Self {
+            folder,
+            key,
+            compiler,
+        }
+    }
+
+    /// The code of the component `bytes`, whose digest is `digest`: from disk where an artifact of
+    /// this host is there, otherwise compiled now.
+    ///
+    /// # Errors
+    ///
+    /// `component.too_large` for one that is larger or takes longer than is allowed;
+    /// `component.invalid` for one that is none.
+    pub(super) async fn code(
+        &self,
+        engine: &Engine,
+        digest: Digest,
+        bytes: &[u8],
+    ) -> Result<Component, Refusal> {
+        if bytes.len() > MAX_COMPONENT {
+            return Err(Refusal::new(
+                Reason::ComponentTooLarge,
+                format!(
+                    "{} bytes, at most {MAX_COMPONENT} are compiled",
+                    bytes.len()
+                ),
+            ));
+        }
+        check_kind(bytes)?;
+        let path = self.path(engine, digest);
+        if let Some(component) = self.load(engine, digest, &path) {
+            return Ok(component);
+        }
+        let code = self.compile(bytes).await?;
+        let component = load_own(engine, &code)?;
+        if let Err(error) = self.keep(engine, digest, &path, &code) {
+            // It runs all the same; the next start compiles again.
+            tracing::warn!(path = %path.display(), %error, "compiled code could not be kept");
+        }
+        Ok(component)
+    }
+
+    fn path(&self, engine: &Engine, digest: Digest) -> PathBuf {
+        let fit = Digest::of(&fit(engine)).short();
+        self.folder.join(format!("{}-{fit}.cwasm", digest.hex()))
+    }
+
+    fn mac(&self, engine: &Engine, digest: Digest, code: &[u8]) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(&fit(engine));
+        hasher.update(digest.as_bytes());
+        hasher.update(code);
+        hasher.finalize()
+    }
+
+    fn load(&self, engine: &Engine, digest: Digest, path: &Path) -> Option<Component> {
+        let mut file = std::fs::File::open(path).ok()?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).ok()?;
+        let code_length = bytes.len().checked_sub(MAC)?;
+        let (code, mac) = bytes.split_at_checked(code_length)?;
+        let mac: [u8; MAC] = mac.try_into().ok()?;
+        // `blake3::Hash` compares in constant time.
+        if self.mac(engine, digest, code) != blake3::Hash::from_bytes(mac) {
+            tracing::warn!(path = %path.display(), "compiled code is not what this host wrote; compiling again");
+            return None;
+        }
+        load_own(engine, code)
+            .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "compiled code does not load; compiling again"))
+            .ok()
+    }
+
+    fn keep(
+        &self,
+        engine: &Engine,
+        digest: Digest,
+        path: &Path,
+        code: &[u8],
+    ) -> std::io::Result<()> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let mut name = [0; 8];
+        getrandom::fill(&mut name).map_err(std::io::Error::other)?;
+        let temporary = self.folder.join(format!(".{}.tmp", hex::encode(name)));
+        let written = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)
+            .and_then(|mut file| {
+                file.write_all(code)?;
+                file.write_all(self.mac(engine, digest, code).as_bytes())
+            })
+            .and_then(|()| std::fs::rename(&temporary, path));
+        if written.is_err() {
+            drop(std::fs::remove_file(&temporary));
+        }
+        written
+    }
+
+    async fn compile(&self, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let failed = |what: &str, error: std::io::Error| {
+            Refusal::new(Reason::HostInternal, format!("can't {what} the compiler"))
+                .with_detail(format!("`{}`: {error}", self.compiler.display()))
+        };
+        let mut child = tokio::process::Command::new(&self.compiler)
+            .arg("compile-component")
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| failed("start", error))?;
+        let (Some(mut stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(failed("talk to", std::io::Error::other("no pipe")));
+        };
+        let limit = bytes
+            .len()
+            .saturating_mul(MAX_GROWTH)
+            .saturating_add(1 << 20);
+        let talk = async {
+            let (mut code, mut words) = (Vec::new(), Vec::new());
+            let (mut out, mut err) = (stdout.take(limit as u64 + 1), stderr.take(16 << 10));
+            let write = async {
+                // A child that refuses early closes its input; its word on that is what counts.
+                drop(stdin.write_all(bytes).await);
+                drop(stdin);
+                Ok(())
+            };
+            tokio::try_join!(
+                write,
+                out.read_to_end(&mut code),
+                err.read_to_end(&mut words)
+            )?;
+            drop(out);
+            Ok::<_, std::io::Error>((child.wait().await?, code, words))
+        };
+        let (status, code, words) = match tokio::time::timeout(MAX_COMPILE, talk).await {
+            Ok(result) => result.map_err(|error| failed("talk to", error))?,
+            Err(_) => {
+                return Err(Refusal::new(
+                    Reason::ComponentTooLarge,
+                    format!("compiling took longer than {} s", MAX_COMPILE.as_secs()),
+                ));
+            }
+        };
+        if code.len() > limit {
+            return Err(Refusal::new(
+                Reason::ComponentTooLarge,
+                format!("the compiled code is larger than {limit} bytes"),
+            ));
+        }
+        if status.success() {
+            return Ok(code);
+        }
+        let words = String::from_utf8_lossy(&words).trim().to_owned();
+        if status.code() == Some(REFUSED) {
+            return Err(
+                Refusal::new(Reason::ComponentInvalid, "not a valid component").with_detail(words),
+            );
+        }
+        Err(Refusal::new(
+            Reason::ComponentTooLarge,
+            "the compiler ran out of memory or time",
+        )
+        .with_detail(format!("{status}: {words}")))
+    }
+}
+
+/// What must be equal for an artifact to load.
+fn fit(engine: &Engine) -> Vec<u8> {
+    use std::hash::{Hash as _, Hasher};
+
+    /// Collects what is hashed: only equality matters.
+    struct Collect(Vec<u8>);
+
+    impl Hasher for Collect {
+        fn finish(&self) -> u64 {
+            0
+        }
+
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.extend_from_slice(bytes);
+        }
+    }
+
+    let mut collect = Collect(Vec::new());
+    engine.precompile_compatibility_hash().hash(&mut collect);
+    collect.0
+}
+
+/// Tells the usual mistakes apart before a compiler is started for them.
+fn check_kind(bytes: &[u8]) -> Result<(), Refusal> {
+    let invalid = |text: &'static str| Err(Refusal::new(Reason::ComponentInvalid, text));
+    match bytes.first_chunk::<8>() {
+        Some([0, b'a', b's', b'm', 0x0d, 0, 1, 0]) => Ok(()),
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => invalid(
+            "a core module, not a component: build it for `wasm32-wasip2`, or wrap it with `wasm-tools component new`",
+        ),
+        Some([0, b'a', b's', b'm', ..]) => invalid("WebAssembly of a version that is not known"),
+        _ => invalid("not WebAssembly"),
+    }
+}
+
+#[expect(unsafe_code, reason = "loading native code; see the SAFETY comment")]
+fn load_own(engine: &Engine, code: &[u8]) -> Result<Component, Refusal> {
+    // SAFETY: `code` is the output of our own compile child, over a pipe that nobody else holds, or
+    // was read into this buffer from a file whose MAC was verified over the same buffer under a key
+    // that only this host's user can read. Wasmtime itself checks version and settings.
+    unsafe { Component::deserialize(engine, code) }.map_err(|error| {
+        Refusal::new(Reason::HostInternal, "compiled code does not load")
+            .with_detail(format!("{error:#}"))
+    })
+}
+
+/// The compile child's exit code for a component that is not valid.
+const REFUSED: i32 = 65;
+
+/// The compile child: reads a component from standard input, writes its compiled form to standard
+/// output. Returns the exit code.
+///
+/// # Errors
+///
+/// The limits could not be set, or a pipe broke.
+pub fn compile_child() -> std::io::Result<u8> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let set = |resource, value| {
+        setrlimit(
+            resource,
+            Rlimit {
+                current: Some(value),
+                maximum: Some(value),
+            },
+        )
+    };
+    set(Resource::As, MAX_COMPILE_MEMORY)?;
+    set(Resource::Cpu, MAX_COMPILE.as_secs() * 2)?;
+    set(Resource::Core, 0)?;
+    // It has its three pipes and needs no file.
+    set(Resource::Fsize, 0)?;
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .take(MAX_COMPONENT as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    let compiled =
+        super::engine::for_compiling().and_then(|engine| engine.precompile_component(&bytes));
+    match compiled {
+        Ok(code) => {
+            std::io::stdout().write_all(&code)?;
+            Ok(0)
+        }
+        Err(error) => {
+            writeln!(std::io::stderr(), "{error:#}")?;
+            Ok(u8::try_from(REFUSED).unwrap_or(1))
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! A component, ready to run: checked against what the host offers, linked once.
+
+use std::collections::BTreeSet;
+
+use wasmtime::Engine;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, Linker};
+
+use super::bindings::PluginExportsPre;
+use super::linker::{CONTRACT, FLOOR};
+use super::state::CallState;
+use crate::reason::{Reason, Refusal};
+
+/// A plugin's code, linked, from which each call gets a fresh instance.
+pub(crate) struct Code {
+    pub(super) pre: PluginExportsPre<CallState>,
+    capabilities: BTreeSet<String>,
+}
+
+impl std::fmt::Debug for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Code")
+            .field("capabilities", &self.capabilities)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Code {
+    /// Checks the imports of `component` and links it.
+    ///
+    /// # Errors
+    ///
+    /// `component.import_not_allowed` names each import that the host does not offer;
+    /// `component.invalid` where an export of the contract is missing or of another type.
+    pub(super) fn link(
+        engine: &Engine,
+        linker: &Linker<CallState>,
+        component: &Component,
+    ) -> Result<Self, Refusal> {
+        let capabilities = check_imports(engine, component)?;
+        let pre = linker
+            .instantiate_pre(component)
+            .and_then(PluginExportsPre::new)
+            .map_err(|error| {
+                Refusal::new(
+                    Reason::ComponentInvalid,
+                    "the component does not fit the contract `tollgate:plugin@0.1.0`",
+                )
+                .with_detail(format!("{error:#}"))
+            })?;
+        Ok(Self { pre, capabilities })
+    }
+
+    /// The capabilities whose functions it imports: `http`, `secrets`, `settings`, `clock`, ...
+    pub(crate) const fn capabilities(&self) -> &BTreeSet<String> {
+        &self.capabilities
+    }
+}
+
+fn check_imports(engine: &Engine, component: &Component) -> Result<BTreeSet<String>, Refusal> {
+    let mut capabilities = BTreeSet::new();
+    let mut foreign = Vec::new();
+    for (name, item) in component.component_type().imports(engine) {
+        let interface = name.split('@').next().unwrap_or(name);
+        if let Some(capability) = interface
+            .strip_prefix("tollgate:plugin/")
+            .filter(|_| CONTRACT.contains(&interface))
+        {
+            // An interface that is imported for its types alone reaches nothing.
+            let ComponentItem::ComponentInstance(instance) = item.ty else {
+                foreign.push(shown(name));
+                continue;
+            };
+            let calls = instance
+                .exports(engine)
+                .any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
+            if calls {
+                capabilities.insert(capability.to_owned());
+            }
+        } else if !FLOOR.contains(&interface) {
+            foreign.push(shown(name));
+        }
+    }
+    if foreign.is_empty() {
+        return Ok(capabilities);
+    }
+    Err(Refusal::new(
+        Reason::ImportNotAllowed,
+        format!(
+            "the component imports what the host does not offer: {}",
+            foreign.join(", ")
+        ),
+    ))
+}
+
+/// A name from the component, for people: it may hold anything.
+fn shown(name: &str) -> String {
+    let text: String = name
+        .chars()
+        .take(120)
+        .flat_map(char::escape_default)
+        .collect();
+    format!("`{text}`")
+}

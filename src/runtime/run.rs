@@ -1,0 +1,181 @@
+//! One call in one instance.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use wasmtime::{CallHook, Store};
+
+use super::Runtime;
+use super::bindings::tools;
+use super::component::Code;
+use super::state::CallState;
+use super::stdio::GuestOutput;
+use super::trap::{Ending, classify};
+use crate::capability::CallContext;
+use crate::capability::log::GuestLog;
+use crate::limits::CallLimits;
+use crate::policy::Permit;
+use crate::reason::{Reason, Refusal};
+
+/// Fuel for each host call, on top of what the guest's own instructions cost: about the time that
+/// the cheapest one takes in the host, so that calling is never cheaper than computing.
+const HOST_CALL_FUEL: u64 = 1_000;
+
+/// How a call ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// What the plugin answered, or why there is no answer.
+    pub(crate) answer: Result<Answer, Refusal>,
+    /// Fuel used.
+    pub(crate) fuel: u64,
+    /// What the capabilities worked on: counts, refusals, lent secrets.
+    pub(crate) context: Option<Box<CallContext>>,
+}
+
+/// What the plugin's `call` returned.
+pub(crate) type Answer = Result<tools::Outcome, tools::CallError>;
+
+impl Runtime {
+    /// Runs the call that `permit` allows, in a fresh instance of `code`.
+    ///
+    /// The permit is used up: there is no way to run twice on one decision.
+    pub(crate) async fn run(
+        &self,
+        permit: Permit,
+        code: &Code,
+        context: Box<CallContext>,
+        limits: &CallLimits,
+        cancel: &CancellationToken,
+    ) -> Ended {
+        let invocation = tools::Invocation {
+            tool: permit.tool().tool().to_owned(),
+            arguments: context.arguments().canonical().to_owned(),
+            answers: Vec::new(),
+            state: None,
+        };
+        // INVARIANT: policy decided on exactly the text that the plugin gets.
+        if context.arguments().digest() != permit.arguments_digest() {
+            return Ended {
+                answer: Err(Refusal::new(
+                    Reason::HostInternal,
+                    "the permit is for other arguments",
+                )),
+                fuel: 0,
+                context: Some(context),
+            };
+        }
+        let output = GuestOutput::new(context.log());
+        let mut store = self.store(limits, &output, Some(context));
+        let calling = async {
+            let plugin = code.pre.instantiate_async(&mut store).await?;
+            plugin
+                .tollgate_plugin_tools()
+                .call_call(&mut store, &invocation)
+                .await
+        };
+        let result = self.bounded(limits.time, cancel, calling).await;
+        output.finish();
+        finish(store, limits, result)
+    }
+
+    /// What the plugin says of itself, in an instance without any grant.
+    pub(crate) async fn describe(
+        &self,
+        code: &Code,
+        limits: &CallLimits,
+        log: std::sync::Arc<GuestLog>,
+    ) -> Result<tools::Description, Refusal> {
+        let output = GuestOutput::new(log);
+        let mut store = self.store(limits, &output, None);
+        let calling = async {
+            let plugin = code.pre.instantiate_async(&mut store).await?;
+            plugin
+                .tollgate_plugin_tools()
+                .call_describe(&mut store)
+                .await
+        };
+        let result = self
+            .bounded(limits.time, &CancellationToken::new(), calling)
+            .await;
+        output.finish();
+        let hit = store.data_mut().limiter.hit.take();
+        result.map_err(|refusal| hit.unwrap_or(refusal))
+    }
+
+    fn store(
+        &self,
+        limits: &CallLimits,
+        output: &GuestOutput,
+        context: Option<Box<CallContext>>,
+    ) -> Store<CallState> {
+        let mut store = Store::new(
+            &self.engine,
+            CallState::new(limits, output.clone(), context),
+        );
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(limits.host_call_bytes);
+        // The engine consumes fuel, so this can't fail; with no fuel the guest would not run at all.
+        drop(store.set_fuel(limits.fuel));
+        // Yields at each tick, so that a loop never keeps a thread from others; the deadline and a
+        // cancellation are seen at that point.
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        store.call_hook(|mut store, hook| {
+            if !matches!(hook, CallHook::CallingHost) {
+                return Ok(());
+            }
+            let fuel = store.get_fuel()?;
+            store.set_fuel(fuel.saturating_sub(HOST_CALL_FUEL))?;
+            let state = store.data_mut();
+            state.host_calls += 1;
+            if state.host_calls > state.host_call_limit {
+                return Err(Ending::from(Refusal::new(
+                    Reason::BudgetHostCalls,
+                    format!("more than {} host calls", state.host_call_limit),
+                ))
+                .into());
+            }
+            Ok(())
+        });
+        store
+    }
+
+    async fn bounded<T>(
+        &self,
+        time: Duration,
+        cancel: &CancellationToken,
+        calling: impl Future<Output = wasmtime::Result<T>>,
+    ) -> Result<T, Refusal> {
+        let _ticking = self.ticker.guard();
+        tokio::select! {
+            // A result that is there counts, also at the deadline.
+            biased;
+            result = calling => result.map_err(|error| classify(&error)),
+            () = cancel.cancelled() => Err(Refusal::new(Reason::CallCancelled, "the call was cancelled")),
+            () = tokio::time::sleep(time) => Err(Refusal::new(
+                Reason::TrapDeadline,
+                format!("the call took longer than {} ms", time.as_millis()),
+            )),
+        }
+    }
+}
+
+fn finish(store: Store<CallState>, limits: &CallLimits, result: Result<Answer, Refusal>) -> Ended {
+    let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
+    let mut state = store.into_data();
+    let hit = state.limiter.hit.take();
+    let answer = result.map_err(|refusal| match (refusal.reason, hit) {
+        // An allocation that failed mostly ends in an abort: the bound is the reason, not the abort.
+        (Reason::TrapGuest, Some(hit)) => hit.with_detail(refusal.detail.unwrap_or_default()),
+        (Reason::TrapFuel, _) => Refusal::new(
+            Reason::TrapFuel,
+            format!("the plugin used up its fuel of {}", limits.fuel),
+        ),
+        _ => refusal,
+    });
+    Ended {
+        answer,
+        fuel,
+        context: state.into_context(),
+    }
+}

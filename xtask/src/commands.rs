@@ -1,0 +1,100 @@
+//! The commands.
+
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{build, place, root, say, shipped, target, toolchain};
+
+/// Builds the shipped plugins and puts each component at `plugins/<name>.wasm`.
+pub fn plugins() -> Result<()> {
+    let toolchain = toolchain::ensure()?;
+    let plugins = root().join("plugins");
+    for name in shipped(&plugins)? {
+        say(format_args!("building the plugin `{name}`"));
+        let component = build(
+            &toolchain,
+            &plugins,
+            &plugins.join("target"),
+            &name,
+            &[],
+            false,
+        )?;
+        let changed = place(&component, &plugins.join(&name).with_extension("wasm"))?;
+        say(format_args!(
+            "plugins/{name}.wasm {}",
+            if changed { "written" } else { "unchanged" }
+        ));
+    }
+    Ok(())
+}
+
+/// Builds the plugins and the host, and becomes `tollgate serve --quickstart` with these arguments added.
+pub fn serve(arguments: Vec<OsString>) -> Result<Infallible> {
+    plugins()?;
+    say("building the host");
+    let built = cargo()
+        .args(["build", "--release", "--package", "tollgate"])
+        .status()
+        .context("start cargo")?;
+    if !built.success() {
+        bail!("could not build the host: what the compiler says stands above");
+    }
+    let tollgate = target().join("release").join("tollgate");
+    let error = Command::new(&tollgate)
+        .args(["serve", "--quickstart"])
+        .args(arguments)
+        .current_dir(root())
+        .exec();
+    Err(error).with_context(|| format!("run `{}`", tollgate.display()))
+}
+
+/// Runs every test, and says with which exit code the first that failed ended (0 where none did).
+pub fn test() -> Result<u8> {
+    toolchain::ensure()?;
+    let workspace = cargo_with(["test", "--workspace", "--locked"]);
+    let plugins = cargo_with(["test", "--manifest-path", "plugins/Cargo.toml", "--locked"]);
+    let mut steps = vec![("the host", workspace), ("the plugins, natively", plugins)];
+    let clients = Path::new("tests/clients/run");
+    if root().join(clients).is_file() {
+        let mut run = Command::new(root().join(clients));
+        run.current_dir(root());
+        steps.push(("with real clients", run));
+    }
+    for (what, mut step) in steps {
+        say(format_args!("testing {what}"));
+        let status = step
+            .status()
+            .with_context(|| format!("start {:?}", step.get_program()))?;
+        if !status.success() {
+            say(format_args!(
+                "testing {what} failed; what comes after it was not run"
+            ));
+            return Ok(status
+                .code()
+                .and_then(|code| u8::try_from(code).ok())
+                .unwrap_or(1));
+        }
+    }
+    Ok(0)
+}
+
+fn cargo_with<const N: usize>(arguments: [&str; N]) -> Command {
+    let mut cargo = cargo();
+    cargo.args(arguments);
+    cargo
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(
+        std::env::var_os("CARGO")
+            .as_deref()
+            .unwrap_or(OsStr::new("cargo")),
+    );
+    cargo.current_dir(root());
+    cargo
+}
