@@ -9,7 +9,7 @@ use crate::Count;
 use crate::word::Word;
 
 /// Sends a request as it is told to.
-#[tool(open_world, destructive, title = "Send", uses = ["api", "open", "readonly", "token", "seen"])]
+#[tool(open_world, title = "Send", uses = ["api", "open", "readonly", "token", "seen"])]
 pub(crate) fn send(arguments: Send) -> Result<Json<Sent>, Error> {
     Ok(Json(send_all(&arguments)))
 }
