@@ -19,6 +19,7 @@ macro_rules! claims {
 }
 
 claims![
+    crate::binary::a_proxy_that_the_environment_names_is_never_dialled,
     crate::fairness::a_thousand_calls_of_one_agent_leave_places_for_others,
     crate::limits::a_retry_is_counted_and_a_storm_of_them_is_stopped,
     crate::limits::an_instance_that_was_cut_short_is_never_seen_again,

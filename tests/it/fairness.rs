@@ -8,7 +8,7 @@ use tollgate::reason::Reason;
 use crate::harness::{Bench, Look as _, Setup, arrival};
 
 /// Fuel and time that no test outlives.
-const ENDLESS: &str = "[plugin.probe.limits]\nfuel = 1_000_000_000_000_000\ntime = \"1h\"";
+const ENDLESS: &str = "[plugin.probe.limits]\nfuel = 10_000_000_000_000\ntime = \"1h\"";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_endless_loops_on_two_threads_leave_the_others_served() {

@@ -115,7 +115,7 @@ pub(crate) async fn an_instance_that_was_cut_short_is_never_seen_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_call_stops_and_its_end_is_written_down() {
     let bench = Setup::probe()
-        .toml("[plugin.probe.limits]\nfuel = 1_000_000_000_000_000\ntime = \"1h\"\n[limits.http]\nfirst_byte = \"1h\"\ntotal = \"1h\"")
+        .toml("[plugin.probe.limits]\nfuel = 10_000_000_000_000\ntime = \"1h\"\n[limits.http]\nfirst_byte = \"1h\"\ntotal = \"1h\"")
         .start()
         .await;
     // A computation.

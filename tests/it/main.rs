@@ -17,7 +17,10 @@ mod harness;
 mod upstream;
 
 mod attacks;
+mod binary;
+mod daemon;
 mod fairness;
+mod journal;
 mod limits;
 mod plugins;
 mod policies;

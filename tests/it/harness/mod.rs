@@ -5,6 +5,8 @@
 //! guard is in force. Compiled code is shared between tests, so that each guest is compiled once.
 
 pub(crate) mod artifacts;
+pub(crate) mod binary;
+pub(crate) mod mcp;
 pub(crate) mod network;
 
 use std::fs;
@@ -232,7 +234,6 @@ impl Bench {
         .unwrap();
         Self {
             host,
-            clock,
             resolver,
             connector,
             upstream,
@@ -254,7 +255,6 @@ pub(crate) fn program() -> PathBuf {
 /// A running host and all that is around it.
 pub(crate) struct Bench {
     pub(crate) host: Arc<Host>,
-    pub(crate) clock: Arc<TestClock>,
     pub(crate) resolver: Arc<Names>,
     pub(crate) connector: Arc<Detour>,
     pub(crate) upstream: Upstream,
