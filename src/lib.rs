@@ -18,14 +18,17 @@
 //! | each host call: canonicalise, decide, record, act, bound | `capability`, [`egress`], [`secret`] |
 //! | the result is bounded, checked and redacted; the entry is closed | [`call`] |
 //!
-//! [`host`] puts the parts together and [`daemon`] lets thin clients share one. What all of them
+//! [`host`] puts the parts together, [`daemon`] lets thin clients share one, [`control`] is what its
+//! operator may ask of it and [`cli`] what people type. What all of them
 //! share: [`name`], [`digest`], [`reason`], [`limits`], [`clock`], [`entropy`].
 #![deny(unsafe_code)]
 
 pub mod call;
 mod capability;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod digest;
 pub mod egress;

@@ -1,9 +1,5 @@
-//! Tollgate.
-use std::process::ExitCode;
+//! The `tollgate` program. Everything it does is in the library's `cli`.
 
-fn main() -> ExitCode {
-    match tollgate::runtime::compile_child() {
-        Ok(code) => ExitCode::from(code),
-        Err(_) => ExitCode::FAILURE,
-    }
+fn main() -> std::process::ExitCode {
+    tollgate::cli::main()
 }

@@ -26,6 +26,10 @@ use crate::secret::{Lent, Secrets};
 /// Bytes of a target in a record: a URL of the longest length that is sent is cut, its digest is not.
 const TARGET: usize = 2 << 10;
 
+/// Stack for a decision. A host call runs on the instance's own stack, whose end the policy engine
+/// can't find: it would take every rule for one that is nested too deep, and refuse.
+const DECIDING: usize = 256 << 10;
+
 /// The parts of the host that capabilities use.
 #[derive(Debug)]
 pub(crate) struct Services {
@@ -183,12 +187,9 @@ impl CallContext {
             time: self.services.clock.now(),
             approved: false,
         };
-        match self
-            .services
-            .policy
-            .load()
-            .decide_host_call(&facts, question)
-        {
+        let policy = self.services.policy.load();
+        let verdict = stacker::grow(DECIDING, || policy.decide_host_call(&facts, question));
+        match verdict {
             Verdict::Allow(checked) => Ok(checked),
             Verdict::Hold(ground) => Err(Refusal::new(
                 Reason::ApprovalRequired,

@@ -10,6 +10,7 @@ use std::time::Instant;
 use wasmtime::component::{Resource, ResourceTable};
 
 use super::CallContext;
+use super::context::wit_error;
 use super::secrets::{Secret, Use};
 use crate::egress::{
     self, Admitted, CheckedRequest, Class, Credential, CredentialScheme, Exchange, Request,
@@ -146,11 +147,12 @@ impl wit::HostOrigin for CallState {
         let prepared = prepare(table, context, &requirement, request, credentials);
         let sent = match prepared {
             Ok((outgoing, loans)) => send(context, &reference, outgoing, loans).await?,
-            Err(refusal) => Err(refusal),
+            Err(refusal) => Err(Unsent::Refused(refusal)),
         };
         match sent {
             Ok(response) => Ok(Ok(response)),
-            Err(refusal) => Ok(Err(context.refuse(reference, refusal)?)),
+            Err(Unsent::Refused(refusal)) => Ok(Err(context.refuse(reference, refusal)?)),
+            Err(Unsent::Failed(error)) => Ok(Err(error)),
         }
     }
 
@@ -167,17 +169,25 @@ struct Loan {
     value: Arc<SecretValue>,
 }
 
+/// Why there is no response.
+enum Unsent {
+    /// Refused: it has no record yet.
+    Refused(Refusal),
+    /// Allowed, tried and failed: its outcome says so already.
+    Failed(types::Error),
+}
+
 /// One request. The outer error ends the instance, the inner one is the guest's to see.
 async fn send(
     context: &mut CallContext,
     reference: &HostCallRef,
     outgoing: Outgoing,
     loans: Vec<Loan>,
-) -> wasmtime::Result<Result<wit::Response, Refusal>> {
+) -> wasmtime::Result<Result<wit::Response, Unsent>> {
     let limits = context.limits.http;
     let checked = match context.decide(outgoing) {
         Ok(checked) => checked,
-        Err(refusal) => return Ok(Err(refusal)),
+        Err(refusal) => return Ok(Err(Unsent::Refused(refusal))),
     };
 
     // INVARIANT: on the disk before the first byte leaves, the look-up of the name included.
@@ -353,19 +363,19 @@ fn finish(
     reference: &HostCallRef,
     exchange: Exchange,
     began: Instant,
-) -> wasmtime::Result<Result<wit::Response, Refusal>> {
+) -> wasmtime::Result<Result<wit::Response, Unsent>> {
     let Exchange { result, trace } = exchange;
-    // What it was refused or failed for stands in a record of its own.
-    let status = match &result {
-        Ok(_) => "ok",
-        Err(refusal) if refusal.reason.kind() == Kind::Refused => "refused",
-        Err(_) => "failed",
+    let (status, reason) = match &result {
+        Ok(_) => ("ok", None),
+        // A refusal has a record of its own, which carries the reason.
+        Err(refusal) if refusal.reason.kind() == Kind::Refused => ("refused", None),
+        Err(refusal) => ("failed", Some(refusal.reason)),
     };
     context.record(&Event::HostCallOutcome(HostCallOutcome {
         call: context.facts.call,
         number: reference.number,
         status: status.to_owned(),
-        reason: None,
+        reason,
         http_status: result.as_ref().ok().map(|response| response.status),
         address: trace.address.map(|address| address.to_string()),
         bytes_in: trace.bytes_in,
@@ -373,7 +383,8 @@ fn finish(
     }))?;
     let response = match result {
         Ok(response) => response,
-        Err(refusal) => return Ok(Err(refusal)),
+        Err(refusal) if reason.is_none() => return Ok(Err(Unsent::Refused(refusal))),
+        Err(refusal) => return Ok(Err(Unsent::Failed(wit_error(&refusal)))),
     };
     context.charge(response.body.len())?;
     // An origin may echo what it was sent.

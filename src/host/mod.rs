@@ -10,8 +10,10 @@ mod serve;
 mod start;
 mod watch;
 
+pub(crate) use refresh::load_policies;
 pub use refresh::{RefreshFinding, Refreshed};
 pub use report::PluginReport;
+pub(crate) use start::artifact_key;
 pub use start::{Options, StartError};
 pub use watch::Watch;
 
@@ -177,12 +179,16 @@ impl Host {
 
     /// The tier of a tool: the operator's, raised by what the plugin itself says of the tool.
     pub(crate) fn tier(&self, plugin: &Plugin, tool: &ToolName) -> Tier {
-        let own = self.config().tier(tool);
-        let hinted = match plugin.tool(tool) {
-            Some((described, _)) if described.hints.destructive => Tier::Hold,
-            Some((described, _)) if !described.hints.read_only => Tier::Log,
-            _ => Tier::Auto,
-        };
-        own.max(hinted)
+        tier(&self.config(), plugin, tool)
     }
+}
+
+/// The tier of a tool under `config`: the operator's, raised by what the plugin itself says of the tool.
+pub(crate) fn tier(config: &Config, plugin: &Plugin, tool: &ToolName) -> Tier {
+    let hinted = match plugin.tool(tool) {
+        Some((described, _)) if described.hints.destructive => Tier::Hold,
+        Some((described, _)) if !described.hints.read_only => Tier::Log,
+        _ => Tier::Auto,
+    };
+    config.tier(tool).max(hinted)
 }

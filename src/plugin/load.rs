@@ -49,7 +49,7 @@ impl Plugin {
     /// # Errors
     ///
     /// Why it can't serve, with a message for the operator.
-    pub(super) async fn load(
+    pub(crate) async fn load(
         runtime: &Runtime,
         config: &Config,
         name: &PluginName,

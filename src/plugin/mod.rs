@@ -16,4 +16,6 @@ pub use description::{
     SettingRequirement, Tool,
 };
 pub(crate) use load::Plugin;
-pub(crate) use registry::{Catalogue, Registry, Status};
+pub(crate) use registry::{
+    Catalogue, Registry, Status, files as component_files, read as read_component,
+};

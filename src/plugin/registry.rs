@@ -57,6 +57,27 @@ pub(crate) struct Catalogue {
 }
 
 impl Catalogue {
+    /// What there is where these serve, and nothing else is there.
+    pub(crate) fn of(serving: BTreeMap<PluginName, Arc<Plugin>>) -> Self {
+        let mut catalogue = Self {
+            serving,
+            ..Self::default()
+        };
+        catalogue.index();
+        catalogue
+    }
+
+    /// Brings the names that agents see in line with what serves.
+    fn index(&mut self) {
+        let tools = self
+            .serving
+            .values()
+            .flat_map(|plugin| &plugin.description.tools);
+        self.wire = tools
+            .map(|tool| (tool.name.wire(), tool.name.clone()))
+            .collect();
+    }
+
     /// The tool that is asked for by this name, exactly: as agents see it, or the full name.
     pub(crate) fn find(&self, asked: &str) -> Option<(Arc<Plugin>, ToolName)> {
         let name = match self.wire.get(asked) {
@@ -412,11 +433,7 @@ impl Registry {
             wire: HashMap::new(),
         };
         change(&mut next);
-        for plugin in next.serving.values() {
-            for tool in &plugin.description.tools {
-                next.wire.insert(tool.name.wire(), tool.name.clone());
-            }
-        }
+        next.index();
         self.catalogue.store(Arc::new(next));
     }
 
@@ -452,7 +469,8 @@ fn changes(known: &Pin, found: &Pin) -> String {
     format!("its {text}")
 }
 
-fn files(folder: &Path) -> std::io::Result<BTreeMap<String, PathBuf>> {
+/// The components in `folder`, by their names: what is looked at as a plugin.
+pub(crate) fn files(folder: &Path) -> std::io::Result<BTreeMap<String, PathBuf>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
@@ -484,7 +502,8 @@ fn stamp(path: &Path) -> Option<Stamp> {
     })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Refusal> {
+/// A component's bytes, at most one more than are compiled.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Refusal> {
     use std::io::Read as _;
     let unreadable = |error: std::io::Error| {
         Refusal::new(Reason::ComponentInvalid, "the file can't be read")

@@ -1,0 +1,398 @@
+//! What can be typed. Help texts, the parser and its errors are all made of these definitions.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use super::exit::Exit;
+use crate::identity::AgentId;
+use crate::name::PluginName;
+
+/// Serves sandboxed, policy-governed tools to agents over MCP.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tollgate",
+    version,
+    after_help = Exit::help(),
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What goes with every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The folder with `tollgate.toml`, `plugins/`, `policies/` and `state/` [default: the current one].
+    #[arg(long, global = true, value_name = "DIR", env = crate::home::VARIABLE, hide_env_values = true)]
+    pub(crate) home: Option<PathBuf>,
+    /// How data is printed: for people, or as JSON lines that carry `"v":1`.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    pub(crate) format: Format,
+    /// When output is coloured; `NO_COLOR` is honoured.
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub(crate) color: Colour,
+    /// Print data and errors only.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Log more; twice for even more.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// JSON lines.
+    Json,
+}
+
+/// When output is coloured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    /// On a terminal.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the plugins to agents, over HTTP and to local clients.
+    Serve(Serve),
+    /// Call a tool from here: the same policy, limits and journal as an agent's call.
+    Call(Call),
+    /// List the plugins and where each stands.
+    Plugins(Plugins),
+    /// Write, explain and test policies.
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Check configuration, policies, entities, plugins, cases and secrets; needs no daemon.
+    Check,
+    /// Add, list and remove agents.
+    #[command(subcommand)]
+    Agent(Agent),
+    /// Set, list and remove secrets.
+    #[command(subcommand)]
+    Secret(Secret),
+    /// Read and verify the journal.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Make the daemon take in what changed on disk, and say what it found.
+    Reload,
+    /// Say what the daemon is doing.
+    Status,
+    /// End the daemon; calls under way are finished first.
+    Stop,
+    /// Compile a component from standard input to standard output.
+    #[command(name = "compile-component", hide = true)]
+    CompileComponent,
+}
+
+/// `tollgate serve`.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where the HTTP endpoint listens, in the place of the configured address.
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "stdio")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Make a first agent if there is none, and print how to connect.
+    #[arg(long, conflicts_with_all = ["stdio", "background"])]
+    pub(crate) quickstart: bool,
+    /// Speak MCP on standard input and output; starts the daemon if it is not running.
+    #[arg(long, requires = "agent")]
+    pub(crate) stdio: bool,
+    /// The agent that speaks on standard input.
+    #[arg(long, value_name = "NAME", requires = "stdio")]
+    pub(crate) agent: Option<AgentId>,
+    /// Started by a client: no terminal, no talk.
+    #[arg(long, hide = true, conflicts_with = "stdio")]
+    pub(crate) background: bool,
+}
+
+/// `tollgate call`.
+#[derive(Debug, Args)]
+pub(crate) struct Call {
+    /// The tool, as agents see it (`github_search`) or by its full name (`github.search`).
+    pub(crate) tool: String,
+    /// The arguments, a JSON object; `-` reads it from standard input.
+    #[arg(value_name = "JSON")]
+    pub(crate) arguments: Option<String>,
+    /// The agent to call as; may be left out where there is only one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent: Option<AgentId>,
+}
+
+/// `tollgate plugins`.
+#[derive(Debug, Args)]
+pub(crate) struct Plugins {
+    #[command(subcommand)]
+    pub(crate) command: Option<PluginsCommand>,
+}
+
+/// What to do with a plugin.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginsCommand {
+    /// Show what a plugin offers and needs; needs no daemon.
+    Inspect {
+        /// A `.wasm` file, or the name of a plugin in `plugins/`.
+        #[arg(value_name = "FILE|NAME")]
+        plugin: String,
+    },
+    /// Accept a plugin that changed: from now on this is the one that serves.
+    Accept {
+        /// The plugin.
+        name: PluginName,
+    },
+}
+
+/// `tollgate policy`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Print a least-privilege policy for a plugin, to review.
+    Init {
+        /// The plugin.
+        plugin: PluginName,
+        /// Write it to `policies/<plugin>.cedar`; a file that is there is left alone.
+        #[arg(long)]
+        write: bool,
+    },
+    /// Say which policies decide a call, and what would change the answer; nothing is run.
+    Explain(Explain),
+    /// Print the schema that policies are validated against.
+    Schema,
+    /// Run the cases in `policies/cases/`.
+    Test,
+}
+
+/// `tollgate policy explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The tool, as agents see it or by its full name.
+    pub(crate) tool: String,
+    /// The arguments, a JSON object; `-` reads it from standard input.
+    #[arg(value_name = "JSON")]
+    pub(crate) arguments: Option<String>,
+    /// The agent that would call.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent: AgentId,
+    /// Ask as if a person had agreed to this call.
+    #[arg(long)]
+    pub(crate) approved: bool,
+    /// Ask about a host call of the call as well: `GET https://api.example.com/x`,
+    /// `use-secret NAME`, `reveal-secret NAME`, `clock` or `random`.
+    #[arg(long = "host-call", value_name = "WHAT")]
+    pub(crate) host_calls: Vec<String>,
+}
+
+/// `tollgate agent`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agent {
+    /// Add an agent and print its token, once.
+    Add {
+        /// 1 to 64 of `a`-`z`, `0`-`9`, `.`, `_` and `-`.
+        name: AgentId,
+        /// For how long the token is good, such as `30d` or `12h` [default: until it is removed].
+        #[arg(long, value_name = "TIME", value_parser = lifetime)]
+        ttl: Option<Duration>,
+    },
+    /// List the agents.
+    List,
+    /// Take an agent's token back; its calls under way are stopped.
+    Remove {
+        /// The agent.
+        name: AgentId,
+    },
+}
+
+/// `tollgate secret`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Secret {
+    /// Set a secret; its value comes from standard input or a prompt, never from an argument.
+    Set {
+        /// The plugin that may use it.
+        plugin: PluginName,
+        /// Its name, as the plugin asks for it.
+        name: String,
+    },
+    /// List the secrets and where their values are; never the values.
+    List,
+    /// Remove a secret.
+    Rm {
+        /// The plugin.
+        plugin: PluginName,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// `tollgate audit`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Print the last records.
+    Tail(Tail),
+    /// Tell the story of one call.
+    Show {
+        /// Its id, or at least six characters from its start or end.
+        call: String,
+    },
+    /// Check every record against the one before.
+    Verify,
+}
+
+/// `tollgate audit tail`.
+#[derive(Debug, Args)]
+pub(crate) struct Tail {
+    /// How many.
+    #[arg(short = 'n', value_name = "COUNT", default_value_t = 20)]
+    pub(crate) count: usize,
+    /// Go on with what is written from now on.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Of this agent.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent: Option<AgentId>,
+    /// Of this tool, or of all tools of this plugin.
+    #[arg(long, value_name = "TOOL")]
+    pub(crate) tool: Option<String>,
+    /// Of this kind: `intent`, `refusal`, `outcome`, ...
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<String>,
+}
+
+/// `30d`, `12h`, `45m`, `90s`, `2w`.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let wrong = || String::from("write a number and `s`, `m`, `h`, `d` or `w`, such as `30d`");
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let number: u64 = text
+        .strip_suffix(unit)
+        .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(wrong)?;
+    let seconds: u64 = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => return Err(wrong()),
+    };
+    match number.checked_mul(seconds) {
+        Some(0) => Err(String::from("a token that is never good is no token")),
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+        None => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_the_documentation_shows_can_be_typed() {
+        for line in [
+            "serve",
+            "serve --quickstart",
+            "serve --listen 127.0.0.1:0 --home /srv",
+            "serve --stdio --agent claude",
+            "call jq_run {} --agent claude",
+            "call jq.run - --format json",
+            "plugins",
+            "plugins inspect fetch",
+            "plugins accept fetch",
+            "policy init fetch --write",
+            "policy explain fetch_page {} --agent claude --host-call clock",
+            "policy schema",
+            "policy test",
+            "check --format json -q",
+            "agent add claude --ttl 30d",
+            "agent list",
+            "agent remove claude",
+            "secret set github token",
+            "secret list",
+            "secret rm github token",
+            "audit tail -n 5 -f --agent claude --tool fetch --kind refusal",
+            "audit show 0000cafe",
+            "audit verify",
+            "reload -v",
+            "status",
+            "stop",
+            "compile-component",
+        ] {
+            let words = std::iter::once("tollgate").chain(line.split(' '));
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        for line in [
+            "serve --stdio",
+            "serve --agent claude",
+            "serve --stdio --agent claude --listen 127.0.0.1:0",
+            "serve --stdio --agent claude --quickstart",
+            "secret set github token value",
+            "call",
+            "agent add Claude",
+            "check -q -v",
+            "help",
+        ] {
+            let words = std::iter::once("tollgate").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_a_number_and_a_unit() {
+        assert_eq!(lifetime("30d"), Ok(Duration::from_secs(2_592_000)));
+        assert_eq!(lifetime("90s"), Ok(Duration::from_secs(90)));
+        for text in [
+            "",
+            "d",
+            "30",
+            "-1d",
+            "1.5h",
+            "0d",
+            "99999999999999999999d",
+            "1y",
+            "1 d",
+            "1é",
+        ] {
+            assert!(lifetime(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_help_of_the_main_command() {
+        let help = Cli::command().render_help().to_string();
+        insta::assert_snapshot!(help, @"");
+    }
+}

@@ -1,0 +1,305 @@
+//! `tollgate check`: everything that the operator wrote, held against everything that is there.
+//!
+//! Needs no daemon and changes nothing, so it can run before a commit or a deployment. All of it is
+//! looked at, whatever is wrong with one part, so that one run shows all there is to mend.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::exit::Exit;
+use super::fault::{Fault, chain};
+use super::finding::{self, Finding, Level, in_home, number, shown};
+use super::offline::{self, Loaded, Loader};
+use super::printer::Printer;
+use crate::config::{Config, ConfigError, SecretPlace};
+use crate::entropy::SystemEntropy;
+use crate::home::Home;
+use crate::name::{PluginName, ToolName};
+use crate::plugin::{Description, Requirement};
+use crate::policy::PolicySet;
+use crate::private;
+use crate::secret::Store;
+
+pub(crate) async fn run(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
+    let mut findings = Vec::new();
+    let config = match Config::load(home) {
+        Ok(config) => config,
+        Err(error) => {
+            findings.push(broken_config(&error));
+            // The rest is still worth looking at, under the defaults.
+            Config::default()
+        }
+    };
+    let loaded = Loader::new(home)?.load_all(home, &config, printer).await?;
+    findings.extend(plugins(home, &loaded));
+    findings.extend(settings(&config, &loaded));
+    let catalogue = offline::catalogue(&loaded);
+    let policies = crate::host::load_policies(&home.policies(), &catalogue, &config, None);
+    findings.extend(policies.findings.into_iter().map(|found| {
+        Finding::new(
+            found.severity.into(),
+            in_home(home, format!("policies/{}", found.file)),
+            found.message,
+        )
+        .at(found.line, found.column)
+        .help(found.help)
+    }));
+    findings.extend(unmapped(home, &policies.set));
+    findings.extend(super::policy::case_findings(home, &policies.set));
+    findings.extend(secrets(home, &config, &loaded));
+    findings.extend(permissions(home));
+    let good = loaded.iter().filter(|loaded| loaded.plugin.is_ok()).count();
+    let exit = finding::print(
+        &findings,
+        &format!("{} can serve", number(good, "plugin")),
+        printer,
+    )?;
+    if home.state().is_dir() {
+        printer.say(&format!(
+            "note: whatever runs as this user can read `{}` and act as the operator: run agents as another user",
+            shown(&home.state())
+        ));
+    }
+    Ok(exit)
+}
+
+pub(crate) fn broken_config(error: &ConfigError) -> Finding {
+    match error {
+        ConfigError::Wrong {
+            path,
+            line,
+            column,
+            message,
+        } => Finding::new(Level::Error, shown(path), message).at(*line, *column),
+        ConfigError::Read { path, .. } => Finding::new(Level::Error, shown(path), chain(error)),
+    }
+}
+
+fn plugins(home: &Home, loaded: &[Loaded]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut names: BTreeMap<String, ToolName> = BTreeMap::new();
+    for Loaded { file, plugin } in loaded {
+        let place = in_home(home, format!("plugins/{file}"));
+        let plugin = match plugin {
+            Ok(plugin) => plugin,
+            Err(refusal) => {
+                let detail = refusal
+                    .detail
+                    .as_ref()
+                    .map(|detail| format!(": {detail}"))
+                    .unwrap_or_default();
+                let message = format!("{}: {}{detail}", refusal.reason, refusal.message);
+                findings.push(Finding::new(Level::Error, place, message));
+                continue;
+            }
+        };
+        for tool in &plugin.description.tools {
+            match names.get(&tool.name.wire()) {
+                Some(taken) if taken.plugin() != &plugin.name => {
+                    let message = format!(
+                        "agents would see its tool `{}` as `{}`, which is the name of `{taken}` already",
+                        tool.name,
+                        tool.name.wire()
+                    );
+                    findings.push(
+                        Finding::new(Level::Error, place.clone(), message)
+                            .help("rename one of the two files"),
+                    );
+                }
+                _ => {
+                    names.insert(tool.name.wire(), tool.name.clone());
+                }
+            }
+        }
+    }
+    findings
+}
+
+fn settings(config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
+    let described: BTreeMap<PluginName, Option<Description>> = loaded
+        .iter()
+        .filter_map(|loaded| {
+            let stem = loaded.file.strip_suffix(".wasm").unwrap_or(&loaded.file);
+            let description = loaded
+                .plugin
+                .as_ref()
+                .ok()
+                .map(|plugin| plugin.description.clone());
+            Some((stem.parse().ok()?, description))
+        })
+        .collect();
+    config
+        .findings(&described)
+        .into_iter()
+        .map(|found| {
+            Finding::new(Level::Warning, shown(&found.path), found.message).at(found.line, 1)
+        })
+        .collect()
+}
+
+fn unmapped(home: &Home, set: &PolicySet) -> Vec<Finding> {
+    set.unmapped()
+        .map(|part| {
+            let plugin = part.tool.split('.').next().unwrap_or_default();
+            let message = format!(
+                "policies can't see `{}` of `{}`: {}",
+                part.path, part.tool, part.why
+            );
+            Finding::new(
+                Level::Note,
+                in_home(home, format!("plugins/{plugin}.wasm")),
+                message,
+            )
+        })
+        .collect()
+}
+
+/// Whether each secret that a plugin asks for has a value where the operator says it is.
+fn secrets(home: &Home, config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let stored = if home.secrets().exists() {
+        match Store::new(home, Arc::new(SystemEntropy)).list() {
+            Ok(stored) => stored,
+            Err(error) => {
+                findings.push(Finding::new(
+                    Level::Error,
+                    shown(&home.secrets()),
+                    chain(&error),
+                ));
+                return findings;
+            }
+        }
+    } else {
+        Vec::new()
+    };
+    let plugins = loaded
+        .iter()
+        .filter_map(|loaded| loaded.plugin.as_ref().ok());
+    for plugin in plugins {
+        for requirement in &plugin.description.requirements {
+            let Requirement::Secret(secret) = requirement else {
+                continue;
+            };
+            let key = (plugin.name.clone(), secret.name.clone());
+            let place = config.secret_place(&plugin.name, &secret.name);
+            findings.extend(missing(home, &key, &place, stored.contains(&key)));
+        }
+    }
+    findings
+}
+
+fn missing(
+    home: &Home,
+    (plugin, name): &(PluginName, String),
+    place: &SecretPlace,
+    is_stored: bool,
+) -> Option<Finding> {
+    match place {
+        SecretPlace::Store if is_stored => None,
+        SecretPlace::Store => {
+            let file = in_home(home, format!("plugins/{plugin}.wasm"));
+            let message =
+                format!("the plugin `{plugin}` asks for the secret `{name}`, which has no value");
+            let help = format!("run `tollgate secret set {plugin} {name}`");
+            Some(Finding::new(Level::Warning, file, message).help(help))
+        }
+        SecretPlace::Variable(variable) => {
+            // The daemon's environment is what counts, and this may be another one.
+            std::env::var_os(variable).is_none().then(|| {
+                let message = format!("the secret `{plugin}/{name}` is in the variable `{variable}`, which is not set here");
+                Finding::new(Level::Warning, in_home(home, "tollgate.toml"), message)
+                    .help("set it where the daemon is started")
+            })
+        }
+        SecretPlace::File(path) => private::open(path).err().map(|error| {
+            Finding::new(
+                Level::Error,
+                shown(path),
+                format!("the secret `{plugin}/{name}`: {}", chain(&error)),
+            )
+        }),
+    }
+}
+
+/// What of the state is open to other users. A home that never served has none.
+fn permissions(home: &Home) -> Vec<Finding> {
+    [home.state(), home.keys(), home.journal(), home.artifacts()]
+        .iter()
+        .filter(|folder| folder.exists())
+        .filter_map(|folder| {
+            let error = private::check_folder(folder).err()?;
+            Some(Finding::new(Level::Error, shown(folder), chain(&error)))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::reason::{Reason, Refusal};
+
+    fn home() -> Home {
+        Home::at(Path::new("/nonexistent/home")).unwrap()
+    }
+
+    #[test]
+    fn a_plugin_that_can_not_serve_is_an_error_with_its_cause() {
+        let refusal = Refusal::new(Reason::ComponentInvalid, "not a valid component")
+            .with_detail("at offset 8");
+        let loaded = [Loaded {
+            file: "bad.wasm".into(),
+            plugin: Err(refusal),
+        }];
+        let found = plugins(&home(), &loaded);
+        assert_eq!(
+            found,
+            [Finding::new(
+                Level::Error,
+                "/nonexistent/home/plugins/bad.wasm",
+                "component.invalid: not a valid component: at offset 8"
+            )]
+        );
+    }
+
+    #[test]
+    fn a_secret_without_a_value_says_how_to_set_it() {
+        let key = ("github".parse().unwrap(), "token".to_owned());
+        let found = missing(&home(), &key, &SecretPlace::Store, false).unwrap();
+        assert_eq!(
+            found.help.as_deref(),
+            Some("run `tollgate secret set github token`")
+        );
+        assert_eq!(missing(&home(), &key, &SecretPlace::Store, true), None);
+    }
+
+    #[test]
+    fn a_secret_file_that_is_open_to_others_is_an_error() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "x").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let key = ("github".parse().unwrap(), "token".to_owned());
+        let found = missing(&home(), &key, &SecretPlace::File(path.clone()), false).unwrap();
+        assert_eq!(found.severity, Level::Error);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(
+            missing(&home(), &key, &SecretPlace::File(path), false),
+            None
+        );
+    }
+
+    #[test]
+    fn a_state_that_others_can_enter_is_an_error() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        assert_eq!(permissions(&home), []);
+        home.create().unwrap();
+        assert_eq!(permissions(&home), []);
+        std::fs::set_permissions(home.state(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(permissions(&home).len(), 1);
+    }
+}

@@ -1,0 +1,137 @@
+//! `tollgate status`, `reload` and `stop`: the daemon that runs. None of them starts one.
+
+use serde::Deserialize;
+
+use super::client::{self, Absent, spinner};
+use super::exit::Exit;
+use super::fault::Fault;
+use super::finding::{self, Finding, Level, in_home, number};
+use super::printer::Printer;
+use crate::control::StatusReport;
+use crate::daemon::Command;
+use crate::digest::Digest;
+use crate::home::Home;
+use crate::journal::escape;
+
+pub(crate) fn status(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
+    let report = client::ask_for(home, Absent::Fails, Command::Status {}, printer)?;
+    told(&report, printer)
+}
+
+fn told(report: &StatusReport, printer: &mut Printer) -> Result<Exit, Fault> {
+    if printer.is_json() {
+        printer.object("status", report)?;
+        return Ok(Exit::Ok);
+    }
+    let state = if report.draining { "ending" } else { "serving" };
+    let held = report.plugins.saturating_sub(report.serving);
+    let held = if held == 0 {
+        String::new()
+    } else {
+        format!(", {held} not (`tollgate plugins`)")
+    };
+    for line in [
+        format!(
+            "{state} since {}, process {}, version {}",
+            escape(&report.started),
+            report.pid,
+            escape(&report.version)
+        ),
+        format!("  home      {}", escape(&report.home.display().to_string())),
+        format!(
+            "  endpoint  {}",
+            report
+                .endpoint
+                .as_deref()
+                .map_or_else(|| "none".to_owned(), escape)
+        ),
+        format!("  plugins   {} serving{held}", report.serving),
+        format!("  agents    {}", report.agents),
+        format!("  policies  {}", report.policy_set),
+    ] {
+        printer.line(&line)?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// What a reload found, as the daemon says it.
+#[derive(Debug, Deserialize)]
+struct Reloaded {
+    serving: usize,
+    policy_set: Digest,
+    findings: Vec<Found>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Found {
+    severity: String,
+    file: String,
+    line: usize,
+    column: usize,
+    message: String,
+    help: String,
+}
+
+pub(crate) fn reload(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
+    let bar = spinner(printer, "reloading");
+    let answer = client::ask_for::<Reloaded>(home, Absent::Fails, Command::Reload {}, printer);
+    bar.finish_and_clear();
+    let Reloaded {
+        serving,
+        policy_set,
+        findings,
+    } = answer?;
+    let findings: Vec<Finding> = findings
+        .into_iter()
+        .map(|found| {
+            let level = if found.severity == "error" {
+                Level::Error
+            } else {
+                Level::Warning
+            };
+            Finding::new(level, in_home(home, &found.file), found.message)
+                .at(found.line, found.column)
+                .help(found.help)
+        })
+        .collect();
+    let good = format!(
+        "{} serving, policies {}",
+        number(serving, "plugin"),
+        policy_set.short()
+    );
+    finding::print(&findings, &good, printer)
+}
+
+pub(crate) fn stop(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
+    let answer = client::ask(home, Absent::Fails, Command::Stop {}, printer, drop)?;
+    if printer.is_json() {
+        printer.object("stopping", &answer)?;
+    }
+    printer.say("the daemon ends once the calls under way are finished");
+    Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Format;
+
+    #[test]
+    fn how_a_daemon_is() {
+        let report = StatusReport {
+            version: "0.1.0".into(),
+            pid: 4711,
+            home: "/srv/tools".into(),
+            endpoint: Some("http://127.0.0.1:8787/mcp".into()),
+            started: "2026-01-01T00:00:00.000Z".into(),
+            plugins: 5,
+            serving: 4,
+            agents: 1,
+            policy_set: Digest::of(b""),
+            draining: false,
+        };
+        let (mut printer, out, _) = Printer::buffers(Format::Human);
+        told(&report, &mut printer).unwrap();
+        insta::assert_snapshot!(out.text(), @"");
+    }
+}

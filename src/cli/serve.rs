@@ -1,0 +1,377 @@
+//! `tollgate serve`: the daemon, from its lock to its last answer; and its thin clients on stdio.
+
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::args::{Global, Serve};
+use super::client;
+use super::compiling::Compiling;
+use super::exit::Exit;
+use super::fault::Fault;
+use super::finding::number;
+use super::printer::Printer;
+use super::{check, log, quickstart};
+use crate::config::Config;
+use crate::control::Operator;
+use crate::daemon::{Connection, Daemon, DaemonError, bridge_stdio, detach};
+use crate::home::Home;
+use crate::host::{Host, Options, StartError, Watch};
+use crate::identity::AgentId;
+use crate::journal::OpenError;
+use crate::mcp::{GateError, HttpConfig};
+
+/// How long a daemon that is ending may take to close its journal: its calls have ended before.
+const HANDOVER: Duration = Duration::from_secs(5);
+
+pub(crate) fn run(
+    serve: &Serve,
+    global: &Global,
+    home: &Home,
+    printer: &mut Printer,
+) -> Result<Exit, Fault> {
+    if serve.stdio {
+        let Some(agent) = &serve.agent else {
+            return Err(Fault::invalid("`--stdio` needs `--agent NAME`"));
+        };
+        return stdio(agent, home);
+    }
+    if serve.background {
+        // The client that started this may go, and its terminal with it. Where that fails, this was
+        // started by a shell after all, and serves as well.
+        drop(detach());
+    }
+    let config = Config::load(home).map_err(|error| {
+        let place = check::broken_config(&error);
+        let fault = Fault::of(&error).exit(Exit::Invalid);
+        match place.line {
+            Some(_) => fault.hint("mend that line; `tollgate check` looks at everything else too"),
+            None => fault,
+        }
+    })?;
+    home.create()?;
+    log::of_daemon(
+        config.log,
+        global,
+        printer.colour_of_talk(),
+        printer.progress(),
+    );
+    vacant(home)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(daemon(serve, home, &config, printer));
+    // Everything was given its time to end; what is left is nobody's.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Carries MCP between standard input and output and the daemon. Prints nothing else to either.
+fn stdio(agent: &AgentId, home: &Home) -> Result<Exit, Fault> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(async {
+        let start = client::start(home)?;
+        client::verify(home)?;
+        let connection = Connection::mcp(&client::paths(home), Some(&start), agent)
+            .await
+            .map_err(|error| client::fault(error, home))?;
+        match bridge_stdio(connection).await {
+            // The client that reads this is gone: that is how such a session ends.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
+            Err(error) => Err(Fault::of(&error)
+                .context("the connection to the daemon failed")
+                .exit(Exit::Unreachable)
+                .hint(format!("see the end of `{}`", home.log().display()))),
+            Ok(()) => Ok(Exit::Ok),
+        }
+    });
+    // The thread that reads standard input can't be stopped, and must not be waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Makes sure, before anything is compiled, that no other daemon serves this home. What makes it
+/// certain is the lock that `Daemon::bind` takes.
+fn vacant(home: &Home) -> Result<(), Fault> {
+    let lock = home.daemon_lock();
+    let Ok(mut file) = std::fs::File::open(&lock) else {
+        return Ok(());
+    };
+    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared).is_ok() {
+        return Ok(());
+    }
+    let mut pid = String::new();
+    drop(file.read_to_string(&mut pid));
+    Err(running(pid.trim(), home))
+}
+
+fn running(pid: &str, home: &Home) -> Fault {
+    let digits: String = pid.chars().take_while(char::is_ascii_digit).collect();
+    let process = if digits.is_empty() {
+        String::from("another process")
+    } else {
+        format!("process {digits}")
+    };
+    Fault::new(
+        Exit::Conflict,
+        format!("{process} serves `{}` already", home.root().display()),
+    )
+    .hint("`tollgate status` shows how it is, `tollgate stop` ends it, `--home DIR` names another home")
+}
+
+async fn daemon(
+    serve: &Serve,
+    home: &Home,
+    config: &Config,
+    printer: &mut Printer,
+) -> Result<Exit, Fault> {
+    let mut signals = Signals::new()?;
+    let listener = listen(serve, config).await?;
+    let address = listener
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok());
+    let compiling = Compiling::watch(home, printer);
+    let host = tokio::select! {
+        host = started(home) => host,
+        // Nothing serves yet, so there is nothing to finish.
+        () = signals.next() => return Ok(Exit::Ok),
+    };
+    drop(compiling);
+    let host = host?;
+    let daemon = Daemon::bind(&client::paths(home)).map_err(|error| match error {
+        DaemonError::Running { pid, .. } => running(&pid, home),
+        error => Fault::of(&error),
+    })?;
+    let watch = Watch::start(&host);
+    if let Err(error) = &watch {
+        tracing::warn!(%error, "changes on disk go unnoticed: run `tollgate reload` after a change");
+    }
+    let operator = Arc::new(Operator::new(Arc::clone(&host), address));
+    let local = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator));
+    let mut http = listener.map(|listener| {
+        let settings = http_config(config, address);
+        tokio::spawn(crate::mcp::serve(
+            listener,
+            Arc::<Host>::clone(&host),
+            settings,
+        ))
+    });
+    greet(serve, &host, address, printer).await?;
+
+    let draining = host.draining();
+    let mut fault = None;
+    tokio::select! {
+        () = signals.next() => printer.say("ending: calls under way are finished; interrupt again to end at once"),
+        () = draining.cancelled() => {}
+        // It ends by itself only where its configuration names a host or an origin that is none.
+        ended = finished(&mut http), if http.is_some() => fault = ended,
+    }
+    drop(watch);
+    host.drain();
+    let ending = async {
+        let ended = finished(&mut http).await;
+        if let Err(error) = local.await {
+            tracing::error!(%error, "the daemon's socket ended badly");
+        }
+        ended
+    };
+    tokio::select! {
+        ended = ending => fault = fault.or(ended),
+        () = signals.next() => tracing::warn!("interrupted again: calls that are under way have no outcome"),
+    }
+    host.stop().await;
+    fault.map_or(Ok(Exit::Ok), Err)
+}
+
+/// Waits for the HTTP endpoint, where there is one; says what was wrong with it.
+async fn finished(http: &mut Option<JoinHandle<Result<(), GateError>>>) -> Option<Fault> {
+    let ended = http.as_mut()?.await;
+    *http = None;
+    let fault = match ended {
+        Ok(Ok(())) => return None,
+        Ok(Err(error)) => Fault::of(&error).exit(Exit::Invalid),
+        Err(error) => Fault::of(&error),
+    };
+    Some(
+        fault
+            .context("can't serve HTTP")
+            .hint("mend `[server]` in `tollgate.toml`"),
+    )
+}
+
+/// Takes the HTTP endpoint's address. A daemon that a local client started goes without where it is
+/// taken: that client does not need it, and another home's daemon may have it rightly.
+async fn listen(serve: &Serve, config: &Config) -> Result<Option<TcpListener>, Fault> {
+    let address = serve.listen.unwrap_or(config.server.listen);
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if serve.background => {
+            tracing::warn!(%address, %error, "no HTTP endpoint: the address can't be had");
+            Ok(None)
+        }
+        Err(error) => {
+            let fault = Fault::of(&error).context(&format!("can't listen on `{address}`"));
+            let taken = error.kind() == std::io::ErrorKind::AddrInUse;
+            let fault = if taken {
+                fault.exit(Exit::Conflict)
+            } else {
+                fault
+            };
+            Err(fault.hint("name another address with `--listen ADDRESS:PORT`, or in `[server]` of `tollgate.toml`"))
+        }
+    }
+}
+
+/// Who may ask, by `Host` and `Origin`.
+fn http_config(config: &Config, address: Option<SocketAddr>) -> HttpConfig {
+    let mut hosts = config.server.allowed_hosts.clone();
+    if let Some(address) = address {
+        let ip = address.ip();
+        if ip.is_loopback() {
+            hosts.extend(HttpConfig::default().hosts);
+        }
+        // Every address of the machine is no address that a request can be sent to.
+        if !ip.is_unspecified() {
+            hosts.push(ip.to_string());
+        }
+    }
+    HttpConfig {
+        hosts,
+        origins: config.server.allowed_origins.clone(),
+        ..HttpConfig::default()
+    }
+}
+
+/// Starts the host. A daemon that is ending gives its journal back last, so that is waited for.
+async fn started(home: &Home) -> Result<Arc<Host>, Fault> {
+    let deadline = Instant::now() + HANDOVER;
+    loop {
+        let error = match Host::start(Options::new(home.clone())?).await {
+            Ok(host) => return Ok(host),
+            Err(error) => error,
+        };
+        let fault = Fault::of(&error);
+        match &error {
+            StartError::Journal { error, .. } if matches!(**error, OpenError::Locked) => {
+                vacant(home)?;
+                if Instant::now() >= deadline {
+                    return Err(running("", home));
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            StartError::Journal { .. } => {
+                return Err(fault
+                    .exit(Exit::Tampered)
+                    .hint("`tollgate audit verify` looks at all of it; what can't be written down is not done"));
+            }
+            StartError::Config(_) | StartError::Egress(_) => return Err(fault.exit(Exit::Invalid)),
+            _ => return Err(fault),
+        }
+    }
+}
+
+async fn greet(
+    serve: &Serve,
+    host: &Arc<Host>,
+    address: Option<SocketAddr>,
+    printer: &mut Printer,
+) -> Result<(), Fault> {
+    let catalogue = host.catalogue();
+    let serving = catalogue.serving.len();
+    let held = catalogue.entries.len().saturating_sub(serving);
+    if let (true, Some(address)) = (serve.quickstart, address) {
+        quickstart::run(host, address, printer).await?;
+    }
+    let place = address.map_or_else(String::new, |address| format!(" on http://{address}/mcp"));
+    printer.say(&format!(
+        "serving {}{place}; press Ctrl-C to end",
+        number(serving, "plugin")
+    ));
+    if held > 0 {
+        printer.warn(&format!(
+            "{} can't serve: run `tollgate plugins` to see why",
+            number(held, "plugin")
+        ));
+    }
+    if !serve.quickstart && host.identities().list().is_empty() {
+        printer.hint("there is no agent yet: run `tollgate agent add NAME`");
+    }
+    Ok(())
+}
+
+/// What asks this process to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Fault> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_home_that_is_served_names_the_process() {
+        let home = Home::at(Path::new("/nonexistent")).unwrap();
+        let fault = running("4711\n", &home);
+        assert_eq!(fault.exit, Exit::Conflict);
+        insta::assert_snapshot!(fault.message, @"process 4711 serves `/nonexistent` already");
+        insta::assert_snapshot!(running("\u{1b}[2J", &home).message, @"another process serves `/nonexistent` already");
+    }
+
+    #[test]
+    fn a_held_lock_is_seen_before_anything_is_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        home.create().unwrap();
+        vacant(&home).unwrap();
+        std::fs::write(home.daemon_lock(), "4711\n").unwrap();
+        vacant(&home).unwrap();
+        let file = std::fs::File::open(home.daemon_lock()).unwrap();
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+        assert!(
+            vacant(&home)
+                .unwrap_err()
+                .message
+                .starts_with("process 4711")
+        );
+    }
+
+    #[test]
+    fn loopback_answers_to_its_names_and_the_wildcard_address_to_none() {
+        let config = Config::default();
+        let loopback = http_config(&config, Some("127.0.0.2:80".parse().unwrap()));
+        assert!(loopback.hosts.contains(&"localhost".to_owned()));
+        assert!(loopback.hosts.contains(&"127.0.0.2".to_owned()));
+        let any = http_config(&config, Some("0.0.0.0:80".parse().unwrap()));
+        assert!(any.hosts.is_empty());
+    }
+}

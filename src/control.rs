@@ -1,0 +1,211 @@
+//! The daemon's side of the commands: what a person may ask of a running host.
+//!
+//! Whoever can open the socket is the operator: its folder belongs to the host's user alone. What
+//! changes something is written to the journal before it is done, so that a change without a record
+//! can't be; what the journal does not take is not done.
+
+mod change;
+mod report;
+#[cfg(test)]
+mod tests;
+
+pub use report::{AgentReport, CallReport, RefusalReport, SecretReport, StatusReport};
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::call::{Arrival, Progress, ProgressSink};
+use crate::daemon::{Command, Control, ControlError, Report};
+use crate::host::Host;
+use crate::identity::AgentId;
+use crate::journal::record::Caller;
+
+/// A host, as its operator sees it.
+#[derive(Debug)]
+pub struct Operator {
+    host: Arc<Host>,
+    listen: Option<SocketAddr>,
+    started: Duration,
+}
+
+impl Operator {
+    /// The operator's side of `host`, whose HTTP endpoint is at `listen`, if it has one.
+    #[must_use]
+    pub fn new(host: Arc<Host>, listen: Option<SocketAddr>) -> Self {
+        Self {
+            started: host.now(),
+            host,
+            listen,
+        }
+    }
+
+    fn status(&self) -> StatusReport {
+        let host = &self.host;
+        let catalogue = host.catalogue();
+        StatusReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            home: host.home().root().to_owned(),
+            endpoint: self.listen.map(|listen| format!("http://{listen}/mcp")),
+            started: crate::clock::rfc3339(self.started),
+            plugins: catalogue.entries.len(),
+            serving: catalogue.serving.len(),
+            agents: host
+                .identities()
+                .list()
+                .iter()
+                .filter(|agent| agent.revoked.is_none())
+                .count(),
+            policy_set: host.policy().digest(),
+            draining: host.is_draining(),
+        }
+    }
+
+    /// A call from a terminal: the same pipeline, the same policies, as the agent that is named.
+    async fn call(
+        &self,
+        tool: String,
+        arguments: String,
+        agent: &str,
+        report: Report,
+        cancel: CancellationToken,
+    ) -> Result<Value, ControlError> {
+        let agent = self.caller(agent)?;
+        let sink = ProgressSink(Arc::new(move |progress: Progress| {
+            let Progress {
+                value,
+                total,
+                message,
+            } = progress;
+            report.send(json!({"value": value, "total": total, "message": message}));
+        }));
+        let arrival = Arrival {
+            caller: Caller {
+                agent,
+                user: None,
+                transport: "cli".to_owned(),
+                client: None,
+            },
+            tool,
+            arguments: arguments.into(),
+            progress: Some(sink),
+        };
+        let reply = self.host.call(arrival, cancel).await;
+        value(&CallReport::of(&reply))
+    }
+
+    /// The agent that a call is made as. It must exist and be in force, without an exception for the
+    /// operator: a call from a terminal shows what that agent would get, and policies never meet a
+    /// principal that no agent can be. Where none is named, the only one there is.
+    fn caller(&self, named: &str) -> Result<AgentId, ControlError> {
+        if named.is_empty() {
+            let list = self.host.identities().list();
+            let mut live = list
+                .iter()
+                .filter(|agent| self.host.identities().confirm(&agent.id).is_ok());
+            return match (live.next(), live.next()) {
+                (Some(only), None) => Ok(only.id.clone()),
+                (None, _) => Err(ControlError::new(
+                    "agent.unknown",
+                    "there is no agent to call as",
+                )
+                .with_hint("run `tollgate agent add NAME`")),
+                (Some(_), Some(_)) => Err(ControlError::new(
+                    "agent.ambiguous",
+                    "there are several agents, and none was named",
+                )
+                .with_hint("name one with `--agent NAME`; `tollgate agent list` shows them")),
+            };
+        }
+        let agent = change::agent_of(named)?;
+        self.confirmed(&agent)?;
+        Ok(agent)
+    }
+
+    fn confirmed(&self, agent: &AgentId) -> Result<(), ControlError> {
+        self.host
+            .identities()
+            .confirm(agent)
+            .map(drop)
+            .map_err(|error| {
+                use crate::identity::AuthenticateError;
+                let name = agent.name();
+                match error {
+                    AuthenticateError::Revoked(_) => ControlError::new(
+                        "agent.unknown",
+                        format!("the agent `{name}` was removed"),
+                    ),
+                    AuthenticateError::Expired(_) => ControlError::new(
+                        "agent.unknown",
+                        format!("the token of the agent `{name}` has expired"),
+                    ),
+                    _ => ControlError::new("agent.unknown", format!("there is no agent `{name}`")),
+                }
+                .with_hint(format!(
+                    "run `tollgate agent list` to see the agents, or `tollgate agent add {name}`"
+                ))
+            })
+    }
+
+    async fn carry_out(
+        &self,
+        command: Command,
+        report: Report,
+        cancel: CancellationToken,
+    ) -> Result<Value, ControlError> {
+        let host = &self.host;
+        match command {
+            Command::Status {} => value(&self.status()),
+            Command::Call {
+                tool,
+                arguments,
+                agent,
+            } => self.call(tool, arguments, &agent, report, cancel).await,
+            Command::Plugins {} => value(&host.plugins()),
+            Command::Accept { plugin } => change::accept(host, &plugin).await,
+            Command::Reload {} => value(&host.refresh().await),
+            Command::AgentAdd { name, ttl } => change::agent_add(host, &name, ttl).await,
+            Command::AgentList {} => value(&report::agents(host)),
+            Command::AgentRemove { name } => change::agent_remove(host, &name).await,
+            Command::SecretSet {
+                plugin,
+                name,
+                value,
+            } => change::secret_set(host, &plugin, &name, value).await,
+            Command::SecretList {} => value(&report::secrets(host).await?),
+            Command::SecretRemove { plugin, name } => {
+                change::secret_remove(host, &plugin, &name).await
+            }
+            Command::Stop {} => {
+                tracing::info!("asked to end");
+                host.drain();
+                Ok(json!({}))
+            }
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Control for Operator {
+    async fn admit(&self, agent: &AgentId) -> Result<(), ControlError> {
+        self.confirmed(agent)
+    }
+
+    async fn handle(
+        self: Arc<Self>,
+        command: Command,
+        report: Report,
+        cancel: CancellationToken,
+    ) -> Result<Value, ControlError> {
+        self.carry_out(command, report, cancel).await
+    }
+}
+
+fn value(report: &impl serde::Serialize) -> Result<Value, ControlError> {
+    serde_json::to_value(report)
+        .map_err(|error| ControlError::new("host.internal", error.to_string()))
+}
