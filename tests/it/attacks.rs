@@ -56,9 +56,13 @@ fn every_row_runs_or_says_what_it_waits_for() {
             count.1 += 1;
         }
         if let Some(test) = claimed_by
-            && !CLAIMS.iter().any(|(name, _)| name.strip_prefix("crate::") == Some(test))
+            && !CLAIMS
+                .iter()
+                .any(|(name, _)| name.strip_prefix("crate::") == Some(test))
         {
-            wrong.push(format!("{id} is claimed by `{test}`, which is no test of this suite"));
+            wrong.push(format!(
+                "{id} is claimed by `{test}`, which is no test of this suite"
+            ));
         }
         match (runs, waits_for.as_deref()) {
             (true, None) | (false, Some("governance" | "proof" | "mcp")) => {}
@@ -66,11 +70,15 @@ fn every_row_runs_or_says_what_it_waits_for() {
             (false, other) => wrong.push(format!("{id} does not run, and waits for {other:?}")),
         }
         if BUILT.contains(&row.part()) && !runs && because.is_none() {
-            wrong.push(format!("{id} belongs to a part that is built: it runs, or says why not"));
+            wrong.push(format!(
+                "{id} belongs to a part that is built: it runs, or says why not"
+            ));
         }
     }
     for (test, _) in CLAIMS {
-        let claimed = rows.iter().any(|row| row.claimed_by.as_deref() == test.strip_prefix("crate::"));
+        let claimed = rows
+            .iter()
+            .any(|row| row.claimed_by.as_deref() == test.strip_prefix("crate::"));
         if !claimed {
             wrong.push(format!("`{test}` claims no row"));
         }
@@ -79,8 +87,12 @@ fn every_row_runs_or_says_what_it_waits_for() {
         eprintln!("attacks, part {part}: {run} rows run, {wait} wait");
     }
     let cases: usize = rows.iter().map(|row| row.cases.len()).sum();
-    let (run, wait) = counts.values().fold((0, 0), |sum, (run, wait)| (sum.0 + run, sum.1 + wait));
-    eprintln!("attacks: {run} rows run ({cases} cases), {wait} wait for parts that are not built yet");
+    let (run, wait) = counts
+        .values()
+        .fold((0, 0), |sum, (run, wait)| (sum.0 + run, sum.1 + wait));
+    eprintln!(
+        "attacks: {run} rows run ({cases} cases), {wait} wait for parts that are not built yet"
+    );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

@@ -18,7 +18,10 @@ pub(crate) fn local(upstream: &Upstream) -> Setup {
     Setup::empty()
         .component("probe", guests::PROBE)
         .policy("probe", &policy)
-        .toml(&format!("[plugin.probe.settings]\norigin = \"http://{}\"", upstream.plain))
+        .toml(&format!(
+            "[plugin.probe.settings]\norigin = \"http://{}\"",
+            upstream.plain
+        ))
 }
 
 fn send(upstream: &Upstream, path: &str) -> serde_json::Value {
@@ -32,7 +35,10 @@ async fn a_host_that_is_killed_comes_back_knowing_what_it_does_not_know() {
     let (folder, home) = setup.make().await;
     let mut daemon = Daemon::start(&home).await;
     let token = daemon.agent("alice").await;
-    let done = daemon.client(&token).call("probe_send", &send(&upstream, "/hello")).await;
+    let done = daemon
+        .client(&token)
+        .call("probe_send", &send(&upstream, "/hello"))
+        .await;
     assert_eq!(done["structuredContent"]["status"], 200, "{done}");
     let client = daemon.client(&token);
     let arguments = send(&upstream, "/hold");
@@ -52,13 +58,20 @@ async fn a_host_that_is_killed_comes_back_knowing_what_it_does_not_know() {
 
     let mut daemon = Daemon::start(&home).await;
     let after = records(&home.journal());
-    assert_eq!(after[..before.len()], before, "what was written stays as it was");
+    assert_eq!(
+        after[..before.len()],
+        before,
+        "what was written stays as it was"
+    );
     let recovered = after.iter().find_map(|record| match &record.event {
         Event::Recovered(recovered) => Some(recovered.clone()),
         _ => None,
     });
     assert_eq!(recovered.expect("it says so").unknown, [intents[1]]);
-    let reply = daemon.client(&token).call("probe_echo", &json!({"text": "x"})).await;
+    let reply = daemon
+        .client(&token)
+        .call("probe_echo", &json!({"text": "x"}))
+        .await;
     assert_eq!(reply["isError"], false, "{reply}");
     daemon.stop().await;
     assert_verifies(&home.journal());
@@ -81,7 +94,10 @@ async fn a_torn_last_line_is_cut_and_that_is_written_down() {
         .max()
         .unwrap();
     let torn = br#"{"v":1,"seq":99999,"kind":"outco"#;
-    let mut file = std::fs::OpenOptions::new().append(true).open(&segment).unwrap();
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .open(&segment)
+        .unwrap();
     std::io::Write::write_all(&mut file, torn).unwrap();
     drop(file);
     let home = bench.host.home().clone();
@@ -91,12 +107,20 @@ async fn a_torn_last_line_is_cut_and_that_is_written_down() {
     bench.verify();
     let after = bench.records();
     assert_eq!(after[..before.len()], before);
-    let recovered = after[before.len()..].iter().find_map(|record| match &record.event {
-        Event::Recovered(recovered) => Some(recovered.cut_bytes),
-        _ => None,
-    });
+    let recovered = after[before.len()..]
+        .iter()
+        .find_map(|record| match &record.event {
+            Event::Recovered(recovered) => Some(recovered.cut_bytes),
+            _ => None,
+        });
     assert_eq!(recovered, Some(torn.len() as u64));
-    assert_eq!(bench.call("probe_echo", json!({"text": "x"})).await.reason(), None);
+    assert_eq!(
+        bench
+            .call("probe_echo", json!({"text": "x"}))
+            .await
+            .reason(),
+        None
+    );
 }
 
 #[tokio::test]
@@ -116,16 +140,30 @@ async fn a_disk_that_takes_nothing_more_stops_every_effect() {
         answered += 1;
         assert!(answered < 10_000, "the disk never filled");
     };
-    assert_eq!(refused["structuredContent"]["code"], "journal.unavailable", "{refused}");
+    assert_eq!(
+        refused["structuredContent"]["code"], "journal.unavailable",
+        "{refused}"
+    );
     // One more may have been under way when the disk filled; from then on there is none.
     let reached = upstream.ledger().await.len();
     assert!(reached <= answered + 1);
     for tool in ["probe_send", "probe_echo"] {
-        let arguments = if tool == "probe_send" { send(&upstream, "/hello") } else { json!({"text": "x"}) };
+        let arguments = if tool == "probe_send" {
+            send(&upstream, "/hello")
+        } else {
+            json!({"text": "x"})
+        };
         let reply = client.call(tool, &arguments).await;
-        assert_eq!(reply["structuredContent"]["code"], "journal.unavailable", "{reply}");
+        assert_eq!(
+            reply["structuredContent"]["code"], "journal.unavailable",
+            "{reply}"
+        );
     }
-    assert_eq!(upstream.ledger().await.len(), reached, "nothing was sent that could not be written down");
+    assert_eq!(
+        upstream.ledger().await.len(),
+        reached,
+        "nothing was sent that could not be written down"
+    );
     daemon.kill().await;
     // Every request that reached upstream has its intent in what was written.
     let mut reader = tollgate::journal::Reader::new(&home.journal());
@@ -143,6 +181,15 @@ async fn two_hosts_never_share_one_journal() {
     let options = tollgate::host::Options::new(bench.host.home().clone()).unwrap();
     let error = tollgate::host::Host::start(options).await.unwrap_err();
     assert!(error.to_string().contains("journal"), "{error}");
-    assert_eq!(bench.call("probe_echo", json!({"text": "x"})).await.reason(), None);
-    assert_ne!(bench.call("probe_nothing", json!({})).await.reason(), Some(Reason::JournalUnavailable));
+    assert_eq!(
+        bench
+            .call("probe_echo", json!({"text": "x"}))
+            .await
+            .reason(),
+        None
+    );
+    assert_ne!(
+        bench.call("probe_nothing", json!({})).await.reason(),
+        Some(Reason::JournalUnavailable)
+    );
 }

@@ -17,14 +17,31 @@ pub(crate) async fn a_reload_is_swapped_whole_and_a_broken_one_changes_nothing()
 
     // A broken line: the last good set stays, and the finding names the file and the line.
     let before = bench.records().len();
-    std::fs::write(&file, format!("{PROBE_POLICY}\npermit (principal, action,\n")).unwrap();
+    std::fs::write(
+        &file,
+        format!("{PROBE_POLICY}\npermit (principal, action,\n"),
+    )
+    .unwrap();
     let found = bench.refresh().await;
-    let error = found.findings.iter().find(|finding| finding.severity == Severity::Error).expect("a finding");
+    let error = found
+        .findings
+        .iter()
+        .find(|finding| finding.severity == Severity::Error)
+        .expect("a finding");
     assert_eq!(error.file, "policies/probe.cedar");
     assert!(error.line > 1, "{error:?}");
-    assert_eq!(bench.call("probe_echo", json!({"text": "x"})).await.reason(), None);
-    let rejected: Vec<_> =
-        bench.changes_since(before).into_iter().filter(|change| change.change == "policy.rejected").collect();
+    assert_eq!(
+        bench
+            .call("probe_echo", json!({"text": "x"}))
+            .await
+            .reason(),
+        None
+    );
+    let rejected: Vec<_> = bench
+        .changes_since(before)
+        .into_iter()
+        .filter(|change| change.change == "policy.rejected")
+        .collect();
     assert_eq!(rejected.len(), 1);
     assert_eq!(rejected[0].reason, Some(Reason::PolicyError));
 
@@ -32,8 +49,18 @@ pub(crate) async fn a_reload_is_swapped_whole_and_a_broken_one_changes_nothing()
     for end in [PROBE_POLICY.len() / 3, PROBE_POLICY.len() / 2] {
         std::fs::write(&file, &PROBE_POLICY[..end]).unwrap();
         let found = bench.refresh().await;
-        if found.findings.iter().any(|finding| finding.severity == Severity::Error) {
-            assert_eq!(bench.call("probe_echo", json!({"text": "x"})).await.reason(), None);
+        if found
+            .findings
+            .iter()
+            .any(|finding| finding.severity == Severity::Error)
+        {
+            assert_eq!(
+                bench
+                    .call("probe_echo", json!({"text": "x"}))
+                    .await
+                    .reason(),
+                None
+            );
         }
     }
 
@@ -57,7 +84,12 @@ pub(crate) async fn a_reload_is_swapped_whole_and_a_broken_one_changes_nothing()
     let mut calls = Vec::new();
     for turn in 0..60 {
         let agent = if turn % 2 == 0 { "alice" } else { "bob" };
-        calls.push(bench.call_as(agent, "probe_echo", r#"{"text":"x"}"#).await.call);
+        calls.push(
+            bench
+                .call_as(agent, "probe_echo", r#"{"text":"x"}"#)
+                .await
+                .call,
+        );
     }
     end.send(()).unwrap();
     reloads.await.unwrap();
@@ -76,15 +108,26 @@ pub(crate) async fn a_reload_is_swapped_whole_and_a_broken_one_changes_nothing()
 
 #[tokio::test]
 async fn a_broken_file_from_the_start_refuses_its_plugin_and_no_other() {
-    let bench = Setup::probe_under("permit (principal, action, resource)").shipped("jq").start().await;
+    let bench = Setup::probe_under("permit (principal, action, resource)")
+        .shipped("jq")
+        .start()
+        .await;
     let reply = bench.call("probe_echo", json!({"text": "x"})).await;
     assert_eq!(reply.reason(), Some(Reason::PolicyError));
-    let reply = bench.call("jq_filter", json!({"filter": ".a", "input": {"a": 1}})).await;
+    let reply = bench
+        .call("jq_filter", json!({"filter": ".a", "input": {"a": 1}}))
+        .await;
     assert_eq!(reply.reason(), None, "{}", reply.text());
     // Mended, without a restart.
     std::fs::write(bench.policy_file("probe"), PROBE_POLICY).unwrap();
     bench.refresh().await;
-    assert_eq!(bench.call("probe_echo", json!({"text": "x"})).await.reason(), None);
+    assert_eq!(
+        bench
+            .call("probe_echo", json!({"text": "x"}))
+            .await
+            .reason(),
+        None
+    );
 }
 
 #[tokio::test]
@@ -108,11 +151,15 @@ when { context.method == "GET" && context.path like "/open/*" && context.body_by
 @id("not-this-one") forbid (principal, action == Action::"http:probe.send", resource) when { context.path == "/open/closed" };
 "#;
     let bench = Setup::probe_under(policy).start().await;
-    let send = |method: &str, path: &str, repeat: u32| {
-        json!({"requirement": "api", "method": method, "url": format!("https://granted.example{path}"), "repeat": repeat})
-    };
+    let send = |method: &str, path: &str, repeat: u32| json!({"requirement": "api", "method": method, "url": format!("https://granted.example{path}"), "repeat": repeat});
     let reply = bench.call("probe_send", send("GET", "/open/a", 5)).await;
-    let expected = json!(["ok", "ok", "ok", "policy.default_deny", "policy.default_deny"]);
+    let expected = json!([
+        "ok",
+        "ok",
+        "ok",
+        "policy.default_deny",
+        "policy.default_deny"
+    ]);
     assert_eq!(*reply.at("/reasons"), expected);
     for (method, path, reason) in [
         ("POST", "/open/a", "policy.default_deny"),
@@ -128,7 +175,13 @@ when { context.method == "GET" && context.path like "/open/*" && context.body_by
             _ => None,
         });
         let ground = refused.unwrap().decision.as_ref().expect("a decision");
-        assert_eq!(ground.policies.iter().any(|policy| policy.id == "not-this-one"), reason == "policy.forbidden");
+        assert_eq!(
+            ground
+                .policies
+                .iter()
+                .any(|policy| policy.id == "not-this-one"),
+            reason == "policy.forbidden"
+        );
     }
     assert_eq!(bench.upstream.ledger().await.len(), 3);
     // Tightened in the middle of the work: the next host call is decided by the new rules.
@@ -153,7 +206,10 @@ async fn rules_that_change_while_a_call_runs_hold_from_its_next_host_call_on() {
 async fn a_private_network_is_reached_only_where_policy_names_it() {
     let connect = r#"permit (principal in Group::"everyone", action == Action::"connect:probe.send", resource)
         when { context.address.isInRange(ip("10.0.0.0/8")) || context.address.isInRange(ip("169.254.0.0/16")) };"#;
-    let bench = Setup::probe_under(&format!("{PROBE_POLICY}{connect}")).shared_rules().start().await;
+    let bench = Setup::probe_under(&format!("{PROBE_POLICY}{connect}"))
+        .shared_rules()
+        .start()
+        .await;
     let send = |requirement: &str, host: &str| json!({"requirement": requirement, "method": "GET", "url": format!("https://{host}/hello")});
     for (address, requirement, reason) in [
         ("10.0.0.5", "api", None),
@@ -164,8 +220,14 @@ async fn a_private_network_is_reached_only_where_policy_names_it() {
         ("10.0.0.5", "open", Some("egress.ip_class")),
     ] {
         bench.resolver.answer("granted.example", [[address]]);
-        let reply = bench.call("probe_send", send(requirement, "granted.example")).await;
-        assert_eq!(reply.at("/reason").as_str(), reason, "{address} under `{requirement}`");
+        let reply = bench
+            .call("probe_send", send(requirement, "granted.example"))
+            .await;
+        assert_eq!(
+            reply.at("/reason").as_str(),
+            reason,
+            "{address} under `{requirement}`"
+        );
     }
     assert_eq!(bench.upstream.ledger().await.len(), 1);
     assert_eq!(bench.connector.dialled(), ["10.0.0.5:443".parse().unwrap()]);

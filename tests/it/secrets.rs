@@ -67,7 +67,9 @@ fn assert_nowhere(bench: &Bench) {
     assert!(all.iter().any(|(path, _)| path.ends_with("secrets.store")));
     for (path, bytes) in all {
         for form in [CANARY, OTHER].into_iter().flat_map(forms) {
-            let found = bytes.windows(form.len()).any(|window| window == form.as_bytes());
+            let found = bytes
+                .windows(form.len())
+                .any(|window| window == form.as_bytes());
             assert!(!found, "`{path}` holds `{form}`");
         }
     }
@@ -82,28 +84,58 @@ async fn a_secret_goes_to_its_origin_only_and_comes_back_redacted() {
     let bench = setup().start().await;
     let echo = "https://granted.example/echo-secret";
     for (scheme, name, header, value) in [
-        ("bearer", Value::Null, "authorization", format!("Bearer {CANARY}")),
-        ("basic", json!("user"), "authorization", format!("Basic {}", STANDARD.encode(format!("user:{CANARY}")))),
+        (
+            "bearer",
+            Value::Null,
+            "authorization",
+            format!("Bearer {CANARY}"),
+        ),
+        (
+            "basic",
+            json!("user"),
+            "authorization",
+            format!("Basic {}", STANDARD.encode(format!("user:{CANARY}"))),
+        ),
         ("header", json!("x-api-key"), "x-api-key", CANARY.to_owned()),
-        ("placeholder", json!("x-api-key"), "x-api-key", CANARY.to_owned()),
+        (
+            "placeholder",
+            json!("x-api-key"),
+            "x-api-key",
+            CANARY.to_owned(),
+        ),
     ] {
         let before = bench.upstream.ledger().await.len();
-        let reply = bench.call("probe_send", send(echo, json!([{"secret": "token", "scheme": scheme, "name": name}]))).await;
+        let mut credential = json!({"secret": "token", "scheme": scheme});
+        if !name.is_null() {
+            credential["name"] = name;
+        }
+        let reply = bench
+            .call("probe_send", send(echo, json!([credential])))
+            .await;
         assert_eq!(*reply.at("/status"), 500, "{scheme}: {}", reply.text());
         let seen = &bench.upstream.ledger().await[before..];
         assert_eq!(seen.len(), 1);
         assert_eq!(seen[0].header(header), [value], "{scheme}");
         assert_eq!(seen[0].tls.as_deref(), Some("granted.example"));
         clean(&reply.everything(), scheme);
-        let made = bench.records_of(reply.call).into_iter().find_map(|event| match event {
-            Event::HostCall(made) => Some(made),
-            _ => None,
-        });
+        let made = bench
+            .records_of(reply.call)
+            .into_iter()
+            .find_map(|event| match event {
+                Event::HostCall(made) => Some(made),
+                _ => None,
+            });
         assert_eq!(made.unwrap().secrets, ["token"], "by name only");
     }
     // As a parameter, where policy allows it.
     let reply = bench
-        .call("probe_send", send("https://granted.example/echo", json!([{"secret": "token", "scheme": "query", "name": "key"}])))
+        .call(
+            "probe_send",
+            send(
+                "https://granted.example/echo",
+                json!([{"secret": "token", "scheme": "query", "name": "key"}]),
+            ),
+        )
         .await;
     assert_eq!(*reply.at("/status"), 200);
     clean(&reply.everything(), "query");
@@ -132,7 +164,12 @@ async fn a_secret_is_bound_to_its_origin_whatever_else_is_granted() {
 #[tokio::test]
 async fn a_placeholder_is_worth_nothing_but_in_a_header_of_its_own_call() {
     let bench = setup().start().await;
-    let reply = bench.call("probe_secret", json!({"name": "token", "act": "placeholder"})).await;
+    let reply = bench
+        .call(
+            "probe_secret",
+            json!({"name": "token", "act": "placeholder"}),
+        )
+        .await;
     let placeholder = reply.at("/value").as_str().unwrap().to_owned();
     clean(&placeholder, "the placeholder");
     // Kept for a later call, and used wherever a text can stand.
@@ -145,24 +182,42 @@ async fn a_placeholder_is_worth_nothing_but_in_a_header_of_its_own_call() {
     let seen = bench.upstream.ledger().await;
     clean(&seen[0].text(), "the request");
     // In its own call the header alone is replaced.
-    let other = bench.call("probe_secret", json!({"name": "token", "act": "placeholder"})).await;
+    let other = bench
+        .call(
+            "probe_secret",
+            json!({"name": "token", "act": "placeholder"}),
+        )
+        .await;
     assert_ne!(*other.at("/value"), *placeholder, "never the same twice");
 }
 
 #[tokio::test]
 async fn a_handle_shows_nothing_and_reading_takes_a_rule_by_name() {
     // Without the rule for `seen`.
-    let bench = Setup::probe().secret("probe", "token", CANARY).secret("probe", "seen", OTHER).start().await;
-    for (name, reason) in [("token", "secret.handle_only"), ("seen", "policy.default_deny")] {
-        let reply = bench.call("probe_secret", json!({"name": name, "act": "reveal"})).await;
+    let bench = Setup::probe()
+        .secret("probe", "token", CANARY)
+        .secret("probe", "seen", OTHER)
+        .start()
+        .await;
+    for (name, reason) in [
+        ("token", "secret.handle_only"),
+        ("seen", "policy.default_deny"),
+    ] {
+        let reply = bench
+            .call("probe_secret", json!({"name": name, "act": "reveal"}))
+            .await;
         assert_eq!(*reply.at("/reason"), reason);
         clean(&reply.everything(), name);
     }
     // With it, and still not for the other.
     let bench = setup().start().await;
-    let reply = bench.call("probe_secret", json!({"name": "token", "act": "reveal"})).await;
+    let reply = bench
+        .call("probe_secret", json!({"name": "token", "act": "reveal"}))
+        .await;
     assert_eq!(*reply.at("/reason"), "secret.handle_only");
-    let reply = bench.call("probe_secret", json!({"name": "seen", "act": "reveal"})).await;
+    let reply = bench
+        .call("probe_secret", json!({"name": "seen", "act": "reveal"}))
+        .await;
     assert_eq!(*reply.at("/ok"), true, "the plugin may read it");
     clean(&reply.everything(), "the result");
     assert!(bench.outcome(reply.call).redacted > 0);
@@ -172,16 +227,31 @@ async fn a_handle_shows_nothing_and_reading_takes_a_rule_by_name() {
 #[tokio::test]
 async fn a_secret_that_a_plugin_may_read_leaves_by_no_door() {
     let bench = setup().start().await;
-    for place in ["result", "structured", "meta", "is_error", "error", "panic", "log", "stdout", "progress"] {
+    for place in [
+        "result",
+        "structured",
+        "meta",
+        "is_error",
+        "error",
+        "panic",
+        "log",
+        "stdout",
+        "progress",
+    ] {
         for form in ["plain", "base64", "hex", "percent"] {
             let reports = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
             let sink = {
                 let reports = reports.clone();
-                ProgressSink(std::sync::Arc::new(move |report| reports.lock().unwrap().push_str(&format!("{report:?}"))))
+                ProgressSink(std::sync::Arc::new(move |report| {
+                    reports.lock().unwrap().push_str(&format!("{report:?}"))
+                }))
             };
             let arguments = json!({"name": "seen", "form": form, "where": place});
             let arrival = arrival_with("alice", "probe_leak", &arguments, sink);
-            let reply = bench.host.call(arrival, tokio_util::sync::CancellationToken::new()).await;
+            let reply = bench
+                .host
+                .call(arrival, tokio_util::sync::CancellationToken::new())
+                .await;
             clean(&reply.everything(), &format!("{form} in {place}"));
             clean(&reports.lock().unwrap(), &format!("{form} in progress"));
         }
@@ -225,7 +295,10 @@ async fn a_secret_that_is_missing_and_one_that_is_not_granted_are_told_alike() {
     assert_eq!(missing.completion.structured, foreign.completion.structured);
     assert_eq!(missing.text(), foreign.text());
     // Another tool of the same plugin was not granted it at all.
-    let send = send("https://granted.example/", json!([{"secret": "token", "scheme": "bearer"}]));
+    let send = send(
+        "https://granted.example/",
+        json!([{"secret": "token", "scheme": "bearer"}]),
+    );
     let reply = bench.call("probe_send_unlisted", send).await;
     assert_eq!(*reply.at("/reason"), "grant.absent");
     assert!(bench.upstream.ledger().await.is_empty());
@@ -245,17 +318,33 @@ pub(crate) async fn no_connection_is_used_twice() {
         "credentials": [{"secret": "token", "scheme": "bearer"}],
     });
     let without = json!({"requirement": "api", "method": "GET", "url": "https://granted.example/hello", "repeat": 2});
-    for (tool, arguments) in [("probe_send", &with), ("twin_send", &without), ("probe_send", &without)] {
+    for (tool, arguments) in [
+        ("probe_send", &with),
+        ("twin_send", &without),
+        ("probe_send", &without),
+    ] {
         let reply = bench.call(tool, arguments.clone()).await;
         assert_eq!(*reply.at("/reasons"), json!(["ok", "ok"]), "{tool}");
     }
     let seen = bench.upstream.ledger().await;
     assert_eq!(seen.len(), 6);
-    assert_eq!(bench.connector.dialled().len(), 6, "a connection for each request");
+    assert_eq!(
+        bench.connector.dialled().len(),
+        6,
+        "a connection for each request"
+    );
     for (at, request) in seen.iter().enumerate() {
-        assert_eq!(request.text().matches(" HTTP/1.1\r\n").count(), 1, "one request in each");
+        assert_eq!(
+            request.text().matches(" HTTP/1.1\r\n").count(),
+            1,
+            "one request in each"
+        );
         assert_eq!(request.header("connection"), ["close"]);
-        assert_eq!(request.header("authorization").len(), usize::from(at < 2), "the token with its own requests");
+        assert_eq!(
+            request.header("authorization").len(),
+            usize::from(at < 2),
+            "the token with its own requests"
+        );
     }
 }
 
@@ -266,17 +355,38 @@ async fn sources_are_files_and_the_store_and_never_the_plugins_to_choose() {
         .start()
         .await;
     let path = bench.host.home().root().join("token.txt");
-    let told = send("https://granted.example/echo-secret", json!([{"secret": "token", "scheme": "bearer"}]));
+    let told = send(
+        "https://granted.example/echo-secret",
+        json!([{"secret": "token", "scheme": "bearer"}]),
+    );
     // Not there yet.
     let reply = bench.call("probe_send", told.clone()).await;
-    assert!(matches!(reply.at("/reason").as_str(), Some("secret.not_granted" | "secret.unavailable")));
+    assert!(matches!(
+        reply.at("/reason").as_str(),
+        Some("secret.not_granted" | "secret.unavailable")
+    ));
     std::fs::write(&path, format!("{CANARY}\n")).unwrap();
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let reply = bench.call("probe_send", told).await;
     assert_eq!(*reply.at("/status"), 500, "{}", reply.text());
     clean(&reply.everything(), "the result");
     let seen = bench.upstream.ledger().await;
-    assert_eq!(seen[0].header("authorization"), [format!("Bearer {CANARY}")]);
-    assert_eq!(bench.call("probe_echo", json!({"text": "x"})).await.reason(), None);
-    assert!(!matches!(bench.call("probe_panic", json!({"message": "x"})).await.reason(), Some(Reason::HostInternal)));
+    assert_eq!(
+        seen[0].header("authorization"),
+        [format!("Bearer {CANARY}")]
+    );
+    assert_eq!(
+        bench
+            .call("probe_echo", json!({"text": "x"}))
+            .await
+            .reason(),
+        None
+    );
+    assert!(!matches!(
+        bench
+            .call("probe_panic", json!({"message": "x"}))
+            .await
+            .reason(),
+        Some(Reason::HostInternal)
+    ));
 }

@@ -107,7 +107,9 @@ impl Generate {
     /// The text of the arguments, for `probe_echo`.
     pub(super) fn text(&self) -> String {
         match *self {
-            Self::Deep(depth) => format!("{{\"value\":{}1{}}}", "[".repeat(depth), "]".repeat(depth)),
+            Self::Deep(depth) => {
+                format!("{{\"value\":{}1{}}}", "[".repeat(depth), "]".repeat(depth))
+            }
             Self::Keys(keys) => {
                 let members: Vec<String> = (0..keys).map(|key| format!("\"k{key}\":0")).collect();
                 format!("{{\"value\":{{{}}}}}", members.join(","))
@@ -147,9 +149,12 @@ pub(super) struct Expect {
 
 /// All rows.
 pub(super) fn rows() -> Vec<Row> {
-    let text = std::fs::read_to_string(crate::harness::repository().join("tests/attacks.jsonl")).unwrap();
+    let text =
+        std::fs::read_to_string(crate::harness::repository().join("tests/attacks.jsonl")).unwrap();
     text.lines()
         .enumerate()
-        .map(|(at, line)| serde_json::from_str(line).unwrap_or_else(|error| panic!("line {}: {error}", at + 1)))
+        .map(|(at, line)| {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("line {}: {error}", at + 1))
+        })
         .collect()
 }

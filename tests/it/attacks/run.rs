@@ -26,7 +26,10 @@ struct Key {
 
 /// Runs every case of a part, and fails with all that is wrong.
 pub(super) async fn part(part: char) {
-    let rows: Vec<Row> = rows().into_iter().filter(|row| row.part() == part).collect();
+    let rows: Vec<Row> = rows()
+        .into_iter()
+        .filter(|row| row.part() == part)
+        .collect();
     let mut groups: BTreeMap<Key, Vec<(String, usize, Case)>> = BTreeMap::new();
     let mut count = 0;
     for row in &rows {
@@ -37,7 +40,10 @@ pub(super) async fn part(part: char) {
                 toml: case.toml.clone(),
             };
             let named = format!("{}, case {}", row.id, index + 1);
-            groups.entry(key).or_default().push((named, count, case.clone()));
+            groups
+                .entry(key)
+                .or_default()
+                .push((named, count, case.clone()));
             count += 1;
         }
     }
@@ -63,7 +69,9 @@ pub(super) async fn part(part: char) {
 fn subject(case: &Case) -> String {
     let what = match (&case.load, &case.arguments) {
         (Some(load), _) => load.clone(),
-        (None, Some(Value::Object(members))) if members.contains_key("url") => members["url"].to_string(),
+        (None, Some(Value::Object(members))) if members.contains_key("url") => {
+            members["url"].to_string()
+        }
         (None, Some(arguments)) => arguments.to_string(),
         (None, None) => case.text.clone().unwrap_or_default(),
     };
@@ -109,7 +117,9 @@ async fn call(bench: &Bench, agent: &str, case: &Case) -> Result<()> {
         bench.resolver.answer(host, answers);
     }
     for before in &case.before {
-        let reply = bench.call_as(agent, &before.tool, before.arguments.to_string()).await;
+        let reply = bench
+            .call_as(agent, &before.tool, before.arguments.to_string())
+            .await;
         ensure!(
             reply.reason().map(|reason| reason.code()) == before.reason.as_deref(),
             "before it, `{}` ended as {:?}",
@@ -137,25 +147,42 @@ async fn call(bench: &Bench, agent: &str, case: &Case) -> Result<()> {
     let new = &seen[ledger..];
     if let Some(expected) = case.expect.ledger {
         let lines: Vec<_> = new.iter().map(crate::upstream::Seen::line).collect();
-        ensure!(new.len() == expected, "upstream got {lines:?}, expected {expected}");
+        ensure!(
+            new.len() == expected,
+            "upstream got {lines:?}, expected {expected}"
+        );
     }
     let asked = &bench.resolver.asked()[lookups..];
     if let Some(expected) = case.expect.lookups {
-        ensure!(asked.len() == expected, "looked up {asked:?}, expected {expected}");
+        ensure!(
+            asked.len() == expected,
+            "looked up {asked:?}, expected {expected}"
+        );
     }
     let dialled = &bench.connector.dialled()[dials..];
     if let Some(expected) = case.expect.dials {
-        ensure!(dialled.len() == expected, "dialled {dialled:?}, expected {expected}");
+        ensure!(
+            dialled.len() == expected,
+            "dialled {dialled:?}, expected {expected}"
+        );
     }
     for request in new {
         if let Some(line) = &case.line {
             ensure!(request.line() == *line, "upstream got {:?}", request.line());
         }
         if let Some(host) = &case.host {
-            ensure!(request.header("host") == [host.as_str()], "hosts {:?}", request.header("host"));
+            ensure!(
+                request.header("host") == [host.as_str()],
+                "hosts {:?}",
+                request.header("host")
+            );
         }
         if let Some(tls) = &case.name {
-            ensure!(request.tls.as_ref() == Some(tls), "TLS for {:?}", request.tls);
+            ensure!(
+                request.tls.as_ref() == Some(tls),
+                "TLS for {:?}",
+                request.tls
+            );
         }
         if case.one_request {
             one_request(&request.text())?;
@@ -169,10 +196,21 @@ fn one_request(text: &str) -> Result<()> {
     let (head, body) = text.split_once("\r\n\r\n").context("a head that ends")?;
     let lengths: Vec<_> = head
         .lines()
-        .filter_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned))
+        .filter_map(|line| {
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length: ")
+                .map(str::to_owned)
+        })
         .collect();
-    ensure!(lengths == [body.len().to_string()], "lengths {lengths:?}, a body of {}", body.len());
-    ensure!(!head.to_ascii_lowercase().contains("transfer-encoding"), "a second framing");
+    ensure!(
+        lengths == [body.len().to_string()],
+        "lengths {lengths:?}, a body of {}",
+        body.len()
+    );
+    ensure!(
+        !head.to_ascii_lowercase().contains("transfer-encoding"),
+        "a second framing"
+    );
     Ok(())
 }
 
@@ -181,44 +219,90 @@ fn said(case: &Case, reply: &Reply) -> Result<()> {
     let expect = &case.expect;
     match (&expect.reason, reply.reason()) {
         (None, None) => {
-            ensure!(!reply.completion.is_error, "it ended as an error: {}", reply.text());
+            ensure!(
+                !reply.completion.is_error,
+                "it ended as an error: {}",
+                reply.text()
+            );
         }
         (None, Some(_)) => anyhow::bail!("it was refused: {:?}", reply.refusal),
         // The call as a whole: refused, or cut short.
         (Some(code), Some(reason)) if expect.call_reason.is_none() && reason.code() == code => {
-            let word = if code == "approval.required" { "approval_required" } else { code };
-            ensure!(*reply.at("/code") == *word, "the result says {}", reply.at("/code"));
+            let word = if code == "approval.required" {
+                "approval_required"
+            } else {
+                code
+            };
+            ensure!(
+                *reply.at("/code") == *word,
+                "the result says {}",
+                reply.at("/code")
+            );
             ensure!(reply.completion.is_error, "a refusal that is no error");
             ensure!(!reply.text().is_empty(), "a refusal without a word");
         }
         // A host call within it: the plugin got the typed error, and the host names it besides.
         (Some(code), reason) => {
-            let as_expected = reason.map(tollgate::reason::Reason::code) == expect.call_reason.as_deref()
-                || key_is(case, "fetch") && reason.is_some_and(|reason| reason.code() == "plugin.failed");
-            ensure!(as_expected, "the call ended as {:?}: {}", reply.refusal, reply.completion.canonical());
+            let as_expected = reason.map(tollgate::reason::Reason::code)
+                == expect.call_reason.as_deref()
+                || key_is(case, "fetch")
+                    && reason.is_some_and(|reason| reason.code() == "plugin.failed");
+            ensure!(
+                as_expected,
+                "the call ended as {:?}: {}",
+                reply.refusal,
+                reply.completion.canonical()
+            );
             // What was allowed, tried and failed is no refusal.
             let refused = key_is(case, "fetch") || *reply.at("/kind") == *"refused";
             if expect.call_reason.is_none() && refused {
-                ensure!(reply.refused(code) >= 1, "the result does not name it: {:?}", reply.completion.meta);
-                ensure!(reply.text().contains(code), "the text does not name it: {}", reply.text());
+                ensure!(
+                    reply.refused(code) >= 1,
+                    "the result does not name it: {:?}",
+                    reply.completion.meta
+                );
+                ensure!(
+                    reply.text().contains(code),
+                    "the text does not name it: {}",
+                    reply.text()
+                );
             }
             if !key_is(case, "fetch") {
-                ensure!(*reply.at("/reason") == **code, "the plugin was told {}", reply.completion.canonical());
+                ensure!(
+                    *reply.at("/reason") == **code,
+                    "the plugin was told {}",
+                    reply.completion.canonical()
+                );
                 let kind = reply.at("/kind").as_str().unwrap_or_default();
-                ensure!(["refused", "limit", "failed"].contains(&kind), "of kind `{kind}`");
+                ensure!(
+                    ["refused", "limit", "failed"].contains(&kind),
+                    "of kind `{kind}`"
+                );
             }
         }
     }
     if let Some(status) = expect.status {
-        ensure!(*reply.at("/status") == status, "status {}", reply.at("/status"));
+        ensure!(
+            *reply.at("/status") == status,
+            "status {}",
+            reply.at("/status")
+        );
     }
     if let Some(Value::Object(members)) = &expect.structured {
         for (key, value) in members {
-            ensure!(reply.at(&format!("/{key}")) == value, "`{key}` is {}", reply.at(&format!("/{key}")));
+            ensure!(
+                reply.at(&format!("/{key}")) == value,
+                "`{key}` is {}",
+                reply.at(&format!("/{key}"))
+            );
         }
     }
     if let Some(raw) = &expect.raw {
-        ensure!(*reply.at("/raw") == **raw, "the plugin got {}", reply.at("/raw"));
+        ensure!(
+            *reply.at("/raw") == **raw,
+            "the plugin got {}",
+            reply.at("/raw")
+        );
     }
     for (pointer, most) in &case.max {
         let value = reply.at(pointer).as_u64().context("a number")?;
@@ -227,13 +311,23 @@ fn said(case: &Case, reply: &Reply) -> Result<()> {
     if let Some(most) = case.max_body {
         let length = reply.at("/body").as_str().context("a body")?.len();
         ensure!((1..=most).contains(&length), "a body of {length} bytes");
-        ensure!(length < crate::upstream::TOTAL_OF_BOMB, "it was decompressed");
+        ensure!(
+            length < crate::upstream::TOTAL_OF_BOMB,
+            "it was decompressed"
+        );
     }
     for (name, value) in &case.header {
-        let found = reply.at("/headers").as_array().into_iter().flatten().any(|pair| {
-            pair[0].as_str() == Some(name) && pair[1].as_str() == Some(value)
-        });
-        ensure!(found, "the response has no `{name}: {value}`: {}", reply.at("/headers"));
+        let found = reply
+            .at("/headers")
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|pair| pair[0].as_str() == Some(name) && pair[1].as_str() == Some(value));
+        ensure!(
+            found,
+            "the response has no `{name}: {value}`: {}",
+            reply.at("/headers")
+        );
     }
     Ok(())
 }
@@ -251,7 +345,10 @@ fn written(bench: &Bench, case: &Case, reply: &Reply) -> Result<()> {
     ends(&events)?;
     let text = format!("{events:?}");
     for part in &case.expect.detail {
-        ensure!(text.contains(part.as_str()), "the record does not say `{part}`: {text}");
+        ensure!(
+            text.contains(part.as_str()),
+            "the record does not say `{part}`: {text}"
+        );
     }
     if let Some(address) = &case.address {
         let dialled = events.iter().any(|event| {
@@ -274,11 +371,16 @@ fn written(bench: &Bench, case: &Case, reply: &Reply) -> Result<()> {
             let recorded: u64 = events
                 .iter()
                 .filter_map(|event| match event {
-                    Event::Refusal(refused) if refused.reason.code() == code => Some(1 + refused.repeated),
+                    Event::Refusal(refused) if refused.reason.code() == code => {
+                        Some(1 + refused.repeated)
+                    }
                     _ => None,
                 })
                 .sum();
-            ensure!(recorded == *count, "records stand for {recorded} of {count} refusals");
+            ensure!(
+                recorded == *count,
+                "records stand for {recorded} of {count} refusals"
+            );
         }
     }
     Ok(())
@@ -289,17 +391,23 @@ fn exactly_one(events: &[Event], call: CallId, code: &str) -> Result<()> {
         .iter()
         .filter(|event| reason_of(event).is_some_and(|reason| reason.code() == code))
         .collect();
-    ensure!(found.len() == 1, "{} records of {call} have the reason: {events:?}", found.len());
+    ensure!(
+        found.len() == 1,
+        "{} records of {call} have the reason: {events:?}",
+        found.len()
+    );
     Ok(())
 }
 
 /// A call that ran has an intent and an outcome; one that did not has one refusal or hold.
 fn ends(events: &[Event]) -> Result<()> {
-    let count = |wanted: &dyn Fn(&Event) -> bool| events.iter().filter(|event| wanted(event)).count();
+    let count =
+        |wanted: &dyn Fn(&Event) -> bool| events.iter().filter(|event| wanted(event)).count();
     let intents = count(&|event| matches!(event, Event::Intent(_)));
     let outcomes = count(&|event| matches!(event, Event::Outcome(_)));
     let refused = count(&|event| {
-        matches!(event, Event::Hold(_)) || matches!(event, Event::Refusal(refused) if refused.host_call.is_none())
+        matches!(event, Event::Hold(_))
+            || matches!(event, Event::Refusal(refused) if refused.host_call.is_none())
     });
     ensure!(
         (intents, outcomes, refused) == (1, 1, 0) || (intents, outcomes, refused) == (0, 0, 1),
@@ -326,33 +434,65 @@ async fn load(bench: &Bench, agent: &str, what: &str, case: &Case) -> Result<()>
     };
     let file = format!("{agent}.wasm");
     if let Some(code) = &case.expect.reason {
-        let about: Vec<_> = changes.iter().filter(|change| change.reason.is_some()).collect();
+        let about: Vec<_> = changes
+            .iter()
+            .filter(|change| change.reason.is_some())
+            .collect();
         ensure!(about.len() == 1, "records: {changes:?}");
         let change = about[0];
         ensure!(change.change == "plugin.refused", "{change:?}");
         ensure!(change.subject.as_ref() == Some(&file), "{change:?}");
-        ensure!(change.reason.is_some_and(|reason| reason.code() == code), "{change:?}");
+        ensure!(
+            change.reason.is_some_and(|reason| reason.code() == code),
+            "{change:?}"
+        );
         for part in &case.expect.says {
             ensure!(
-                change.detail.as_ref().is_some_and(|detail| detail.contains(part.as_str())),
+                change
+                    .detail
+                    .as_ref()
+                    .is_some_and(|detail| detail.contains(part.as_str())),
                 "it does not say `{part}`: {change:?}"
             );
         }
     }
     if case.expect.serves {
-        ensure!(changes.iter().any(|change| change.change == "plugin.pinned"), "{changes:?}");
+        ensure!(
+            changes
+                .iter()
+                .any(|change| change.change == "plugin.pinned"),
+            "{changes:?}"
+        );
     }
     if let Some(then) = &case.then {
-        let policy = format!("permit (principal, action in Action::\"call\", resource in Plugin::\"{agent}\");");
+        let policy = format!(
+            "permit (principal, action in Action::\"call\", resource in Plugin::\"{agent}\");"
+        );
         std::fs::write(bench.policy_file(agent), policy)?;
         bench.refresh().await;
-        let reply = bench.call_as(agent, &then.tool.replace("{}", agent), then.arguments.to_string()).await;
+        let reply = bench
+            .call_as(
+                agent,
+                &then.tool.replace("{}", agent),
+                then.arguments.to_string(),
+            )
+            .await;
         let ended = reply.reason().map(tollgate::reason::Reason::code);
-        ensure!(ended == then.reason.as_deref(), "it ended as {ended:?}: {:?}", reply.refusal);
+        ensure!(
+            ended == then.reason.as_deref(),
+            "it ended as {ended:?}: {:?}",
+            reply.refusal
+        );
     }
     // Whatever it was, the others serve.
-    let reply = bench.call_as(agent, "probe_echo", r#"{"text":"alive"}"#).await;
-    ensure!(reply.reason().is_none(), "the probe does not serve any more: {:?}", reply.refusal);
+    let reply = bench
+        .call_as(agent, "probe_echo", r#"{"text":"alive"}"#)
+        .await;
+    ensure!(
+        reply.reason().is_none(),
+        "the probe does not serve any more: {:?}",
+        reply.refusal
+    );
     std::fs::remove_file(&path)?;
     Ok(())
 }

@@ -88,7 +88,10 @@ async fn compile(digest: Digest, bytes: &[u8]) {
     fs::create_dir_all(shared()).unwrap();
     for entry in fs::read_dir(home.artifacts()).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "cwasm") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "cwasm")
+        {
             copy(&path, &shared().join(path.file_name().unwrap()));
         }
     }

@@ -47,7 +47,9 @@ impl Said {
     pub(crate) fn lines(&self) -> Vec<Value> {
         self.out
             .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+            })
             .collect()
     }
 }
@@ -59,7 +61,10 @@ pub(crate) async fn run(home: &Home, arguments: &[&str]) -> Said {
 
 /// Runs a command with something on its standard input.
 pub(crate) async fn run_with(home: &Home, arguments: &[&str], input: &str) -> Said {
-    let mut child = command(home, arguments).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = command(home, arguments)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(input.as_bytes()).await.unwrap();
     drop(stdin);
@@ -160,7 +165,11 @@ impl Daemon {
 }
 
 /// Keeps what comes, line by line, so that the program never waits for a reader.
-fn read(stream: impl AsyncRead + Unpin + Send + 'static, said: Arc<Mutex<String>>, to: mpsc::UnboundedSender<String>) {
+fn read(
+    stream: impl AsyncRead + Unpin + Send + 'static,
+    said: Arc<Mutex<String>>,
+    to: mpsc::UnboundedSender<String>,
+) {
     tokio::spawn(async move {
         let mut lines = BufReader::new(stream).lines();
         while let Ok(Some(line)) = lines.next_line().await {

@@ -54,10 +54,16 @@ impl Client {
     }
 
     /// Sends `body` to `/mcp`; the headers given replace those of a good request, and an empty one is left out.
-    pub(crate) async fn post(&self, headers: &[(&str, &str)], body: impl Into<Bytes>) -> std::io::Result<Answer> {
+    pub(crate) async fn post(
+        &self,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> std::io::Result<Answer> {
         let failed = |error: hyper::Error| std::io::Error::other(error);
         let stream = TcpStream::connect(self.address).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(failed)?;
         let driver = tokio::spawn(connection);
         let authorization = format!("Bearer {}", self.token);
         let host = self.address.to_string();
@@ -97,22 +103,35 @@ impl Client {
             "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
         });
         let name = params["name"].as_str().unwrap_or_default().to_owned();
-        let headers = [("mcp-protocol-version", VERSION), ("mcp-method", method), ("mcp-name", name.as_str())];
+        let headers = [
+            ("mcp-protocol-version", VERSION),
+            ("mcp-method", method),
+            ("mcp-name", name.as_str()),
+        ];
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         self.post(&headers, message.to_string()).await
     }
 
     /// The result of a call, where there is one.
     pub(crate) async fn try_call(&self, tool: &str, arguments: &Value) -> Option<Value> {
-        let answer = self.request("tools/call", json!({"name": tool, "arguments": arguments})).await.ok()?;
+        let answer = self
+            .request("tools/call", json!({"name": tool, "arguments": arguments}))
+            .await
+            .ok()?;
         let mut messages = answer.messages();
         messages.pop().map(|mut message| message["result"].take())
     }
 
     /// The result of a call.
     pub(crate) async fn call(&self, tool: &str, arguments: &Value) -> Value {
-        let answer = self.request("tools/call", json!({"name": tool, "arguments": arguments})).await.unwrap();
-        let mut last = answer.messages().pop().unwrap_or_else(|| panic!("{answer:?}"));
+        let answer = self
+            .request("tools/call", json!({"name": tool, "arguments": arguments}))
+            .await
+            .unwrap();
+        let mut last = answer
+            .messages()
+            .pop()
+            .unwrap_or_else(|| panic!("{answer:?}"));
         assert!(last.get("result").is_some(), "{answer:?}");
         last["result"].take()
     }
@@ -127,8 +146,13 @@ impl Client {
 
 /// The names in the answer to `tools/list`.
 pub(crate) fn names(answer: &Value) -> Vec<String> {
-    let tools = answer["result"]["tools"].as_array().unwrap_or_else(|| panic!("{answer}"));
-    tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    let tools = answer["result"]["tools"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{answer}"));
+    tools
+        .iter()
+        .map(|tool| tool["name"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// A client over standard input and output: `tollgate serve --stdio`.
@@ -149,8 +173,13 @@ impl Pipe {
             "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"},
         });
         let answer = client.request("initialize", hello).await;
-        assert_eq!(answer["result"]["protocolVersion"], "2025-11-25", "{answer}");
-        client.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+        assert_eq!(
+            answer["result"]["protocolVersion"], "2025-11-25",
+            "{answer}"
+        );
+        client
+            .send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+            .await;
         client
     }
 
@@ -175,14 +204,18 @@ impl Pipe {
     /// Sends a message.
     pub(crate) async fn send(&mut self, message: &Value) {
         let input = self.input.as_mut().unwrap();
-        input.write_all(format!("{message}\n").as_bytes()).await.unwrap();
+        input
+            .write_all(format!("{message}\n").as_bytes())
+            .await
+            .unwrap();
         input.flush().await.unwrap();
     }
 
     /// The next line, which must be a message of the protocol.
     pub(crate) async fn receive(&mut self) -> Option<Value> {
         let line = self.output.next_line().await.unwrap()?;
-        let message: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let message: Value =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert_eq!(message["jsonrpc"], "2.0", "{line}");
         Some(message)
     }
@@ -191,7 +224,8 @@ impl Pipe {
     pub(crate) async fn ask(&mut self, method: &str, params: Value) -> u64 {
         self.next += 1;
         let id = self.next;
-        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await;
+        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
+            .await;
         id
     }
 
@@ -214,7 +248,9 @@ impl Pipe {
 
     /// The result of a call.
     pub(crate) async fn call(&mut self, tool: &str, arguments: &Value) -> Value {
-        let mut answer = self.request("tools/call", json!({"name": tool, "arguments": arguments})).await;
+        let mut answer = self
+            .request("tools/call", json!({"name": tool, "arguments": arguments}))
+            .await;
         assert!(answer.get("result").is_some(), "{answer}");
         answer["result"].take()
     }

@@ -56,7 +56,8 @@ permit (principal in Group::"everyone", action in Action::"reveal-secret", resou
 "#;
 
 /// What the probe needs to serve.
-pub(crate) const PROBE_TOML: &str = "[plugin.probe.settings]\norigin = \"https://granted.example\"\n";
+pub(crate) const PROBE_TOML: &str =
+    "[plugin.probe.settings]\norigin = \"https://granted.example\"\n";
 
 /// A clock that stands still until a test moves it.
 #[derive(Debug)]
@@ -70,13 +71,16 @@ impl Clock for TestClock {
 
 impl TestClock {
     pub(crate) fn set(&self, to: Duration) {
-        self.0.store(u64::try_from(to.as_millis()).unwrap(), Ordering::SeqCst);
+        self.0
+            .store(u64::try_from(to.as_millis()).unwrap(), Ordering::SeqCst);
     }
 }
 
 /// `policies/entities.json` with these agents in the group `everyone`.
 pub(crate) fn entities<S: AsRef<str>>(agents: &[S]) -> String {
-    let mut all = vec![serde_json::json!({"uid": {"type": "Group", "id": "everyone"}, "attrs": {}, "parents": []})];
+    let mut all = vec![
+        serde_json::json!({"uid": {"type": "Group", "id": "everyone"}, "attrs": {}, "parents": []}),
+    ];
     all.extend(agents.iter().map(|name| {
         serde_json::json!({
             "uid": {"type": "Agent", "id": format!("spiffe://tollgate.local/agent/{}", name.as_ref())},
@@ -153,8 +157,12 @@ impl Setup {
 
     /// A shipped plugin, with the policy that is shipped with it.
     pub(crate) fn shipped(self, name: &str) -> Self {
-        let (_, path) = guests::PLUGINS.iter().find(|(shipped, _)| *shipped == name).unwrap();
-        let policy = fs::read_to_string(repository().join(format!("policies/{name}.cedar"))).unwrap();
+        let (_, path) = guests::PLUGINS
+            .iter()
+            .find(|(shipped, _)| *shipped == name)
+            .unwrap();
+        let policy =
+            fs::read_to_string(repository().join(format!("policies/{name}.cedar"))).unwrap();
         self.component(name, path).policy(name, &policy)
     }
 
@@ -179,7 +187,8 @@ impl Setup {
 
     /// A secret in the host's own store.
     pub(crate) fn secret(mut self, plugin: &str, name: &str, value: &str) -> Self {
-        self.secrets.push((plugin.into(), name.into(), value.into()));
+        self.secrets
+            .push((plugin.into(), name.into(), value.into()));
         self
     }
 
@@ -194,14 +203,26 @@ impl Setup {
         for (file, text) in &self.policies {
             fs::write(home.policies().join(file), text).unwrap();
         }
-        fs::write(home.policies().join("entities.json"), entities(&self.agents)).unwrap();
-        fs::write(home.root().join("ca.pem"), crate::upstream::tls::authority_pem()).unwrap();
+        fs::write(
+            home.policies().join("entities.json"),
+            entities(&self.agents),
+        )
+        .unwrap();
+        fs::write(
+            home.root().join("ca.pem"),
+            crate::upstream::tls::authority_pem(),
+        )
+        .unwrap();
         let toml = format!("{}\n[egress]\nextra_ca = [\"ca.pem\"]\n", self.toml);
         fs::write(home.config(), toml).unwrap();
         artifacts::seed(&home, &self.plugins).await;
         for (plugin, name, value) in &self.secrets {
             tollgate::secret::Store::new(&home, Arc::new(SystemEntropy))
-                .set(&plugin.parse().unwrap(), name, &SecretValue::new(value.as_bytes().to_vec()))
+                .set(
+                    &plugin.parse().unwrap(),
+                    name,
+                    &SecretValue::new(value.as_bytes().to_vec()),
+                )
                 .unwrap();
         }
         (folder, home)
@@ -242,6 +263,19 @@ impl Bench {
     }
 }
 
+/// Adds agents to a home that no host serves yet.
+pub(crate) fn known(home: &Home, names: &[&str]) {
+    let state = tollgate::state::State::open(&home.database()).unwrap();
+    let identities = tollgate::identity::Identities::new(
+        state,
+        Arc::new(tollgate::clock::SystemClock),
+        Arc::new(SystemEntropy),
+    );
+    for name in names {
+        identities.issue(name, None).unwrap();
+    }
+}
+
 /// The root of the repository.
 pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -273,7 +307,12 @@ impl Bench {
     }
 
     /// A call with arguments as they are.
-    pub(crate) async fn call_as(&self, name: &str, tool: &str, arguments: impl Into<Vec<u8>>) -> Reply {
+    pub(crate) async fn call_as(
+        &self,
+        name: &str,
+        tool: &str,
+        arguments: impl Into<Vec<u8>>,
+    ) -> Reply {
         self.host
             .call(arrival(name, tool, arguments), CancellationToken::new())
             .await
@@ -386,7 +425,12 @@ pub(crate) fn arrival(name: &str, tool: &str, arguments: impl Into<Vec<u8>>) -> 
 }
 
 /// The same, with somewhere for its progress to go.
-pub(crate) fn arrival_with(name: &str, tool: &str, arguments: &Value, sink: ProgressSink) -> Arrival {
+pub(crate) fn arrival_with(
+    name: &str,
+    tool: &str,
+    arguments: &Value,
+    sink: ProgressSink,
+) -> Arrival {
     Arrival {
         progress: Some(sink),
         ..arrival(name, tool, arguments.to_string())
@@ -407,7 +451,11 @@ pub(crate) fn records(folder: &Path) -> Vec<Record> {
 #[track_caller]
 pub(crate) fn assert_verifies(folder: &Path) {
     let report = verify(folder, |_| {}).unwrap();
-    assert!(report.is_good(), "the journal does not verify: {:?}", report.first_bad);
+    assert!(
+        report.is_good(),
+        "the journal does not verify: {:?}",
+        report.first_bad
+    );
     assert!(report.records > 0);
 }
 
@@ -471,7 +519,12 @@ impl Look for Reply {
     }
 
     fn everything(&self) -> String {
-        format!("{}\n{:?}\n{:?}", self.completion.canonical(), self.completion.meta, self.refusal)
+        format!(
+            "{}\n{:?}\n{:?}",
+            self.completion.canonical(),
+            self.completion.meta,
+            self.refusal
+        )
     }
 }
 
@@ -479,7 +532,11 @@ impl Bench {
     /// Waits until so many calls have begun to run.
     pub(crate) async fn begun(&self, calls: usize) {
         loop {
-            let begun = self.records().iter().filter(|record| matches!(record.event, Event::Intent(_))).count();
+            let begun = self
+                .records()
+                .iter()
+                .filter(|record| matches!(record.event, Event::Intent(_)))
+                .count();
             if begun >= calls {
                 return;
             }

@@ -22,10 +22,20 @@ pub(crate) struct Names {
 
 impl Names {
     /// What `name` answers, in turn; the last answer for ever.
-    pub(crate) fn answer<A: AsRef<[S]>, S: AsRef<str>>(&self, name: &str, answers: impl IntoIterator<Item = A>) {
+    pub(crate) fn answer<A: AsRef<[S]>, S: AsRef<str>>(
+        &self,
+        name: &str,
+        answers: impl IntoIterator<Item = A>,
+    ) {
         let parsed = answers
             .into_iter()
-            .map(|answer| answer.as_ref().iter().map(|text| text.as_ref().parse().unwrap()).collect())
+            .map(|answer| {
+                answer
+                    .as_ref()
+                    .iter()
+                    .map(|text| text.as_ref().parse().unwrap())
+                    .collect()
+            })
             .collect();
         self.answers.lock().unwrap().insert(name.to_owned(), parsed);
     }
@@ -76,7 +86,11 @@ impl Detour {
 impl Connector for Detour {
     async fn dial(&self, address: SocketAddr) -> io::Result<BoxedStream> {
         self.dialled.lock().unwrap().push(address);
-        let to = if address.port() == 443 { self.tls } else { self.plain };
+        let to = if address.port() == 443 {
+            self.tls
+        } else {
+            self.plain
+        };
         TcpConnector.dial(to).await
     }
 }

@@ -21,7 +21,12 @@ pub(super) async fn write(
 ) -> io::Result<()> {
     let target = request.split(' ').nth(1).unwrap_or("/").to_owned();
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    let number = || path.rsplit('/').next().and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
+    let number = || {
+        path.rsplit('/')
+            .next()
+            .and_then(|n| n.parse::<usize>().ok())
+            .unwrap_or(0)
+    };
     let authorization = || header(request, "authorization");
     match path.split('/').nth(1).unwrap_or_default() {
         "echo" => whole(stream, 200, &[], request.as_bytes()).await,
@@ -37,7 +42,16 @@ pub(super) async fn write(
                 STANDARD.encode(&value),
                 STANDARD.encode(&last)
             );
-            whole(stream, 500, &[("x-echo", &value), ("x-echo-base64", &STANDARD.encode(&last))], body.as_bytes()).await
+            whole(
+                stream,
+                500,
+                &[
+                    ("x-echo", &value),
+                    ("x-echo-base64", &STANDARD.encode(&last)),
+                ],
+                body.as_bytes(),
+            )
+            .await
         }
         "redirect" => {
             let get = |key: &str| {
@@ -45,14 +59,24 @@ pub(super) async fn write(
                     .find(|(name, _)| name == key)
                     .map(|(_, value)| value.into_owned())
             };
-            let status = get("status").and_then(|text| text.parse().ok()).unwrap_or(302);
+            let status = get("status")
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(302);
             let to = get("to").unwrap_or_default();
             whole(stream, status, &[("location", &to)], b"").await
         }
         // Each hop leads to one that is a step nearer to zero.
         "hops" => match number() {
             0 => whole(stream, 200, &[("content-type", "text/plain")], b"arrived").await,
-            left => whole(stream, 302, &[("location", &format!("/hops/{}", left - 1))], b"").await,
+            left => {
+                whole(
+                    stream,
+                    302,
+                    &[("location", &format!("/hops/{}", left - 1))],
+                    b"",
+                )
+                .await
+            }
         },
         "around" => whole(stream, 302, &[("location", "/around")], b"").await,
         "silent" => wait_for_close(stream).await,
@@ -62,12 +86,16 @@ pub(super) async fn write(
             wait_for_close(stream).await
         }
         "stall" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf of it").await?;
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf of it")
+                .await?;
             stream.flush().await?;
             wait_for_close(stream).await
         }
         "endless" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+                .await?;
             loop {
                 stream.write_all(b"400\r\n").await?;
                 stream.write_all(&[b'a'; 0x400]).await?;
@@ -78,7 +106,8 @@ pub(super) async fn write(
         }
         "big" => whole(stream, 200, &[], &vec![b'b'; number()]).await,
         "headers" => {
-            let mut head = String::from("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n");
+            let mut head =
+                String::from("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n");
             for index in 0..number() {
                 head.push_str(&format!("x-{index}: 1\r\n"));
             }
@@ -90,7 +119,13 @@ pub(super) async fn write(
             let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
             gzip.write_all(&vec![0; TOTAL_OF_BOMB])?;
             let body = gzip.finish()?;
-            whole(stream, 200, &[("content-encoding", "gzip"), ("content-type", "text/html")], &body).await
+            whole(
+                stream,
+                200,
+                &[("content-encoding", "gzip"), ("content-type", "text/html")],
+                &body,
+            )
+            .await
         }
         "status" => whole(stream, number(), &[], b"as asked").await,
         "not-http" => {
@@ -98,11 +133,22 @@ pub(super) async fn write(
             stream.flush().await
         }
         "hold" => {
-            // Used up: one release lets one request through.
-            release.acquire().await.unwrap().forget();
+            tokio::select! {
+                // Used up: one release lets one request through.
+                place = release.acquire() => place.unwrap().forget(),
+                closed = wait_for_close(stream) => return closed,
+            }
             whole(stream, 200, &[], b"released").await
         }
-        "page" => whole(stream, 200, &[("content-type", "text/html; charset=utf-8")], PAGE.as_bytes()).await,
+        "page" => {
+            whole(
+                stream,
+                200,
+                &[("content-type", "text/html; charset=utf-8")],
+                PAGE.as_bytes(),
+            )
+            .await
+        }
         "repos" | "search" => github(stream, request, path).await,
         _ => whole(stream, 200, &[("content-type", "text/plain")], b"hello").await,
     }
@@ -126,7 +172,10 @@ async fn whole(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> io::Result<()> {
-    let mut head = format!("HTTP/1.1 {status} Answer\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
+    let mut head = format!(
+        "HTTP/1.1 {status} Answer\r\ncontent-length: {}\r\nconnection: close\r\n",
+        body.len()
+    );
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -153,7 +202,11 @@ the reader view finds an article here and not an empty shell around some navigat
 </article></body></html>"#;
 
 /// As much of GitHub's API as the plugin asks for.
-async fn github(stream: &mut (impl AsyncWrite + Unpin), request: &str, path: &str) -> io::Result<()> {
+async fn github(
+    stream: &mut (impl AsyncWrite + Unpin),
+    request: &str,
+    path: &str,
+) -> io::Result<()> {
     let issue = json!({
         "number": 7, "title": "A title — ünïcode", "state": "open", "user": {"login": "octo"}, "labels": [{"name": "bug"}],
         "comments": 1, "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
@@ -166,11 +219,20 @@ async fn github(stream: &mut (impl AsyncWrite + Unpin), request: &str, path: &st
     });
     let (status, body) = match path {
         _ if request.starts_with("POST ") => (201, comment),
-        "/search/issues" => (200, json!({"total_count": 1, "incomplete_results": false, "items": [issue]})),
+        "/search/issues" => (
+            200,
+            json!({"total_count": 1, "incomplete_results": false, "items": [issue]}),
+        ),
         "/repos/o/r/issues" => (200, json!([issue])),
         "/repos/o/r/issues/7" => (200, issue),
         "/repos/o/r/issues/7/comments" => (200, json!([comment])),
         _ => (404, json!({"message": "Not Found"})),
     };
-    whole(stream, status, &[("content-type", "application/json")], body.to_string().as_bytes()).await
+    whole(
+        stream,
+        status,
+        &[("content-type", "application/json")],
+        body.to_string().as_bytes(),
+    )
+    .await
 }

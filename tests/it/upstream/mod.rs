@@ -49,7 +49,9 @@ impl Seen {
 
     /// What follows the head.
     pub(crate) fn body(&self) -> String {
-        self.text().split_once("\r\n\r\n").map_or_else(String::new, |(_, body)| body.to_owned())
+        self.text()
+            .split_once("\r\n\r\n")
+            .map_or_else(String::new, |(_, body)| body.to_owned())
     }
 }
 
@@ -104,7 +106,12 @@ impl Upstream {
                 let (acceptor, shared) = (acceptor.clone(), shared.clone());
                 tokio::spawn(async move {
                     if let Ok(stream) = acceptor.accept(stream).await {
-                        let name = stream.get_ref().1.server_name().unwrap_or_default().to_owned();
+                        let name = stream
+                            .get_ref()
+                            .1
+                            .server_name()
+                            .unwrap_or_default()
+                            .to_owned();
                         serve(stream, Some(name), &shared).await;
                     }
                     drop(connection);
@@ -116,18 +123,33 @@ impl Upstream {
 
     /// Every request so far, once no connection is open.
     pub(crate) async fn ledger(&self) -> Vec<Seen> {
-        self.shared.open.subscribe().wait_for(|open| *open == 0).await.unwrap();
+        self.shared
+            .open
+            .subscribe()
+            .wait_for(|open| *open == 0)
+            .await
+            .unwrap();
         self.shared.ledger.lock().unwrap().clone()
     }
 
     /// Waits until so many requests have come whole.
     pub(crate) async fn arrived(&self, count: usize) {
-        self.shared.arrived.subscribe().wait_for(|arrived| *arrived >= count).await.unwrap();
+        self.shared
+            .arrived
+            .subscribe()
+            .wait_for(|arrived| *arrived >= count)
+            .await
+            .unwrap();
     }
 
     /// Waits until every connection is closed.
     pub(crate) async fn closed(&self) {
-        self.shared.open.subscribe().wait_for(|open| *open == 0).await.unwrap();
+        self.shared
+            .open
+            .subscribe()
+            .wait_for(|open| *open == 0)
+            .await
+            .unwrap();
     }
 
     /// Lets one request of `/hold` be answered, now or when it comes.
@@ -163,7 +185,11 @@ fn end_of_request(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= head + length).then_some(head + length)
 }
 
-async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, tls: Option<String>, shared: &Shared) {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    tls: Option<String>,
+    shared: &Shared,
+) {
     let mut raw = Vec::new();
     while end_of_request(&raw).is_none() {
         if stream.read_buf(&mut raw).await.unwrap_or(0) == 0 {
@@ -187,6 +213,8 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, tls: Option<Stri
     let _ = answer::write(&mut stream, &text, &shared.release).await;
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await;
-    shared.ledger.lock().unwrap()[at].raw.extend_from_slice(&rest);
+    shared.ledger.lock().unwrap()[at]
+        .raw
+        .extend_from_slice(&rest);
     let _ = stream.shutdown().await;
 }

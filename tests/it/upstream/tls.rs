@@ -22,7 +22,9 @@ struct Authority {
 
 fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
@@ -45,13 +47,21 @@ impl ResolvesServerCert for Any {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name()?.to_owned();
         let mut made = self.0.lock().unwrap();
-        Some(made.entry(name.clone()).or_insert_with(|| Arc::new(certificate(&name))).clone())
+        Some(
+            made.entry(name.clone())
+                .or_insert_with(|| Arc::new(certificate(&name)))
+                .clone(),
+        )
     }
 }
 
 fn certificate(name: &str) -> CertifiedKey {
     let key = KeyPair::generate().unwrap();
-    let subject = if name == OTHER_NAME { "somewhere-else.example" } else { name };
+    let subject = if name == OTHER_NAME {
+        "somewhere-else.example"
+    } else {
+        name
+    };
     let mut params = CertificateParams::new(vec![subject.to_owned()]).unwrap();
     params.not_before = date_time_ymd(2020, 1, 1);
     params.not_after = date_time_ymd(if name == EXPIRED { 2026 } else { 2030 }, 1, 1);
@@ -69,10 +79,12 @@ fn certificate(name: &str) -> CertifiedKey {
 
 /// Accepts TLS for any name.
 pub(super) fn acceptor() -> TlsAcceptor {
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Any::default()));
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .unwrap()
+    .with_no_client_auth()
+    .with_cert_resolver(Arc::new(Any::default()));
     TlsAcceptor::from(Arc::new(config))
 }
