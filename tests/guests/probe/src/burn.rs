@@ -19,12 +19,12 @@ pub(crate) fn burn() -> &'static str {
 /// Calls itself until the stack is gone.
 #[tool]
 pub(crate) fn recurse() -> String {
+    // Little of the guest's own stack in memory, so that it is the host's bound that is met.
     fn deeper(depth: u64) -> u64 {
-        let here = black_box([depth; 16]);
         if black_box(depth) == u64::MAX {
             return 0;
         }
-        deeper(depth + 1) + here[black_box(3)]
+        deeper(depth + 1).wrapping_add(depth)
     }
     deeper(0).to_string()
 }

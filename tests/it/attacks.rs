@@ -1,0 +1,117 @@
+//! The catalogue of attacks, as data: every case of `tests/attacks.jsonl` against a real host.
+//!
+//! For each case: the reason that the agent (or the plugin) is given, what reached the upstream, the
+//! look-ups and connections that were made, exactly one record with that reason, and a journal that
+//! verifies. A row without cases is claimed by a test of its own, or says what it waits for.
+
+mod case;
+mod run;
+
+use std::collections::BTreeMap;
+
+use case::{Row, rows};
+
+/// The tests that stand for a row that is more of a story than a list. A test that is gone does not compile.
+macro_rules! claims {
+    ($($test:path),* $(,)?) => {
+        const CLAIMS: &[(&str, fn())] = &[$((stringify!($test), $test as fn())),*];
+    };
+}
+
+claims![
+    crate::binary::a_proxy_that_the_environment_names_is_never_dialled,
+    crate::fairness::a_thousand_calls_of_one_agent_leave_places_for_others,
+    crate::limits::a_retry_is_counted_and_a_storm_of_them_is_stopped,
+    crate::limits::an_instance_that_was_cut_short_is_never_seen_again,
+    crate::limits::traps_in_a_row_open_the_breaker_and_others_go_on,
+    crate::plugins::compiled_code_that_was_changed_is_compiled_again,
+    crate::policies::a_reload_is_swapped_whole_and_a_broken_one_changes_nothing,
+    crate::secrets::no_connection_is_used_twice,
+    crate::slice::the_plugin_gets_exactly_the_text_whose_digest_is_recorded,
+];
+
+/// Parts of the catalogue whose rows must all run.
+const BUILT: &[char] = &['S', 'R', 'C', 'I'];
+
+#[test]
+fn every_row_runs_or_says_what_it_waits_for() {
+    let rows = rows();
+    assert_eq!(rows.len(), 168, "no row is ever taken out");
+    let mut wrong = Vec::new();
+    let mut counts: BTreeMap<char, (usize, usize)> = BTreeMap::new();
+    for row in &rows {
+        let Row {
+            id,
+            waits_for,
+            because,
+            cases,
+            claimed_by,
+            ..
+        } = row;
+        let runs = !cases.is_empty() || claimed_by.is_some();
+        let count = counts.entry(row.part()).or_default();
+        if runs {
+            count.0 += 1;
+        } else {
+            count.1 += 1;
+        }
+        if let Some(test) = claimed_by
+            && !CLAIMS
+                .iter()
+                .any(|(name, _)| name.strip_prefix("crate::") == Some(test))
+        {
+            wrong.push(format!(
+                "{id} is claimed by `{test}`, which is no test of this suite"
+            ));
+        }
+        match (runs, waits_for.as_deref()) {
+            (true, None) | (false, Some("governance" | "proof" | "mcp")) => {}
+            (true, Some(part)) => wrong.push(format!("{id} runs and waits for {part}")),
+            (false, other) => wrong.push(format!("{id} does not run, and waits for {other:?}")),
+        }
+        if BUILT.contains(&row.part()) && !runs && because.is_none() {
+            wrong.push(format!(
+                "{id} belongs to a part that is built: it runs, or says why not"
+            ));
+        }
+    }
+    for (test, _) in CLAIMS {
+        let claimed = rows
+            .iter()
+            .any(|row| row.claimed_by.as_deref() == test.strip_prefix("crate::"));
+        if !claimed {
+            wrong.push(format!("`{test}` claims no row"));
+        }
+    }
+    for (part, (run, wait)) in &counts {
+        eprintln!("attacks, part {part}: {run} rows run, {wait} wait");
+    }
+    let cases: usize = rows.iter().map(|row| row.cases.len()).sum();
+    let (run, wait) = counts
+        .values()
+        .fold((0, 0), |sum, (run, wait)| (sum.0 + run, sum.1 + wait));
+    eprintln!(
+        "attacks: {run} rows run ({cases} cases), {wait} wait for parts that are not built yet"
+    );
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_must_not_be_sent() {
+    run::part('S').await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resources_that_must_not_be_used_up() {
+    run::part('R').await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inputs_that_must_be_read_in_one_way() {
+    run::part('C').await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn texts_that_must_not_be_believed() {
+    run::part('I').await;
+}

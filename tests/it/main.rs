@@ -1,0 +1,29 @@
+//! Tests of the whole host: real components, real servers on loopback, and the real binary.
+//!
+//! One binary, so that Wasmtime is linked once. Time, names and connections are injected; the guard
+//! is the host's own, always. Nothing sleeps: a test waits for what it wants to see.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+
+mod harness;
+mod upstream;
+
+mod attacks;
+mod binary;
+mod daemon;
+mod fairness;
+mod journal;
+mod limits;
+mod plugins;
+mod policies;
+mod secrets;
+mod shipped;
+mod slice;

@@ -1,0 +1,235 @@
+//! Policies: decided per call and per host call, swapped whole, and never lost to a broken file.
+
+use serde_json::json;
+use tollgate::journal::record::Event;
+use tollgate::policy::Severity;
+use tollgate::reason::Reason;
+
+use crate::harness::{Look as _, PROBE_POLICY, Setup};
+
+const FORBIDS: &str = "@id(\"probe.closed\")\nforbid (principal, action, resource);\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+pub(crate) async fn a_reload_is_swapped_whole_and_a_broken_one_changes_nothing() {
+    let bench = Setup::probe().start().await;
+    let open = bench.host.policy().digest();
+    let file = bench.policy_file("probe");
+
+    // A broken line: the last good set stays, and the finding names the file and the line.
+    let before = bench.records().len();
+    std::fs::write(
+        &file,
+        format!("{PROBE_POLICY}\npermit (principal, action,\n"),
+    )
+    .unwrap();
+    let found = bench.refresh().await;
+    let error = found
+        .findings
+        .iter()
+        .find(|finding| finding.severity == Severity::Error)
+        .expect("a finding");
+    assert_eq!(error.file, "policies/probe.cedar");
+    assert!(error.line > 1, "{error:?}");
+    assert_eq!(
+        bench
+            .call("probe_echo", json!({"text": "x"}))
+            .await
+            .reason(),
+        None
+    );
+    let rejected: Vec<_> = bench
+        .changes_since(before)
+        .into_iter()
+        .filter(|change| change.change == "policy.rejected")
+        .collect();
+    assert_eq!(rejected.len(), 1);
+    assert_eq!(rejected[0].reason, Some(Reason::PolicyError));
+
+    // Half of a file, as an editor leaves it for a moment.
+    for end in [PROBE_POLICY.len() / 3, PROBE_POLICY.len() / 2] {
+        std::fs::write(&file, &PROBE_POLICY[..end]).unwrap();
+        let found = bench.refresh().await;
+        if found
+            .findings
+            .iter()
+            .any(|finding| finding.severity == Severity::Error)
+        {
+            assert_eq!(
+                bench
+                    .call("probe_echo", json!({"text": "x"}))
+                    .await
+                    .reason(),
+                None
+            );
+        }
+    }
+
+    // Another good set, while calls are being decided: each record agrees with the set that it names.
+    std::fs::write(&file, FORBIDS).unwrap();
+    bench.refresh().await;
+    let closed = bench.host.policy().digest();
+    assert_ne!(open, closed);
+    let host = bench.host.clone();
+    let (end, mut ended) = tokio::sync::oneshot::channel::<()>();
+    let path = file.clone();
+    let reloads = tokio::spawn(async move {
+        for turn in 0.. {
+            std::fs::write(&path, if turn % 2 == 0 { PROBE_POLICY } else { FORBIDS }).unwrap();
+            host.refresh().await;
+            if ended.try_recv().is_ok() {
+                return;
+            }
+        }
+    });
+    let mut calls = Vec::new();
+    for turn in 0..60 {
+        let agent = if turn % 2 == 0 { "alice" } else { "bob" };
+        calls.push(
+            bench
+                .call_as(agent, "probe_echo", r#"{"text":"x"}"#)
+                .await
+                .call,
+        );
+    }
+    end.send(()).unwrap();
+    reloads.await.unwrap();
+    for call in calls {
+        match bench.records_of(call).first().unwrap() {
+            Event::Intent(intent) => assert_eq!(intent.decision.set, open),
+            Event::Refusal(refused) if refused.reason == Reason::PolicyForbidden => {
+                assert_eq!(refused.decision.as_ref().unwrap().set, closed);
+            }
+            Event::Refusal(refused) => assert_eq!(refused.reason, Reason::LimitBreaker),
+            other => panic!("{other:?}"),
+        }
+    }
+    bench.verify();
+}
+
+#[tokio::test]
+async fn a_broken_file_from_the_start_refuses_its_plugin_and_no_other() {
+    let bench = Setup::probe_under("permit (principal, action, resource)")
+        .shipped("jq")
+        .start()
+        .await;
+    let reply = bench.call("probe_echo", json!({"text": "x"})).await;
+    assert_eq!(reply.reason(), Some(Reason::PolicyError));
+    let reply = bench
+        .call("jq_filter", json!({"filter": ".a", "input": {"a": 1}}))
+        .await;
+    assert_eq!(reply.reason(), None, "{}", reply.text());
+    // Mended, without a restart.
+    std::fs::write(bench.policy_file("probe"), PROBE_POLICY).unwrap();
+    bench.refresh().await;
+    assert_eq!(
+        bench
+            .call("probe_echo", json!({"text": "x"}))
+            .await
+            .reason(),
+        None
+    );
+}
+
+#[tokio::test]
+async fn a_plugins_file_can_not_reach_beyond_its_plugin() {
+    let bench = Setup::probe_under("").shipped("jq").start().await;
+    let reaching = "permit (principal, action, resource);\n";
+    std::fs::write(bench.policy_file("jq"), reaching).unwrap();
+    bench.refresh().await;
+    let reply = bench.call("probe_echo", json!({"text": "x"})).await;
+    assert_eq!(reply.reason(), Some(Reason::PolicyDefault));
+    let reply = bench.call("jq_filter", json!({"filter": "."})).await;
+    assert_ne!(reply.reason(), Some(Reason::PolicyForbidden));
+}
+
+#[tokio::test]
+async fn every_host_call_is_decided_for_itself() {
+    let policy = r#"
+@id("calls") permit (principal in Group::"everyone", action in Action::"call", resource in Plugin::"probe");
+@id("reads") permit (principal in Group::"everyone", action == Action::"http:probe.send", resource == Origin::"https://granted.example")
+when { context.method == "GET" && context.path like "/open/*" && context.body_bytes == 0 && context.http_calls < 3 };
+@id("not-this-one") forbid (principal, action == Action::"http:probe.send", resource) when { context.path == "/open/closed" };
+"#;
+    let bench = Setup::probe_under(policy).start().await;
+    let send = |method: &str, path: &str, repeat: u32| json!({"requirement": "api", "method": method, "url": format!("https://granted.example{path}"), "repeat": repeat});
+    let reply = bench.call("probe_send", send("GET", "/open/a", 5)).await;
+    let expected = json!([
+        "ok",
+        "ok",
+        "ok",
+        "policy.default_deny",
+        "policy.default_deny"
+    ]);
+    assert_eq!(*reply.at("/reasons"), expected);
+    for (method, path, reason) in [
+        ("POST", "/open/a", "policy.default_deny"),
+        ("GET", "/elsewhere", "policy.default_deny"),
+        ("GET", "/open/closed", "policy.forbidden"),
+        ("GET", "/open/../elsewhere", "policy.default_deny"),
+    ] {
+        let reply = bench.call("probe_send", send(method, path, 1)).await;
+        assert_eq!(*reply.at("/reason"), reason, "{method} {path}");
+        let events = bench.records_of(reply.call);
+        let refused = events.iter().find_map(|event| match event {
+            Event::Refusal(refused) => Some(refused),
+            _ => None,
+        });
+        let ground = refused.unwrap().decision.as_ref().expect("a decision");
+        assert_eq!(
+            ground
+                .policies
+                .iter()
+                .any(|policy| policy.id == "not-this-one"),
+            reason == "policy.forbidden"
+        );
+    }
+    assert_eq!(bench.upstream.ledger().await.len(), 3);
+    // Tightened in the middle of the work: the next host call is decided by the new rules.
+    bench.verify();
+}
+
+#[tokio::test]
+async fn rules_that_change_while_a_call_runs_hold_from_its_next_host_call_on() {
+    let bench = Setup::probe().start().await;
+    let send = json!({"requirement": "api", "method": "GET", "url": "https://granted.example/hold", "repeat": 2});
+    let running = bench.spawn("alice", "probe_send", send);
+    bench.upstream.arrived(1).await;
+    std::fs::write(bench.policy_file("probe"), FORBIDS).unwrap();
+    bench.refresh().await;
+    bench.upstream.release();
+    let reply = running.reply().await;
+    assert_eq!(*reply.at("/reasons"), json!(["ok", "policy.forbidden"]));
+    assert_eq!(bench.upstream.ledger().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_private_network_is_reached_only_where_policy_names_it() {
+    let connect = r#"permit (principal in Group::"everyone", action == Action::"connect:probe.send", resource)
+        when { context.address.isInRange(ip("10.0.0.0/8")) || context.address.isInRange(ip("169.254.0.0/16")) };"#;
+    let bench = Setup::probe_under(&format!("{PROBE_POLICY}{connect}"))
+        .shared_rules()
+        .start()
+        .await;
+    let send = |requirement: &str, host: &str| json!({"requirement": requirement, "method": "GET", "url": format!("https://{host}/hello")});
+    for (address, requirement, reason) in [
+        ("10.0.0.5", "api", None),
+        ("192.168.0.5", "api", Some("egress.ip_class")),
+        // The shared rules keep the addresses of cloud metadata closed, whatever a plugin's file opens.
+        ("169.254.169.254", "api", Some("egress.ip_class")),
+        // Under a grant of any public origin no policy opens a network.
+        ("10.0.0.5", "open", Some("egress.ip_class")),
+    ] {
+        bench.resolver.answer("granted.example", [[address]]);
+        let reply = bench
+            .call("probe_send", send(requirement, "granted.example"))
+            .await;
+        assert_eq!(
+            reply.at("/reason").as_str(),
+            reason,
+            "{address} under `{requirement}`"
+        );
+    }
+    assert_eq!(bench.upstream.ledger().await.len(), 1);
+    assert_eq!(bench.connector.dialled(), ["10.0.0.5:443".parse().unwrap()]);
+    bench.verify();
+}
