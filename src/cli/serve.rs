@@ -173,21 +173,13 @@ async fn daemon(
     }
 
     let draining = host.draining();
-    let mut unwritable = host.journal().failure();
+    tokio::spawn(tell_unwritable(Arc::clone(&host)));
     let mut fault = None;
     tokio::select! {
         () = signals.next() => printer.say("ending: calls under way are finished; interrupt again to end at once"),
         () = draining.cancelled() => {}
         // It ends by itself only where its configuration names a host or an origin that is none.
         ended = finished(&mut http), if http.is_some() => fault = ended,
-        // A host that can write nothing down does nothing; somebody must see to the disk.
-        _ = unwritable.wait_for(Option::is_some) => {
-            let error = host.journal().failure().borrow().clone();
-            fault = error.map(|error| {
-                Fault::of(&error)
-                    .hint("see to the disk, then start again: the journal is mended as far as it can be")
-            });
-        }
     }
     drop(watch);
     host.drain();
@@ -204,6 +196,20 @@ async fn daemon(
     }
     host.stop().await;
     fault.map_or(Ok(Exit::Ok), Err)
+}
+
+/// Tells when the journal can't be written any more. The host goes on answering, with refusals: that
+/// says more to those who ask than a closed port.
+async fn tell_unwritable(host: Arc<Host>) {
+    let mut failure = host.journal().failure();
+    let draining = host.draining();
+    let failed = tokio::select! {
+        failed = failure.wait_for(Option::is_some) => failed.ok().and_then(|f| f.clone()),
+        () = draining.cancelled() => None,
+    };
+    if let Some(error) = failed {
+        tracing::error!(%error, "every call is refused until this is mended and `tollgate serve` started again");
+    }
 }
 
 /// Waits for the HTTP endpoint, where there is one; says what was wrong with it.

@@ -267,7 +267,7 @@ fn load_own(engine: &Engine, code: &[u8]) -> Result<Component, Refusal> {
         let cause = format!("{error:#}");
         // The code is this host's own, so what is wrong is what the component asks for: more memory,
         // table entries or parts than any instance is given.
-        if cause.contains("exceeds the limit") || cause.contains("maximum") || cause.contains("minimum") {
+        if cause.contains("exceeds the") {
             Refusal::new(
                 Reason::ComponentTooLarge,
                 format!("the component asks for more than any instance is given: {cause}"),

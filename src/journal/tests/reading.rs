@@ -197,6 +197,7 @@ fn story(path: &Path) -> CallId {
             number: 1,
             status: String::from("ok"),
             reason: None,
+            detail: None,
             http_status: Some(200),
             address: Some(String::from("140.82.121.6:443")),
             bytes_in: 5000,
