@@ -110,11 +110,13 @@ pub(crate) fn measuring() -> bool {
 #[expect(clippy::print_stderr, reason = "a note beside criterion's own report")]
 pub(crate) async fn percentiles<T>(label: &str, mut once: impl AsyncFnMut() -> T) {
     const CALLS: usize = 20_000;
+    const TIME: Duration = Duration::from_secs(3);
     if !measuring() {
         return;
     }
     let mut times = Vec::with_capacity(CALLS);
-    for _ in 0..CALLS {
+    let first = Instant::now();
+    while times.len() < CALLS && first.elapsed() < TIME {
         let began = Instant::now();
         drop(once().await);
         times.push(began.elapsed());
@@ -127,13 +129,14 @@ pub(crate) async fn percentiles<T>(label: &str, mut once: impl AsyncFnMut() -> T
             clippy::cast_precision_loss,
             reason = "a place in a list of thousands"
         )]
-        let place = (CALLS as f64 * share) as usize;
+        let place = (times.len() as f64 * share) as usize;
         times.get(place).copied().unwrap_or_default()
     };
     eprintln!(
-        "{label}: p50 {:.1?}, p90 {:.1?}, p99 {:.1?} of {CALLS} calls",
+        "{label}: p50 {:.1?}, p90 {:.1?}, p99 {:.1?} of {} calls",
         at(0.5),
         at(0.9),
-        at(0.99)
+        at(0.99),
+        times.len()
     );
 }
