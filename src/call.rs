@@ -33,9 +33,14 @@ use crate::reason::{Reason, Refusal};
 pub(crate) async fn call(host: &Host, arrival: Arrival, cancel: CancellationToken) -> Reply {
     let mut entry = Entry::open(host, &arrival);
     match admit(host, &arrival, &mut entry) {
-        Err(refusal) => entry.refused(refusal),
+        Err(refusal) => entry.refused(refusal).await,
         Ok(admitted) => run(host, arrival, admitted, entry, cancel).await,
     }
+}
+
+/// Refuses a call before it is looked at: with a record, like any other.
+pub(crate) async fn refuse(host: &Host, arrival: &Arrival, refusal: Refusal) -> Reply {
+    Entry::open(host, arrival).refused(refusal).await
 }
 
 /// A call that policy allowed, and all that it needs.
@@ -60,7 +65,7 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
     let (plugin, tool) = host
         .catalogue()
         .find(&arrival.tool)
-        .ok_or_else(|| Refusal::new(Reason::NameUnknown, "there is no tool of that name"))?;
+        .ok_or_else(|| unknown(host))?;
     entry.tool(&plugin, &tool);
 
     // One reading, one canonical text: policy judges, the plugin gets, and the journal digests the same.
@@ -132,6 +137,15 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
     })
 }
 
+fn unknown(host: &Host) -> Refusal {
+    let message = if host.catalogue().is_loading() {
+        "there is no tool of that name yet: plugins are still being loaded"
+    } else {
+        "there is no tool of that name"
+    };
+    Refusal::new(Reason::NameUnknown, message)
+}
+
 fn held() -> Refusal {
     Refusal::new(
         Reason::ApprovalRequired,
@@ -164,13 +178,13 @@ async fn run(
         .await;
     let _places = match places {
         Ok(places) => places,
-        Err(refusal) => return entry.refused(refusal),
+        Err(refusal) => return entry.refused(refusal).await,
     };
 
     // INVARIANT: the intent is written before anything runs. It need not be on the disk yet: each host
     // call that leaves the host waits for the disk itself, and a pure call has no effect to be lost.
     if let Err(refusal) = entry.intent(&permit, &grants).await {
-        return entry.refused(refusal);
+        return entry.refused(refusal).await;
     }
 
     let facts = Facts {

@@ -89,7 +89,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Closes the entry of a call that did not run: one record says why.
-    pub(super) fn refused(mut self, refusal: Refusal) -> Reply {
+    pub(super) async fn refused(mut self, refusal: Refusal) -> Reply {
         self.pace(&refusal);
         let held = match (&self.tool, &refusal.ground) {
             (Some((tool, plugin)), Some(ground)) if refusal.reason == Reason::ApprovalRequired => {
@@ -115,8 +115,13 @@ impl<'a> Entry<'a> {
                 repeated: 0,
             })
         });
-        let refusal = match self.host.journal().append(&event) {
-            Ok(_) => refusal,
+        let journal = self.host.journal();
+        let written = match journal.append(&event) {
+            Ok(position) => journal.settled(position).await,
+            Err(error) => Err(error),
+        };
+        let refusal = match written {
+            Ok(()) => refusal,
             // Nothing was done; that the refusal is not written down is the greater news.
             Err(error) => Refusal::from(error),
         };

@@ -10,6 +10,7 @@ use super::progress::Reports;
 use crate::call::ProgressSink;
 use crate::clock::SharedClock;
 use crate::egress::Outbound;
+use crate::entropy::SharedEntropy;
 use crate::grant::{Grant, Grants};
 use crate::identity::AgentId;
 use crate::journal::record::{CallId, Event, HostCallRef, Refused};
@@ -21,7 +22,7 @@ use crate::policy::{CallFacts, Checked, HostQuestion, PolicySet, Verdict};
 use crate::reason::{Kind, Reason, Refusal};
 use crate::runtime::Ending;
 use crate::runtime::bindings::types as wit;
-use crate::secret::{Lent, Secrets};
+use crate::secret::{Lent, Placeholders, Secrets};
 
 /// Bytes of a target in a record: a URL of the longest length that is sent is cut, its digest is not.
 const TARGET: usize = 2 << 10;
@@ -38,6 +39,7 @@ pub(crate) struct Services {
     pub(crate) outbound: Outbound,
     pub(crate) secrets: ArcSwap<Secrets>,
     pub(crate) clock: SharedClock,
+    pub(crate) entropy: SharedEntropy,
 }
 
 /// What is known of the call. All of it from the host.
@@ -75,8 +77,7 @@ pub(crate) struct CallContext {
     pub(super) limits: CallLimits,
     pub(super) lent: Lent,
     pub(super) reports: Reports,
-    /// The placeholders given out, and the secret that each stands for.
-    pub(super) placeholders: Vec<(String, String)>,
+    pub(super) placeholders: Placeholders,
     grants: Grants,
     usage: Usage,
     log: Arc<GuestLog>,
@@ -110,9 +111,9 @@ impl CallContext {
             services,
             facts,
             limits,
+            placeholders: Placeholders::new(lent.clone()),
             lent,
             reports: Reports::new(progress),
-            placeholders: Vec::new(),
             grants,
             usage: Usage::default(),
             log,

@@ -23,7 +23,7 @@ use crate::reason::{Kind, Reason, Refusal};
 use crate::runtime::bindings::http as wit;
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
-use crate::secret::SecretValue;
+use crate::secret::{SecretValue, Substituted};
 
 /// The right to send requests within one requirement, for this call. Only its name: the grant
 /// itself stays in the context.
@@ -298,24 +298,22 @@ fn prepare(
         secrets.push(secret.name.clone());
         loans.push(Loan { scheme, value });
     }
-    // Anywhere but in a header a placeholder is only a random text.
-    let standing: Vec<_> = context
-        .placeholders
-        .iter()
-        .filter(|(text, _)| {
-            request
-                .headers
-                .iter()
-                .any(|(_, value)| value.contains(text.as_str()))
-        })
-        .cloned()
-        .collect();
-    for (text, secret) in standing {
-        let value = lend(context, &secret, to, "placeholder")?;
-        secrets.push(secret);
+    // Anywhere but in a header for credentials a placeholder is only a random text.
+    let bound = to.to_string();
+    for (header, value) in &request.headers {
+        let standing = context
+            .placeholders
+            .substitute(&bound, header, value.as_bytes())?;
+        let Some(Substituted { value, names }) = standing else {
+            continue;
+        };
+        for name in names {
+            lend(context, &name, to, "placeholder")?;
+            secrets.push(name.to_string());
+        }
         loans.push(Loan {
-            scheme: CredentialScheme::Placeholder(text),
-            value,
+            scheme: CredentialScheme::Instead(header.clone()),
+            value: Arc::new(value),
         });
     }
     let outgoing = Outgoing {
@@ -376,6 +374,10 @@ fn finish(
         number: reference.number,
         status: status.to_owned(),
         reason,
+        detail: match &result {
+            Err(refusal) if reason.is_some() => refusal.detail.clone(),
+            _ => None,
+        },
         http_status: result.as_ref().ok().map(|response| response.status),
         address: trace.address.map(|address| address.to_string()),
         bytes_in: trace.bytes_in,

@@ -46,7 +46,7 @@ impl Host for CallState {
         match decided {
             Ok(()) => {
                 let mut bytes = vec![0; length as usize];
-                getrandom::fill(&mut bytes).map_err(|error| {
+                context.services.entropy.fill(&mut bytes).map_err(|error| {
                     Ending::from(
                         Refusal::new(Reason::HostInternal, "no random bytes")
                             .with_detail(error.to_string()),

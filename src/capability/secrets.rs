@@ -91,19 +91,29 @@ impl HostSecret for CallState {
     ) -> wasmtime::Result<Result<String, types::Error>> {
         let (table, context) = self.parts()?;
         context.count("secrets", 0)?;
-        let name = table.get(&secret)?.name.clone();
-        if let Some((text, _)) = context.placeholders.iter().find(|(_, of)| *of == name) {
-            return Ok(Ok(text.clone()));
-        }
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|error| {
-            Ending::from(
-                Refusal::new(Reason::HostInternal, "no random bytes for a placeholder")
-                    .with_detail(error.to_string()),
+        let Secret { name, origin } = table.get(&secret)?;
+        // A value that is gone since the handle was made is a refusal like any other.
+        let value = match context.value(name) {
+            Ok(value) => value,
+            Err(refusal) => {
+                let reference = context.reference("secret", name);
+                return Ok(Err(context.refuse(reference, refusal)?));
+            }
+        };
+        let text = context
+            .placeholders
+            .make(
+                context.services.entropy.as_ref(),
+                name,
+                &origin.to_string(),
+                &value,
             )
-        })?;
-        let text = format!("tgp_{}", hex::encode(random));
-        context.placeholders.push((text.clone(), name));
+            .map_err(|error| {
+                Ending::from(
+                    Refusal::new(Reason::HostInternal, "no random bytes for a placeholder")
+                        .with_detail(error.to_string()),
+                )
+            })?;
         Ok(Ok(text))
     }
 
@@ -155,6 +165,7 @@ impl HostSecret for CallState {
             number: reference.number,
             status: if revealed.is_ok() { "ok" } else { "failed" }.to_owned(),
             reason: None,
+            detail: None,
             http_status: None,
             address: None,
             bytes_in: 0,

@@ -120,7 +120,14 @@ mod tests {
             expires: None,
         };
         let exit = added(&agent, &mut printer).unwrap();
-        insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @"");
+        insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @r#"
+        exit 0
+        tg_TOKEN
+        ---
+        the token of `claude`, good until it is removed; it is shown this once
+
+        hint: agents send it as `Authorization: Bearer <token>`; local clients need none: `tollgate serve --stdio --agent claude`
+        "#);
     }
 
     #[test]
@@ -139,6 +146,10 @@ mod tests {
             agent("old", "removed", Some("2026-02-01T00:00:00.000Z")),
         ];
         list(&agents, &mut printer).unwrap();
-        insta::assert_snapshot!(out.text(), @"");
+        insta::assert_snapshot!(out.text(), @r#"
+        NAME    STATUS   CREATED                   EXPIRES
+        claude  active   2026-01-01T00:00:00.000Z  never
+        old     removed  2026-01-01T00:00:00.000Z  removed 2026-02-01T00:00:00.000Z
+        "#);
     }
 }

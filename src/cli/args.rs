@@ -393,6 +393,46 @@ mod tests {
     #[test]
     fn the_help_of_the_main_command() {
         let help = Cli::command().render_help().to_string();
-        insta::assert_snapshot!(help, @"");
+        insta::assert_snapshot!(help, @r#"
+        Serves sandboxed, policy-governed tools to agents over MCP
+
+        Usage: tollgate [OPTIONS] <COMMAND>
+
+        Commands:
+          serve    Serve the plugins to agents, over HTTP and to local clients
+          call     Call a tool from here: the same policy, limits and journal as an agent's call
+          plugins  List the plugins and where each stands
+          policy   Write, explain and test policies
+          check    Check configuration, policies, entities, plugins, cases and secrets; needs no daemon
+          agent    Add, list and remove agents
+          secret   Set, list and remove secrets
+          audit    Read and verify the journal
+          reload   Make the daemon take in what changed on disk, and say what it found
+          status   Say what the daemon is doing
+          stop     End the daemon; calls under way are finished first
+
+        Options:
+          -h, --help     Print help (see more with '--help')
+          -V, --version  Print version
+
+        Global options:
+              --home <DIR>       The folder with `tollgate.toml`, `plugins/`, `policies/` and `state/`
+                                 [default: the current one] [env: TOLLGATE_HOME]
+              --format <FORMAT>  How data is printed: for people, or as JSON lines that carry `"v":1`
+                                 [default: human] [possible values: human, json]
+              --color <WHEN>     When output is coloured; `NO_COLOR` is honoured [default: auto] [possible
+                                 values: auto, always, never]
+          -q, --quiet            Print data and errors only
+          -v, --verbose...       Log more; twice for even more
+
+        Exit codes:
+          0  done, or the tool's own success
+          1  the tool failed, ran into a limit, or the command could not do its work
+          2  refused, by policy or by the host, or held for a person
+          3  invalid: usage, arguments of a tool, configuration, policies, cases
+          4  the daemon is not there, can't be started or does not answer
+          5  something is there already: another daemon, an agent of that name, a file
+          6  the journal is not what was written
+        "#);
     }
 }

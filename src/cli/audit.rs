@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::args::{Audit, Tail};
 use super::exit::Exit;
 use super::fault::Fault;
+use super::finding::number;
 use super::printer::{BAD, GOOD, Printer};
 use crate::home::Home;
 use crate::journal::record::{Event, Record};
@@ -170,8 +171,10 @@ fn told(report: &VerifyReport, printer: &mut Printer) -> Result<Exit, Fault> {
             .last
             .map_or_else(String::new, |last| format!(", last {last}"));
         printer.line(&format!(
-            "{good}: {} records in {} segments, {} bytes{last}",
-            report.records, report.segments, report.bytes
+            "{good}: {} records in {}, {} bytes{last}",
+            report.records,
+            number(report.segments, "segment"),
+            report.bytes
         ))?;
         if report.torn_tail > 0 {
             printer.say(&format!(
@@ -223,7 +226,12 @@ mod tests {
             ..VerifyReport::default()
         };
         let exit = told(&report, &mut printer).unwrap();
-        insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @"");
+        insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @r#"
+        exit 6
+        bad: `00000001.jsonl`, line 42: the line was changed: the one after it carries another digest
+        ---
+        the 41 records before it are what was written; nothing from that line on can be relied upon
+        "#);
     }
 
     #[test]

@@ -76,10 +76,10 @@ fn report(bar: &ProgressBar, progress: &Value) {
         bar.set_message(escape(&short));
     }
     if let (Some(value), Some(total)) = (number("value"), number("total")) {
-        if bar.length().is_none() {
-            if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent}% {msg}") {
-                bar.set_style(style);
-            }
+        if bar.length().is_none()
+            && let Ok(style) = ProgressStyle::with_template("{bar:30} {percent}% {msg}")
+        {
+            bar.set_style(style);
         }
         #[expect(
             clippy::cast_possible_truncation,
@@ -246,14 +246,28 @@ mod tests {
             {"type": "resource_link", "name": "a", "uri": "https://example.com/a"},
         ]);
         let report = ended(json!({"content": content, "isError": false}), None);
-        insta::assert_snapshot!(shown(&report, Format::Human), @"");
+        insta::assert_snapshot!(shown(&report, Format::Human), @r#"
+        exit 0
+        two
+        lines\u{1b}]0;x\u{7}
+        [image image/png: 3 bytes; `--format json` has them]
+        a <https://example.com/a>
+        ---
+        "#);
     }
 
     #[test]
     fn a_tool_that_failed_has_its_own_exit() {
         let content = json!([{"type": "text", "text": "no such repository"}]);
         let report = ended(json!({"content": content, "isError": true}), None);
-        insta::assert_snapshot!(shown(&report, Format::Human), @"");
+        insta::assert_snapshot!(shown(&report, Format::Human), @r#"
+        exit 1
+        no such repository
+        ---
+        error: `github.search` failed
+
+        hint: `tollgate audit show 00000000cafe` tells what it did
+        "#);
     }
 
     #[test]
@@ -269,8 +283,18 @@ mod tests {
             }],
         };
         let report = ended(json!({"content": [], "isError": true}), Some(refusal));
-        insta::assert_snapshot!(shown(&report, Format::Human), @"");
-        insta::assert_snapshot!(shown(&report, Format::Json), @"");
+        insta::assert_snapshot!(shown(&report, Format::Human), @r#"
+        exit 2
+        ---
+        error: policy.forbidden: a policy forbids it (by `no-writes` at policies/shared.cedar:12)
+
+        hint: `tollgate policy explain github.search JSON --agent NAME` says what would change the answer
+        "#);
+        insta::assert_snapshot!(shown(&report, Format::Json), @r#"
+        exit 2
+        {"v":1,"type":"call","call":"019a0000-0000-7000-8000-00000000cafe","result":{"content":[],"isError":true},"refusal":{"reason":"policy.forbidden","message":"a policy forbids it","detail":null,"policies":[{"id":"no-writes","file":"shared.cedar","line":12}]}}
+        ---
+        "#);
     }
 
     #[test]

@@ -122,7 +122,18 @@ pub(crate) fn fault(error: ClientError, home: &Home) -> Fault {
         )
         .hint("run `tollgate serve`, or name another home with `--home DIR`"),
         ClientError::Refused(error) => refused(error),
-        ClientError::Ended { .. } | ClientError::Silent(_) => unreachable(String::from(
+        ClientError::Ended { status, log, tail } => Fault::new(
+            Exit::Unreachable,
+            format!(
+                "the daemon ended as it started ({status}): {}",
+                last_word(tail)
+            ),
+        )
+        .hint(format!(
+            "run `tollgate check`, or see the end of `{}`",
+            log.display()
+        )),
+        ClientError::Silent(_) => unreachable(String::from(
             "run `tollgate check`, or `tollgate serve` to see it start",
         )),
         ClientError::Protocol => unreachable(String::from(
@@ -130,6 +141,15 @@ pub(crate) fn fault(error: ClientError, home: &Home) -> Fault {
         )),
         _ => unreachable(format!("see the end of `{}`", home.log().display())),
     }
+}
+
+/// What a daemon that ended said last: its error, else its last line.
+fn last_word(log: &str) -> &str {
+    let lines = || log.lines().rev().filter(|line| !line.trim().is_empty());
+    lines()
+        .find_map(|line| line.strip_prefix("error: "))
+        .or_else(|| lines().next())
+        .unwrap_or("it said nothing")
 }
 
 /// The daemon answered, and did not do it.
@@ -175,6 +195,16 @@ mod tests {
         assert_eq!(exit_of("journal.unavailable"), Exit::Denied);
         assert_eq!(exit_of("hello.version"), Exit::Unreachable);
         assert_eq!(exit_of("state.failed"), Exit::Failed);
+    }
+
+    #[test]
+    fn a_daemon_that_ended_is_quoted() {
+        assert_eq!(
+            last_word("a\nerror: no room\n\nhint: make some\n"),
+            "no room"
+        );
+        assert_eq!(last_word("a\nkilled\n\n"), "killed");
+        assert_eq!(last_word(""), "it said nothing");
     }
 
     #[test]

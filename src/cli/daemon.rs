@@ -132,6 +132,13 @@ mod tests {
         };
         let (mut printer, out, _) = Printer::buffers(Format::Human);
         told(&report, &mut printer).unwrap();
-        insta::assert_snapshot!(out.text(), @"");
+        insta::assert_snapshot!(out.text(), @r#"
+        serving since 2026-01-01T00:00:00.000Z, process 4711, version 0.1.0
+          home      /srv/tools
+          endpoint  http://127.0.0.1:8787/mcp
+          plugins   4 serving, 1 not (`tollgate plugins`)
+          agents    1
+          policies  sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+        "#);
     }
 }

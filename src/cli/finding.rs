@@ -176,20 +176,39 @@ mod tests {
     fn findings_name_their_place_and_what_to_do() {
         let (mut printer, out, err) = Printer::buffers(Format::Human);
         let exit = print(&some(), "2 plugins", &mut printer).unwrap();
-        insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @"");
+        insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @r#"
+        exit 3
+        policies/fetch.cedar:3:1: error: unexpected token `permitt`
+          hint: write `permit` or `forbid`
+        plugins/bad.wasm: error: component.invalid: not WebAssembly\u{1b}[2J
+        tollgate.toml:7:1: warning: there is no plugin `x`
+        ---
+        2 errors, 1 warning: 2 plugins
+        "#);
     }
 
     #[test]
     fn findings_for_programs() {
         let (mut printer, out, err) = Printer::buffers(Format::Json);
         let exit = print(&some(), "2 plugins", &mut printer).unwrap();
-        insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @"");
+        insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @r#"
+        exit 3
+        {"v":1,"type":"finding","severity":"error","file":"policies/fetch.cedar","line":3,"column":1,"message":"unexpected token `permitt`","help":"write `permit` or `forbid`"}
+        {"v":1,"type":"finding","severity":"error","file":"plugins/bad.wasm","line":null,"column":null,"message":"component.invalid: not WebAssembly\u001b[2J","help":null}
+        {"v":1,"type":"finding","severity":"warning","file":"tollgate.toml","line":7,"column":1,"message":"there is no plugin `x`","help":null}
+        {"v":1,"type":"summary","errors":2,"warnings":1,"checked":"2 plugins"}
+        ---
+        "#);
     }
 
     #[test]
     fn nothing_found_is_a_success_that_says_what_was_looked_at() {
         let (mut printer, out, err) = Printer::buffers(Format::Human);
         let exit = print(&[], "2 plugins", &mut printer).unwrap();
-        insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @"");
+        insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @r#"
+        exit 0
+        ---
+        no problems: 2 plugins
+        "#);
     }
 }

@@ -285,7 +285,12 @@ mod tests {
         let text = [requirement_lines(&http), requirement_lines(&secret)]
             .concat()
             .join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        http  api: GET POST to the origin in the setting `origin`, paths /repos/
+            to read issues
+        secret  token: towards https://api.github.com; it never sees the value
+            to act as you
+        "#);
     }
 
     #[test]

@@ -36,7 +36,10 @@ fn start(level: Level, format: Format, colour: bool, progress: MultiProgress) {
         Level::Error => "error",
         _ => "warn",
     };
-    let filter = EnvFilter::new(format!("{others},tollgate={}", level.as_str()));
+    let filter = EnvFilter::new(format!(
+        "{others},tollgate={0},guest={0},rmcp::service=off",
+        level.as_str()
+    ));
     let writer = move || LogWriter(progress.clone());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

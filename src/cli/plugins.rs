@@ -211,7 +211,22 @@ mod tests {
         let home = Home::at(Path::new("/nonexistent")).unwrap();
         let (mut printer, out, err) = Printer::buffers(Format::Human);
         let exit = list(&all(), &home, &mut printer).unwrap();
-        insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @"");
+        insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @r#"
+        exit 0
+        NAME    VERSION  TOOLS  POLICY  DIGEST        STATUS
+        fetch   1.2.0    1      yes     e7d3799ecc09  serving
+        github  1.2.0    1      none    c0b0109d9439  quarantined
+        jq      1.2.0    1      none    c84d384f2a25  serving
+        zip     -        0      none    4a70fe9aa643  refused
+
+        plugins/github.wasm: pin.digest_mismatch: its code changed since it was accepted
+          hint: `tollgate plugins inspect github` shows it, `tollgate plugins accept github` takes it
+
+        plugins/zip.wasm: component.invalid: not WebAssembly\u{1b}[2J
+        ---
+
+        hint: without a policy no agent may call its tools: `tollgate policy init jq --write` makes a first one
+        "#);
     }
 
     #[test]
@@ -219,7 +234,12 @@ mod tests {
         let home = Home::at(Path::new("/nonexistent")).unwrap();
         let (mut printer, out, err) = Printer::buffers(Format::Human);
         list(&[], &home, &mut printer).unwrap();
-        insta::assert_snapshot!(format!("{}---\n{}", out.text(), err.text()), @"");
+        insta::assert_snapshot!(format!("{}---\n{}", out.text(), err.text()), @r#"
+        ---
+        there are no plugins in `/nonexistent/plugins`
+
+        hint: put a `.wasm` component there
+        "#);
     }
 
     #[test]
@@ -227,6 +247,6 @@ mod tests {
         let home = Home::at(Path::new("/nonexistent")).unwrap();
         let (mut printer, out, _) = Printer::buffers(Format::Json);
         list(&all()[..1], &home, &mut printer).unwrap();
-        insta::assert_snapshot!(out.text(), @"");
+        insta::assert_snapshot!(out.text(), @r#"{"v":1,"type":"plugin","file":"fetch.wasm","status":"serving","digest":"sha256:e7d3799ecc09f5cbc446aa0a79bb1fb9d0126395fa19a5903b7425f42e5e92e7","version":"1.2.0","summary":null,"tools":["fetch_run"],"reason":null,"message":null,"detail":null,"has_policy":true}"#);
     }
 }

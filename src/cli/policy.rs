@@ -325,7 +325,7 @@ pub(crate) fn case_findings(home: &Home, set: &PolicySet) -> Vec<Finding> {
                 in_home(home, format!("policies/{}", result.file)),
                 message,
             )
-            .help("`tollgate policy explain` shows each condition; mend the policy or the case")
+            .help("`tollgate policy test` shows all of them, `tollgate policy explain` why a call is decided as it is")
         })
         .collect()
 }
@@ -354,7 +354,16 @@ mod tests {
         let (mut printer, out, err) = Printer::buffers(Format::Human);
         let results = [case("reads", true), case("comments", false)];
         let exit = results_told(&home, &results, &mut printer).unwrap();
-        insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @"");
+        insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @r#"
+        exit 3
+        /nonexistent/policies/cases/github.json
+          ok      reads
+          failed  comments
+                    expected  allow by github.read
+                    answered  refuse by no policy
+        ---
+        2 cases, 1 failed
+        "#);
     }
 
     #[test]

@@ -142,7 +142,31 @@ mod tests {
             program: Path::new("/usr/bin/tollgate"),
         };
         show(&facts, &mut printer).unwrap();
-        insta::assert_snapshot!(out.text(), @"");
+        insta::assert_snapshot!(out.text(), @r#"
+        endpoint  http://127.0.0.1:8787/mcp
+        agent     quickstart
+        token     tg_TOKEN
+                  shown this once; `tollgate agent add NAME` makes another agent
+
+        add it to Claude Code
+          claude mcp add --transport http tollgate http://127.0.0.1:8787/mcp --header "Authorization: Bearer tg_TOKEN"
+
+        or to a client that takes `mcpServers`
+          {
+            "mcpServers": {
+              "tollgate": {
+                "type": "http",
+                "url": "http://127.0.0.1:8787/mcp",
+                "headers": {
+                  "Authorization": "Bearer tg_TOKEN"
+                }
+              }
+            }
+          }
+
+        or over standard input and output, without a token
+          /usr/bin/tollgate --home '/home/ann/my tools' serve --stdio --agent quickstart
+        "#);
     }
 
     #[test]

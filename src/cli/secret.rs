@@ -158,6 +158,13 @@ mod tests {
             &mut printer,
         )
         .unwrap();
-        insta::assert_snapshot!(format!("{}---\n{}", out.text(), err.text()), @"");
+        insta::assert_snapshot!(format!("{}---\n{}", out.text(), err.text()), @r#"
+        PLUGIN  NAME   STATUS   PLACE
+        github  app    set      env:GITHUB_APP
+        github  token  missing  store
+        ---
+
+        hint: run `tollgate secret set github token`
+        "#);
     }
 }

@@ -140,12 +140,10 @@ async fn daemon(
         .and_then(|listener| listener.local_addr().ok());
     let compiling = Compiling::watch(home, printer);
     let host = tokio::select! {
-        host = started(home) => host,
+        host = opened(home) => host?,
         // Nothing serves yet, so there is nothing to finish.
         () = signals.next() => return Ok(Exit::Ok),
     };
-    drop(compiling);
-    let host = host?;
     let daemon = Daemon::bind(&client::paths(home)).map_err(|error| match error {
         DaemonError::Running { pid, .. } => running(&pid, home),
         error => Fault::of(&error),
@@ -164,15 +162,32 @@ async fn daemon(
             settings,
         ))
     });
-    greet(serve, &host, address, printer).await?;
+    // What is compiled already is served by now; nobody waits for the rest but who reads this terminal.
+    tokio::select! {
+        _ = host.refresh() => {}
+        () = signals.next() => host.drain(),
+    }
+    drop(compiling);
+    if !host.is_draining() {
+        greet(serve, &host, address, printer).await?;
+    }
 
     let draining = host.draining();
+    let mut unwritable = host.journal().failure();
     let mut fault = None;
     tokio::select! {
         () = signals.next() => printer.say("ending: calls under way are finished; interrupt again to end at once"),
         () = draining.cancelled() => {}
         // It ends by itself only where its configuration names a host or an origin that is none.
         ended = finished(&mut http), if http.is_some() => fault = ended,
+        // A host that can write nothing down does nothing; somebody must see to the disk.
+        _ = unwritable.wait_for(Option::is_some) => {
+            let error = host.journal().failure().borrow().clone();
+            fault = error.map(|error| {
+                Fault::of(&error)
+                    .hint("see to the disk, then start again: the journal is mended as far as it can be")
+            });
+        }
     }
     drop(watch);
     host.drain();
@@ -250,11 +265,11 @@ fn http_config(config: &Config, address: Option<SocketAddr>) -> HttpConfig {
     }
 }
 
-/// Starts the host. A daemon that is ending gives its journal back last, so that is waited for.
-async fn started(home: &Home) -> Result<Arc<Host>, Fault> {
+/// Opens the host. A daemon that is ending gives its journal back last, so that is waited for.
+async fn opened(home: &Home) -> Result<Arc<Host>, Fault> {
     let deadline = Instant::now() + HANDOVER;
     loop {
-        let error = match Host::start(Options::new(home.clone())?).await {
+        let error = match Host::open(Options::new(home.clone())?).await {
             Ok(host) => return Ok(host),
             Err(error) => error,
         };
@@ -291,8 +306,13 @@ async fn greet(
         quickstart::run(host, address, printer).await?;
     }
     let place = address.map_or_else(String::new, |address| format!(" on http://{address}/mcp"));
+    let how = if serve.background {
+        ""
+    } else {
+        "; press Ctrl-C to end"
+    };
     printer.say(&format!(
-        "serving {}{place}; press Ctrl-C to end",
+        "serving {}{place}{how}",
         number(serving, "plugin")
     ));
     if held > 0 {

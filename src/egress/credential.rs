@@ -26,9 +26,9 @@ pub enum CredentialScheme {
     Header(String),
     /// The value, percent-encoded, as the query parameter of this name.
     Query(String),
-    /// The value in place of this text, wherever it stands in the value of a header that the plugin
-    /// set: the placeholder of a plugin that builds its own headers.
-    Placeholder(String),
+    /// The value, whole, in place of what the plugin set the header of this name to: it built the
+    /// header itself, with a placeholder where the secret goes.
+    Instead(String),
 }
 
 /// A credential, borrowed for one request.
@@ -64,7 +64,7 @@ impl<'a> Credential<'a> {
                 ));
             }
             CredentialScheme::Header(name) => Some(headers::header_name(name)?),
-            CredentialScheme::Query(_) | CredentialScheme::Placeholder(_) => None,
+            CredentialScheme::Query(_) | CredentialScheme::Instead(_) => None,
         })
     }
 
@@ -91,7 +91,7 @@ impl<'a> Credential<'a> {
             }
             CredentialScheme::Header(_)
             | CredentialScheme::Query(_)
-            | CredentialScheme::Placeholder(_) => self.value.to_vec(),
+            | CredentialScheme::Instead(_) => self.value.to_vec(),
         }))
     }
 }
@@ -123,8 +123,13 @@ pub(super) fn place(
             let mut value = headers::header_value(&text)?;
             value.set_sensitive(true);
             map.insert(name, value);
-        } else if let CredentialScheme::Placeholder(placeholder) = credential.scheme {
-            replace(&mut map, placeholder.as_bytes(), &text)?;
+        } else if let CredentialScheme::Instead(name) = credential.scheme {
+            let name = headers::header_name(name)?;
+            let field = map
+                .get_mut(&name)
+                .ok_or_else(|| invalid("the request has no such header"))?;
+            *field = headers::header_value(&text)?;
+            field.set_sensitive(true);
         } else if let CredentialScheme::Query(name) = credential.scheme {
             let query = target.split_once('?').map_or("", |(_, query)| query);
             // Decoded, as the server does: `%74oken` is `token` as well.
@@ -146,32 +151,4 @@ pub(super) fn place(
         .parse()
         .map_err(|_| invalid("the credential does not fit into the query"))?;
     Ok((map, target))
-}
-
-/// Puts `value` in place of each `placeholder` in the values of `map`. Values are visible ASCII on
-/// both sides, so what comes out is a value again.
-fn replace(map: &mut HeaderMap, placeholder: &[u8], value: &[u8]) -> Result<(), Refusal> {
-    if placeholder.is_empty() {
-        return Err(invalid("an empty placeholder"));
-    }
-    for field in map.values_mut() {
-        let mut out = Zeroizing::new(Vec::new());
-        let mut rest = field.as_bytes();
-        let mut found = false;
-        while let Some((first, after)) = rest.split_first() {
-            if let Some(after) = rest.strip_prefix(placeholder) {
-                out.extend_from_slice(value);
-                found = true;
-                rest = after;
-            } else {
-                out.push(*first);
-                rest = after;
-            }
-        }
-        if found {
-            *field = headers::header_value(&out)?;
-            field.set_sensitive(true);
-        }
-    }
-    Ok(())
 }

@@ -85,11 +85,11 @@ async fn credentials_that_do_not_fit_are_refused_before_anything_leaves() {
 }
 
 #[tokio::test]
-async fn a_placeholder_is_replaced_in_headers_and_nowhere_else() {
+async fn a_header_that_the_plugin_built_is_set_anew_and_nothing_else() {
     let mut upstream = Upstream::plain(OK, After::Close).await;
     let bench = Bench::new(&[PUBLIC], upstream.address);
-    let scheme = CredentialScheme::Placeholder("ph-7f3a".into());
-    let credential = Credential::new(&scheme, b"s3cret");
+    let scheme = CredentialScheme::Instead("Authorization".into());
+    let credential = Credential::new(&scheme, b"token s3cret");
     let headers = [("Authorization", "token ph-7f3a"), ("X-Other", "ph-7f3")];
     let url = "http://granted.example/?q=ph-7f3a";
     bench

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::digest::Digest;
 use crate::egress::OutboundConfig;
 use crate::journal::record::{Changed, Event};
-use crate::plugin::Catalogue;
+use crate::plugin::{Catalogue, Which};
 use crate::policy::{Loaded, PluginFacts, PolicySet, Severity};
 use crate::reason::Reason;
 use crate::secret::Secrets;
@@ -55,10 +55,26 @@ pub struct RefreshFinding {
 impl Host {
     /// Takes in what changed on disk since the last time. Returns once it is in force.
     pub async fn refresh(&self) -> Refreshed {
+        self.look(Which::New).await
+    }
+
+    /// The same, but for plugins that would have to be compiled first.
+    pub(super) async fn refresh_compiled(&self) -> Refreshed {
+        self.look(Which::Compiled).await
+    }
+
+    async fn look(&self, which: Which) -> Refreshed {
         let mut seen = self.refreshing.lock().await;
         let mut findings = Vec::new();
-        let fresh = self.take_config(&mut seen, &mut findings);
-        self.registry.look(&self.config(), fresh).await;
+        let which = match self.take_config(&mut seen, &mut findings) {
+            true => Which::Everything,
+            false => which,
+        };
+        // A plugin answers once its policies are in force, whatever else is still being compiled.
+        let take = || {
+            self.take_policies(&mut seen, &mut Vec::new());
+        };
+        self.registry.look(&self.config(), which, take).await;
         self.take_policies(&mut seen, &mut findings);
         if findings != seen.findings {
             for finding in &findings {
@@ -88,6 +104,18 @@ impl Host {
                     Secrets::new(&self.home, &config, std::sync::Arc::clone(&self.entropy));
                 self.services.secrets.store(std::sync::Arc::new(secrets));
                 self.config.store(std::sync::Arc::new(config));
+                if !first {
+                    let event = Event::Changed(Changed {
+                        change: "config.loaded".to_owned(),
+                        subject: None,
+                        digest: Some(digest),
+                        reason: None,
+                        detail: None,
+                    });
+                    if let Err(error) = self.journal().append(&event) {
+                        tracing::error!(%error, "a change of the configuration could not be written down");
+                    }
+                }
                 !first
             }
             Err(error) => {

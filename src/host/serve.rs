@@ -37,7 +37,11 @@ impl Backend for Host {
     }
 
     async fn call(self: Arc<Self>, arrival: Arrival, cancel: CancellationToken) -> Reply {
-        Self::call(&self, arrival, cancel).await
+        // A session outlives the request that it began with; the agent may be gone since.
+        match self.identities().confirm(&arrival.caller.agent) {
+            Ok(_) => Self::call(&self, arrival, cancel).await,
+            Err(error) => crate::call::refuse(&self, &arrival, error.into()).await,
+        }
     }
 
     fn tools_changed(&self) -> watch::Receiver<u64> {

@@ -96,7 +96,20 @@ pub enum StartError {
 }
 
 impl Host {
-    /// Starts a host: opens its journal and state, and loads its plugins and policies.
+    /// Starts a host, and waits until all of its plugins are loaded.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Host::open`].
+    pub async fn start(options: Options) -> Result<Arc<Self>, StartError> {
+        let host = Self::open(options).await?;
+        host.refresh().await;
+        Ok(host)
+    }
+
+    /// Opens a host: its journal and state, its policies, and the plugins whose compiled code is
+    /// there already. The others are loaded by the next [`Host::refresh`]; until then they are
+    /// `loading`, and everything else is served.
     ///
     /// A plugin or a policy that can't be used keeps nothing else from serving; it is logged, and
     /// `tollgate plugins` and `tollgate check` say so.
@@ -104,7 +117,7 @@ impl Host {
     /// # Errors
     ///
     /// The configuration is not valid, another host has the journal, or the machine lacks what is needed.
-    pub async fn start(options: Options) -> Result<Arc<Self>, StartError> {
+    pub async fn open(options: Options) -> Result<Arc<Self>, StartError> {
         let Options {
             home,
             clock,
@@ -138,6 +151,7 @@ impl Host {
             outbound,
             secrets: ArcSwap::from_pointee(secrets),
             clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
         });
         let registry = Registry::new(
             home.plugins(),
@@ -162,7 +176,7 @@ impl Host {
             refreshing: tokio::sync::Mutex::new(Seen::default()),
             home,
         });
-        host.refresh().await;
+        host.refresh_compiled().await;
         host.journal().append(&Event::Started(Started {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             policy_set: Some(host.policy().digest()),

@@ -248,7 +248,7 @@ mod tests {
         let (_dir, _clock, identities) = identities();
         identities.issue("one", None).unwrap();
         let error = identities.issue("one", None).unwrap_err();
-        insta::assert_snapshot!(error, @"the agent `spiffe://tollgate.local/agent/one` has a token already: revoke it first, or use another name");
+        insta::assert_snapshot!(error, @"the agent `spiffe://tollgate.local/agent/one` has a token already: remove it first (`tollgate agent remove`), or use another name");
         assert!(identities.issue("One", None).is_err());
     }
 

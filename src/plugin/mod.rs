@@ -17,5 +17,5 @@ pub use description::{
 };
 pub(crate) use load::Plugin;
 pub(crate) use registry::{
-    Catalogue, Registry, Status, files as component_files, read as read_component,
+    Catalogue, Registry, Status, Which, files as component_files, read as read_component,
 };

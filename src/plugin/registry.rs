@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use futures_util::StreamExt as _;
 
 use super::load::Plugin;
 use crate::clock::SharedClock;
@@ -57,6 +58,13 @@ pub(crate) struct Catalogue {
 }
 
 impl Catalogue {
+    /// Whether a file is still being loaded.
+    pub(crate) fn is_loading(&self) -> bool {
+        self.entries
+            .values()
+            .any(|entry| matches!(entry.status, Status::Loading))
+    }
+
     /// What there is where these serve, and nothing else is there.
     pub(crate) fn of(serving: BTreeMap<PluginName, Arc<Plugin>>) -> Self {
         let mut catalogue = Self {
@@ -100,6 +108,20 @@ struct Stamp {
     changed: (i64, i64),
 }
 
+/// How much a look takes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// New files whose compiled code is there already: a matter of milliseconds.
+    Compiled,
+    /// New files.
+    New,
+    /// All files, for settings that changed.
+    Everything,
+}
+
+/// Compilers at once: each of them uses every core by itself, but not all of the time.
+const COMPILERS: usize = 2;
+
 /// The registry.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -137,10 +159,11 @@ impl Registry {
         self.catalogue.load_full()
     }
 
-    /// Looks at the folder, and loads what is new. `fresh` loads everything again, for new settings.
-    pub(crate) async fn look(&self, config: &Config, fresh: bool) {
+    /// Looks at the folder, and loads what is new, `which` says how much of it. `taken` is told after
+    /// each plugin, since one that is ready need not wait for one that is still being compiled.
+    pub(crate) async fn look(&self, config: &Config, which: Which, mut taken: impl FnMut() + Send) {
         let mut stamps = self.looking.lock().await;
-        if fresh {
+        if which == Which::Everything {
             stamps.clear();
         }
         let found = match files(&self.folder) {
@@ -151,15 +174,38 @@ impl Registry {
             }
         };
         self.drop_gone(&found, &mut stamps);
+        let mut new = Vec::new();
         for (file, path) in found {
             let stamp = stamp(&path);
             if stamp.is_some() && stamps.get(&file).copied() == stamp {
                 continue;
             }
+            // Read once: what is digested is what is compiled.
+            let bytes = read(&path);
+            let compiled = bytes
+                .as_ref()
+                .is_ok_and(|bytes| self.runtime.is_compiled(Digest::of(bytes)));
+            if which == Which::Compiled && !compiled {
+                self.note_loading(&file, &path);
+                continue;
+            }
             if let Some(stamp) = stamp {
                 stamps.insert(file.clone(), stamp);
             }
-            self.take(config, &file, &path).await;
+            new.push((compiled, file, path, bytes));
+        }
+        // What needs no compiler first, the rest in the order of names, two at a time.
+        new.sort_by_key(|(compiled, ..)| !compiled);
+        let mut loading = futures_util::stream::iter(new)
+            .map(|(_, file, path, bytes)| async move {
+                self.note_loading(&file, &path);
+                let loaded = self.load(config, &file, bytes).await;
+                (file, path, loaded)
+            })
+            .buffered(COMPILERS);
+        while let Some((file, path, loaded)) = loading.next().await {
+            self.take(config, &file, &path, loaded);
+            taken();
         }
     }
 
@@ -198,20 +244,29 @@ impl Registry {
         Ok(digest)
     }
 
-    async fn take(&self, config: &Config, file: &str, path: &Path) {
-        let known = self.catalogue().entries.get(file).cloned();
-        if known.is_none() {
-            self.note(
-                file,
-                Entry {
-                    file: path.to_owned(),
-                    digest: None,
-                    status: Status::Loading,
-                    plugin: None,
-                },
-            );
+    /// Shows a file that is not known yet while it is being loaded.
+    fn note_loading(&self, file: &str, path: &Path) {
+        if self.catalogue().entries.contains_key(file) {
+            return;
         }
-        let loaded = self.load(config, file, path).await;
+        let entry = Entry {
+            file: path.to_owned(),
+            digest: None,
+            status: Status::Loading,
+            plugin: None,
+        };
+        self.swap(|next| {
+            next.entries.insert(file.to_owned(), entry);
+        });
+    }
+
+    fn take(
+        &self,
+        config: &Config,
+        file: &str,
+        path: &Path,
+        loaded: Result<Plugin, (Option<Digest>, Refusal)>,
+    ) {
         match loaded {
             Err((digest, refusal)) => {
                 tracing::error!(
@@ -229,14 +284,13 @@ impl Registry {
         &self,
         config: &Config,
         file: &str,
-        path: &Path,
+        bytes: Result<Vec<u8>, Refusal>,
     ) -> Result<Plugin, (Option<Digest>, Refusal)> {
         let stem = file.strip_suffix(".wasm").unwrap_or(file);
         let name: PluginName = stem.parse().map_err(|error: crate::name::ParseNameError| {
             (None, Refusal::new(Reason::NameInvalid, error.to_string()))
         })?;
-        // Read once: what is digested is what is compiled.
-        let bytes = read(path).map_err(|refusal| (None, refusal))?;
+        let bytes = bytes.map_err(|refusal| (None, refusal))?;
         let digest = Digest::of(&bytes);
         Plugin::load(&self.runtime, config, &name, &bytes)
             .await
@@ -380,12 +434,6 @@ impl Registry {
         }
     }
 
-    fn note(&self, file: &str, entry: Entry) {
-        self.swap(|next| {
-            next.entries.insert(file.to_owned(), entry);
-        });
-    }
-
     fn publish(
         &self,
         file: &str,
@@ -443,7 +491,10 @@ impl Registry {
             subject: Some(subject.to_owned()),
             digest,
             reason: why.map(|refusal| refusal.reason),
-            detail: why.map(|refusal| refusal.message.to_string()),
+            detail: why.map(|refusal| match &refusal.detail {
+                Some(detail) => format!("{}: {detail}", refusal.message),
+                None => refusal.message.to_string(),
+            }),
         });
         if let Err(error) = self.journal.append(&event) {
             tracing::error!(%error, "a change of the plugins could not be written down");

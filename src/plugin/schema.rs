@@ -22,8 +22,7 @@ impl Schema {
     ///
     /// # Errors
     ///
-    /// `component.schema`: too large, too deep, not a schema, a reference that leaves it or that
-    /// goes round without end, or a pattern that only a backtracking engine could run.
+    /// `component.schema`: too large, too deep, not a schema, a reference that leaves it, or a pattern that only a backtracking engine could run.
     pub(crate) fn compile(schema: &Value, what: &str) -> Result<Self, Refusal> {
         let refuse =
             |message: String| Refusal::new(Reason::ComponentSchema, format!("{what}: {message}"));

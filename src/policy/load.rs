@@ -307,7 +307,7 @@ impl Loader<'_> {
             Ok(entries) => entries,
             Err(error) => {
                 let message = format!("`{}` can't be read: {error}", self.dir.display());
-                let help = "without policies every call is refused; `tollgate policy init` writes a first set";
+                let help = "without policies every call is refused; `tollgate policy init PLUGIN --write` makes a first one";
                 self.push(Severity::Warning, "", message, help);
                 return present;
             }
@@ -330,7 +330,7 @@ impl Loader<'_> {
         }
         if present.is_empty() {
             let message = String::from("there are no policies, so every call is refused");
-            let help = "`tollgate policy init` writes a first set";
+            let help = "`tollgate policy init PLUGIN --write` makes a first one";
             self.push(Severity::Warning, "", message, help);
         }
         present

@@ -89,6 +89,11 @@ impl Artifacts {
         Ok(component)
     }
 
+    /// Whether a file is there. Whether it can be used shows when it is loaded.
+    pub(super) fn has(&self, engine: &Engine, digest: Digest) -> bool {
+        self.path(engine, digest).is_file()
+    }
+
     fn path(&self, engine: &Engine, digest: Digest) -> PathBuf {
         let fit = Digest::of(&fit(engine)).short();
         self.folder.join(format!("{}-{fit}.cwasm", digest.hex()))
@@ -259,8 +264,17 @@ fn load_own(engine: &Engine, code: &[u8]) -> Result<Component, Refusal> {
     // was read into this buffer from a file whose MAC was verified over the same buffer under a key
     // that only this host's user can read. Wasmtime itself checks version and settings.
     unsafe { Component::deserialize(engine, code) }.map_err(|error| {
-        Refusal::new(Reason::HostInternal, "compiled code does not load")
-            .with_detail(format!("{error:#}"))
+        let cause = format!("{error:#}");
+        // The code is this host's own, so what is wrong is what the component asks for: more memory,
+        // table entries or parts than any instance is given.
+        if cause.contains("exceeds the limit") || cause.contains("maximum") || cause.contains("minimum") {
+            Refusal::new(
+                Reason::ComponentTooLarge,
+                format!("the component asks for more than any instance is given: {cause}"),
+            )
+        } else {
+            Refusal::new(Reason::HostInternal, "compiled code does not load").with_detail(cause)
+        }
     })
 }
 

@@ -68,6 +68,11 @@ impl Runtime {
         })
     }
 
+    /// Whether compiled code of the component with this digest is on disk.
+    pub(crate) fn is_compiled(&self, digest: Digest) -> bool {
+        self.artifacts.has(&self.engine, digest)
+    }
+
     /// The component `bytes`, whose digest is `digest`, ready to run.
     ///
     /// # Errors

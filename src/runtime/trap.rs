@@ -54,7 +54,7 @@ pub(super) fn classify(error: &wasmtime::Error) -> Refusal {
     }
     // Wasmtime has no type for these two.
     let text = format!("{error:#}");
-    let reason = if text.contains("hostcall fuel") || text.contains("too much host memory") {
+    let reason = if text.contains("fuel allocated for hostcalls") {
         Reason::TrapHostCallBytes
     } else if text.contains("memory minimum size") || text.contains("memory limit") {
         Reason::TrapMemory

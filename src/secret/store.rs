@@ -77,7 +77,7 @@ pub enum StoreError {
     Size(usize),
     /// There is no such secret.
     #[error(
-        "the store has no secret `{plugin}/{name}`: set it with `tollgate secret set {plugin}/{name}`"
+        "the store has no secret `{plugin}/{name}`: set it with `tollgate secret set {plugin} {name}`"
     )]
     Missing {
         /// The plugin.

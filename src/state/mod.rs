@@ -57,7 +57,9 @@ pub enum StateError {
         what: String,
     },
     /// An agent of this name has a token that is not revoked.
-    #[error("the agent {0:?} has a token already: revoke it first, or use another name")]
+    #[error(
+        "the agent {0:?} has a token already: remove it first (`tollgate agent remove`), or use another name"
+    )]
     AgentExists(AgentId),
     /// No such agent.
     #[error("there is no agent {0:?}: `tollgate agent list` shows those that there are")]

@@ -25,7 +25,7 @@ enum Cause {
 pub struct HostError {
     /// Who or what stood in the way.
     pub kind: ErrorKind,
-    /// Stable dotted code, such as `egress.ip_class` or `policy.denied`.
+    /// Stable dotted code, such as `egress.ip_class` or `policy.forbidden`.
     pub reason: String,
     /// One phrase for people.
     pub message: String,
