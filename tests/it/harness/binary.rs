@@ -155,6 +155,11 @@ impl Daemon {
         self.child.kill().await.unwrap();
     }
 
+    /// Ends it, if it has not ended by itself.
+    pub(crate) async fn end(&mut self) {
+        let _ = self.child.kill().await;
+    }
+
     /// Ends it in order.
     pub(crate) async fn stop(&mut self) {
         let said = run(&self.home, &["stop"]).await;
