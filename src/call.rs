@@ -1,6 +1,6 @@
 //! The life of a call, from arrival to recorded outcome.
 //!
-//! [`call`] reads top to bottom as that story; each step is one function of the module that owns it.
+//! `call` reads top to bottom as that story; each step is one function of the module that owns it.
 //! The order matters, and each step says what would break if it came elsewhere.
 
 mod answer;

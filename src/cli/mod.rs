@@ -1,7 +1,7 @@
 //! The command line: what people type, and what they read.
 //!
 //! Commands that look at files work on the files; commands that look at a running host are thin and
-//! ask the daemon. All print through one [`printer`], and end with one of the codes of [`Exit`].
+//! ask the daemon. All print through one `printer`, and end with one of the codes of [`Exit`].
 
 mod agent;
 mod args;
