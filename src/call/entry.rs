@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::Arrival;
 use super::answer::Answer;
 use super::reply::{Completion, Content, Reply};
@@ -28,7 +30,10 @@ pub(super) struct Entry<'a> {
     caller: Caller,
     asked: String,
     tool: Option<(ToolName, Digest)>,
-    arguments: ArgumentsView,
+    /// The arguments as they came, until they are read.
+    raw: Bytes,
+    /// The arguments as read.
+    arguments: Option<ArgumentsView>,
     attempt: u32,
     /// Whether an intent stands in the journal that has no outcome yet.
     open: bool,
@@ -44,7 +49,8 @@ impl<'a> Entry<'a> {
             caller: arrival.caller.clone(),
             asked: escape_bytes(arrival.tool.as_bytes(), 256).0,
             tool: None,
-            arguments: view_of_text(&arrival.arguments),
+            raw: arrival.arguments.clone(),
+            arguments: None,
             attempt: 0,
             open: false,
         }
@@ -59,11 +65,19 @@ impl<'a> Entry<'a> {
     }
 
     pub(super) fn arguments(&mut self, arguments: &Arguments) {
-        self.arguments = view(
+        self.arguments = Some(view(
             arguments.value(),
             arguments.digest(),
             arguments.canonical().len(),
-        );
+        ));
+    }
+
+    /// The view of the arguments. Text that was not read is looked through for credentials, which is
+    /// slow, only here: most calls end up without it.
+    fn shown(&self) -> ArgumentsView {
+        self.arguments
+            .clone()
+            .unwrap_or_else(|| view_of_text(&self.raw))
     }
 
     pub(super) const fn attempt(&mut self, attempt: u32) {
@@ -77,7 +91,7 @@ impl<'a> Entry<'a> {
             caller: self.caller.clone(),
             tool: permit.tool().clone(),
             plugin: permit.plugin_digest(),
-            arguments: self.arguments.clone(),
+            arguments: self.shown(),
             attempt: self.attempt,
             grants: grants.names().map(str::to_owned).collect(),
             decision: permit.ground().clone(),
@@ -105,7 +119,7 @@ impl<'a> Entry<'a> {
                     Some((tool, _)) => tool.to_string(),
                     None => self.asked.clone(),
                 }),
-                arguments: Some(self.arguments.clone()),
+                arguments: Some(self.shown()),
                 attempt: (self.attempt > 0).then_some(self.attempt),
                 host_call: None,
                 reason: refusal.reason,
@@ -143,7 +157,7 @@ impl<'a> Entry<'a> {
             caller: self.caller.clone(),
             tool,
             plugin,
-            arguments: self.arguments.clone(),
+            arguments: self.shown(),
             attempt: self.attempt,
             reason: Reason::ApprovalRequired,
             decision,
