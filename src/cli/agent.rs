@@ -75,6 +75,10 @@ fn added(added: &Added, printer: &mut Printer) -> Result<Exit, Fault> {
         "agents send it as `Authorization: Bearer <token>`; local clients need none: `tollgate serve --stdio --agent {}`",
         escape(&added.name)
     ));
+    printer.hint(&format!(
+        "it may call what policies allow: the shipped ones ask for the group `everyone`, and `policies/entities.json` says who is in it (`{}`)",
+        escape(&added.agent)
+    ));
     Ok(Exit::Ok)
 }
 
@@ -127,6 +131,8 @@ mod tests {
         the token of `claude`, good until it is removed; it is shown this once
 
         hint: agents send it as `Authorization: Bearer <token>`; local clients need none: `tollgate serve --stdio --agent claude`
+
+        hint: it may call what policies allow: the shipped ones ask for the group `everyone`, and `policies/entities.json` says who is in it (`spiffe://tollgate.local/agent/claude`)
         "#);
     }
 

@@ -159,8 +159,8 @@ impl Registry {
         self.catalogue.load_full()
     }
 
-    /// Looks at the folder, and loads what is new, `which` says how much of it. `taken` is told after
-    /// each plugin, since one that is ready need not wait for one that is still being compiled.
+    /// Looks at the folder, and loads what is new; `which` says how much of it. `taken` is told once
+    /// those are in that need no compiler, and after each one that does: nothing waits for a compiler in vain.
     pub(crate) async fn look(&self, config: &Config, which: Which, mut taken: impl FnMut() + Send) {
         let mut stamps = self.looking.lock().await;
         if which == Which::Everything {
@@ -194,9 +194,16 @@ impl Registry {
             }
             new.push((compiled, file, path, bytes));
         }
-        // What needs no compiler first, the rest in the order of names, two at a time.
-        new.sort_by_key(|(compiled, ..)| !compiled);
-        let mut loading = futures_util::stream::iter(new)
+        let (ready, rest): (Vec<_>, Vec<_>) = new.into_iter().partition(|(compiled, ..)| *compiled);
+        for (_, file, path, bytes) in ready {
+            let loaded = self.load(config, &file, bytes).await;
+            self.take(config, &file, &path, loaded);
+        }
+        if rest.is_empty() {
+            return;
+        }
+        taken();
+        let mut loading = futures_util::stream::iter(rest)
             .map(|(_, file, path, bytes)| async move {
                 self.note_loading(&file, &path);
                 let loaded = self.load(config, &file, bytes).await;
