@@ -4,18 +4,20 @@
 //! and held against the contract, against its own imports and against what was accepted before. It
 //! trusts none of the bytes; it promises that what serves is exactly what is pinned.
 
+mod catalogue;
 mod describe;
 mod description;
+mod folder;
 mod load;
 mod registry;
 mod schema;
 mod text;
 
+pub(crate) use catalogue::{Catalogue, Status};
 pub use description::{
     Description, Hints, HttpRequirement, OriginScope, Requirement, SecretRequirement,
     SettingRequirement, Tool,
 };
+pub(crate) use folder::{files as component_files, read as read_component};
 pub(crate) use load::Plugin;
-pub(crate) use registry::{
-    Catalogue, Registry, Status, Which, files as component_files, read as read_component,
-};
+pub(crate) use registry::{Registry, Which};

@@ -12,101 +12,18 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use futures_util::StreamExt as _;
 
+use super::catalogue::{Catalogue, Entry, Status};
+use super::folder::{Stamp, files, read, stamp};
 use super::load::Plugin;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::digest::Digest;
 use crate::journal::Journal;
 use crate::journal::record::{Changed, Event};
-use crate::name::{PluginName, ToolName};
+use crate::name::PluginName;
 use crate::reason::{Reason, Refusal};
-use crate::runtime::{MAX_COMPONENT, Runtime};
+use crate::runtime::Runtime;
 use crate::state::{AcceptedBy, Pin, State};
-
-/// Where a plugin stands.
-#[derive(Debug, Clone)]
-pub(crate) enum Status {
-    /// It is being compiled and described.
-    Loading,
-    /// Its calls run.
-    Serving,
-    /// Its file is another one than was accepted.
-    Quarantined(Refusal),
-    /// It can't serve.
-    Refused(Refusal),
-}
-
-/// A file in the folder, and what became of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    file: PathBuf,
-    /// Absent where the file could not be read.
-    pub(crate) digest: Option<Digest>,
-    pub(crate) status: Status,
-    /// The plugin that the file holds, where it could be loaded; in quarantine, the one that waits.
-    pub(crate) plugin: Option<Arc<Plugin>>,
-}
-
-/// Everything that is known at one moment.
-#[derive(Debug, Default)]
-pub(crate) struct Catalogue {
-    /// What serves, by name. In quarantine, the plugin that was accepted before, while it is in memory.
-    pub(crate) serving: BTreeMap<PluginName, Arc<Plugin>>,
-    /// Every file, by its name.
-    pub(crate) entries: BTreeMap<String, Entry>,
-    wire: HashMap<String, ToolName>,
-}
-
-impl Catalogue {
-    /// Whether a file is still being loaded.
-    pub(crate) fn is_loading(&self) -> bool {
-        self.entries
-            .values()
-            .any(|entry| matches!(entry.status, Status::Loading))
-    }
-
-    /// What there is where these serve, and nothing else is there.
-    pub(crate) fn of(serving: BTreeMap<PluginName, Arc<Plugin>>) -> Self {
-        let mut catalogue = Self {
-            serving,
-            ..Self::default()
-        };
-        catalogue.index();
-        catalogue
-    }
-
-    /// Brings the names that agents see in line with what serves.
-    fn index(&mut self) {
-        let tools = self
-            .serving
-            .values()
-            .flat_map(|plugin| &plugin.description.tools);
-        self.wire = tools
-            .map(|tool| (tool.name.wire(), tool.name.clone()))
-            .collect();
-    }
-
-    /// The tool that is asked for by this name, exactly: as agents see it, or the full name.
-    pub(crate) fn find(&self, asked: &str) -> Option<(Arc<Plugin>, ToolName)> {
-        let name = match self.wire.get(asked) {
-            Some(name) => name.clone(),
-            None => asked.parse().ok()?,
-        };
-        let plugin = self.serving.get(name.plugin())?;
-        plugin.tool(&name)?;
-        Some((Arc::clone(plugin), name))
-    }
-}
-
-/// What identifies a file's content without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    length: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
 
 /// How much a look takes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -520,60 +437,5 @@ fn changes(known: &Pin, found: &Pin) -> String {
     if known.settings != found.settings {
         parts.push("settings");
     }
-    let mut text = parts.join(" and ");
-    if let Some(first) = text.get_mut(..1) {
-        first.make_ascii_lowercase();
-    }
-    format!("its {text}")
-}
-
-/// The components in `folder`, by their names: what is looked at as a plugin.
-pub(crate) fn files(folder: &Path) -> std::io::Result<BTreeMap<String, PathBuf>> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(error),
-    };
-    let mut found = BTreeMap::new();
-    for entry in entries {
-        let path = entry?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-            continue;
-        };
-        // A name that starts with a dot is a file that someone is still writing.
-        if name.ends_with(".wasm") && !name.starts_with('.') {
-            found.insert(name.to_owned(), path.clone());
-        }
-    }
-    Ok(found)
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    use std::os::unix::fs::MetadataExt as _;
-    let meta = std::fs::metadata(path).ok()?;
-    Some(Stamp {
-        device: meta.dev(),
-        inode: meta.ino(),
-        length: meta.len(),
-        modified: (meta.mtime(), meta.mtime_nsec()),
-        changed: (meta.ctime(), meta.ctime_nsec()),
-    })
-}
-
-/// A component's bytes, at most one more than are compiled.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Refusal> {
-    use std::io::Read as _;
-    let unreadable = |error: std::io::Error| {
-        Refusal::new(Reason::ComponentInvalid, "the file can't be read")
-            .with_detail(error.to_string())
-    };
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    if !file.metadata().map_err(unreadable)?.is_file() {
-        return Err(Refusal::new(Reason::ComponentInvalid, "not a file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_COMPONENT as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    Ok(bytes)
+    format!("its {}", parts.join(" and "))
 }

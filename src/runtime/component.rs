@@ -9,11 +9,14 @@ use wasmtime::component::{Component, Linker};
 use super::bindings::PluginExportsPre;
 use super::linker::{CONTRACT, FLOOR};
 use super::state::CallState;
+use crate::digest::Digest;
 use crate::reason::{Reason, Refusal};
 
 /// A plugin's code, linked, from which each call gets a fresh instance.
 pub(crate) struct Code {
     pub(super) pre: PluginExportsPre<CallState>,
+    /// Digest of the component that it was compiled from.
+    pub(super) digest: Digest,
     capabilities: BTreeSet<String>,
 }
 
@@ -36,6 +39,7 @@ impl Code {
         engine: &Engine,
         linker: &Linker<CallState>,
         component: &Component,
+        digest: Digest,
     ) -> Result<Self, Refusal> {
         let capabilities = check_imports(engine, component)?;
         let pre = linker
@@ -48,7 +52,11 @@ impl Code {
                 )
                 .with_detail(format!("{error:#}"))
             })?;
-        Ok(Self { pre, capabilities })
+        Ok(Self {
+            pre,
+            digest,
+            capabilities,
+        })
     }
 
     /// The capabilities whose functions it imports: `http`, `secrets`, `settings`, `clock`, ...

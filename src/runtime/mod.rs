@@ -80,6 +80,6 @@ impl Runtime {
     /// A `component.*` refusal that says what is wrong with it.
     pub(crate) async fn code(&self, digest: Digest, bytes: &[u8]) -> Result<Code, Refusal> {
         let component = self.artifacts.code(&self.engine, digest, bytes).await?;
-        Code::link(&self.engine, &self.linker, &component)
+        Code::link(&self.engine, &self.linker, &component, digest)
     }
 }

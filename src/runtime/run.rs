@@ -53,12 +53,14 @@ impl Runtime {
             answers: Vec::new(),
             state: None,
         };
-        // INVARIANT: policy decided on exactly the text that the plugin gets.
-        if context.arguments().digest() != permit.arguments_digest() {
+        // INVARIANT: policy decided on exactly the component that runs and the text that it gets.
+        if context.arguments().digest() != permit.arguments_digest()
+            || code.digest != permit.plugin_digest()
+        {
             return Ended {
                 answer: Err(Refusal::new(
                     Reason::HostInternal,
-                    "the permit is for other arguments",
+                    "the permit is for another call",
                 )),
                 fuel: 0,
                 context: Some(context),

@@ -1,0 +1,85 @@
+//! What is known of the plugins at one moment: one value, published whole.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::load::Plugin;
+use crate::digest::Digest;
+use crate::name::{PluginName, ToolName};
+use crate::reason::Refusal;
+
+/// Where a plugin stands.
+#[derive(Debug, Clone)]
+pub(crate) enum Status {
+    /// It is being compiled and described.
+    Loading,
+    /// Its calls run.
+    Serving,
+    /// Its file is another one than was accepted.
+    Quarantined(Refusal),
+    /// It can't serve.
+    Refused(Refusal),
+}
+
+/// A file in the folder, and what became of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(super) file: PathBuf,
+    /// Absent where the file could not be read.
+    pub(crate) digest: Option<Digest>,
+    pub(crate) status: Status,
+    /// The plugin that the file holds, where it could be loaded; in quarantine, the one that waits.
+    pub(crate) plugin: Option<Arc<Plugin>>,
+}
+
+/// Everything that is known at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Catalogue {
+    /// What serves, by name. In quarantine, the plugin that was accepted before, while it is in memory.
+    pub(crate) serving: BTreeMap<PluginName, Arc<Plugin>>,
+    /// Every file, by its name.
+    pub(crate) entries: BTreeMap<String, Entry>,
+    pub(super) wire: HashMap<String, ToolName>,
+}
+
+impl Catalogue {
+    /// Whether a file is still being loaded.
+    pub(crate) fn is_loading(&self) -> bool {
+        self.entries
+            .values()
+            .any(|entry| matches!(entry.status, Status::Loading))
+    }
+
+    /// What there is where these serve, and nothing else is there.
+    pub(crate) fn of(serving: BTreeMap<PluginName, Arc<Plugin>>) -> Self {
+        let mut catalogue = Self {
+            serving,
+            ..Self::default()
+        };
+        catalogue.index();
+        catalogue
+    }
+
+    /// Brings the names that agents see in line with what serves.
+    pub(super) fn index(&mut self) {
+        let tools = self
+            .serving
+            .values()
+            .flat_map(|plugin| &plugin.description.tools);
+        self.wire = tools
+            .map(|tool| (tool.name.wire(), tool.name.clone()))
+            .collect();
+    }
+
+    /// The tool that is asked for by this name, exactly: as agents see it, or the full name.
+    pub(crate) fn find(&self, asked: &str) -> Option<(Arc<Plugin>, ToolName)> {
+        let name = match self.wire.get(asked) {
+            Some(name) => name.clone(),
+            None => asked.parse().ok()?,
+        };
+        let plugin = self.serving.get(name.plugin())?;
+        plugin.tool(&name)?;
+        Some((Arc::clone(plugin), name))
+    }
+}

@@ -1,0 +1,70 @@
+//! The folder that plugins are dropped into.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::reason::{Reason, Refusal};
+use crate::runtime::MAX_COMPONENT;
+
+/// What identifies a file's content without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// The components in `folder`, by their names: what is looked at as a plugin.
+pub(crate) fn files(folder: &Path) -> std::io::Result<BTreeMap<String, PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = BTreeMap::new();
+    for entry in entries {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        // A name that starts with a dot is a file that someone is still writing.
+        if name.ends_with(".wasm") && !name.starts_with('.') {
+            found.insert(name.to_owned(), path.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// What identifies the content of the file now; nothing where it is gone.
+pub(super) fn stamp(path: &Path) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt as _;
+    let meta = std::fs::metadata(path).ok()?;
+    Some(Stamp {
+        device: meta.dev(),
+        inode: meta.ino(),
+        length: meta.len(),
+        modified: (meta.mtime(), meta.mtime_nsec()),
+        changed: (meta.ctime(), meta.ctime_nsec()),
+    })
+}
+
+/// A component's bytes, at most one more than are compiled.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Refusal> {
+    use std::io::Read as _;
+    let unreadable = |error: std::io::Error| {
+        Refusal::new(Reason::ComponentInvalid, "the file can't be read")
+            .with_detail(error.to_string())
+    };
+    // Before it is opened: opening a pipe would wait for somebody to write into it.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(Refusal::new(Reason::ComponentInvalid, "not a file"));
+    }
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_COMPONENT as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    Ok(bytes)
+}
