@@ -29,6 +29,8 @@ fn intent() -> Event {
             user: None,
             transport: String::from("http"),
             client: Some(String::from("inspector 1.0")),
+            task: None,
+            chain: Vec::new(),
         },
         tool: "github.search".parse().expect("a tool"),
         plugin: Digest::of(b"plugin"),

@@ -89,6 +89,8 @@ impl Operator {
                 user: None,
                 transport: "cli".to_owned(),
                 client: None,
+                task: None,
+                chain: Vec::new(),
             },
             tool,
             arguments: arguments.into(),

@@ -20,7 +20,7 @@
 //!
 //! [`host`] puts the parts together, [`daemon`] lets thin clients share one, [`control`] is what its
 //! operator may ask of it and [`cli`] what people type. What all of them
-//! share: [`name`], [`digest`], [`reason`], [`limits`], [`clock`], [`entropy`].
+//! share: [`name`], [`id`], [`digest`], [`reason`], [`limits`], [`clock`], [`entropy`].
 #![deny(unsafe_code)]
 
 pub mod call;
@@ -36,6 +36,7 @@ pub mod entropy;
 pub mod grant;
 pub mod home;
 pub mod host;
+pub mod id;
 pub mod identity;
 pub mod journal;
 pub mod json;

@@ -78,6 +78,54 @@ reasons! {
 
     /// No agent could be established from the transport.
     IdentityUnknown = "identity.unknown", Refused;
+    /// The identity of an agent where a person's is needed, or the reverse.
+    IdentityKind = "identity.kind", Refused;
+    /// A token that can't be read, or that nobody here vouches for.
+    TokenInvalid = "token.invalid", Refused;
+    /// A token for another server.
+    TokenAudience = "token.audience", Refused;
+    /// A token whose time is over, or has not come.
+    TokenExpired = "token.expired", Refused;
+    /// A step token for another step, tool, task or other arguments.
+    TokenCheckFailed = "token.check_failed", Refused;
+    /// A step token that was used.
+    TokenUsed = "token.used", Refused;
+    /// A token that was revoked.
+    TokenRevoked = "token.revoked", Refused;
+    /// A hand-off through more agents than allowed.
+    HandoffDepth = "handoff.depth", Refused;
+    /// A hand-off to an agent that is in the chain already.
+    HandoffLoop = "handoff.loop", Refused;
+    /// A hand-off of what the one who hands it on does not have.
+    HandoffWidens = "handoff.widens", Refused;
+
+    /// This host serves only agents that are on a task.
+    TaskRequired = "task.required", Refused;
+    /// No such task; the same for another agent's.
+    TaskUnknown = "task.unknown", Refused;
+    /// The task was ended.
+    TaskEnded = "task.ended", Refused;
+    /// The task's time is over.
+    TaskExpired = "task.expired", Refused;
+    /// The task does not name this tool.
+    TaskTool = "task.tool", Refused;
+    /// The task names this tool with other arguments.
+    TaskArguments = "task.arguments", Refused;
+    /// A budget of the task is used up.
+    BudgetTask = "budget.task", Limit;
+
+    /// The agent was revoked.
+    RevokedAgent = "revoked.agent", Refused;
+    /// The task was revoked.
+    RevokedTask = "revoked.task", Refused;
+    /// The plugin was revoked.
+    RevokedPlugin = "revoked.plugin", Refused;
+    /// The lease was revoked.
+    RevokedLease = "revoked.lease", Refused;
+    /// The approval was revoked.
+    RevokedApproval = "revoked.approval", Refused;
+    /// Everything was stopped, by the kill switch.
+    RevokedAll = "revoked.all", Refused;
 
     /// No policy allows it.
     PolicyDefault = "policy.default_deny", Refused;
@@ -87,6 +135,22 @@ reasons! {
     PolicyError = "policy.error", Refused;
     /// Policy allows it once a person agrees.
     ApprovalRequired = "approval.required", ApprovalRequired;
+    /// A person said no.
+    ApprovalDenied = "approval.denied", Refused;
+    /// Nobody answered in time, or what was answered was not used in time.
+    ApprovalExpired = "approval.expired", Refused;
+    /// It was used.
+    ApprovalUsed = "approval.used", Refused;
+    /// It is for other arguments.
+    ApprovalArguments = "approval.args_digest", Refused;
+    /// It is for another agent, user, task, tool, plugin or policies.
+    ApprovalBinding = "approval.binding", Refused;
+    /// The one who asks, or a token of an agent, can't answer.
+    ApprovalSelf = "approval.self", Refused;
+    /// It was taken back, by the one who asked or by its call's end.
+    ApprovalWithdrawn = "approval.withdrawn", Refused;
+    /// Too many asks of this agent; they are refused without asking anyone.
+    ApprovalRate = "approval.rate", Refused;
 
     /// This call was not granted that requirement.
     GrantAbsent = "grant.absent", Refused;
@@ -132,6 +196,12 @@ reasons! {
     SecretBinding = "secret.binding", Refused;
     /// The store could not give it.
     SecretUnavailable = "secret.unavailable", Failed;
+    /// The lease's time or number of uses is over.
+    LeaseOver = "lease.over", Refused;
+    /// The source lends nothing now.
+    LeaseUnavailable = "lease.unavailable", Failed;
+    /// Too many credentials wait to be taken back; none is lent before.
+    LeaseBacklog = "lease.revoke_pending", Refused;
     /// A lent secret's value in a place where it was not put by the host.
     SecretInRequest = "dlp.secret_in_request", Refused;
 
@@ -208,6 +278,12 @@ reasons! {
     ComponentSchema = "component.schema", Refused;
     /// The component's digest is not the accepted one.
     PinDigestMismatch = "pin.digest_mismatch", Refused;
+    /// No signature by a key that the operator trusts, or not of this component.
+    PinSignature = "pin.signature", Refused;
+    /// An older version than the accepted one.
+    PinRollback = "pin.rollback", Refused;
+    /// A name that can be taken for another plugin's.
+    NameConfusable = "name.confusable", Refused;
 }
 
 impl fmt::Display for Reason {

@@ -72,6 +72,8 @@ pub(crate) async fn call(host: &Host, tool: &str, arguments: &'static str) -> Re
             user: None,
             transport: "http".to_owned(),
             client: None,
+            task: None,
+            chain: Vec::new(),
         },
         tool: tool.to_owned(),
         arguments: bytes::Bytes::from_static(arguments.as_bytes()),

@@ -2,8 +2,10 @@
 
 mod agent;
 mod identities;
+mod person;
 mod token;
 
 pub use agent::{AgentId, LOCAL_TRUST_DOMAIN, ParseAgentError};
 pub use identities::{AuthenticateError, Identities, IssueError, Issued};
+pub use person::{ParsePersonError, PersonId};
 pub use token::{AgentToken, MalformedToken};

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::name::ToolName;
 use crate::policy::Ground;
@@ -177,6 +178,12 @@ pub struct Caller {
     /// What the client calls itself. Not to be trusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
+    /// The task that it is on, when it is on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
+    /// The agents that handed the work on, from the first to the last before this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<AgentId>,
 }
 
 /// Arguments as the journal keeps them.

@@ -52,6 +52,8 @@ fn intent(call: CallId) -> Event {
             user: None,
             transport: String::from("stdio"),
             client: Some(String::from("inspector 1.0")),
+            task: None,
+            chain: Vec::new(),
         },
         tool: "github.search".parse().unwrap(),
         plugin: Digest::of(b"plugin"),

@@ -311,6 +311,8 @@ impl ServerHandler for Handler {
                 user: None,
                 transport: self.shared.transport.to_owned(),
                 client: client(&context),
+                task: None,
+                chain: Vec::new(),
             },
             tool: tool.clone(),
             arguments: arrived.arguments.clone(),

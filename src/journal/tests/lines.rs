@@ -29,6 +29,8 @@ fn refused(text: &str) -> Event {
             user: Some(text.to_owned()),
             transport: text.to_owned(),
             client: Some(text.to_owned()),
+            task: None,
+            chain: Vec::new(),
         }),
         tool: Some(text.to_owned()),
         arguments: Some(super::super::view_of_text(text.as_bytes())),

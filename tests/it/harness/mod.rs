@@ -417,6 +417,8 @@ pub(crate) fn arrival(name: &str, tool: &str, arguments: impl Into<Vec<u8>>) -> 
             user: None,
             transport: "http".into(),
             client: None,
+            task: None,
+            chain: Vec::new(),
         },
         tool: tool.into(),
         arguments: arguments.into().into(),
