@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::json;
@@ -35,7 +36,7 @@ pub(super) struct Fault {
     pub(super) code: i32,
     pub(super) message: String,
     /// The request's id, where it could be read.
-    pub(super) id: Option<serde_json::Value>,
+    pub(super) id: Option<Value>,
 }
 
 impl Fault {
@@ -58,7 +59,7 @@ impl Fault {
         struct Answer<'a> {
             jsonrpc: &'static str,
             #[serde(skip_serializing_if = "Option::is_none")]
-            id: Option<&'a serde_json::Value>,
+            id: Option<&'a Value>,
             error: Inner<'a>,
         }
         #[derive(Serialize)]
@@ -108,8 +109,22 @@ pub(super) struct Call<'a> {
     pub(super) name: Cow<'a, str>,
     arguments: Option<&'a RawValue>,
     meta: Option<&'a RawValue>,
+    /// `meta` as read, until someone takes it.
+    read_meta: Option<Value>,
     input_responses: Option<&'a RawValue>,
     request_state: Option<&'a RawValue>,
+}
+
+impl Call<'_> {
+    /// Whether this is the next round of a call that was answered with a question.
+    pub(super) const fn continues(&self) -> bool {
+        self.input_responses.is_some() || self.request_state.is_some()
+    }
+
+    /// What `_meta` holds. It is given out once; what is written anew has it all the same.
+    pub(super) const fn take_meta(&mut self) -> Option<Value> {
+        self.read_meta.take()
+    }
 }
 
 #[derive(Deserialize)]
@@ -242,26 +257,27 @@ fn call(params: Option<&RawValue>) -> Result<Call<'_>, Fault> {
             structure(&error, "the parameters of a call"),
         )
     })?;
-    for part in [params.meta, params.input_responses, params.request_state]
-        .into_iter()
-        .flatten()
-    {
-        check(part).map_err(|message| Fault::new(INVALID_PARAMS, message))?;
-    }
+    let read = |part: Option<&RawValue>| {
+        part.map(check)
+            .transpose()
+            .map_err(|message| Fault::new(INVALID_PARAMS, message))
+    };
+    let read_meta = read(params.meta)?;
+    read(params.input_responses)?;
+    read(params.request_state)?;
     Ok(Call {
         name: params.name,
         arguments: params.arguments,
         meta: params.meta,
+        read_meta,
         input_responses: params.input_responses,
         request_state: params.request_state,
     })
 }
 
 /// Reads what `rmcp` is going to read, so that it meets no key twice and no number that it can't take.
-fn check(text: &RawValue) -> Result<(), String> {
-    json::parse(text.get().as_bytes(), &PARAMS)
-        .map(drop)
-        .map_err(|fault| fault.message)
+fn check(text: &RawValue) -> Result<Value, String> {
+    json::parse(text.get().as_bytes(), &PARAMS).map_err(|fault| fault.message)
 }
 
 fn structure(error: &serde_json::Error, what: &str) -> String {
@@ -281,7 +297,7 @@ fn is_id(id: &RawValue) -> bool {
 }
 
 /// The id of a message that is wrong elsewhere, if there is exactly one and it can be one.
-fn salvage_id(text: &str) -> Option<serde_json::Value> {
+fn salvage_id(text: &str) -> Option<Value> {
     struct Ids<'a>(Vec<&'a RawValue>);
     struct Find;
     impl<'de> Visitor<'de> for Find {
@@ -324,6 +340,11 @@ impl<'a> Message<'a> {
                 .ok()
                 .map(|number| number.to_string())
         }
+    }
+
+    /// The id as it stands in the text.
+    pub(super) const fn id(&self) -> Option<&'a RawValue> {
+        self.id
     }
 
     /// The method of a request or a notification.

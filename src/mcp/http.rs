@@ -1,7 +1,8 @@
 //! MCP over HTTP: the gate, the agent, the strict reading, and then `rmcp`.
 //!
 //! The order is the point: a request that was not meant for this server, or of no known agent,
-//! costs no reading of its body, and `rmcp` sees only what was read strictly.
+//! costs no reading of its body, and `rmcp` sees only what was read strictly. A plain call of the
+//! stateless revision, of which `rmcp` would find nothing to say, goes to the host by itself (`direct`).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,13 +29,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::backend::Backend;
+use super::direct;
 use super::envelope::{self, Fault, INVALID_PARAMS, INVALID_REQUEST, Kind};
 use super::gate::{Bearer, Gate, GateError, bearer};
 use super::server::{Arrived, Handler, Shared};
 use super::session::{Answering, CREATOR, Sessions};
 use crate::identity::AgentId;
 
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// How MCP is served over HTTP.
 #[derive(Debug, Clone)]
@@ -84,7 +86,11 @@ struct Http {
     sessions: Arc<Sessions>,
     answering: Arc<Answering>,
     service: StreamableHttpService<Handler, Sessions>,
+    /// Cancelled when what is still open ends.
+    end: CancellationToken,
     body_time: Duration,
+    /// Whether plain calls go to the host by themselves; the tests compare both ways.
+    direct: bool,
 }
 
 /// The routes: `/mcp`, `/healthz` and `/readyz`. No route hands out tokens or registers clients.
@@ -108,6 +114,15 @@ pub(super) fn routes(
     config: &HttpConfig,
     end: CancellationToken,
 ) -> Result<Router, GateError> {
+    routes_with(shared, config, end, true)
+}
+
+pub(super) fn routes_with(
+    shared: &Arc<Shared>,
+    config: &HttpConfig,
+    end: CancellationToken,
+    direct: bool,
+) -> Result<Router, GateError> {
     let gate = Gate::new(&config.hosts, &config.origins)?;
     let sessions = Arc::new(Sessions::new(config.sessions, config.sessions_per_agent));
     let handlers = shared.clone();
@@ -124,7 +139,7 @@ pub(super) fn routes(
             .with_allowed_hosts(config.hosts.clone())
             .with_allowed_origins(gate.origins())
             .enforce_origin_validation()
-            .with_cancellation_token(end),
+            .with_cancellation_token(end.clone()),
     );
     let http = Arc::new(Http {
         gate,
@@ -132,7 +147,9 @@ pub(super) fn routes(
         sessions,
         answering: Arc::default(),
         service,
+        end,
         body_time: config.body_time,
+        direct,
     });
     Ok(Router::new()
         .route("/mcp", any(mcp))
@@ -272,7 +289,7 @@ async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&st
         Ok(text) => text,
         Err(response) => return *response,
     };
-    let message = match envelope::read(&text) {
+    let mut message = match envelope::read(&text) {
         Ok(message) => message,
         Err(fault) => return refuse(StatusCode::BAD_REQUEST, &fault),
     };
@@ -307,14 +324,25 @@ async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&st
         }
         _ => (None, false),
     };
-    let rewritten = Bytes::from(message.rewritten(keep));
-    parts.headers.remove(TRANSFER_ENCODING);
-    parts.headers.insert(CONTENT_LENGTH, rewritten.len().into());
-    parts.extensions.insert(Arrived {
+    let arrived = Arrived {
         agent: agent.clone(),
         arguments: message.arguments(&text),
         _slot: slot,
-    });
+    };
+    if http.direct
+        && !keep
+        && let (Some(id), Kind::Call(call)) = (message.id(), &mut message.kind)
+        && let Some(client) = direct::client_of(&parts.headers, call)
+    {
+        let tool = call.name.to_string();
+        let arrival = http.shared.arrival(&arrived, tool, Some(&client), None);
+        let response = direct::answer(&http.shared, &http.end, arrival, id).await;
+        return response.map(|body| Body::new(Held { body, _held: held }));
+    }
+    let rewritten = Bytes::from(message.rewritten(keep));
+    parts.headers.remove(TRANSFER_ENCODING);
+    parts.headers.insert(CONTENT_LENGTH, rewritten.len().into());
+    parts.extensions.insert(arrived);
     let request = Request::from_parts(parts, Full::new(rewritten));
     let response = if starts {
         CREATOR.scope(agent, http.service.handle(request)).await
@@ -322,7 +350,7 @@ async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&st
         http.service.handle(request).await
     };
     match held {
-        Some(held) => response.map(|body| Body::new(Held { body, _held: held })),
+        Some(_) => response.map(|body| Body::new(Held { body, _held: held })),
         None => response.map(Body::new),
     }
 }
@@ -342,7 +370,7 @@ fn may_start(http: &Http, message: &envelope::Message<'_>, agent: &AgentId) -> R
 /// A body that counts as a call under way until it has been sent, so that draining waits for it.
 struct Held<B> {
     body: B,
-    _held: TaskTrackerToken,
+    _held: Option<TaskTrackerToken>,
 }
 
 impl<B: hyper::body::Body + Unpin> hyper::body::Body for Held<B> {

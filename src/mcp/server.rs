@@ -6,9 +6,10 @@ use std::time::Duration;
 use axum::http::request::Parts;
 use bytes::Bytes;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorCode,
-    Implementation, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam,
-    ProgressToken, ServerCapabilities, ServerConfig, SubscriptionFilter, ToolAnnotations,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CustomRequest,
+    CustomResult, ErrorCode, Implementation, ListToolsResult, PaginatedRequestParams,
+    ProgressNotificationParam, ProgressToken, ServerCapabilities, ServerConfig, SubscriptionFilter,
+    ToolAnnotations,
 };
 use rmcp::service::{NotificationContext, Peer, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -19,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::backend::{Backend, ListedTool};
 use super::result::result_of;
-use crate::call::{Arrival, Progress, ProgressSink};
+use crate::call::{Arrival, Progress, ProgressSink, Reply};
 use crate::identity::AgentId;
 use crate::journal::record::Caller;
 
@@ -68,6 +69,41 @@ impl Shared {
             server_info: Value::Object(server_info),
         })
     }
+
+    /// What goes to the host of a call, whichever way it took through the protocol.
+    pub(super) fn arrival(
+        &self,
+        arrived: &Arrived,
+        tool: String,
+        client: Option<&Implementation>,
+        progress: Option<ProgressSink>,
+    ) -> Arrival {
+        Arrival {
+            caller: Caller {
+                agent: arrived.agent.clone(),
+                user: None,
+                transport: self.transport.to_owned(),
+                client: client.map(client_name),
+                task: None,
+                chain: Vec::new(),
+            },
+            tool,
+            arguments: arrived.arguments.clone(),
+            progress,
+        }
+    }
+
+    /// What goes back to the client, whichever way the call took through the protocol.
+    pub(super) fn result(&self, reply: Reply, tool: &str) -> Result<CallToolResult, ErrorData> {
+        result_of(reply, tool, &self.server_info)
+    }
+}
+
+/// What the client calls itself: for the record, never for a decision.
+fn client_name(client: &Implementation) -> String {
+    let shown =
+        |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(64).collect() };
+    format!("{} {}", shown(&client.name), shown(&client.version))
 }
 
 /// What the transport knows of a request, beside its text.
@@ -103,7 +139,7 @@ impl Handler {
         arrival: Arrival,
         context: &RequestContext<RoleServer>,
         reports: Option<(ProgressToken, mpsc::Receiver<Progress>)>,
-    ) -> Result<crate::call::Reply, ErrorData> {
+    ) -> Result<Reply, ErrorData> {
         let held = self.shared.calls.token();
         let cancel = CancellationToken::new();
         // Whatever drops this future drops the call with it; then it must know.
@@ -217,14 +253,6 @@ fn arrived(context: &RequestContext<RoleServer>) -> Result<&Arrived, ErrorData> 
         })
 }
 
-/// What the client calls itself: for the record, never for a decision.
-fn client(context: &RequestContext<RoleServer>) -> Option<String> {
-    let info = context.client_info()?;
-    let shown =
-        |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(64).collect() };
-    Some(format!("{} {}", shown(&info.name), shown(&info.version)))
-}
-
 fn to_rmcp(tool: &ListedTool) -> rmcp::model::Tool {
     let mut out = rmcp::model::Tool::new(
         tool.name.clone(),
@@ -305,21 +333,14 @@ impl ServerHandler for Handler {
         let arrived = arrived(&context)?;
         let tool = request.name.into_owned();
         let (sink, reports) = progress(&context);
-        let arrival = Arrival {
-            caller: Caller {
-                agent: arrived.agent.clone(),
-                user: None,
-                transport: self.shared.transport.to_owned(),
-                client: client(&context),
-                task: None,
-                chain: Vec::new(),
-            },
-            tool: tool.clone(),
-            arguments: arrived.arguments.clone(),
-            progress: sink,
-        };
+        let client = context.client_info();
+        let arrival = self
+            .shared
+            .arrival(arrived, tool.clone(), client.as_ref(), sink);
         let reply = self.run(arrival, &context, reports).await?;
-        result_of(reply, &tool, &self.shared.server_info).map(CallToolResponse::Complete)
+        self.shared
+            .result(reply, &tool)
+            .map(CallToolResponse::Complete)
     }
 
     /// Older sessions are told of changes without asking.

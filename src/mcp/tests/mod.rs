@@ -1,5 +1,6 @@
 //! MCP against a host that is made up, over real sockets.
 
+mod direct;
 mod envelope;
 mod http;
 mod stream;
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Backend, ListedTool, Unauthorized};
 use crate::call::{Arrival, Completion, Content, Progress, Reply};
 use crate::identity::AgentId;
-use crate::journal::record::CallId;
+use crate::journal::record::{CallId, Caller};
 use crate::reason::{Reason, Refusal};
 
 /// What the made-up host saw of a call.
@@ -37,6 +38,8 @@ pub(crate) struct Fake {
     seen: mpsc::UnboundedSender<Seen>,
     pub(crate) release: Notify,
     pub(crate) log: Mutex<Vec<Seen>>,
+    /// Who asked, of each call.
+    pub(crate) callers: Mutex<Vec<Caller>>,
 }
 
 impl Fake {
@@ -48,6 +51,7 @@ impl Fake {
             seen,
             release: Notify::new(),
             log: Mutex::default(),
+            callers: Mutex::default(),
         };
         (Arc::new(fake), watched)
     }
@@ -96,6 +100,7 @@ impl Backend for Fake {
             agent: arrival.caller.agent.name().to_owned(),
             transport: arrival.caller.transport.clone(),
         });
+        self.callers.lock().unwrap().push(arrival.caller.clone());
         let mut refusal = None;
         let mut completion = Completion {
             content: vec![Content::Text {
