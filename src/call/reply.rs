@@ -4,6 +4,7 @@ use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
 use crate::journal::record::CallId;
+use crate::json::{write_canonical, write_canonical_string};
 use crate::reason::Refusal;
 
 /// The answer to a call, whichever way it ended. There is exactly one, and the journal has its digest.
@@ -111,18 +112,42 @@ impl Completion {
     /// The canonical text of the result, as MCP writes it: what the journal has the digest of.
     #[must_use]
     pub fn canonical(&self) -> String {
-        let mut result = Map::new();
-        let content = self.content.iter().map(Content::to_value).collect();
-        result.insert("content".into(), Value::Array(content));
-        if let Some(structured) = &self.structured {
-            result.insert("structuredContent".into(), structured.clone());
+        // Written in the order of the canonical form: the members of a result are always the same.
+        let mut out = String::with_capacity(256);
+        out.push_str(r#"{"content":["#);
+        for (i, block) in self.content.iter().enumerate() {
+            if i > 0 {
+                out.push(',');
+            }
+            block.write(&mut out);
         }
-        result.insert("isError".into(), self.is_error.into());
-        crate::json::canonical(&Value::Object(result))
+        out.push_str(r#"],"isError":"#);
+        out.push_str(if self.is_error { "true" } else { "false" });
+        if let Some(structured) = &self.structured {
+            out.push_str(r#","structuredContent":"#);
+            write_canonical(structured, &mut out);
+        }
+        out.push('}');
+        out
     }
 }
 
 impl Content {
+    fn write(&self, out: &mut String) {
+        match self {
+            // What most results are.
+            Self::Text {
+                text,
+                annotations: None,
+            } => {
+                out.push_str(r#"{"text":"#);
+                write_canonical_string(text, out);
+                out.push_str(r#","type":"text"}"#);
+            }
+            other => write_canonical(&other.to_value(), out),
+        }
+    }
+
     fn to_value(&self) -> Value {
         let base64 = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
         let (mut value, annotations) = match self {
@@ -200,5 +225,43 @@ fn without_nulls(value: Value) -> Value {
             .map(|(key, member)| (key, without_nulls(member)))
             .collect(),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_result_is_canonical() {
+        let plain = |text: &str| Content::Text {
+            text: text.to_owned(),
+            annotations: None,
+        };
+        let completion = Completion {
+            content: vec![
+                plain("a\"\\\u{1}\u{7f}\n\u{e9}\u{2028}\u{10000}"),
+                plain(""),
+                Content::Text {
+                    text: "hint".to_owned(),
+                    annotations: Some(Annotations {
+                        for_user: true,
+                        ..Annotations::default()
+                    }),
+                },
+            ],
+            structured: Some(json!({"b": [1.0, "\t"], "a": null})),
+            is_error: true,
+            meta: Map::new(),
+        };
+        let mut whole = json!({
+            "isError": true,
+            "structuredContent": completion.structured,
+            "content": [],
+        });
+        let blocks: Vec<_> = completion.content.iter().map(Content::to_value).collect();
+        put(&mut whole, "content", Value::Array(blocks));
+        assert_eq!(completion.canonical(), crate::json::canonical(&whole));
+        insta::assert_snapshot!(Completion::default().canonical(), @r#"{"content":[],"isError":false}"#);
     }
 }

@@ -9,6 +9,7 @@ mod canonical;
 mod strict;
 
 pub use canonical::canonical;
+pub(crate) use canonical::{write as write_canonical, write_string as write_canonical_string};
 pub use strict::{Fault, FaultKind, Limits, parse, parse_any_number};
 
 use std::sync::Arc;

@@ -152,10 +152,11 @@ pub(super) fn routes_with(
         direct,
     });
     Ok(Router::new()
-        .route("/mcp", any(mcp))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .layer(from_fn_with_state(http.clone(), admit))
+        // Behind the layer, and through the same gate by itself: a layer costs each call three boxes.
+        .route("/mcp", any(mcp))
         .with_state(http))
 }
 
@@ -168,13 +169,19 @@ async fn ready(State(http): State<Arc<Http>>) -> (StatusCode, &'static str) {
 }
 
 async fn admit(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
-    match http.gate.admits(request.uri(), request.headers()) {
+    match admitted(&http, &request) {
         Ok(()) => next.run(request).await,
-        Err(why) => {
-            tracing::warn!(why, "refused a request by its head");
-            refuse(StatusCode::FORBIDDEN, &Fault::new(INVALID_REQUEST, why))
-        }
+        Err(response) => *response,
     }
+}
+
+fn admitted(http: &Http, request: &Request) -> Result<(), Refused> {
+    http.gate
+        .admits(request.uri(), request.headers())
+        .map_err(|why| {
+            tracing::warn!(why, "refused a request by its head");
+            refuse(StatusCode::FORBIDDEN, &Fault::new(INVALID_REQUEST, why)).into()
+        })
 }
 
 fn refuse(status: StatusCode, fault: &Fault) -> Response {
@@ -212,6 +219,9 @@ fn authenticate(http: &Http, request: &Request) -> Result<AgentId, Refused> {
 }
 
 async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
+    if let Err(response) = admitted(&http, &request) {
+        return *response;
+    }
     let agent = match authenticate(&http, &request) {
         Ok(agent) => agent,
         Err(response) => return *response,

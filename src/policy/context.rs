@@ -74,6 +74,11 @@ impl Mentioned {
         }
     }
 
+    /// Whether it sees nothing of a question but whom and what it is about.
+    pub(super) fn nothing(&self) -> bool {
+        !self.everything && !self.all_arguments && self.keys.is_empty() && self.arguments.is_empty()
+    }
+
     fn key(&self, name: &str) -> bool {
         self.everything || self.keys.contains(name)
     }

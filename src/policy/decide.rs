@@ -27,7 +27,8 @@ pub(super) enum Answer {
 }
 
 /// One evaluation.
-struct Evaluated {
+#[derive(Debug, Clone)]
+pub(super) struct Evaluated {
     allow: bool,
     ground: Ground,
 }
@@ -203,6 +204,9 @@ impl PolicySet {
         pairs: Pairs,
         approved: bool,
     ) -> Result<Evaluated, String> {
+        if let Some(evaluated) = prepared.evaluated.get() {
+            return Ok(evaluated.clone());
+        }
         let request = request(&prepared.subject, with_approved(pairs, approved))?;
         let response =
             Authorizer::new().is_authorized(&request, &prepared.policies, &prepared.entities);
@@ -220,14 +224,20 @@ impl PolicySet {
                 AuthorizationError::PolicyEvaluationError(error) => error.policy_id(),
             }))
         };
-        Ok(Evaluated {
+        let evaluated = Evaluated {
             allow: response.decision() == Decision::Allow,
             ground: Ground {
                 policies,
                 set: self.digest,
                 errors,
             },
-        })
+        };
+        // Subject, rules and entities are those of `prepared`, which is of this set alone; a context
+        // that no rule looks at can't change what they say.
+        if prepared.seen.nothing() {
+            let _ = prepared.evaluated.set(evaluated.clone());
+        }
+        Ok(evaluated)
     }
 
     fn settle(&self, asked: Result<Answer, String>, what: &str) -> Verdict<Ground> {

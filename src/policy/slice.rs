@@ -5,7 +5,7 @@
 //! rules cost, however many others are loaded.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use cedar_policy::{
     ActionConstraint, Entities, Entity, EntityUid, Policy, PrincipalConstraint, ResourceConstraint,
@@ -15,6 +15,7 @@ use crate::name::ToolName;
 
 use super::PolicyRef;
 use super::context::Mentioned;
+use super::decide::Evaluated;
 use super::entities::{self, Directory};
 use super::source::Rule;
 
@@ -88,6 +89,9 @@ pub(super) struct Prepared {
     pub(super) entities: Entities,
     pub(super) rules: Vec<Arc<Rule>>,
     pub(super) seen: Mentioned,
+    /// The evaluation of rules that see nothing of a context: it is the same for every question that
+    /// shares this.
+    pub(super) evaluated: OnceLock<Evaluated>,
 }
 
 impl Prepared {
@@ -119,6 +123,7 @@ impl Prepared {
             entities,
             rules: kept,
             seen,
+            evaluated: OnceLock::new(),
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, Linker};
 
 use super::bindings::PluginExportsPre;
 use super::linker::{CONTRACT, FLOOR};
@@ -12,9 +12,15 @@ use super::state::CallState;
 use crate::digest::Digest;
 use crate::reason::{Reason, Refusal};
 
+/// What plugins export.
+const TOOLS: &str = "tollgate:plugin/tools@0.1.0";
+
 /// A plugin's code, linked, from which each call gets a fresh instance.
 pub(crate) struct Code {
     pub(super) pre: PluginExportsPre<CallState>,
+    /// The export that each call enters by. Looking up and checking every export of an instance, the
+    /// large types of `describe` among them, would cost a call more than lowering its arguments.
+    pub(super) call: ComponentExportIndex,
     /// Digest of the component that it was compiled from.
     pub(super) digest: Digest,
     capabilities: BTreeSet<String>,
@@ -42,18 +48,24 @@ impl Code {
         digest: Digest,
     ) -> Result<Self, Refusal> {
         let capabilities = check_imports(engine, component)?;
+        let unfit = |why: String| {
+            Refusal::new(
+                Reason::ComponentInvalid,
+                "the component does not fit the contract `tollgate:plugin@0.1.0`",
+            )
+            .with_detail(why)
+        };
         let pre = linker
             .instantiate_pre(component)
             .and_then(PluginExportsPre::new)
-            .map_err(|error| {
-                Refusal::new(
-                    Reason::ComponentInvalid,
-                    "the component does not fit the contract `tollgate:plugin@0.1.0`",
-                )
-                .with_detail(format!("{error:#}"))
-            })?;
+            .map_err(|error| unfit(format!("{error:#}")))?;
+        let call = component
+            .get_export_index(None, TOOLS)
+            .and_then(|tools| component.get_export_index(Some(&tools), "call"))
+            .ok_or_else(|| unfit(format!("`{TOOLS}` exports no `call`")))?;
         Ok(Self {
             pre,
+            call,
             digest,
             capabilities,
         })

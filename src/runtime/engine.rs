@@ -129,7 +129,11 @@ pub(super) fn for_running(settings: Settings) -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
-/// Interrupts guests while any runs; sleeps while none does.
+/// How long ticking goes on when no guest runs any more. Waking the thread costs a call that comes soon
+/// after more than these ticks cost an idle host.
+const LINGER: u32 = 50;
+
+/// Interrupts guests while any runs; sleeps while none does, and none did a moment ago.
 #[derive(Debug)]
 pub(super) struct Ticker {
     running: Arc<Running>,
@@ -137,8 +141,15 @@ pub(super) struct Ticker {
 
 #[derive(Debug, Default)]
 struct Running {
-    count: Mutex<usize>,
+    guests: Mutex<Guests>,
     some: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Guests {
+    count: usize,
+    /// Whether the thread waits to be woken.
+    asleep: bool,
 }
 
 impl Ticker {
@@ -160,9 +171,11 @@ impl Ticker {
     /// Ticks as long as the guard lives.
     #[must_use]
     pub(super) fn guard(&self) -> TickGuard {
-        let mut count = lock(&self.running.count);
-        *count += 1;
-        if *count == 1 {
+        let mut guests = lock(&self.running.guests);
+        guests.count += 1;
+        let asleep = std::mem::take(&mut guests.asleep);
+        drop(guests);
+        if asleep {
             self.running.some.notify_one();
         }
         TickGuard(Arc::clone(&self.running))
@@ -170,17 +183,21 @@ impl Ticker {
 }
 
 fn tick(watched: &Weak<Running>, engine: &Engine) {
+    let mut idle = 0;
     while let Some(running) = watched.upgrade() {
-        let idle = *lock(&running.count) == 0;
-        if idle {
+        let mut guests = lock(&running.guests);
+        idle = if guests.count == 0 { idle + 1 } else { 0 };
+        if idle > LINGER {
+            guests.asleep = true;
             // Wakes up now and then to see whether the ticker itself is gone.
-            let count = lock(&running.count);
-            drop(
-                running
-                    .some
-                    .wait_timeout_while(count, Duration::from_secs(1), |count| *count == 0),
-            );
+            let woken = running
+                .some
+                .wait_timeout_while(guests, Duration::from_secs(1), |guests| guests.asleep)
+                .map_or(true, |(guests, _)| !guests.asleep);
+            // The guest that it was woken for may be gone already; another mostly follows.
+            idle = if woken { 0 } else { LINGER };
         } else {
+            drop(guests);
             drop(running);
             std::thread::sleep(TICK);
             engine.increment_epoch();
@@ -198,6 +215,6 @@ pub(super) struct TickGuard(Arc<Running>);
 
 impl Drop for TickGuard {
     fn drop(&mut self) {
-        *lock(&self.0.count) -= 1;
+        lock(&self.0.guests).count -= 1;
     }
 }

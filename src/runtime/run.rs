@@ -69,11 +69,15 @@ impl Runtime {
         let output = GuestOutput::new(context.log());
         let mut store = self.store(limits, &output, Some(context));
         let calling = async {
-            let plugin = code.pre.instantiate_async(&mut store).await?;
-            plugin
-                .tollgate_plugin_tools()
-                .call_call(&mut store, &invocation)
-                .await
+            let instance = code
+                .pre
+                .instance_pre()
+                .instantiate_async(&mut store)
+                .await?;
+            let call = instance
+                .get_typed_func::<(&tools::Invocation,), (Answer,)>(&mut store, &code.call)?;
+            let (answer,) = call.call_async(&mut store, (&invocation,)).await?;
+            Ok(answer)
         };
         let result = self.bounded(limits.time, cancel, calling).await;
         output.finish();
