@@ -216,7 +216,7 @@ async fn whatever_is_unusual_is_left_to_rmcp() {
     ];
     for asked in cases {
         assert!(!asked.is_direct(), "{asked:?}");
-        both(&asked).await;
+        let _same = both(&asked).await;
     }
     // Arguments in heads are checked by `rmcp`, whatever else is plain.
     let header = || {
@@ -363,7 +363,7 @@ proptest! {
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(both(&asked));
+        let _same = runtime.block_on(both(&asked));
     }
 }
 
