@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigError, SecretPlace};
 use crate::entropy::SystemEntropy;
 use crate::home::Home;
 use crate::name::{PluginName, ToolName};
-use crate::plugin::{Description, Requirement};
+use crate::plugin::{Description, Requirement, name_of};
 use crate::policy::PolicySet;
 use crate::private;
 use crate::secret::Store;
@@ -119,13 +119,12 @@ fn settings(config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
     let described: BTreeMap<PluginName, Option<Description>> = loaded
         .iter()
         .filter_map(|loaded| {
-            let stem = loaded.file.strip_suffix(".wasm").unwrap_or(&loaded.file);
             let description = loaded
                 .plugin
                 .as_ref()
                 .ok()
                 .map(|plugin| plugin.description.clone());
-            Some((stem.parse().ok()?, description))
+            Some((name_of(&loaded.file).ok()?, description))
         })
         .collect();
     config

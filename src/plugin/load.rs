@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::describe::{self, ToolSchemas};
 use super::description::{Description, Tool};
+use super::folder::name_of;
 use crate::capability::log::GuestLog;
 use crate::config::Config;
 use crate::digest::Digest;
@@ -15,7 +16,7 @@ use crate::json;
 use crate::limits::CallLimits;
 use crate::mcp::ListedTool;
 use crate::name::{PluginName, ToolName};
-use crate::reason::Refusal;
+use crate::reason::{Reason, Refusal};
 use crate::runtime::{Code, Runtime};
 use crate::secret::Lent;
 
@@ -43,7 +44,42 @@ pub(crate) struct Plugin {
     listed: Vec<(ToolName, Arc<ListedTool>)>,
 }
 
+/// A file that holds no plugin that could serve.
+#[derive(Debug)]
+pub(crate) struct Unusable {
+    /// Digest of its content, where it could be read and named.
+    pub(crate) digest: Option<Digest>,
+    /// Why.
+    pub(crate) refusal: Refusal,
+}
+
 impl Plugin {
+    /// The plugin in `file` of the folder, whose content is `bytes`, or why that could not be read.
+    ///
+    /// # Errors
+    ///
+    /// It has no name that a plugin can have, or it can't serve.
+    pub(crate) async fn of_file(
+        runtime: &Runtime,
+        config: &Config,
+        file: &str,
+        bytes: Result<Vec<u8>, Refusal>,
+    ) -> Result<Self, Unusable> {
+        let unread = |refusal| Unusable {
+            digest: None,
+            refusal,
+        };
+        let name = name_of(file)
+            .map_err(|error| unread(Refusal::new(Reason::NameInvalid, error.to_string())))?;
+        let bytes = bytes.map_err(unread)?;
+        Self::load(runtime, config, &name, &bytes)
+            .await
+            .map_err(|refusal| Unusable {
+                digest: Some(Digest::of(&bytes)),
+                refusal,
+            })
+    }
+
     /// Loads the component `bytes` as the plugin `name`.
     ///
     /// # Errors
@@ -69,7 +105,7 @@ impl Plugin {
             .await
             .map_err(|refusal| {
                 Refusal::new(
-                    crate::reason::Reason::ComponentDescribe,
+                    Reason::ComponentDescribe,
                     format!("`describe` did not answer: {refusal}"),
                 )
                 .with_detail(refusal.detail.unwrap_or_default())

@@ -23,6 +23,7 @@ mod schema;
 mod slice;
 mod source;
 mod starter;
+mod supposed;
 mod validate;
 mod verdict;
 mod vocabulary;
@@ -34,6 +35,7 @@ pub use ground::{Ground, PolicyRef};
 pub use load::{Finding, Loaded, PluginFacts, PolicySet, Severity};
 pub use question::{CallFacts, CallQuestion, Fact, HostQuestion, Target};
 pub use starter::starter;
+pub use supposed::{Supposed, SupposedRequest, requirement_to};
 pub use verdict::{Checked, Permit, Verdict};
 pub use vocabulary::HostAction;
 

@@ -5,17 +5,9 @@ use tollgate::digest::Digest;
 use tollgate::journal::record::Event;
 
 use crate::harness::binary::{Daemon, run, run_with};
-use crate::harness::{Setup, assert_verifies, place, records};
+use crate::harness::{Setup, assert_verifies, misfit, place, records};
 use crate::journal::local;
 use crate::upstream::Upstream;
-
-fn misfit(kind: &str) -> Vec<u8> {
-    let (_, path) = guests::MISFITS
-        .iter()
-        .find(|(name, _)| *name == kind)
-        .unwrap();
-    std::fs::read(path).unwrap()
-}
 
 #[tokio::test]
 pub(crate) async fn a_proxy_that_the_environment_names_is_never_dialled() {

@@ -30,13 +30,7 @@ pub(crate) async fn a_reload_is_swapped_whole_and_a_broken_one_changes_nothing()
         .expect("a finding");
     assert_eq!(error.file, "policies/probe.cedar");
     assert!(error.line > 1, "{error:?}");
-    assert_eq!(
-        bench
-            .call("probe_echo", json!({"text": "x"}))
-            .await
-            .reason(),
-        None
-    );
+    assert_eq!(bench.echo().await, None);
     let rejected: Vec<_> = bench
         .changes_since(before)
         .into_iter()
@@ -54,13 +48,7 @@ pub(crate) async fn a_reload_is_swapped_whole_and_a_broken_one_changes_nothing()
             .iter()
             .any(|finding| finding.severity == Severity::Error)
         {
-            assert_eq!(
-                bench
-                    .call("probe_echo", json!({"text": "x"}))
-                    .await
-                    .reason(),
-                None
-            );
+            assert_eq!(bench.echo().await, None);
         }
     }
 
@@ -121,13 +109,7 @@ async fn a_broken_file_from_the_start_refuses_its_plugin_and_no_other() {
     // Mended, without a restart.
     std::fs::write(bench.policy_file("probe"), PROBE_POLICY).unwrap();
     bench.refresh().await;
-    assert_eq!(
-        bench
-            .call("probe_echo", json!({"text": "x"}))
-            .await
-            .reason(),
-        None
-    );
+    assert_eq!(bench.echo().await, None);
 }
 
 #[tokio::test]

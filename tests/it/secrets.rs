@@ -375,13 +375,7 @@ async fn sources_are_files_and_the_store_and_never_the_plugins_to_choose() {
         seen[0].header("authorization"),
         [format!("Bearer {CANARY}")]
     );
-    assert_eq!(
-        bench
-            .call("probe_echo", json!({"text": "x"}))
-            .await
-            .reason(),
-        None
-    );
+    assert_eq!(bench.echo().await, None);
     assert!(!matches!(
         bench
             .call("probe_panic", json!({"message": "x"}))
