@@ -322,8 +322,8 @@ impl Loader<'_> {
                 .parse::<PluginName>()
                 .is_ok_and(|plugin| plugins.contains_key(&plugin))
             {
-                let message = format!("there is no plugin `{stem}`, so this file is not read");
-                let help = "put the plugin into `plugins/`, or rename or remove this file";
+                let message = format!("no plugin `{stem}` serves, so this file is not read");
+                let help = "`tollgate plugins` shows why, where it is there; else put it into `plugins/`, or rename or remove this file";
                 self.push(Severity::Warning, &name, message, help);
             }
             present.insert(name);
