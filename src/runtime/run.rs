@@ -80,8 +80,24 @@ impl Runtime {
         finish(store, limits, result)
     }
 
-    /// What the plugin says of itself, in an instance without any grant.
+    /// What the plugin says of itself: what it said before, where that was kept; else it is asked, in an
+    /// instance without any grant.
     pub(crate) async fn describe(
+        &self,
+        code: &Code,
+        limits: &CallLimits,
+        log: std::sync::Arc<GuestLog>,
+    ) -> Result<tools::Description, Refusal> {
+        if let Some(said) = self.artifacts.description(&self.engine, code.digest) {
+            return Ok(said);
+        }
+        let said = self.asked(code, limits, log).await?;
+        self.artifacts
+            .keep_description(&self.engine, code.digest, &said);
+        Ok(said)
+    }
+
+    async fn asked(
         &self,
         code: &Code,
         limits: &CallLimits,

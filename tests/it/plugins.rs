@@ -159,6 +159,39 @@ pub(crate) async fn compiled_code_that_was_changed_is_compiled_again() {
     }
 }
 
+#[tokio::test]
+async fn a_component_is_asked_once_what_it_is() {
+    // It would say something else each time, and that would be a change to be accepted.
+    let bench = Setup::probe()
+        .bytes("guest", misfit("fickle"))
+        .start()
+        .await;
+    let status = |bench: &Bench| {
+        let plugins = bench.host.plugins();
+        let guest = plugins.iter().find(|plugin| plugin.file == "guest.wasm");
+        guest.unwrap().status
+    };
+    assert_eq!(status(&bench), "serving");
+    let bench = bench.restart().await;
+    assert_eq!(status(&bench), "serving");
+    // What is not what the host kept is not believed: the component is asked again.
+    let digest = Digest::of(&misfit("fickle")).hex();
+    let kept = std::fs::read_dir(bench.host.home().artifacts())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.starts_with(&digest) && name.ends_with(".description")
+        })
+        .expect("a description is kept");
+    let mut text = std::fs::read(&kept).unwrap();
+    text[20] ^= 1;
+    std::fs::write(&kept, &text).unwrap();
+    let bench = bench.restart().await;
+    assert_eq!(status(&bench), "quarantined");
+    bench.verify();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_misfit_is_refused_by_its_file_and_its_cause() {
     let bench = Setup::probe().start().await;

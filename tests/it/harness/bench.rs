@@ -73,6 +73,14 @@ impl Bench {
         }
     }
 
+    /// Ends the host in order and starts another in the same home.
+    pub(crate) async fn restart(self) -> Self {
+        self.host.stop().await;
+        let (home, folder) = (self.host.home().clone(), self.folder);
+        drop(self.host);
+        Self::start_in(folder, home).await
+    }
+
     /// A call as `alice`.
     pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Reply {
         self.call_as("alice", tool, arguments.to_string()).await
