@@ -17,7 +17,7 @@ use crate::egress::{
     ScopedRequest,
 };
 use crate::grant::Grant;
-use crate::journal::record::{Event, HostCall, HostCallOutcome, HostCallRef};
+use crate::journal::record::{Event, HostCall, HostCallOutcome, HostCallRef, SecretUse};
 use crate::policy::{Checked, Fact, HostAction, HostQuestion, Target};
 use crate::reason::{Kind, Reason, Refusal};
 use crate::runtime::bindings::http as wit;
@@ -39,7 +39,7 @@ pub(super) struct Outgoing {
     request: ScopedRequest,
     origin: String,
     requirement: String,
-    secrets: Vec<String>,
+    secrets: Vec<SecretUse>,
     sent_before: u32,
 }
 
@@ -68,7 +68,7 @@ impl HostQuestion for Outgoing {
                 "body_bytes",
                 Fact::Whole(i64::try_from(self.request.body().len()).unwrap_or(i64::MAX)),
             ),
-            ("secrets", Fact::Texts(self.secrets.clone())),
+            ("secrets", Fact::Texts(names(&self.secrets))),
             ("http_calls", Fact::Whole(self.sent_before.into())),
         ]
     }
@@ -240,7 +240,8 @@ fn intent(context: &CallContext, reference: &HostCallRef, checked: &Checked<Outg
         method: Some(request.method().as_str().to_owned()),
         bytes_out: request.body().len() as u64,
         body: (!request.body().is_empty()).then(|| request.body_digest()),
-        secrets: secrets.clone(),
+        secrets: names(secrets),
+        secret_uses: secrets.clone(),
         decision: checked.ground().clone(),
     })
 }
@@ -294,8 +295,8 @@ fn prepare(
             wit::Scheme::Header(name) => (CredentialScheme::Header(name), "header"),
             wit::Scheme::Query(name) => (CredentialScheme::Query(name), "query"),
         };
-        let value = lend(context, &secret.name, to, said)?;
-        secrets.push(secret.name.clone());
+        let (value, used) = lend(context, &secret.name, to, said)?;
+        secrets.push(used);
         loans.push(Loan { scheme, value });
     }
     // Anywhere but in a header for credentials a placeholder is only a random text.
@@ -308,8 +309,8 @@ fn prepare(
             continue;
         };
         for name in names {
-            lend(context, &name, to, "placeholder")?;
-            secrets.push(name.to_string());
+            let (_, used) = lend(context, &name, to, "placeholder")?;
+            secrets.push(used);
         }
         loans.push(Loan {
             scheme: CredentialScheme::Instead(header.clone()),
@@ -326,13 +327,18 @@ fn prepare(
     Ok((outgoing, loans))
 }
 
-/// A secret's value, for this request only, once its binding and policy allow it.
+/// The secrets' names, as policy and the record have them.
+fn names(secrets: &[SecretUse]) -> Vec<String> {
+    secrets.iter().map(|used| used.secret.clone()).collect()
+}
+
+/// A secret's value, for this request only, once its binding and policy allow it; and the decision.
 fn lend(
     context: &CallContext,
     name: &str,
     to: &egress::Origin,
     said: &'static str,
-) -> Result<Arc<SecretValue>, Refusal> {
+) -> Result<(Arc<SecretValue>, SecretUse), Refusal> {
     let grant = context.grant(name);
     let Some(Grant::Secret { origin: bound, .. }) = grant.as_deref() else {
         return Err(crate::secret::not_granted());
@@ -351,8 +357,14 @@ fn lend(
         origin: to.to_string(),
         scheme: said,
     };
-    let (question, _) = context.decide(question)?.into_inner();
-    context.value(&question.name)
+    let (question, decision) = context.decide(question)?.into_inner();
+    let value = context.value(&question.name)?;
+    let used = SecretUse {
+        secret: question.name,
+        scheme: said.to_owned(),
+        decision,
+    };
+    Ok((value, used))
 }
 
 /// Records how it ended, and hands the reply on within its bounds.

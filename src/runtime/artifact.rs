@@ -137,8 +137,7 @@ impl Artifacts {
             Kind::Code => "cwasm",
             Kind::Description => "description",
         };
-        self.folder
-            .join(format!("{}-{fit}.{ending}", digest.hex()))
+        self.folder.join(format!("{}-{fit}.{ending}", digest.hex()))
     }
 
     fn mac(&self, engine: &Engine, digest: Digest, kind: Kind, bytes: &[u8]) -> blake3::Hash {
