@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::reply::{Annotations, Completion, Content, Media, ResourceBody};
 use crate::capability::Usage;
 use crate::json;
-use crate::limits::CallLimits;
+use crate::limits::{CallLimits, reached};
 use crate::name::ToolName;
 use crate::plugin::Plugin;
 use crate::reason::{Reason, Refusal};
@@ -118,10 +118,7 @@ fn bounded(said: wit::Completion, limits: &CallLimits) -> Result<Completion, Ref
     if size > limits.output {
         return Err(Refusal::new(
             Reason::ResultTooLarge,
-            format!(
-                "the result has {size} bytes, at most {} are passed on",
-                limits.output
-            ),
+            reached("output", size, limits.output, " bytes"),
         ));
     }
     let bounds = json::Limits {
@@ -136,7 +133,14 @@ fn bounded(said: wit::Completion, limits: &CallLimits) -> Result<Completion, Ref
                 json::FaultKind::TooDeep | json::FaultKind::TooLarge => Reason::ResultTooLarge,
                 _ => Reason::ResultInvalid,
             };
-            Refusal::new(reason, format!("{what} of the result: {fault}"))
+            let said = match fault.over {
+                // The result's own bound of this is the arguments'.
+                Some(over) if over.limit == "depth" => {
+                    reached("arguments.depth", over.used, over.allowed, "")
+                }
+                _ => fault.to_string(),
+            };
+            Refusal::new(reason, format!("{what} of the result: {said}"))
         })
     };
     let structured = said

@@ -79,7 +79,7 @@ impl Drop for GuestLog {
                 plugin = self.plugin.as_str(),
                 call,
                 dropped,
-                "lines of a guest were dropped: more than a call may log"
+                "lines of a guest were dropped: limit `log_bytes` reached"
             );
         }
     }

@@ -20,11 +20,6 @@ use crate::reason::{Reason, Refusal};
 use crate::runtime::{Code, Runtime};
 use crate::secret::Lent;
 
-/// What `describe` may use: a statement, not a computation.
-const DESCRIBE_FUEL: u64 = 200_000_000;
-/// Its time.
-const DESCRIBE_TIME: std::time::Duration = std::time::Duration::from_secs(2);
-
 /// A plugin that can serve.
 #[derive(Debug)]
 pub(crate) struct Plugin {
@@ -93,11 +88,11 @@ impl Plugin {
     ) -> Result<Self, Refusal> {
         let digest = Digest::of(bytes);
         let code = runtime.code(digest, bytes).await?;
-        let limits = config.plugin_limits(name);
+        let describe = config.describe_limits(name);
         let limits = CallLimits {
-            fuel: limits.fuel.min(DESCRIBE_FUEL),
-            time: limits.time.min(DESCRIBE_TIME),
-            ..limits
+            fuel: describe.fuel,
+            time: describe.time,
+            ..config.plugin_limits(name)
         };
         let log = GuestLog::new(name.clone(), None, Lent::new(), limits.log_bytes);
         let said = runtime
