@@ -158,7 +158,7 @@ impl Outbound {
         let run = self.run(&request, credentials, addresses, limits, start, &mut trace);
         let result = timeout(limits.total, run)
             .await
-            .unwrap_or_else(|_| Err(late("total", limits.total)));
+            .unwrap_or_else(|_| Err(late("in all", "total", limits.total)));
         trace.total = start.elapsed();
         Exchange { result, trace }
     }
@@ -179,7 +179,7 @@ impl Outbound {
             self.connect(request.url().origin(), addresses, limits, trace),
         )
         .await
-        .unwrap_or_else(|_| Err(late("connect", limits.connect)))?;
+        .unwrap_or_else(|_| Err(late("connecting", "connect", limits.connect)))?;
         trace.connected = Some(start.elapsed());
         let message = message(request, headers, target)?;
         exchange(stream, message, limits, start, trace).await
@@ -220,7 +220,7 @@ impl Outbound {
             match timeout(share, attempt).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(refusal)) => last = Some(refusal),
-                Err(_) => last = Some(late("connect", share)),
+                Err(_) => last = Some(late("connecting", "connect", share)),
             }
         }
         Err(last.unwrap_or_else(|| Refusal::new(Reason::EgressConnect, "no connection")))
@@ -261,16 +261,16 @@ impl Outbound {
     }
 }
 
-/// The limit `http.<which>` of time is used up; `within` is all of it, or one address's share.
-fn late(which: &str, within: Duration) -> Refusal {
+/// The limit `http.<which>` of time is used up, in doing `what`; `within` is all of it, or one address's
+/// share. The record says it too, in the detail.
+fn late(what: &str, which: &str, within: Duration) -> Refusal {
     let (limit, spent) = (format!("http.{which}"), within.as_millis());
+    let said = reached(&limit, spent, spent, " ms");
     Refusal::new(
         Reason::LimitHttpTime,
-        format!(
-            "the server took too long: {}",
-            reached(&limit, spent, spent, " ms")
-        ),
+        format!("the server took too long: {said}"),
     )
+    .with_detail(format!("{what}: {said}"))
 }
 
 /// The request as the HTTP client takes it, with what the host adds.
@@ -311,7 +311,7 @@ async fn exchange(
         trace.bytes_out = message.body().size_hint().exact().unwrap_or_default();
         let response = timeout(limits.first_byte, sender.send_request(message))
             .await
-            .map_err(|_| late("first_byte", limits.first_byte))?
+            .map_err(|_| late("waiting for the response", "first_byte", limits.first_byte))?
             .map_err(|error| protocol(&error))?;
         trace.first_byte = Some(start.elapsed());
         let (head, body) = response.into_parts();
@@ -381,7 +381,7 @@ async fn bounded_body(
     loop {
         let frame = timeout(limits.idle, body.frame())
             .await
-            .map_err(|_| late("idle", limits.idle))?;
+            .map_err(|_| late("waiting for more of the response", "idle", limits.idle))?;
         let Some(frame) = frame else { return Ok(out) };
         // Trailers are dropped: no tool needs them, and they come after every check of the head.
         let Ok(data) = frame.map_err(|error| protocol(&error))?.into_data() else {
@@ -401,6 +401,7 @@ fn too_large(which: &str, came: u64, most: usize, unit: &str) -> Refusal {
         Reason::LimitResponseBytes,
         format!("the response is too large: {said}"),
     )
+    .with_detail(said)
 }
 
 fn protocol(error: &hyper::Error) -> Refusal {

@@ -44,15 +44,15 @@ async fn bytes_are_counted_over_all_host_calls_of_a_call() {
 #[tokio::test]
 async fn what_a_plugin_may_use_to_describe_itself_can_be_set() {
     let bench = Setup::probe()
-        .bytes("guest", crate::harness::misfit("plain"))
-        .toml("[plugin.guest.describe]\nfuel = 10_000")
+        .bytes("guest", crate::harness::misfit("describe-loops"))
+        .toml("[plugin.guest.describe]\nfuel = 1_000_000")
         .start()
         .await;
     let plugins = bench.host.plugins();
     let guest = plugins.iter().find(|plugin| plugin.file == "guest.wasm");
     let said = guest.and_then(|guest| guest.message.clone()).unwrap();
     assert!(
-        said.contains("limit `fuel` reached: 10000 of 10000"),
+        said.contains("limit `fuel` reached: 1000000 of 1000000"),
         "{said}"
     );
 }

@@ -19,7 +19,12 @@ struct Row {
 }
 
 fn send(method: &str, path: &str, body: Option<&str>) -> Value {
-    json!({"requirement": "api", "method": method, "url": format!("https://granted.example{path}"), "body": body})
+    let url = format!("https://granted.example{path}");
+    let mut arguments = json!({"requirement": "api", "method": method, "url": url});
+    if let Some(body) = body {
+        arguments["body"] = body.into();
+    }
+    arguments
 }
 
 fn headers(n: u32) -> Value {
