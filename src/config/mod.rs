@@ -216,7 +216,7 @@ impl Config {
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let file: file::File =
             toml::from_str(text).map_err(|e| ConfigError::from_toml(path, text, &e))?;
-        let lines = findings::Lines::of(path, text, &file);
+        let lines = findings::Lines::of(path, text);
         let mut config = Self::from_file(file, lines);
         let folder = path.parent().unwrap_or(Path::new(""));
         for ca in &mut config.egress.extra_ca {
