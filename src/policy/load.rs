@@ -16,6 +16,7 @@ use crate::plugin::Description;
 use super::argument::Unmapped;
 use super::entities::{self, Directory};
 use super::lint;
+use super::may;
 use super::schema::{self, Model};
 use super::slice::Kept;
 use super::source::{Rule, Source, position};
@@ -120,6 +121,7 @@ pub struct PolicySet {
     pub(super) plugins: BTreeMap<PluginName, PluginPolicies>,
     pub(super) schema: serde_json::Value,
     pub(super) kept: Kept,
+    pub(super) may: may::Known,
 }
 
 /// The policies that answer for one plugin.
@@ -128,6 +130,8 @@ pub(super) struct PluginPolicies {
     pub(super) known: Known,
     pub(super) model: Model,
     pub(super) own: Option<Source>,
+    /// The types of its own questions, with every action that its rules name; for partial evaluation.
+    pub(super) schema: Option<cedar_policy::Schema>,
     /// Why its questions refuse.
     pub(super) broken: Option<String>,
     pub(super) by_action: HashMap<String, Vec<Arc<Rule>>>,
@@ -211,6 +215,7 @@ impl Loader<'_> {
                 known,
                 model,
                 own: None,
+                schema: None,
                 broken,
                 by_action: HashMap::new(),
             };
@@ -240,6 +245,7 @@ impl Loader<'_> {
                 .flat_map(|source| &source.rules)
                 .map(|rule| Arc::new(rule.clone()))
                 .collect();
+            policies.schema = types(&policies.model, &rules);
             policies.by_action = policies
                 .model
                 .actions()
@@ -290,6 +296,7 @@ impl Loader<'_> {
                 plugins,
                 schema,
                 kept: Kept::default(),
+                may: may::Known::default(),
             },
             findings: self.findings,
         }
@@ -454,6 +461,19 @@ impl Loader<'_> {
         }
         (None, Some(why))
     }
+}
+
+/// The schema of a plugin's own questions. Actions of others that its rules name, as shared rules may,
+/// are declared as applying to nothing.
+fn types(model: &Model, rules: &[Arc<Rule>]) -> Option<cedar_policy::Schema> {
+    let own: BTreeSet<String> = model.actions().collect();
+    let others: BTreeSet<String> = rules
+        .iter()
+        .flat_map(|rule| rule.actions())
+        .map(|uid| uid.id().unescaped().to_owned())
+        .filter(|id| id.contains(':') && !own.contains(id))
+        .collect();
+    schema::read(&schema::json([model], &others)).ok()
 }
 
 /// Whether the rule's scope leaves this action open.
