@@ -5,7 +5,6 @@
 //! others. Every problem is a finding with its place and what to do.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,78 +14,16 @@ use crate::plugin::Description;
 
 use super::argument::Unmapped;
 use super::entities::{self, Directory};
+pub use super::finding::{Finding, Severity};
 use super::lint;
 use super::may;
 use super::schema::{self, Model};
 use super::slice::Kept;
-use super::source::{Rule, Source, position};
+use super::source::{Rule, Source};
 use super::validate::{self, Affected};
 
 /// Shared rules, evaluated for every plugin.
 pub(super) const SHARED: &str = "shared.cedar";
-
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// The file, or what it would have answered, is not in force.
-    Error,
-    /// In force, and probably not what was meant.
-    Warning,
-}
-
-/// Something wrong in `policies/`, with its place and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// The file, relative to `policies/`.
-    pub file: String,
-    /// From 1.
-    pub line: usize,
-    /// From 1, in characters.
-    pub column: usize,
-    /// What is wrong.
-    pub message: String,
-    /// What to do; empty where nothing is known.
-    pub help: String,
-}
-
-impl Finding {
-    pub(super) fn new(severity: Severity, file: &str, message: String, help: &str) -> Self {
-        Self {
-            severity,
-            file: file.to_owned(),
-            line: 1,
-            column: 1,
-            message,
-            help: help.to_owned(),
-        }
-    }
-
-    pub(super) fn at(mut self, text: &str, offset: usize) -> Self {
-        (self.line, self.column) = position(text, offset);
-        self
-    }
-
-    pub(super) fn is_error(&self) -> bool {
-        self.severity == Severity::Error
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "policies/{}:{}:{}: {}",
-            self.file, self.line, self.column, self.message
-        )?;
-        if !self.help.is_empty() {
-            write!(f, " ({})", self.help)?;
-        }
-        Ok(())
-    }
-}
 
 /// A plugin, as far as policy is about it.
 #[derive(Debug, Clone)]
@@ -121,7 +58,7 @@ pub struct PolicySet {
     pub(super) plugins: BTreeMap<PluginName, PluginPolicies>,
     pub(super) schema: serde_json::Value,
     pub(super) kept: Kept,
-    pub(super) may: may::Known,
+    pub(super) may: may::Answers,
 }
 
 /// The policies that answer for one plugin.
@@ -296,7 +233,7 @@ impl Loader<'_> {
                 plugins,
                 schema,
                 kept: Kept::default(),
-                may: may::Known::default(),
+                may: may::Answers::default(),
             },
             findings: self.findings,
         }

@@ -33,9 +33,9 @@ const MAX_KEPT: usize = 1 << 16;
 
 /// Answers that were given before: they depend on nothing that changes while a set is in force.
 #[derive(Debug, Default)]
-pub(super) struct Known(RwLock<HashMap<String, bool>>);
+pub(super) struct Answers(RwLock<HashMap<String, bool>>);
 
-impl Known {
+impl Answers {
     fn get_or_make(&self, key: String, make: impl FnOnce() -> bool) -> bool {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = known.get(&key) {

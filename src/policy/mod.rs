@@ -13,6 +13,7 @@ mod context;
 mod decide;
 mod entities;
 mod explain;
+mod finding;
 mod ground;
 mod lint;
 mod literal;
