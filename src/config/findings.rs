@@ -22,10 +22,17 @@ pub struct Finding {
 }
 
 /// Where tables and keys stand, by their dotted names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Lines {
     path: PathBuf,
     lines: BTreeMap<String, usize>,
+}
+
+impl PartialEq for Lines {
+    /// Two configurations are equal where they set the same, wherever it stands.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Lines {

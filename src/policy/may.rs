@@ -14,6 +14,8 @@ use cedar_policy::{
     PartialEntities, PartialEntity, PartialEntityUid, PartialRequest, ResourceConstraint, Schema,
 };
 
+use serde_json::Value;
+
 use crate::identity::AgentId;
 use crate::name::ToolName;
 use crate::plugin::{OriginScope, Requirement};
@@ -178,9 +180,37 @@ fn partially(
     .ok()?;
     let entities = known(&prepared, schema)?;
     let answer = prepared.policies.tpe(&request, &entities, schema).ok()?;
-    let permits =
-        answer.true_permits().next().is_some() || answer.residual_permits().next().is_some();
+    let permits = answer.true_permits().next().is_some()
+        || answer.residual_permits().any(|id| {
+            let residual = answer.get_policy(id).map(|policy| policy.to_json());
+            // One that can't be looked at could be anything.
+            residual.is_none_or(|tree| tree.as_ref().map_or(true, satisfiable))
+        });
     Some(permits && answer.true_forbids().next().is_none())
+}
+
+/// Whether what is left of a rule could be true. Cedar leaves `x && false` as it is, since `x` may be an
+/// error; here that is all the same.
+fn satisfiable(rule: &Value) -> bool {
+    let conditions = rule.get("conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().all(|condition| {
+        let is_when = condition.get("kind").and_then(Value::as_str) == Some("when");
+        !is_when || condition.get("body").is_none_or(possible)
+    })
+}
+
+fn possible(expression: &Value) -> bool {
+    let part = |operands: &Value, name: &str| operands.get(name).is_none_or(possible);
+    if let Some(both) = expression.get("&&") {
+        return part(both, "left") && part(both, "right");
+    }
+    if let Some(either) = expression.get("||") {
+        return part(either, "left") || part(either, "right");
+    }
+    if let Some(choice) = expression.get("if-then-else") {
+        return part(choice, "if") && part(choice, "then") || part(choice, "else");
+    }
+    expression.get("Value") != Some(&Value::Bool(false))
 }
 
 /// Everything that the rules of the slice can walk, all of it known. Actions are the schema's own.
