@@ -1,6 +1,7 @@
 //! Asking for a value at a terminal without showing it.
 
 use std::io;
+use std::time::Duration;
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,6 +21,13 @@ pub(crate) fn hidden(prompt: &str) -> io::Result<String> {
     let before = tcgetattr(io::stdin())?;
     restore_when_interrupted(before.clone())?;
     let line = rpassword::prompt_password(prompt);
+    if line
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::Interrupted)
+    {
+        // The other thread ends the process now.
+        std::thread::sleep(Duration::from_secs(1));
+    }
     // Where the input ended, too, what comes next stands on a line of its own.
     if line.is_err() {
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
