@@ -139,6 +139,18 @@ fn decision(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("http", count), |b| {
             b.iter(|| black_box(set.decide_host_call(black_box(&facts), Send)));
         });
+        // What a list of tools asks of each: again, and of an agent that never asked before.
+        assert!(set.may_call(&agent, None, &tool));
+        group.bench_function(BenchmarkId::new("listed", count), |b| {
+            b.iter(|| black_box(set.may_call(black_box(&agent), None, &tool)));
+        });
+        let mut agents = (0_u64..).map(|n| AgentId::local(&format!("new{n}")).unwrap());
+        group.bench_function(BenchmarkId::new("listed_first", count), |b| {
+            b.iter(|| {
+                let agent = agents.next().unwrap();
+                black_box(set.may_call(black_box(&agent), None, &tool))
+            });
+        });
         let (request, entities, bare) = bare(count);
         group.bench_function(BenchmarkId::new("bare_authorizer", count), |b| {
             b.iter(|| black_box(Authorizer::new().is_authorized(&request, &bare, &entities)));

@@ -207,7 +207,7 @@ async fn run(
         .run(permit, &plugin.code, context, &limits, &cancel)
         .await;
 
-    let answer = answer::settle(&plugin, &tool, &limits, ended);
+    let answer = answer::settle(&plugin, &tool, &limits, ended).await;
     entry.outcome(answer).await
 }
 

@@ -16,7 +16,7 @@ use crate::identity::AgentId;
 use crate::journal::record::{CallId, Event, HostCallRef, Refused};
 use crate::journal::{Journal, Position, escape_bytes};
 use crate::json::Arguments;
-use crate::limits::CallLimits;
+use crate::limits::{CallLimits, reached};
 use crate::name::ToolName;
 use crate::policy::{CallFacts, Checked, HostQuestion, PolicySet, Verdict};
 use crate::reason::{Kind, Reason, Refusal};
@@ -168,9 +168,11 @@ impl CallContext {
         if self.usage.bytes > self.limits.host_bytes {
             return Err(Ending::from(Refusal::new(
                 Reason::BudgetHostBytes,
-                format!(
-                    "more than {} bytes through host calls",
-                    self.limits.host_bytes
+                reached(
+                    "host_bytes",
+                    self.usage.bytes,
+                    self.limits.host_bytes,
+                    " bytes",
                 ),
             )));
         }
@@ -266,7 +268,7 @@ impl CallContext {
         if refusals > self.limits.refusals {
             return Err(Ending::from(Refusal::new(
                 Reason::BudgetRefusals,
-                format!("more than {} host calls were refused", self.limits.refusals),
+                reached("refusals", refusals, self.limits.refusals, ""),
             )));
         }
         Ok(error)

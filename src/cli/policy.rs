@@ -11,7 +11,7 @@ use super::call::arguments;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::finding::{Finding, Level, in_home, number, shown};
-use super::hostcall::Asked;
+use super::hostcall;
 use super::offline::{self, Loader};
 use super::printer::{BAD, GOOD, Printer, WAIT, escape_lines};
 use crate::clock::{Clock as _, SystemClock};
@@ -174,7 +174,7 @@ async fn explain(
     let mut exit = told(&answer, printer)?;
     exit = tiered(tier, explain.approved, exit, printer);
     for text in &explain.host_calls {
-        let asked = Asked::parse(text, &plugin, &tool)?;
+        let asked = hostcall::parse(text, &plugin, &tool)?;
         let facts = CallFacts {
             agent: &explain.agent,
             user: None,

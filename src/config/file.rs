@@ -8,7 +8,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::limits::{CallTable, ConcurrencyTable, MOST_CALLS};
+use super::limits::{CallTable, ConcurrencyTable, DescribeTable, MOST_CALLS};
 use super::quantity::{Counted as _, Quantity, Unit};
 use super::{Format, Level, Proxy, SecretPlace, Sync, Tier};
 use crate::name::{self, PluginName, ToolName};
@@ -19,6 +19,7 @@ use crate::name::{self, PluginName, ToolName};
 pub(super) struct File {
     pub(super) server: Server,
     pub(super) limits: CallTable,
+    pub(super) describe: DescribeTable,
     pub(super) concurrency: ConcurrencyTable,
     pub(super) tools: Tools,
     pub(super) plugin: BTreeMap<Spanned<PluginName>, Plugin>,
@@ -50,6 +51,7 @@ pub(super) struct Plugin {
     pub(super) tier: Option<Tier>,
     pub(super) concurrency: Option<Calls>,
     pub(super) limits: CallTable,
+    pub(super) describe: DescribeTable,
     pub(super) settings: BTreeMap<Name, String>,
     pub(super) tool: BTreeMap<Spanned<Name>, Tool>,
 }

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Vi
 
 use super::quantity::{Counted, Quantity, Unit};
 use crate::json::Limits as JsonLimits;
-use crate::limits::{CallLimits, Concurrency, HttpLimits};
+use crate::limits::{CallLimits, Concurrency, DescribeLimits, HttpLimits};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -118,6 +118,8 @@ limits_table! {
         refusals: Count, 1, 10_000;
         output: Bytes, KIB, 64 * MIB;
         log_bytes: Bytes, KIB, 16 * MIB;
+        failures: Count, 1, 1_000_000;
+        pause: Time, 10, HOUR;
     }
     with {
         arguments: ArgumentsTable;
@@ -148,6 +150,15 @@ limits_table! {
         first_byte: Time, 10, HOUR;
         idle: Time, 10, HOUR;
         total: Time, 10, HOUR;
+    }
+    with {}
+}
+
+limits_table! {
+    /// `[describe]`, `[plugin.<name>.describe]`.
+    DescribeTable for DescribeLimits {
+        fuel: Count, 10_000, 10_000_000_000_000;
+        time: Time, 10, HOUR;
     }
     with {}
 }

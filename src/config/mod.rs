@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::home::Home;
-use crate::limits::{CallLimits, Concurrency};
+use crate::limits::{CallLimits, Concurrency, DescribeLimits};
 use crate::name::{PluginName, ToolName};
 
 pub use error::ConfigError;
@@ -216,7 +216,7 @@ impl Config {
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let file: file::File =
             toml::from_str(text).map_err(|e| ConfigError::from_toml(path, text, &e))?;
-        let lines = findings::Lines::of(path, text, &file);
+        let lines = findings::Lines::of(path, text);
         let mut config = Self::from_file(file, lines);
         let folder = path.parent().unwrap_or(Path::new(""));
         for ca in &mut config.egress.extra_ca {
@@ -276,13 +276,24 @@ impl Config {
         limits
     }
 
-    /// The limits of a plugin apart from its tools: those under which it describes itself.
+    /// The limits of a plugin apart from its tools.
     #[must_use]
     pub fn plugin_limits(&self, plugin: &PluginName) -> CallLimits {
         let mut limits = CallLimits::default();
         self.file.limits.apply(&mut limits);
         if let Some(plugin) = self.file.plugin(plugin) {
             plugin.limits.apply(&mut limits);
+        }
+        limits
+    }
+
+    /// The limits under which a plugin says what it is.
+    #[must_use]
+    pub fn describe_limits(&self, plugin: &PluginName) -> DescribeLimits {
+        let mut limits = DescribeLimits::default();
+        self.file.describe.apply(&mut limits);
+        if let Some(plugin) = self.file.plugin(plugin) {
+            plugin.describe.apply(&mut limits);
         }
         limits
     }

@@ -312,6 +312,21 @@ pub struct HostCall {
     /// Names of the secrets lent to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
+    /// What the decisions to lend these rest on, one for each place that a secret is put into.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_uses: Vec<SecretUse>,
+    /// What the decision rests on.
+    pub decision: Ground,
+}
+
+/// A secret put into a request: a `use-secret` question that policy allowed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretUse {
+    /// Its name.
+    pub secret: String,
+    /// How: `bearer`, `basic`, `header`, `query`, `placeholder`.
+    pub scheme: String,
     /// What the decision rests on.
     pub decision: Ground,
 }

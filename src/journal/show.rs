@@ -11,7 +11,7 @@ use super::escape::{escape, head};
 use super::record::{
     ArgumentsView, Caller, Event, HostCall, HostCallOutcome, HostCallRef, Outcome, Record, Refused,
 };
-use crate::policy::Ground;
+use crate::policy::{Ground, PolicyRef};
 
 /// How to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -346,14 +346,7 @@ fn details(event: &Event) -> Vec<String> {
         _ => None,
     };
     if let Some(ground) = ground {
-        lines.extend(ground.policies.iter().map(|policy| {
-            format!(
-                "policy `{}` at policies/{}:{}",
-                foreign(&policy.id, SHORT),
-                foreign(&policy.file, SHORT),
-                policy.line
-            )
-        }));
+        lines.extend(ground.policies.iter().map(policy));
         lines.extend(
             ground
                 .errors
@@ -367,6 +360,15 @@ fn details(event: &Event) -> Vec<String> {
             lines.extend(refused.detail.as_deref().map(|text| foreign(text, LONG)));
         }
         Event::HostCall(made) => {
+            lines.extend(made.secret_uses.iter().map(|lent| {
+                let by: Vec<_> = lent.decision.policies.iter().map(policy).collect();
+                format!(
+                    "secret `{}` lent ({}) by {}",
+                    foreign(&lent.secret, SHORT),
+                    foreign(&lent.scheme, SHORT),
+                    by.join(", ")
+                )
+            }));
             lines.extend(made.body.map(|digest| format!("body {digest}")));
         }
         Event::Outcome(outcome) => {
@@ -387,6 +389,15 @@ fn details(event: &Event) -> Vec<String> {
         _ => {}
     }
     lines
+}
+
+fn policy(policy: &PolicyRef) -> String {
+    format!(
+        "policy `{}` at policies/{}:{}",
+        foreign(&policy.id, SHORT),
+        foreign(&policy.file, SHORT),
+        policy.line
+    )
 }
 
 /// The policies that determined it, in few words.

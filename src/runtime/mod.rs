@@ -7,6 +7,7 @@
 mod artifact;
 pub(crate) mod bindings;
 mod component;
+mod described;
 mod engine;
 mod linker;
 mod run;

@@ -17,6 +17,7 @@ use crate::reason::Reason;
 mod author;
 mod decide;
 mod load;
+mod may;
 mod model;
 
 pub(super) const ORIGIN: &str = "https://api.github.com";
