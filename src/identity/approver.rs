@@ -14,7 +14,6 @@ pub struct Approver {
 
 impl Approver {
     // INVARIANT: called only once a person's own credential was checked.
-    #[allow(dead_code, reason = "used once people can authenticate")]
     pub(crate) const fn new(person: PersonId) -> Self {
         Self { person }
     }
