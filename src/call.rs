@@ -50,7 +50,7 @@ struct Admitted {
     permit: Permit,
     plugin: Arc<Plugin>,
     tool: ToolName,
-    tier: Tier,
+    tier: String,
     arguments: Arguments,
     grants: Grants,
 }
@@ -99,6 +99,7 @@ async fn admit(
     }
     // Policy alone, or a person whom it lets: an approval is used up here, on the disk, before anything
     // rests on it.
+    let tier_name = crate::host::tier_name(&host.config(), &plugin, &tool);
     let asking = Asking {
         host,
         arrival,
@@ -106,6 +107,7 @@ async fn admit(
         plugin: &plugin,
         tool: &tool,
         tier,
+        tier_name: &tier_name,
         arguments: &arguments,
         attempt,
     };
@@ -130,7 +132,7 @@ async fn admit(
         permit,
         plugin,
         tool,
-        tier,
+        tier: tier_name,
         arguments,
         grants,
     })
@@ -185,7 +187,7 @@ async fn run(
         tool: tool.clone(),
         plugin: plugin.digest,
         needed: host.config().approvals_needed(&tool),
-        tier: tier.as_str().to_owned(),
+        tier,
         arguments,
     };
     let context = Box::new(CallContext::new(

@@ -158,13 +158,14 @@ async fn explain(
         )));
     }
     let tier = crate::host::tier(config, &plugin, &tool);
+    let tier_name = crate::host::tier_name(config, &plugin, &tool);
     let now = SystemClock.now();
     let question = CallQuestion {
         agent: &explain.agent,
         user: None,
         tool: &tool,
         plugin_digest: plugin.digest,
-        tier: tier.as_str(),
+        tier: &tier_name,
         arguments: &arguments,
         transport: "cli",
         time: now,
@@ -180,7 +181,7 @@ async fn explain(
             agent: &explain.agent,
             user: None,
             tool: &tool,
-            tier: tier.as_str(),
+            tier: &tier_name,
             arguments: &arguments,
             time: now,
             approval: None,
