@@ -1,5 +1,6 @@
 //! Approvals on the whole host: a person answers, and the call that was asked about runs, once.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +81,16 @@ impl Bench {
         self.upstream.ledger().await.len()
     }
 
+    /// The same home as a host finds it that starts after this one was killed now: what is in the
+    /// files at this moment, and nothing that a host writes on its way out.
+    async fn killed(self) -> Self {
+        let folder = tempfile::Builder::new().prefix("tg").tempdir().unwrap();
+        copy(self.folder.path(), folder.path());
+        drop(self);
+        let home = Home::at(folder.path()).unwrap();
+        Self::start_in(folder, home).await
+    }
+
     /// The same home, after its host was stopped.
     async fn again(self) -> Self {
         self.host.stop().await;
@@ -87,6 +98,23 @@ impl Bench {
         drop(host);
         let home = Home::at(folder.path()).unwrap();
         Self::start_in(folder, home).await
+    }
+}
+
+/// Copies a home, modes included.
+fn copy(from: &Path, to: &Path) {
+    std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => {
+                std::fs::create_dir(&target).unwrap();
+                copy(&entry.path(), &target);
+            }
+            kind if kind.is_file() => drop(std::fs::copy(entry.path(), &target).unwrap()),
+            _ => {}
+        }
     }
 }
 
@@ -150,7 +178,7 @@ async fn what_a_person_agreed_to_runs_once() {
 }
 
 #[tokio::test]
-async fn an_approval_is_worth_nothing_for_anything_else() {
+pub(crate) async fn an_approval_is_worth_nothing_for_anything_else() {
     let bench = held_call().start().await;
     let id = asked(&bench.call("probe_send", post("abc")).await);
     bench.answer(id, "ada", once()).await.unwrap();
@@ -171,7 +199,7 @@ async fn an_approval_is_worth_nothing_for_anything_else() {
 }
 
 #[tokio::test]
-async fn an_approval_outlives_a_reload_of_something_else_and_no_change_of_what_decided() {
+pub(crate) async fn an_approval_outlives_a_reload_of_something_else_and_no_change_of_what_decided() {
     let bench = held_call().start().await;
     let id = asked(&bench.call("probe_send", post("abc")).await);
     bench.answer(id, "ada", once()).await.unwrap();
@@ -194,7 +222,7 @@ async fn an_approval_outlives_a_reload_of_something_else_and_no_change_of_what_d
 }
 
 #[tokio::test]
-async fn an_approval_expires_and_a_clock_set_back_revives_nothing() {
+pub(crate) async fn an_approval_expires_and_a_clock_set_back_revives_nothing() {
     let bench = held_call().start().await;
     let id = asked(&bench.call("probe_send", post("abc")).await);
     bench.answer(id, "ada", once()).await.unwrap();
@@ -229,7 +257,7 @@ async fn an_approval_survives_a_restart_and_is_used_once_over_it() {
 }
 
 #[tokio::test]
-async fn nobody_but_who_may_approve_answers_and_a_no_is_an_answer() {
+pub(crate) async fn nobody_but_who_may_approve_answers_and_a_no_is_an_answer() {
     let bench = held_call().start().await;
     let mut own = arrival("alice", "probe_send", post("abc").to_string());
     own.caller.user = Some("ada".to_owned());
@@ -269,7 +297,7 @@ async fn a_tier_may_want_two_and_goes_the_same_way() {
 }
 
 #[tokio::test]
-async fn asks_are_capped() {
+pub(crate) async fn asks_are_capped() {
     let bench = held_call().toml("[approvals]\nper_minute = 5").start().await;
     for number in 0..8 {
         let reply = bench.call("probe_send", post(&number.to_string())).await;
@@ -395,7 +423,7 @@ async fn what_a_person_agreed_to_is_decided_again_before_it_is_sent() {
 }
 
 #[tokio::test]
-async fn a_request_waits_only_as_long_as_it_may_and_dies_with_its_host() {
+pub(crate) async fn a_request_waits_only_as_long_as_it_may_and_dies_with_its_host() {
     let bench = held_request().start().await;
     let mut events = bench.host.approvals().events();
     let parked = bench.spawn("alice", "probe_send", post("abc"));
@@ -424,6 +452,87 @@ async fn without_parking_a_held_request_is_refused_at_once() {
     assert_eq!(reply.reason(), Some(Reason::ApprovalRequired));
     assert!(bench.host.approvals().list(&Filter::default()).is_empty());
     assert_eq!(bench.sent().await, 0);
+}
+
+#[tokio::test]
+pub(crate) async fn a_kill_between_answer_and_use_leaves_one_use_and_never_two() {
+    let bench = held_call().start().await;
+    let id = asked(&bench.call("probe_send", post("abc")).await);
+    let bench = bench.killed().await;
+    assert_eq!(bench.approval(id).status, Status::Pending);
+    bench.answer(id, "ada", once()).await.unwrap();
+    let bench = bench.killed().await;
+    let ran = bench.call("probe_send", post("abc")).await;
+    assert_eq!(*ran.at("/status"), 200, "{}", ran.text());
+    assert_eq!(bench.sent().await, 1);
+    let bench = bench.killed().await;
+    let replay = bench.present("alice", id, post("abc")).await;
+    assert_eq!(replay.reason(), Some(Reason::ApprovalUsed));
+    assert_ne!(asked(&bench.call("probe_send", post("abc")).await), id);
+    assert_eq!(bench.sent().await, 0);
+
+    // Killed while the call that uses it runs: it is used, whatever became of the call.
+    let held = json!({"requirement": "api", "method": "GET", "url": "https://granted.example/hold"});
+    let id = asked(&bench.call("probe_send", held.clone()).await);
+    bench.answer(id, "ada", once()).await.unwrap();
+    let running = bench.spawn("alice", "probe_send", held.clone());
+    bench.upstream.arrived(1).await;
+    let bench = bench.killed().await;
+    assert_eq!(bench.approval(id).status, Status::Used);
+    assert_ne!(asked(&bench.call("probe_send", held).await), id);
+    running.task.abort();
+    bench.verify();
+}
+
+#[tokio::test]
+pub(crate) async fn what_a_person_reads_is_the_hosts_and_whole() {
+    let bench = held_call().start().await;
+    let evil = format!(
+        "x\neffect     GET https://harmless.example\u{1b}[2J\u{202e}\u{200b}{}the tail",
+        "a".repeat(50_000)
+    );
+    let reply = bench.call("probe_send", post(&evil)).await;
+    let text = bench.approval(asked(&reply)).summary.to_string();
+    assert!(text.starts_with("effect     call probe.send\n"), "{text:.200}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("effect")).count(), 1);
+    assert!(text.contains("the tail"), "nothing is cut");
+    let odd = |c: char| c != '\n' && (c.is_control() || matches!(c, '\u{202e}' | '\u{200b}'));
+    assert!(!text.contains(odd));
+}
+
+#[tokio::test]
+pub(crate) async fn a_revocation_at_the_same_time_as_a_yes_wins() {
+    let bench = held_call().start().await;
+    for number in 0..10 {
+        let arguments = post(&number.to_string());
+        let id = asked(&bench.call("probe_send", arguments.clone()).await);
+        let approvals = bench.host.approvals();
+        let (revoked, answered, ran) = tokio::join!(
+            approvals.revoke(id, "the operator"),
+            bench.answer(id, "ada", once()),
+            bench.call("probe_send", arguments),
+        );
+        revoked.unwrap();
+        drop(answered);
+        assert_ne!(ran.reason(), None, "{}", ran.text());
+        assert_eq!(bench.approval(id).status, Status::Revoked);
+        // One order in the records: nothing counts after the end.
+        let after: Vec<_> = bench
+            .records()
+            .into_iter()
+            .map(|record| record.event)
+            .skip_while(|event| !matches!(event, Event::ApprovalEnded(ended) if ended.approval == id))
+            .skip(1)
+            .filter(|event| match event {
+                Event::ApprovalAnswered(a) => a.approval == id && a.refused.is_none(),
+                Event::ApprovalUsed(used) => used.approval == id,
+                _ => false,
+            })
+            .collect();
+        assert_eq!(after, []);
+    }
+    assert_eq!(bench.sent().await, 0);
+    bench.verify();
 }
 
 #[tokio::test]
