@@ -441,11 +441,6 @@ pub(crate) async fn a_request_waits_only_as_long_as_it_may_and_dies_with_its_hos
 
     let parked = bench.spawn("alice", "probe_send", post("abe"));
     let ask = next_ask(&mut events).await;
-    bench.answer(ask.id, "ada", once()).await.unwrap();
-    // Answered, and killed before or after it was used: after the start it is worth nothing.
-    let _unknown = parked.reply().await;
-    let parked = bench.spawn("alice", "probe_send", post("abf"));
-    let ask = next_ask(&mut events).await;
     let bench = bench.killed().await;
     assert_eq!(bench.approval(ask.id).status, Status::Void);
     assert_eq!(bench.answer(ask.id, "ada", once()).await, Err(Reason::ApprovalWithdrawn));
