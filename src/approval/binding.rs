@@ -77,7 +77,9 @@ impl Binding {
             return Some(not_this("the plugin changed since it was asked for"));
         }
         if self.deciding != asked.deciding {
-            return Some(not_this("the policies that decided changed since it was asked for"));
+            return Some(not_this(
+                "the policies that decided changed since it was asked for",
+            ));
         }
         None
     }

@@ -90,7 +90,9 @@ impl Book {
         let pending = |of: Option<&AgentId>| {
             self.all
                 .values()
-                .filter(|a| a.status == Status::Pending && of.is_none_or(|of| a.binding.agent == *of))
+                .filter(|a| {
+                    a.status == Status::Pending && of.is_none_or(|of| a.binding.agent == *of)
+                })
                 .count()
         };
         if pending(Some(agent)) >= MAX_PENDING || pending(None) >= MAX_PENDING_OF_ALL {

@@ -260,7 +260,9 @@ impl Approval {
             return Err(self.closed(self.status));
         }
         if self.subject.is_host_call() && self.standing.is_none() && self.call != call {
-            return Err(super::binding::not_this("it is for a host call of another call"));
+            return Err(super::binding::not_this(
+                "it is for a host call of another call",
+            ));
         }
         let mut next = self.clone();
         next.uses = self.uses.saturating_add(1);

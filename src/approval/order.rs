@@ -62,9 +62,7 @@ impl Inner {
     pub(super) fn ask(&self, ask: Ask) -> Result<(Arc<Approval>, bool), Refusal> {
         let now = self.now();
         self.sweep(now)?;
-        let found = self
-            .book()
-            .find(&ask.binding, &ask.subject, ask.call, now);
+        let found = self.book().find(&ask.binding, &ask.subject, ask.call, now);
         match found {
             Some(found) if found.status == Status::Pending => {
                 let merged = found.merged();
@@ -224,7 +222,9 @@ impl Inner {
             return Err(refusal);
         }
         if before.subject != *subject {
-            return Err(not_this("it is for another host call, or for the call itself"));
+            return Err(not_this(
+                "it is for another host call, or for the call itself",
+            ));
         }
         if self.book().revoking.contains(&id) {
             return Err(before.closed(Status::Revoked));
@@ -306,7 +306,8 @@ impl Inner {
             }
             let mut kept = after;
             kept.summary = kept.summary.abridged();
-            self.state.move_approval((before.status, before.uses), &kept)?;
+            self.state
+                .move_approval((before.status, before.uses), &kept)?;
             self.book().put(kept);
         }
         Ok(())
@@ -330,14 +331,14 @@ impl Inner {
             .map_err(unkept)?;
         if !moved {
             // Someone changed the database beside this host. What it says counts, so nothing is given.
-            return Err(Refusal::new(
-                Reason::ApprovalUsed,
-                "that approval is not as it was",
-            )
-            .with_detail("the database has it in another state than this host"));
+            return Err(
+                Refusal::new(Reason::ApprovalUsed, "that approval is not as it was")
+                    .with_detail("the database has it in another state than this host"),
+            );
         }
         let after = self.book().put(after);
-        self.changed.send_modify(|revision| *revision = revision.wrapping_add(1));
+        self.changed
+            .send_modify(|revision| *revision = revision.wrapping_add(1));
         Ok(after)
     }
 
@@ -373,8 +374,7 @@ fn ended(approval: &Approval) -> Event {
 }
 
 fn unkept(error: StateError) -> Refusal {
-    Refusal::new(Reason::HostInternal, "approvals can't be kept now")
-        .with_detail(error.to_string())
+    Refusal::new(Reason::HostInternal, "approvals can't be kept now").with_detail(error.to_string())
 }
 
 fn bounded(why: &str) -> String {

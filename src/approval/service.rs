@@ -400,12 +400,15 @@ impl Approvals {
             let _order = inner.order.lock().unwrap_or_else(PoisonError::into_inner);
             work(&inner)
         };
-        tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| {
-            Err(
-                Refusal::new(Reason::HostInternal, "the host could not go on with an approval")
-                    .with_detail(error.to_string()),
-            )
-        })
+        tokio::task::spawn_blocking(run)
+            .await
+            .unwrap_or_else(|error| {
+                Err(Refusal::new(
+                    Reason::HostInternal,
+                    "the host could not go on with an approval",
+                )
+                .with_detail(error.to_string()))
+            })
     }
 }
 

@@ -199,11 +199,17 @@ fn two_must_be_two() {
         .answered(given("ada", true, None), TTL, Duration::ZERO)
         .unwrap();
     assert_eq!((one.status, one.missing()), (Status::Pending, 1));
-    let again = one.answered(given("ada", true, None), TTL, Duration::ZERO).unwrap();
+    let again = one
+        .answered(given("ada", true, None), TTL, Duration::ZERO)
+        .unwrap();
     assert_eq!(again.status, Status::Pending, "one person is one");
-    let two = again.answered(given("bob", true, None), TTL, Duration::ZERO).unwrap();
+    let two = again
+        .answered(given("bob", true, None), TTL, Duration::ZERO)
+        .unwrap();
     assert_eq!(two.status, Status::Approved);
-    let no = one.answered(given("ada", false, None), TTL, Duration::ZERO).unwrap();
+    let no = one
+        .answered(given("ada", false, None), TTL, Duration::ZERO)
+        .unwrap();
     assert_eq!(no.status, Status::Denied, "a no outweighs an own yes");
 }
 
@@ -341,7 +347,8 @@ impl Desk {
     }
 
     async fn yes(&self, id: ApprovalId) -> Result<Status, Reason> {
-        self.say(id, "ada", Answer::Approve { standing: None }).await
+        self.say(id, "ada", Answer::Approve { standing: None })
+            .await
     }
 
     async fn take(&self, id: ApprovalId, number: u128) -> Result<Approved, Reason> {
@@ -385,14 +392,28 @@ fn ask(number: u128, subject: Subject) -> Ask {
 async fn asked_answered_and_used_once_in_the_order_of_the_records() {
     let desk = Desk::new();
     let asked = desk.ask(1).await.unwrap();
-    assert_eq!(desk.ask(2).await.unwrap().id, asked.id, "identical asks merge");
+    assert_eq!(
+        desk.ask(2).await.unwrap().id,
+        asked.id,
+        "identical asks merge"
+    );
     assert_eq!(desk.approvals.get(asked.id).unwrap().asks, 2);
-    assert_eq!(desk.take(asked.id, 2).await.unwrap_err(), Reason::ApprovalRequired);
+    assert_eq!(
+        desk.take(asked.id, 2).await.unwrap_err(),
+        Reason::ApprovalRequired
+    );
     assert_eq!(desk.yes(asked.id).await, Ok(Status::Approved));
     let approved = desk.take(asked.id, 2).await.unwrap();
     assert_eq!(approved.approvers().len(), 1);
-    assert_eq!(desk.take(asked.id, 2).await.unwrap_err(), Reason::ApprovalUsed);
-    assert_ne!(desk.ask(3).await.unwrap().id, asked.id, "used up: a new ask");
+    assert_eq!(
+        desk.take(asked.id, 2).await.unwrap_err(),
+        Reason::ApprovalUsed
+    );
+    assert_ne!(
+        desk.ask(3).await.unwrap().id,
+        asked.id,
+        "used up: a new ask"
+    );
     assert_eq!(
         desk.kinds(),
         [
@@ -410,9 +431,18 @@ async fn only_whom_policy_lets_may_answer_and_never_the_agents_own_user() {
     let desk = Desk::new();
     let asked = desk.ask(1).await.unwrap();
     let yes = || Answer::Approve { standing: None };
-    assert_eq!(desk.say(asked.id, "mallory", yes()).await, Err(Reason::PolicyDefault));
-    assert_eq!(desk.say(asked.id, "olga", yes()).await, Err(Reason::ApprovalSelf));
-    assert_eq!(desk.approvals.get(asked.id).unwrap().status, Status::Pending);
+    assert_eq!(
+        desk.say(asked.id, "mallory", yes()).await,
+        Err(Reason::PolicyDefault)
+    );
+    assert_eq!(
+        desk.say(asked.id, "olga", yes()).await,
+        Err(Reason::ApprovalSelf)
+    );
+    assert_eq!(
+        desk.approvals.get(asked.id).unwrap().status,
+        Status::Pending
+    );
     let no = Answer::Deny {
         why: Some("not today\n".to_owned()),
     };
@@ -424,7 +454,13 @@ async fn only_whom_policy_lets_may_answer_and_never_the_agents_own_user() {
     assert!(desk.ask(3).await.is_ok(), "a no is not for ever");
     assert_eq!(
         desk.kinds(),
-        ["approval-asked", "approval-answered", "approval-answered", "approval-answered", "approval-asked"],
+        [
+            "approval-asked",
+            "approval-answered",
+            "approval-answered",
+            "approval-answered",
+            "approval-asked"
+        ],
         "answers that do not count are written down as well"
     );
 }
@@ -459,7 +495,10 @@ async fn memory_that_is_behind_the_disk_gives_nothing() {
     let state = State::open(&desk.folder.path().join("tollgate.db")).unwrap();
     assert!(state.move_approval((Status::Approved, 0), &used).unwrap());
     assert!(!state.move_approval((Status::Approved, 0), &used).unwrap());
-    assert_eq!(desk.take(asked.id, 1).await.unwrap_err(), Reason::ApprovalUsed);
+    assert_eq!(
+        desk.take(asked.id, 1).await.unwrap_err(),
+        Reason::ApprovalUsed
+    );
 }
 
 #[tokio::test]
@@ -513,7 +552,9 @@ async fn a_revocation_goes_first() {
     for _ in 0..20 {
         let id = desk.ask(1).await.unwrap().id;
         let by = Approver::for_tests("ada".parse().unwrap());
-        let answer = desk.approvals.answer(id, &by, Answer::Approve { standing: None });
+        let answer = desk
+            .approvals
+            .answer(id, &by, Answer::Approve { standing: None });
         let (revoked, answered) = tokio::join!(desk.approvals.revoke(id, "the operator"), answer);
         revoked.unwrap();
         drop(answered);
@@ -537,7 +578,10 @@ async fn a_standing_approval_is_for_one_target_and_ends() {
     }
     let mut other = binding();
     other.arguments = Digest::of(b"other");
-    let taken = desk.approvals.take(id, call(1), other, Subject::Call {}).await;
+    let taken = desk
+        .approvals
+        .take(id, call(1), other, Subject::Call {})
+        .await;
     assert_eq!(taken.unwrap_err().reason, Reason::ApprovalArguments);
     let desk = desk.killed().await;
     drop(desk.take(id, 5).await.unwrap());
@@ -556,7 +600,10 @@ async fn a_host_calls_approval_dies_with_the_host() {
     for id in [asked.id, other.id] {
         assert_eq!(desk.approvals.get(id).unwrap().status, Status::Void);
     }
-    assert!(desk.kinds().ends_with(&["approval-ended", "approval-ended"]));
+    assert!(
+        desk.kinds()
+            .ends_with(&["approval-ended", "approval-ended"])
+    );
     // At most as long as a call is parked.
     let again = desk.put(ask(3, request())).await.unwrap();
     assert_eq!((again.expires - again.created).as_secs(), 300);

@@ -74,20 +74,26 @@ impl Asking<'_> {
                     Err(refusal) if refusal.reason == Reason::ApprovalUsed && self.may_ask() => {}
                     used => return used,
                 },
-                // Cancelled or dropped meanwhile, it takes its ask along.
-                Status::Pending => match self.wait(&found, give_up, cancel).await? {
-                    Status::Pending => {
-                        gone.into_iter().for_each(Withdraws::keep);
-                        return Err(held_by(held).with_approval(Asked::of(&found)));
+                Status::Pending => {
+                    // Cancelled or dropped meanwhile, it takes its ask along.
+                    let answered = self.wait(&found, give_up, cancel).await?;
+                    gone.into_iter().for_each(Withdraws::keep);
+                    match answered {
+                        Status::Pending => {
+                            return Err(held_by(held).with_approval(Asked::of(&found)));
+                        }
+                        // Whether it is this call's is told by looking again; another may have used it.
+                        Status::Approved | Status::Used => {}
+                        _ => return Err(self.closed(&found, held)),
                     }
-                    // Whether it is this call's is told by looking again; another may have used it.
-                    Status::Approved | Status::Used => {}
-                    _ => return Err(self.closed(&found, held)),
-                },
+                }
                 status => return Err(found.closed(status).with_ground(held)),
             }
         }
-        let refusal = Refusal::new(Reason::ApprovalRequired, "what people agreed to was used up; ask again");
+        let refusal = Refusal::new(
+            Reason::ApprovalRequired,
+            "what people agreed to was used up; ask again",
+        );
         Err(match ground {
             Some(ground) => refusal.with_ground(ground),
             None => refusal,
@@ -116,7 +122,11 @@ impl Asking<'_> {
         let approved = approvals
             .take(approval.id, self.call, ask.binding, ask.subject)
             .await?;
-        match self.host.policy().decide_call(&self.question(Some(&approved))) {
+        match self
+            .host
+            .policy()
+            .decide_call(&self.question(Some(&approved)))
+        {
             Verdict::Allow(permit) => Ok(permit),
             Verdict::Hold(ground) => Err(held_by(ground)),
             Verdict::Refuse(refusal) => Err(refusal),
@@ -164,7 +174,13 @@ impl Asking<'_> {
         let subject = Subject::Call {};
         Ok(Ask {
             call: self.call,
-            binding: Binding::new(caller, self.tool, self.plugin.digest, self.arguments, deciding),
+            binding: Binding::new(
+                caller,
+                self.tool,
+                self.plugin.digest,
+                self.arguments,
+                deciding,
+            ),
             summary: Summary {
                 agent: caller.agent.clone(),
                 user: caller.user.clone(),

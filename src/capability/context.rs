@@ -21,8 +21,8 @@ use crate::limits::CallLimits;
 use crate::name::ToolName;
 use crate::policy::{CallFacts, Checked, HostQuestion, PolicySet, Verdict};
 use crate::reason::{Kind, Reason, Refusal};
-use crate::runtime::{Ending, Patience};
 use crate::runtime::bindings::types as wit;
+use crate::runtime::{Ending, Patience};
 use crate::secret::{Lent, Placeholders, Secrets};
 
 /// Bytes of a target in a record: a URL of the longest length that is sent is cut, its digest is not.

@@ -156,13 +156,10 @@ fn unmapped(home: &Home, set: &PolicySet) -> Vec<Finding> {
 }
 
 /// Tools that wait for a person, where nobody may answer.
-fn unanswerable(
-    home: &Home,
-    config: &Config,
-    loaded: &[Loaded],
-    set: &PolicySet,
-) -> Vec<Finding> {
-    let good = loaded.iter().filter_map(|loaded| loaded.plugin.as_ref().ok());
+fn unanswerable(home: &Home, config: &Config, loaded: &[Loaded], set: &PolicySet) -> Vec<Finding> {
+    let good = loaded
+        .iter()
+        .filter_map(|loaded| loaded.plugin.as_ref().ok());
     let tools = good.flat_map(|plugin| {
         let tools = plugin.description.tools.iter().map(|tool| &tool.name);
         tools.filter(move |tool| {

@@ -22,7 +22,8 @@ use crate::json::Arguments;
 use crate::name::PluginName;
 use crate::plugin::{Catalogue, Plugin};
 use crate::policy::{
-    self, ApproveQuestion, CallFacts, CallQuestion, CaseResult, Explanation, Loaded, PolicySet, Severity,
+    self, ApproveQuestion, CallFacts, CallQuestion, CaseResult, Explanation, Loaded, PolicySet,
+    Severity,
 };
 
 pub(crate) async fn run(
@@ -203,7 +204,9 @@ async fn explain(
             time: now,
             approval: None,
         };
-        let answer = loaded.set.explain_host_call(&facts, &asked, explain.approved);
+        let answer = loaded
+            .set
+            .explain_host_call(&facts, &asked, explain.approved);
         // The call's own answer is the exit code, unless a host call is worse off.
         if told(&answer, printer)? != Exit::Ok {
             exit = Exit::Denied;

@@ -171,7 +171,11 @@ fn an_operator_names_tiers_and_how_many_must_agree() {
     let of = |name: &str| {
         let tool = name.parse().unwrap();
         let needed = config.approvals_needed(&tool);
-        (config.tier(&tool), config.tier_name(&tool).to_owned(), needed)
+        (
+            config.tier(&tool),
+            config.tier_name(&tool).to_owned(),
+            needed,
+        )
     };
     assert_eq!(of("bank.send"), (Tier::Hold, "payments".to_owned(), 3));
     assert_eq!(of("bank.pay"), (Tier::Hold, "payments".to_owned(), 4));

@@ -199,12 +199,7 @@ pub(crate) fn load_policies(
                 .description
                 .tools
                 .iter()
-                .map(|tool| {
-                    (
-                        tool.name.clone(),
-                        config.tier_name(&tool.name).to_owned(),
-                    )
-                })
+                .map(|tool| (tool.name.clone(), config.tier_name(&tool.name).to_owned()))
                 .collect::<BTreeMap<_, _>>(),
         })
         .collect();

@@ -51,7 +51,10 @@ impl Agreement {
     pub(super) fn beyond(&self, prepared: &Prepared) -> Vec<Self> {
         let more = |people: BTreeSet<String>| Self {
             approved: true,
-            approvers: people.into_iter().chain(self.approvers.iter().cloned()).collect(),
+            approvers: people
+                .into_iter()
+                .chain(self.approvers.iter().cloned())
+                .collect(),
         };
         let people = prepared.people();
         let mut others = people.clone();
@@ -145,7 +148,11 @@ impl PolicySet {
                 };
                 let detail = format!(
                     "`permit (principal == User::\"…\", action in Action::\"{APPROVE}\", resource);` lets a person answer{}",
-                    ground.errors.iter().map(|e| format!("; {e}")).collect::<String>()
+                    ground
+                        .errors
+                        .iter()
+                        .map(|e| format!("; {e}"))
+                        .collect::<String>()
                 );
                 Err(Refusal::new(reason, message)
                     .with_detail(detail)
@@ -233,7 +240,10 @@ impl PolicySet {
         policies.extend(ground.policies.iter().cloned());
         policies.sort_by(|a, b| (&a.file, a.line, &a.id).cmp(&(&b.file, b.line, &b.id)));
         policies.dedup();
-        let mut parts: Vec<Vec<u8>> = policies.iter().map(|policy| prepared.says(policy)).collect();
+        let mut parts: Vec<Vec<u8>> = policies
+            .iter()
+            .map(|policy| prepared.says(policy))
+            .collect();
         parts.extend(also.iter().map(|text| text.as_bytes().to_vec()));
         Ok(Hold {
             deciding: Digest::of_parts(parts.iter().map(Vec::as_slice)),
@@ -339,7 +349,12 @@ mod tests {
         let sets = |allows: &dyn Fn(&[&str]) -> bool| -> Vec<String> {
             enough(&named, allows)
                 .iter()
-                .map(|set| set.iter().map(PersonId::as_str).collect::<Vec<_>>().join("+"))
+                .map(|set| {
+                    set.iter()
+                        .map(PersonId::as_str)
+                        .collect::<Vec<_>>()
+                        .join("+")
+                })
                 .collect()
         };
         assert_eq!(sets(&|_| true), Vec::<String>::new());

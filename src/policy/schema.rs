@@ -12,9 +12,7 @@ use crate::name::{PluginName, ToolName};
 use crate::plugin::{Description, Requirement, Tool};
 
 use super::argument::{Field, Kind, Unmapped, fields};
-use super::vocabulary::{
-    APPROVE, APPROVE_KEYS, CALL, CALL_KEYS, COMMON, HostAction, Key, Type,
-};
+use super::vocabulary::{APPROVE, APPROVE_KEYS, CALL, CALL_KEYS, COMMON, HostAction, Key, Type};
 
 /// What policy needs to know of one plugin.
 #[derive(Debug, Clone)]
@@ -137,13 +135,7 @@ pub(super) fn json<'a>(
     }})
 }
 
-fn action(
-    group: &str,
-    principal: &str,
-    resource: &str,
-    keys: &[Key],
-    arguments: &Value,
-) -> Value {
+fn action(group: &str, principal: &str, resource: &str, keys: &[Key], arguments: &Value) -> Value {
     let mut attributes = Map::new();
     attributes.insert("args".to_owned(), arguments.clone());
     for key in COMMON.iter().chain(keys) {

@@ -51,7 +51,12 @@ fn post(body: &str) -> Value {
 /// The approval that a reply tells of.
 #[track_caller]
 fn asked(reply: &Reply) -> ApprovalId {
-    assert_eq!(reply.reason(), Some(Reason::ApprovalRequired), "{}", reply.text());
+    assert_eq!(
+        reply.reason(),
+        Some(Reason::ApprovalRequired),
+        "{}",
+        reply.text()
+    );
     let asked = reply.refusal.as_ref().unwrap().approval.as_ref();
     asked.expect("an approval").id
 }
@@ -199,19 +204,28 @@ pub(crate) async fn an_approval_is_worth_nothing_for_anything_else() {
 }
 
 #[tokio::test]
-pub(crate) async fn an_approval_outlives_a_reload_of_something_else_and_no_change_of_what_decided() {
+pub(crate) async fn an_approval_outlives_a_reload_of_something_else_and_no_change_of_what_decided()
+{
     let bench = held_call().start().await;
     let id = asked(&bench.call("probe_send", post("abc")).await);
     bench.answer(id, "ada", once()).await.unwrap();
-    let unrelated = r#"@id("echo") permit (principal, action == Action::"call:probe.echo", resource);"#;
-    std::fs::write(bench.policy_file("probe"), format!("{unrelated}\n{HELD_CALL}")).unwrap();
+    let unrelated =
+        r#"@id("echo") permit (principal, action == Action::"call:probe.echo", resource);"#;
+    std::fs::write(
+        bench.policy_file("probe"),
+        format!("{unrelated}\n{HELD_CALL}"),
+    )
+    .unwrap();
     bench.refresh().await;
     let ran = bench.call("probe_send", post("abc")).await;
     assert_eq!(*ran.at("/status"), 200, "{}", ran.text());
 
     let id = asked(&bench.call("probe_send", post("abc")).await);
     bench.answer(id, "ada", once()).await.unwrap();
-    let changed = HELD_CALL.replace("{ context.approved }", "{ context.approved && context.attempt < 100 }");
+    let changed = HELD_CALL.replace(
+        "{ context.approved }",
+        "{ context.approved && context.attempt < 100 }",
+    );
     std::fs::write(bench.policy_file("probe"), changed).unwrap();
     bench.refresh().await;
     assert_ne!(asked(&bench.call("probe_send", post("abc")).await), id);
@@ -234,7 +248,10 @@ pub(crate) async fn an_approval_expires_and_a_clock_set_back_revives_nothing() {
     let bench = bench.again().await;
     let late = bench.present("alice", id, post("abc")).await;
     assert_eq!(late.reason(), Some(Reason::ApprovalExpired));
-    assert_eq!(bench.answer(id, "ada", once()).await, Err(Reason::ApprovalExpired));
+    assert_eq!(
+        bench.answer(id, "ada", once()).await,
+        Err(Reason::ApprovalExpired)
+    );
     assert_eq!(bench.sent().await, 0);
     bench.verify();
 }
@@ -263,16 +280,28 @@ pub(crate) async fn nobody_but_who_may_approve_answers_and_a_no_is_an_answer() {
     own.caller.user = Some("ada".to_owned());
     let reply = bench.host.call(own, CancellationToken::new()).await;
     let id = asked(&reply);
-    assert_eq!(bench.answer(id, "ada", once()).await, Err(Reason::ApprovalSelf));
-    assert_eq!(bench.answer(id, "mallory", once()).await, Err(Reason::PolicyDefault));
+    assert_eq!(
+        bench.answer(id, "ada", once()).await,
+        Err(Reason::ApprovalSelf)
+    );
+    assert_eq!(
+        bench.answer(id, "mallory", once()).await,
+        Err(Reason::PolicyDefault)
+    );
     assert_eq!(bench.answer(id, "bob", once()).await, Ok(Status::Approved));
 
     let id = asked(&bench.call("probe_send", post("abc")).await);
-    let no = Answer::Deny { why: Some("use the other account".to_owned()) };
+    let no = Answer::Deny {
+        why: Some("use the other account".to_owned()),
+    };
     assert_eq!(bench.answer(id, "ada", no).await, Ok(Status::Denied));
     let reply = bench.call("probe_send", post("abc")).await;
     assert_eq!(reply.reason(), Some(Reason::ApprovalDenied));
-    assert!(reply.text().contains("use the other account"), "{}", reply.text());
+    assert!(
+        reply.text().contains("use the other account"),
+        "{}",
+        reply.text()
+    );
     bench.clock.set(NOW + Duration::from_secs(901));
     assert_ne!(asked(&bench.call("probe_send", post("abc")).await), id);
     assert_eq!(bench.sent().await, 0);
@@ -298,10 +327,17 @@ async fn a_tier_may_want_two_and_goes_the_same_way() {
 
 #[tokio::test]
 pub(crate) async fn asks_are_capped() {
-    let bench = held_call().toml("[approvals]\nper_minute = 5").start().await;
+    let bench = held_call()
+        .toml("[approvals]\nper_minute = 5")
+        .start()
+        .await;
     for number in 0..8 {
         let reply = bench.call("probe_send", post(&number.to_string())).await;
-        let expected = if number < 5 { Reason::ApprovalRequired } else { Reason::ApprovalRate };
+        let expected = if number < 5 {
+            Reason::ApprovalRequired
+        } else {
+            Reason::ApprovalRate
+        };
         assert_eq!(reply.reason(), Some(expected), "{number}");
     }
     assert_eq!(bench.host.approvals().list(&Filter::default()).len(), 5);
@@ -310,7 +346,10 @@ pub(crate) async fn asks_are_capped() {
 
 #[tokio::test]
 async fn a_call_may_wait_for_its_answer_and_one_that_goes_away_asks_no_longer() {
-    let bench = held_call().toml("[approvals]\nwait = \"1h\"\nttl = \"2h\"").start().await;
+    let bench = held_call()
+        .toml("[approvals]\nwait = \"1h\"\nttl = \"2h\"")
+        .start()
+        .await;
     let mut events = bench.host.approvals().events();
     let waiting = bench.spawn("alice", "probe_send", post("abc"));
     let ask = next_ask(&mut events).await;
@@ -327,8 +366,16 @@ async fn a_call_may_wait_for_its_answer_and_one_that_goes_away_asks_no_longer() 
 
     let waiting = bench.spawn("alice", "probe_send", post("abc"));
     let ask = next_ask(&mut events).await;
-    bench.host.approvals().revoke(ask.id, "the operator").await.unwrap();
-    assert_eq!(waiting.reply().await.reason(), Some(Reason::RevokedApproval));
+    bench
+        .host
+        .approvals()
+        .revoke(ask.id, "the operator")
+        .await
+        .unwrap();
+    assert_eq!(
+        waiting.reply().await.reason(),
+        Some(Reason::RevokedApproval)
+    );
     assert_eq!(bench.sent().await, 1);
     bench.verify();
 }
@@ -344,7 +391,10 @@ async fn a_request_that_waits_is_sent_once_a_person_agrees_to_exactly_it() {
     let Subject::HostCall { method, url, .. } = &ask.subject else {
         panic!("a host call: {:?}", ask.subject);
     };
-    assert_eq!((method.as_str(), url.as_str()), ("POST", "https://granted.example/echo"));
+    assert_eq!(
+        (method.as_str(), url.as_str()),
+        ("POST", "https://granted.example/echo")
+    );
     assert_eq!(ask.summary.effect, "POST https://granted.example/echo");
     assert_eq!(ask.summary.body.as_ref().unwrap().text, "abc");
     bench.answer(ask.id, "ada", once()).await.unwrap();
@@ -352,7 +402,11 @@ async fn a_request_that_waits_is_sent_once_a_person_agrees_to_exactly_it() {
     assert_eq!(*reply.at("/status"), 200, "{}", reply.text());
     assert_eq!(bench.sent().await, 1);
     assert_eq!(bench.approval(ask.id).status, Status::Used);
-    let kinds: Vec<_> = bench.records_of(reply.call).iter().map(Event::kind).collect();
+    let kinds: Vec<_> = bench
+        .records_of(reply.call)
+        .iter()
+        .map(Event::kind)
+        .collect();
     assert_eq!(
         kinds,
         [
@@ -385,12 +439,24 @@ async fn each_request_of_a_call_is_asked_for_and_a_standing_answer_is_for_that_t
     thrice["repeat"] = json!(3);
     let parked = bench.spawn("alice", "probe_send", thrice.clone());
     let ask = next_ask(&mut events).await;
-    let standing = Answer::Approve { standing: Some(Duration::from_secs(3_600)) };
+    let standing = Answer::Approve {
+        standing: Some(Duration::from_secs(3_600)),
+    };
     bench.answer(ask.id, "ada", standing).await.unwrap();
     let reply = parked.reply().await;
-    assert_eq!(*reply.at("/reasons"), json!(["ok", "ok", "ok"]), "{}", reply.text());
+    assert_eq!(
+        *reply.at("/reasons"),
+        json!(["ok", "ok", "ok"]),
+        "{}",
+        reply.text()
+    );
     let reply = bench.call("probe_send", thrice).await;
-    assert_eq!(*reply.at("/reasons"), json!(["ok", "ok", "ok"]), "{}", reply.text());
+    assert_eq!(
+        *reply.at("/reasons"),
+        json!(["ok", "ok", "ok"]),
+        "{}",
+        reply.text()
+    );
     assert_eq!(bench.approval(ask.id).uses, 6);
     assert_eq!(bench.host.approvals().list(&Filter::default()).len(), 1);
     let parked = bench.spawn("alice", "probe_send", post("abd"));
@@ -443,7 +509,10 @@ pub(crate) async fn a_request_waits_only_as_long_as_it_may_and_dies_with_its_hos
     let ask = next_ask(&mut events).await;
     let bench = bench.killed().await;
     assert_eq!(bench.approval(ask.id).status, Status::Void);
-    assert_eq!(bench.answer(ask.id, "ada", once()).await, Err(Reason::ApprovalWithdrawn));
+    assert_eq!(
+        bench.answer(ask.id, "ada", once()).await,
+        Err(Reason::ApprovalWithdrawn)
+    );
     parked.task.abort();
     assert_eq!(bench.sent().await, 0);
     bench.verify();
@@ -451,7 +520,10 @@ pub(crate) async fn a_request_waits_only_as_long_as_it_may_and_dies_with_its_hos
 
 #[tokio::test]
 async fn without_parking_a_held_request_is_refused_at_once() {
-    let bench = held_request().toml("[approvals]\npark = \"0s\"").start().await;
+    let bench = held_request()
+        .toml("[approvals]\npark = \"0s\"")
+        .start()
+        .await;
     let reply = bench.call("probe_send", post("abc")).await;
     assert_eq!(reply.reason(), Some(Reason::ApprovalRequired));
     assert!(bench.host.approvals().list(&Filter::default()).is_empty());
@@ -476,7 +548,8 @@ pub(crate) async fn a_kill_between_answer_and_use_leaves_one_use_and_never_two()
     assert_eq!(bench.sent().await, 0);
 
     // Killed while the call that uses it runs: it is used, whatever became of the call.
-    let held = json!({"requirement": "api", "method": "GET", "url": "https://granted.example/hold"});
+    let held =
+        json!({"requirement": "api", "method": "GET", "url": "https://granted.example/hold"});
     let id = asked(&bench.call("probe_send", held.clone()).await);
     bench.answer(id, "ada", once()).await.unwrap();
     let running = bench.spawn("alice", "probe_send", held.clone());
@@ -497,8 +570,16 @@ pub(crate) async fn what_a_person_reads_is_the_hosts_and_whole() {
     );
     let reply = bench.call("probe_send", post(&evil)).await;
     let text = bench.approval(asked(&reply)).summary.to_string();
-    assert!(text.starts_with("effect     call probe.send\n"), "{text:.200}");
-    assert_eq!(text.lines().filter(|line| line.starts_with("effect")).count(), 1);
+    assert!(
+        text.starts_with("effect     call probe.send\n"),
+        "{text:.200}"
+    );
+    assert_eq!(
+        text.lines()
+            .filter(|line| line.starts_with("effect"))
+            .count(),
+        1
+    );
     assert!(text.contains("the tail"), "nothing is cut");
     let odd = |c: char| c != '\n' && (c.is_control() || matches!(c, '\u{202e}' | '\u{200b}'));
     assert!(!text.contains(odd));
@@ -524,7 +605,9 @@ pub(crate) async fn a_revocation_at_the_same_time_as_a_yes_wins() {
             .records()
             .into_iter()
             .map(|record| record.event)
-            .skip_while(|event| !matches!(event, Event::ApprovalEnded(ended) if ended.approval == id))
+            .skip_while(
+                |event| !matches!(event, Event::ApprovalEnded(ended) if ended.approval == id),
+            )
             .skip(1)
             .filter(|event| match event {
                 Event::ApprovalAnswered(a) => a.approval == id && a.refused.is_none(),
@@ -540,7 +623,10 @@ pub(crate) async fn a_revocation_at_the_same_time_as_a_yes_wins() {
 
 #[tokio::test]
 async fn what_policy_allows_asks_nobody() {
-    let bench = Setup::probe_under(PROBE_POLICY).shared_rules().start().await;
+    let bench = Setup::probe_under(PROBE_POLICY)
+        .shared_rules()
+        .start()
+        .await;
     let reply = bench.call("probe_send", post("abc")).await;
     assert_eq!(*reply.at("/status"), 200, "{}", reply.text());
     assert!(bench.host.approvals().list(&Filter::default()).is_empty());

@@ -30,8 +30,14 @@ const ASK: &str = r#"@id("ask") permit(principal, action == Action::"call:github
 #[test]
 fn who_may_answer_is_said_by_rules_on_approve_alone() {
     let nobody = set(&[
-        ("github.cedar", r#"@id("open") permit(principal, action, resource);"#),
-        ("shared.cedar", r#"@id("too") permit(principal in Group::"staff", action, resource);"#),
+        (
+            "github.cedar",
+            r#"@id("open") permit(principal, action, resource);"#,
+        ),
+        (
+            "shared.cedar",
+            r#"@id("too") permit(principal in Group::"staff", action, resource);"#,
+        ),
     ]);
     let asked = comment("ada");
     assert_eq!(may(&nobody, "eve", &asked, false), "policy.default_deny");
@@ -157,13 +163,21 @@ fn an_approval_is_bound_to_what_decided_and_to_nothing_else() {
             .unwrap()
             .deciding
     };
-    let unrelated = r#"@id("x") permit(principal, action == Action::"call:github.search", resource);"#;
+    let unrelated =
+        r#"@id("x") permit(principal, action == Action::"call:github.search", resource);"#;
     let before = deciding(ASK, "", &["hold"]);
     let moved = format!("// A comment.\n\n{unrelated}\n{ASK}");
     assert_eq!(before, deciding(&moved, unrelated, &["hold"]));
-    let changed = ASK.replace("context.approved", "context.approved && context.attempt < 9");
+    let changed = ASK.replace(
+        "context.approved",
+        "context.approved && context.attempt < 9",
+    );
     assert_ne!(before, deciding(&changed, "", &["hold"]));
     assert_ne!(before, deciding(ASK, "", &["other tier"]));
     let guard = r#"@id("g") forbid(principal, action in Action::"call", resource) unless { context.approved };"#;
-    assert_ne!(before, deciding(ASK, guard, &["hold"]), "a guard that now also keeps it");
+    assert_ne!(
+        before,
+        deciding(ASK, guard, &["hold"]),
+        "a guard that now also keeps it"
+    );
 }

@@ -382,8 +382,8 @@ fn a_whole_record_can_be_compared() {
 
 #[test]
 fn every_context_conforms_to_the_generated_schema() {
-    use super::super::context::{self, Mentioned};
     use super::super::approve::Agreement;
+    use super::super::context::{self, Mentioned};
     use super::super::decide::request;
     let set = set(&[("github.cedar", ALL)]);
     let schema = schema::read(&set.schema).unwrap();
