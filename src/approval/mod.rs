@@ -18,6 +18,7 @@
 
 mod binding;
 mod book;
+mod guard;
 mod machine;
 mod order;
 mod proof;
@@ -36,5 +37,6 @@ pub use service::{Answer, ApprovalEvent, Approvals, Asked, Filter};
 pub use settings::Settings;
 pub use summary::{BodyView, Summary};
 
-pub(crate) use service::{Ask, Withdraws};
+pub(crate) use guard::Withdraws;
+pub(crate) use service::Ask;
 pub(crate) use summary::{effect, escape_json};

@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 
 use super::book::Book;
+use super::guard::{Parked, Withdraws};
 use super::machine::{Approval, End, Status};
 use super::order::Inner;
 use super::settings::Settings;
@@ -310,7 +311,7 @@ impl Approvals {
         self.in_order(move |inner| {
             let (approval, is_new) = inner.ask(ask)?;
             let id = is_new.then_some(approval.id);
-            Ok((approval, Withdraws { approvals, id }))
+            Ok((approval, Withdraws::new(approvals, id)))
         })
         .await
     }
@@ -371,10 +372,7 @@ impl Approvals {
     /// `approval.rate`: too many wait already, each with an instance and a place of its own.
     pub(crate) fn parking_place(&self, agent: &AgentId) -> Result<Parked, Refusal> {
         self.0.book().park(agent)?;
-        Ok(Parked {
-            approvals: self.clone(),
-            agent: agent.clone(),
-        })
+        Ok(Parked::new(self.clone(), agent.clone()))
     }
 
     pub(crate) async fn sweep(&self) -> Result<(), Refusal> {
@@ -383,6 +381,10 @@ impl Approvals {
             return Ok(());
         }
         self.in_order(|inner| inner.sweep(inner.now())).await
+    }
+
+    pub(super) fn left(&self, agent: &AgentId) {
+        self.0.book().unpark(agent);
     }
 
     #[cfg(test)]
@@ -409,48 +411,5 @@ impl Approvals {
                 )
                 .with_detail(error.to_string()))
             })
-    }
-}
-
-/// A host call that waits.
-#[derive(Debug)]
-pub(crate) struct Parked {
-    approvals: Approvals,
-    agent: AgentId,
-}
-
-impl Drop for Parked {
-    fn drop(&mut self) {
-        self.approvals.0.book().unpark(&self.agent);
-    }
-}
-
-/// Withdraws an approval when it is dropped, unless others asked for the same.
-#[derive(Debug)]
-pub(crate) struct Withdraws {
-    approvals: Approvals,
-    id: Option<ApprovalId>,
-}
-
-impl Withdraws {
-    /// Leaves the approval as it is.
-    pub(crate) fn keep(mut self) {
-        self.id = None;
-    }
-}
-
-impl Drop for Withdraws {
-    fn drop(&mut self) {
-        // Without a runtime the host is ending; what waits for a dead call expires, or is voided.
-        if let (Some(id), Ok(runtime)) = (self.id, tokio::runtime::Handle::try_current()) {
-            let approvals = self.approvals.clone();
-            let why = "its call ended while it waited";
-            runtime.spawn(async move {
-                if approvals.get(id).is_some_and(|approval| approval.asks <= 1) {
-                    // Answered or over meanwhile: then there is nothing to take back.
-                    drop(approvals.withdraw(id, why).await);
-                }
-            });
-        }
     }
 }

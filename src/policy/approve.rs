@@ -12,7 +12,7 @@ use crate::json::Arguments;
 use crate::name::ToolName;
 use crate::reason::{Reason, Refusal};
 
-use super::context::{self, Pairs};
+use super::context::{self, Mentioned, Pairs};
 use super::decide::Answer;
 use super::entities::{self, Directory};
 use super::load::PolicySet;
@@ -67,14 +67,16 @@ impl Agreement {
         all
     }
 
-    /// Adds what it says to a context.
-    pub(super) fn put(&self, mut pairs: Pairs) -> Pairs {
-        let people = self
-            .approvers
-            .iter()
-            .map(|person| RestrictedExpression::new_entity_uid(entities::user(person)));
+    /// Adds what it says to a context, as far as the rules can see it.
+    pub(super) fn put(&self, mut pairs: Pairs, seen: &Mentioned) -> Pairs {
         pairs.push(("approved", RestrictedExpression::new_bool(self.approved)));
-        pairs.push(("approvers", RestrictedExpression::new_set(people)));
+        if seen.key("approvers") {
+            let people = self
+                .approvers
+                .iter()
+                .map(|person| RestrictedExpression::new_entity_uid(entities::user(person)));
+            pairs.push(("approvers", RestrictedExpression::new_set(people)));
+        }
         pairs
     }
 }

@@ -245,7 +245,7 @@ impl PolicySet {
         pairs: Pairs,
         agreement: &Agreement,
     ) -> Result<Evaluated, String> {
-        let request = request(&prepared.subject, agreement.put(pairs))?;
+        let request = request(&prepared.subject, agreement.put(pairs, &prepared.seen))?;
         let response =
             Authorizer::new().is_authorized(&request, &prepared.policies, &prepared.entities);
         let diagnostics = response.diagnostics();

@@ -136,7 +136,7 @@ impl PolicySet {
             Ok(answer) => answer,
             Err(error) => return unanswered(error),
         };
-        let request = match request(&prepared.subject, agreement.put(pairs)) {
+        let request = match request(&prepared.subject, agreement.put(pairs, &prepared.seen)) {
             Ok(request) => request,
             Err(error) => return unanswered(error),
         };

@@ -402,7 +402,7 @@ fn every_context_conforms_to_the_generated_schema() {
     ];
     let (_, tool) = set.tool(&asked.tool).unwrap();
     let check = |subject: &slice::Subject, pairs| {
-        let plain = request(subject, Agreement::by(["eve"]).put(pairs)).unwrap();
+        let plain = request(subject, Agreement::by(["eve"]).put(pairs, &everything)).unwrap();
         cedar_policy::Request::new(
             plain.principal().unwrap().clone(),
             plain.action().unwrap().clone(),
