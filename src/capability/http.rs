@@ -11,6 +11,7 @@ use wasmtime::component::{Resource, ResourceTable};
 
 use super::CallContext;
 use super::context::wit_error;
+use super::park::Effect;
 use super::secrets::{Secret, Use};
 use crate::egress::{
     self, Admitted, CheckedRequest, Class, Credential, CredentialScheme, Exchange, Request,
@@ -178,6 +179,9 @@ impl wit::HostOrigin for CallState {
 struct Loan {
     scheme: CredentialScheme,
     value: Arc<SecretValue>,
+    /// The secrets, and how they are said to be used.
+    of: Vec<String>,
+    said: &'static str,
 }
 
 /// Why there is no response.
@@ -193,11 +197,17 @@ async fn send(
     context: &mut CallContext,
     reference: &HostCallRef,
     outgoing: Outgoing,
-    loans: Vec<Loan>,
+    mut loans: Vec<Loan>,
 ) -> wasmtime::Result<Result<wit::Response, Unsent>> {
     let limits = context.limits.http;
-    let checked = match context.decide(outgoing) {
-        Ok(checked) => checked,
+    let agreed = context.agree(outgoing, effect, reference).await;
+    let checked = match agreed {
+        Ok((checked, false)) => checked,
+        // A person took time: whether the secrets may go along is decided as things are now.
+        Ok((checked, true)) => match renew(context, &checked, &mut loans) {
+            Ok(()) => checked,
+            Err(refusal) => return Ok(Err(Unsent::Refused(refusal))),
+        },
         Err(refusal) => return Ok(Err(Unsent::Refused(refusal))),
     };
 
@@ -236,6 +246,36 @@ async fn send(
         )
         .await;
     finish(context, reference, exchange, began).await
+}
+
+/// What a person reads of a request: the very one that is decided on.
+fn effect(outgoing: &Outgoing) -> Effect {
+    let request = &outgoing.request;
+    Effect::http(
+        request.method().as_str(),
+        &request.url().to_string(),
+        request.body(),
+        request.body_digest(),
+    )
+}
+
+/// Decides again on each secret that goes along, and takes its value anew.
+fn renew(
+    context: &CallContext,
+    checked: &Checked<Outgoing>,
+    loans: &mut [Loan],
+) -> Result<(), Refusal> {
+    let to = checked.get().request.url().origin();
+    for loan in loans {
+        for name in &loan.of {
+            let value = lend(context, name, to, loan.said)?;
+            // In the place of a placeholder stands a whole header, made of the value before.
+            if loan.said != "placeholder" {
+                loan.value = value;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn intent(context: &CallContext, reference: &HostCallRef, checked: &Checked<Outgoing>) -> Event {
@@ -322,7 +362,12 @@ fn prepare(
         };
         let (value, used) = lend(context, &secret.name, to, said)?;
         secrets.push(used);
-        loans.push(Loan { scheme, value });
+        loans.push(Loan {
+            scheme,
+            value,
+            of: vec![secret.name.clone()],
+            said,
+        });
     }
     // Anywhere but in a header for credentials a placeholder is only a random text.
     let bound = to.to_string();
@@ -333,13 +378,18 @@ fn prepare(
         let Some(Substituted { value, names }) = standing else {
             continue;
         };
+        let mut of = Vec::new();
         for name in names {
             let (_, used) = lend(context, &name, to, "placeholder")?;
             secrets.push(used);
+            of.push(name.to_string());
         }
+        secrets.extend(of.iter().cloned());
         loans.push(Loan {
             scheme: CredentialScheme::Instead(header.clone()),
             value: Arc::new(value),
+            of,
+            said: "placeholder",
         });
     }
     let outgoing = Outgoing {

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::approval::Settings as Approvals;
 use crate::digest::Digest;
 use crate::home::Home;
 use crate::limits::{CallLimits, Concurrency, DescribeLimits};
@@ -41,6 +42,8 @@ pub struct Config {
     pub journal: Journal,
     /// The log.
     pub log: Log,
+    /// What waits for a person.
+    pub approvals: Approvals,
     /// Calls at once.
     pub concurrency: Concurrency,
     file: file::File,
@@ -161,6 +164,14 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// The tier of this name, if it is one of the four.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Auto, Self::Log, Self::Hold, Self::Forbid]
+            .into_iter()
+            .find(|tier| tier.as_str() == name)
+    }
+
     /// Its name, as policy and records have it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -216,6 +227,9 @@ impl Config {
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let file: file::File =
             toml::from_str(text).map_err(|e| ConfigError::from_toml(path, text, &e))?;
+        if let Some((span, message)) = file.tier_fault() {
+            return Err(ConfigError::at(path, text, span, message));
+        }
         let lines = findings::Lines::of(path, text);
         let mut config = Self::from_file(file, lines);
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -233,6 +247,8 @@ impl Config {
     fn from_file(file: file::File, lines: findings::Lines) -> Self {
         let mut concurrency = Concurrency::default();
         file.concurrency.apply(&mut concurrency);
+        let mut approvals = Approvals::default();
+        file.approvals.apply(&mut approvals);
         Self {
             server: Server {
                 listen: file
@@ -259,6 +275,7 @@ impl Config {
                 level: file.log.level,
                 format: file.log.format,
             },
+            approvals,
             concurrency,
             file,
             lines,
@@ -307,16 +324,38 @@ impl Config {
             .map_or(self.concurrency.plugin, |calls| calls.0)
     }
 
-    /// The operator's tier of `tool`: its own, or its plugin's, or the host's.
+    /// The operator's tier of `tool`: its own, or its plugin's, or the host's; for a tier of the
+    /// operator's own, the one that it is like.
     #[must_use]
     pub fn tier(&self, tool: &ToolName) -> Tier {
+        let Some(name) = self.file.tier_of(tool) else {
+            return Tier::default();
+        };
+        Tier::named(name)
+            .or_else(|| Some(self.file.own_tier(name)?.like))
+            // Every name was looked up when the file was read.
+            .unwrap_or(Tier::Forbid)
+    }
+
+    /// The name of that tier, as policies and people see it.
+    #[must_use]
+    pub fn tier_name(&self, tool: &ToolName) -> &str {
+        let default = Tier::default().as_str();
+        self.file.tier_of(tool).unwrap_or(default)
+    }
+
+    /// How many persons must agree to a call of `tool`, where anyone must: the tool's own number, or its
+    /// tier's, or its plugin's, or the host's.
+    #[must_use]
+    pub fn approvals_needed(&self, tool: &ToolName) -> u32 {
         let plugin = self.file.plugin(tool.plugin());
         self.file
             .tool(tool)
-            .and_then(|t| t.tier)
-            .or_else(|| plugin.and_then(|p| p.tier))
-            .or(self.file.tools.tier)
-            .unwrap_or_default()
+            .and_then(|t| t.approvals)
+            .or_else(|| self.file.own_tier(self.file.tier_of(tool)?)?.approvals)
+            .or_else(|| plugin.and_then(|p| p.approvals))
+            .or(self.file.tools.approvals)
+            .map_or(1, |people| people.0)
     }
 
     /// The value that the operator gives `plugin` for the setting `name`.

@@ -125,6 +125,7 @@ impl Host {
                 seen.config = Some(digest);
                 let secrets = Secrets::new(&self.home, &config, Arc::clone(&self.entropy));
                 self.services.secrets.store(Arc::new(secrets));
+                self.services.approvals.configure(config.approvals);
                 self.config.store(Arc::new(config));
                 if !first {
                     let event = Event::Changed(Changed {
@@ -233,7 +234,7 @@ pub(crate) fn load_policies(
                     (
                         tool.name.clone(),
                         // What calls have in their context: the operator's, as the plugin's hints raise it.
-                        super::tier(config, plugin, &tool.name).as_str().to_owned(),
+                        super::tier_name(config, plugin, &tool.name),
                     )
                 })
                 .collect::<BTreeMap<_, _>>(),

@@ -20,11 +20,12 @@ use crate::identity::AgentId;
 use crate::name::ToolName;
 use crate::plugin::{OriginScope, Requirement};
 
+use super::context::Mentioned;
 use super::entities::Directory;
 use super::load::{PluginPolicies, PolicySet};
 use super::slice::{Asked, Prepared, Scope, Subject};
 use super::source::Rule;
-use super::vocabulary::{CALL, HostAction};
+use super::vocabulary::{APPROVE, CALL, HostAction};
 
 /// Some origin, not known yet. No origin has this id.
 const ANY_ORIGIN: (&str, &str) = ("origin", "");
@@ -102,6 +103,35 @@ impl PolicySet {
         }
     }
 
+    /// Whether a rule keeps calls of this tool, or host calls of it, for a person.
+    #[must_use]
+    pub fn asks(&self, tool: &ToolName) -> bool {
+        let Ok((plugin, model)) = self.tool(tool) else {
+            return false;
+        };
+        let groups = model.actions.iter().map(|action| action.group());
+        [CALL]
+            .into_iter()
+            .chain(groups)
+            .filter_map(|group| plugin.by_action.get(&format!("{group}:{tool}")))
+            .flatten()
+            .filter_map(|rule| rule.policy.to_json().ok())
+            .any(|tree| {
+                let mut seen = Mentioned::default();
+                seen.add(&tree);
+                seen.key("approved") || seen.key("approvers")
+            })
+    }
+
+    /// Whether a rule lets anybody agree to calls of this tool.
+    #[must_use]
+    pub fn answerable(&self, tool: &ToolName) -> bool {
+        self.tool(tool)
+            .ok()
+            .and_then(|(plugin, _)| plugin.by_action.get(&format!("{APPROVE}:{tool}")))
+            .is_some_and(|rules| rules.iter().any(|rule| rule.permits()))
+    }
+
     fn may(
         &self,
         agent: &AgentId,
@@ -111,7 +141,8 @@ impl PolicySet {
         resource: (&'static str, &str),
     ) -> bool {
         let asked = Asked {
-            agent: agent.as_str(),
+            principal: agent.as_str(),
+            asker: None,
             user,
             group,
             tool,

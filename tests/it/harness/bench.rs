@@ -22,7 +22,7 @@ use crate::upstream::Upstream;
 
 /// A clock that stands still until a test moves it.
 #[derive(Debug)]
-pub(crate) struct TestClock(AtomicU64);
+pub(crate) struct TestClock(pub(crate) AtomicU64);
 
 impl Clock for TestClock {
     fn now(&self) -> Duration {
@@ -40,6 +40,7 @@ impl TestClock {
 /// A running host and all that is around it.
 pub(crate) struct Bench {
     pub(crate) host: Arc<Host>,
+    pub(crate) clock: Arc<TestClock>,
     pub(crate) resolver: Arc<Names>,
     pub(crate) connector: Arc<Detour>,
     pub(crate) upstream: Upstream,
@@ -66,6 +67,7 @@ impl Bench {
         .unwrap();
         Self {
             host,
+            clock,
             resolver,
             connector,
             upstream,

@@ -35,11 +35,19 @@ permit (principal in Group::"everyone", action in Action::"reveal-secret", resou
 pub(crate) const PROBE_TOML: &str =
     "[plugin.probe.settings]\norigin = \"https://granted.example\"\n";
 
-/// `policies/entities.json` with these agents in the group `everyone`.
-fn entities<S: AsRef<str>>(agents: &[S]) -> String {
+/// `policies/entities.json` with these agents in the group `everyone`, and two people who may approve.
+pub(crate) fn entities<S: AsRef<str>>(agents: &[S]) -> String {
     let mut all = vec![
         serde_json::json!({"uid": {"type": "Group", "id": "everyone"}, "attrs": {}, "parents": []}),
+        serde_json::json!({"uid": {"type": "Group", "id": "approvers"}, "attrs": {}, "parents": []}),
     ];
+    all.extend(["ada", "bob"].map(|person| {
+        serde_json::json!({
+            "uid": {"type": "User", "id": person},
+            "attrs": {},
+            "parents": [{"type": "Group", "id": "approvers"}],
+        })
+    }));
     all.extend(agents.iter().map(|name| {
         serde_json::json!({
             "uid": {"type": "Agent", "id": format!("spiffe://tollgate.local/agent/{}", name.as_ref())},
@@ -98,6 +106,13 @@ impl Setup {
     pub(crate) fn component(self, name: &str, path: &str) -> Self {
         let bytes = fs::read(path).unwrap();
         self.bytes(name, bytes)
+    }
+
+    /// The signature of a component.
+    pub(crate) fn signature(mut self, name: &str, text: &str) -> Self {
+        self.plugins
+            .push((format!("{name}.wasm.sig"), text.as_bytes().to_vec()));
+        self
     }
 
     /// A component, or what pretends to be one.
