@@ -28,13 +28,15 @@ use crate::name::ToolName;
 use crate::plugin::Plugin;
 use crate::policy::{CallQuestion, Permit, Verdict};
 use crate::reason::{Reason, Refusal};
+use crate::running::Underway;
+use crate::task::{OnTask, out_of_fuel};
 
 /// Carries out one call, whatever comes of it: there is always a reply, and always a record of it.
-pub(crate) async fn call(host: &Host, arrival: Arrival, cancel: CancellationToken) -> Reply {
+pub(crate) async fn call(host: &Host, mut arrival: Arrival, cancel: CancellationToken) -> Reply {
     let mut entry = Entry::open(host, &arrival);
-    match admit(host, &arrival, &mut entry) {
+    match admit(host, &mut arrival, &mut entry, &cancel) {
         Err(refusal) => entry.refused(refusal).await,
-        Ok(admitted) => run(host, arrival, admitted, entry, cancel).await,
+        Ok(admitted) => run(host, arrival, admitted, entry).await,
     }
 }
 
@@ -51,16 +53,25 @@ struct Admitted {
     tier: Tier,
     arguments: Arguments,
     grants: Grants,
+    task: Option<OnTask>,
+    under_way: Arc<Underway>,
 }
 
 /// Everything up to the permit. Nothing here has an effect outside of the host.
-fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitted, Refusal> {
+fn admit(
+    host: &Host,
+    arrival: &mut Arrival,
+    entry: &mut Entry<'_>,
+    cancel: &CancellationToken,
+) -> Result<Admitted, Refusal> {
     if host.is_draining() {
         return Err(Refusal::new(
             Reason::HostDraining,
             "the host is ending and takes no more calls",
         ));
     }
+    host.look_at_the_clock();
+    host.in_force(&arrival.caller.agent, &arrival.caller.chain, None)?;
     // A name matches exactly or not at all: two spellings of one tool would be two in a policy.
     let (plugin, tool) = host
         .catalogue()
@@ -83,6 +94,29 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
         .attempt(&arrival.caller.agent, &tool, arguments.digest())?;
     entry.attempt(attempt);
 
+    // The task narrows whatever policy allows. From here on a stop finds this call; so what was
+    // revoked, or ended, before a stop could find it is looked at after that.
+    let task = host.tasks().enter(
+        &arrival.caller,
+        &tool,
+        &arguments,
+        limits.fuel,
+        host.config().tasks.required,
+    );
+    let task = task.inspect_err(|_| entry.on_no_task())?;
+    if let Some(task) = &task {
+        arrival.caller.task = task.id();
+        arrival.caller.user = arrival.caller.user.take().or(task.user().map(str::to_owned));
+    }
+    let under_way = entry.enters(&arrival.caller, &tool, task.as_ref(), cancel);
+    host.in_force(
+        &arrival.caller.agent,
+        &arrival.caller.chain,
+        Some(&plugin.name),
+    )?;
+    task.as_ref().map_or(Ok(()), OnTask::live)?;
+    let task_facts = task.as_ref().map(OnTask::facts);
+
     let tier = host.tier(&plugin, &tool);
     if tier == Tier::Forbid {
         return Err(
@@ -98,6 +132,7 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
         plugin_digest: plugin.digest,
         tier: tier.as_str(),
         arguments: &arguments,
+        task: task_facts.as_ref(),
         transport: &arrival.caller.transport,
         time: host.now(),
         attempt,
@@ -134,6 +169,8 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
         tier,
         arguments,
         grants,
+        task,
+        under_way,
     })
 }
 
@@ -159,7 +196,6 @@ async fn run(
     arrival: Arrival,
     admitted: Admitted,
     mut entry: Entry<'_>,
-    cancel: CancellationToken,
 ) -> Reply {
     let Admitted {
         permit,
@@ -168,8 +204,15 @@ async fn run(
         tier,
         arguments,
         grants,
+        task,
+        under_way,
     } = admitted;
-    let limits = host.config().limits(&tool);
+    let mut limits = host.config().limits(&tool);
+    let cancel = under_way.cancel().clone();
+    let fuel = task.as_ref().map(|task| task.fuel(limits.fuel));
+    if let Some((fuel, _)) = fuel {
+        limits.fuel = fuel;
+    }
 
     // A place before the intent: a call that waits in line has not begun.
     let places = host
@@ -180,6 +223,13 @@ async fn run(
         Ok(places) => places,
         Err(refusal) => return entry.refused(refusal).await,
     };
+
+    // What the task has left is taken for good before anything runs on it.
+    if let Some(task) = &task
+        && let Err(refusal) = task.begin().await
+    {
+        return entry.refused(refusal).await;
+    }
 
     // INVARIANT: the intent is written before anything runs. It need not be on the disk yet: each host
     // call that leaves the host waits for the disk itself, and a pure call has no effect to be lost.
@@ -194,6 +244,8 @@ async fn run(
         tool: tool.clone(),
         tier: tier.as_str().to_owned(),
         arguments,
+        task: task.clone(),
+        under_way,
     };
     let context = Box::new(CallContext::new(
         host.services(),
@@ -202,10 +254,22 @@ async fn run(
         limits,
         arrival.progress,
     ));
-    let ended = host
+    let mut ended = host
         .runtime()
         .run(permit, &plugin.code, context, &limits, &cancel)
         .await;
+    if let Some(task) = &task {
+        if let (Some((reserved, true)), Err(refusal)) = (fuel, &mut ended.answer)
+            && refusal.reason == Reason::TrapFuel
+        {
+            *refusal = out_of_fuel(reserved);
+        }
+        // Before anything of it goes out, errors included: the plugin's words stand in them as well.
+        let labels = host.config().labels_of(&tool);
+        if let Err(refusal) = task.finish(ended.fuel, &labels).await {
+            ended.answer = Err(refusal);
+        }
+    }
 
     let answer = answer::settle(&plugin, &tool, &limits, ended);
     entry.outcome(answer).await

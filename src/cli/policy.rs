@@ -23,6 +23,7 @@ use crate::name::PluginName;
 use crate::plugin::{Catalogue, Plugin};
 use crate::policy::{
     self, CallFacts, CallQuestion, CaseResult, Explanation, Loaded, PolicySet, Severity,
+    TaskFacts,
 };
 
 pub(crate) async fn run(
@@ -159,6 +160,13 @@ async fn explain(
     }
     let tier = crate::host::tier(config, &plugin, &tool);
     let now = SystemClock.now();
+    let task = explain.task.as_ref().map(|intent| TaskFacts {
+        id: "task_aaaaaaaaaaaaaaaa".to_owned(),
+        intent: intent.clone(),
+        labels: explain.labels.iter().cloned().collect(),
+        calls: 1,
+        host_calls: 0,
+    });
     let answer = loaded.set.explain_call(&CallQuestion {
         agent: &explain.agent,
         user: None,
@@ -166,6 +174,7 @@ async fn explain(
         plugin_digest: plugin.digest,
         tier: tier.as_str(),
         arguments: &arguments,
+        task: task.as_ref(),
         transport: "cli",
         time: now,
         attempt: 1,
@@ -181,6 +190,7 @@ async fn explain(
             tool: &tool,
             tier: tier.as_str(),
             arguments: &arguments,
+            task: task.as_ref(),
             time: now,
             approved: explain.approved,
         };

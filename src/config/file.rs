@@ -1,6 +1,6 @@
 //! The file as it is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -21,6 +21,7 @@ pub(super) struct File {
     pub(super) limits: CallTable,
     pub(super) concurrency: ConcurrencyTable,
     pub(super) tools: Tools,
+    pub(super) tasks: Tasks,
     pub(super) plugin: BTreeMap<Spanned<PluginName>, Plugin>,
     pub(super) secret: BTreeMap<Spanned<PluginName>, BTreeMap<Spanned<Name>, SecretPlace>>,
     pub(super) egress: Egress,
@@ -43,6 +44,13 @@ pub(super) struct Tools {
     pub(super) tier: Option<Tier>,
 }
 
+/// `[tasks]`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tasks {
+    pub(super) required: bool,
+}
+
 /// `[plugin.<name>]`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -59,6 +67,7 @@ pub(super) struct Plugin {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Tool {
     pub(super) tier: Option<Tier>,
+    pub(super) labels: BTreeSet<Name>,
     pub(super) limits: CallTable,
 }
 
@@ -117,7 +126,7 @@ impl File {
     }
 }
 
-/// The name of a tool, a setting or a secret.
+/// The name of a tool, a setting, a secret or a label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name(String);
 

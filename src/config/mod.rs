@@ -11,7 +11,7 @@ mod findings;
 mod limits;
 mod quantity;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -41,6 +41,8 @@ pub struct Config {
     pub journal: Journal,
     /// The log.
     pub log: Log,
+    /// Tasks of agents.
+    pub tasks: Tasks,
     /// Calls at once.
     pub concurrency: Concurrency,
     file: file::File,
@@ -94,6 +96,13 @@ pub enum Sync {
     Always,
     /// Now and then. A power failure loses records of effects that happened.
     Interval,
+}
+
+/// Tasks of agents.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tasks {
+    /// Whether an agent that is on no task is refused.
+    pub required: bool,
 }
 
 /// The log.
@@ -259,6 +268,9 @@ impl Config {
                 level: file.log.level,
                 format: file.log.format,
             },
+            tasks: Tasks {
+                required: file.tasks.required,
+            },
             concurrency,
             file,
             lines,
@@ -306,6 +318,27 @@ impl Config {
             .or_else(|| plugin.and_then(|p| p.tier))
             .or(self.file.tools.tier)
             .unwrap_or_default()
+    }
+
+    /// The labels that a call of `tool` puts on its task: what the task has seen then.
+    #[must_use]
+    pub fn labels_of(&self, tool: &ToolName) -> BTreeSet<String> {
+        self.file
+            .tool(tool)
+            .into_iter()
+            .flat_map(|tool| &tool.labels)
+            .map(|label| label.as_str().to_owned())
+            .collect()
+    }
+
+    /// Every label that some tool puts on a task.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.file
+            .plugin
+            .values()
+            .flat_map(|plugin| plugin.tool.values())
+            .flat_map(|tool| &tool.labels)
+            .map(file::Name::as_str)
     }
 
     /// The value that the operator gives `plugin` for the setting `name`.

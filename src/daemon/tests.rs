@@ -100,7 +100,7 @@ fn running() -> Running {
 }
 
 async fn mcp(paths: &Paths) -> Connection {
-    Connection::mcp(paths, None, &AgentId::local("alice").unwrap())
+    Connection::mcp(paths, None, &AgentId::local("alice").unwrap(), None)
         .await
         .unwrap()
 }

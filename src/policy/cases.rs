@@ -3,12 +3,14 @@
 //! A case names both the decision and the policies that determine it, so that a rule which is
 //! right for the wrong reason fails too.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::json::{Arguments, Limits};
 use crate::name::ToolName;
@@ -17,7 +19,7 @@ use crate::plugin::{OriginScope, Requirement};
 use super::context::Pairs;
 use super::decide::Answer;
 use super::load::{PluginPolicies, PolicySet};
-use super::question::{CallFacts, CallQuestion, Fact, HostQuestion, Target};
+use super::question::{CallFacts, CallQuestion, Fact, HostQuestion, Target, TaskFacts};
 use super::vocabulary::HostAction;
 
 /// When a case does not say: 2026-01-01T12:00:00Z.
@@ -56,6 +58,9 @@ struct Case {
     host_call: Option<HostCall>,
     #[serde(default)]
     tier: Option<String>,
+    /// The task that the call is on.
+    #[serde(default)]
+    task: Option<TaskCase>,
     #[serde(default)]
     transport: Option<String>,
     /// RFC 3339.
@@ -65,6 +70,17 @@ struct Case {
     approved: bool,
     decision: Expected,
     policies: Vec<String>,
+}
+
+/// A task: every part may be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TaskCase {
+    id: Option<TaskId>,
+    intent: String,
+    labels: BTreeSet<String>,
+    calls: u64,
+    host_calls: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -203,6 +219,15 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
         (Some(directory), false) => Some(directory.with(case.agent.as_str(), &case.groups)?),
         _ => None,
     };
+    let task = case.task.as_ref().map(|task| TaskFacts {
+        id: task
+            .id
+            .map_or_else(|| "task_aaaaaaaaaaaaaaaa".to_owned(), |id| id.to_string()),
+        intent: task.intent.clone(),
+        labels: task.labels.clone(),
+        calls: task.calls,
+        host_calls: task.host_calls,
+    });
     let ready: (std::sync::Arc<_>, Pairs) = match &case.host_call {
         None => set.prepare_call(
             &CallQuestion {
@@ -212,6 +237,7 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
                 plugin_digest: plugin.known.digest,
                 tier,
                 arguments: &arguments,
+                task: task.as_ref(),
                 transport: case.transport.as_deref().unwrap_or("stdio"),
                 time,
                 attempt: 1,
@@ -226,6 +252,7 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
                 tool: &case.tool,
                 tier,
                 arguments: &arguments,
+                task: task.as_ref(),
                 time,
                 approved: case.approved,
             },

@@ -12,7 +12,7 @@ use crate::name::{PluginName, ToolName};
 use crate::plugin::{Description, Requirement, Tool};
 
 use super::argument::{Field, Kind, Unmapped, fields};
-use super::vocabulary::{CALL, CALL_KEYS, COMMON, HostAction, Key, Type};
+use super::vocabulary::{CALL, CALL_KEYS, COMMON, HostAction, Key, TASK, Type};
 
 /// What policy needs to know of one plugin.
 #[derive(Debug, Clone)]
@@ -126,11 +126,7 @@ pub(super) fn json<'a>(
 fn action(group: &str, resource: &str, keys: &[Key], arguments: &Value) -> Value {
     let mut attributes = Map::new();
     attributes.insert("args".to_owned(), arguments.clone());
-    for key in COMMON.iter().chain(keys) {
-        let mut attribute = key_type(key.kind);
-        set(&mut attribute, "required", key.required.into());
-        attributes.insert(key.name.to_owned(), attribute);
-    }
+    put_keys(&mut attributes, COMMON.iter().chain(keys));
     json!({
         "memberOf": [{ "id": group }],
         "appliesTo": {
@@ -139,6 +135,14 @@ fn action(group: &str, resource: &str, keys: &[Key], arguments: &Value) -> Value
             "context": { "type": "Record", "attributes": attributes },
         },
     })
+}
+
+fn put_keys<'a>(attributes: &mut Map<String, Value>, keys: impl Iterator<Item = &'a Key>) {
+    for key in keys {
+        let mut attribute = key_type(key.kind);
+        set(&mut attribute, "required", key.required.into());
+        attributes.insert(key.name.to_owned(), attribute);
+    }
 }
 
 fn set(value: &mut Value, key: &str, member: Value) {
@@ -156,6 +160,11 @@ fn key_type(kind: Type) -> Value {
         Type::Time => json!({ "type": "Extension", "name": "datetime" }),
         Type::Address => json!({ "type": "Extension", "name": "ipaddr" }),
         Type::User => json!({ "type": "Entity", "name": "User" }),
+        Type::Task => {
+            let mut attributes = Map::new();
+            put_keys(&mut attributes, TASK.iter());
+            json!({ "type": "Record", "attributes": attributes })
+        }
     }
 }
 

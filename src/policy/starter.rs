@@ -31,7 +31,8 @@ pub fn starter(description: &Description, origins: &BTreeMap<String, String>) ->
         "// Rules here answer for this plugin alone; rules for all plugins stand in `shared.cedar`.",
         "// `principal` alone means every agent. Narrow it to one, `principal == Agent::\"spiffe://tollgate.local/agent/NAME\"`,",
         "// or to a group of `entities.json`, `principal in Group::\"NAME\"`.",
-        "// `when { context.approved }` means that a person must agree to each call.",
+        "// `when { context.approved }` means that a person must agree to each call; `when { context has task }`, that the",
+        "// agent is on a task (`tollgate task start`), whose `context.task.labels` says what it has seen.",
     ] {
         line(&mut out, text);
     }

@@ -76,6 +76,8 @@ pub(super) enum Type {
     Time,
     Address,
     User,
+    /// A record: `id`, `intent`, `labels`, `calls`, `host_calls`.
+    Task,
 }
 
 /// One key of a context.
@@ -104,6 +106,11 @@ pub(super) const COMMON: &[Key] = &[
         kind: Type::User,
         required: false,
     },
+    Key {
+        name: "task",
+        kind: Type::Task,
+        required: false,
+    },
 ];
 
 /// What it says about a call.
@@ -111,6 +118,15 @@ pub(super) const CALL_KEYS: &[Key] = &[
     key("plugin_digest", Type::Text),
     key("transport", Type::Text),
     key("attempt", Type::Whole),
+];
+
+/// What the host says of a task.
+pub(super) const TASK: &[Key] = &[
+    key("id", Type::Text),
+    key("intent", Type::Text),
+    key("labels", Type::Texts),
+    key("calls", Type::Whole),
+    key("host_calls", Type::Whole),
 ];
 
 const HTTP: &[Key] = &[

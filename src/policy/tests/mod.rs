@@ -1,6 +1,6 @@
 //! What the tests of policy share; the promises stand in the files below.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -67,6 +67,7 @@ pub(super) fn facts(description: &Description) -> PluginFacts<'_> {
             ("token".to_owned(), ORIGIN.to_owned()),
         ]),
         tiers: BTreeMap::new(),
+        labels: BTreeSet::from(["private".to_owned()]),
     }
 }
 
@@ -116,6 +117,7 @@ pub(super) struct Call {
     pub(super) arguments: Arguments,
     pub(super) approved: bool,
     pub(super) user: Option<&'static str>,
+    pub(super) task: Option<TaskFacts>,
 }
 
 pub(super) fn call(agent: &str, tool: &str, arguments: serde_json::Value) -> Call {
@@ -125,6 +127,7 @@ pub(super) fn call(agent: &str, tool: &str, arguments: serde_json::Value) -> Cal
         arguments: Arguments::parse(arguments.to_string().as_bytes(), &Limits::default()).unwrap(),
         approved: false,
         user: None,
+        task: None,
     }
 }
 
@@ -145,6 +148,7 @@ impl Call {
             plugin_digest: Digest::of(b"component"),
             tier: "write",
             arguments: &self.arguments,
+            task: self.task.as_ref(),
             transport: "stdio",
             time: Duration::from_millis(1_795_353_728_120),
             attempt: 1,
@@ -159,6 +163,7 @@ impl Call {
             tool: &self.tool,
             tier: "write",
             arguments: &self.arguments,
+            task: self.task.as_ref(),
             time: Duration::from_millis(1_795_353_728_120),
             approved: self.approved,
         }
