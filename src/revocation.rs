@@ -386,7 +386,11 @@ fn exists(host: &Host, scope: &Scope) -> bool {
 
 /// Writes down what is about to be revoked, and goes on where that can't be.
 fn say(host: &Host, change: &str, scope: &Scope, by: &str) {
-    let subject = scope.subject();
+    let subject = match scope {
+        // As `agent.added` has it.
+        Scope::Agent(agent) if agent.is_local() => agent.name().to_owned(),
+        scope => scope.subject(),
+    };
     let subject = Some(subject.as_str()).filter(|subject| !subject.is_empty());
     if let Err(error) = host.changed_by(change, subject, by) {
         tracing::error!(%error, %scope, "a revocation could not be written down, and is carried out");

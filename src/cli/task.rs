@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn a_task_is_shown_with_what_it_used() {
         let report: TaskReport = serde_json::from_value(json!({
-            "task": "task_aaaaaaaaaaaaaaaa", "agent": "claude", "user": null, "intent": "triage\u001b",
+            "task": "task_aaaaaaaaaaaaaaaa", "agent": "claude", "user": null, "intent": "triage\u{1b}",
             "status": "ended", "why": "done", "tools": ["github.search"],
             "budgets": {"all": {"calls": 10}}, "used": {"all": {"calls": 3, "fuel": 9}},
             "labels": ["private"], "created": "c", "expires": "e", "ended": "n", "within": null,

@@ -6,10 +6,8 @@
 //! latest time outlives the process, so a restart under a clock that was set back revives nothing
 //! either. (A wall clock that ran ahead by mistake is followed, too: what expired by it stays so.)
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::{Clock, SharedClock};
 
@@ -20,6 +18,8 @@ const ADJUSTED: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Steady {
     wall: SharedClock,
+    /// It can't be set; where it begins says nothing.
+    monotonic: SharedClock,
     seen: Mutex<Seen>,
 }
 
@@ -27,12 +27,22 @@ pub(crate) struct Steady {
 struct Seen {
     /// The latest time of the wall clock.
     latest: Duration,
-    /// When it was read.
-    at: Instant,
+    /// When it was read, by the monotonic clock.
+    at: Duration,
     /// The furthest that the wall clock stands behind, once it was set back.
     behind: Option<Duration>,
     /// A step that nobody was told of yet.
     step: Option<Step>,
+}
+
+/// Time since it was made.
+#[derive(Debug)]
+struct Monotonic(Instant);
+
+impl Clock for Monotonic {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
 }
 
 /// The wall clock was set back.
@@ -47,14 +57,19 @@ pub(crate) struct Step {
 impl Steady {
     /// Over `wall`, not before `floor`.
     pub(crate) fn new(wall: SharedClock, floor: Duration) -> Self {
+        Self::over(wall, Arc::new(Monotonic(Instant::now())), floor)
+    }
+
+    fn over(wall: SharedClock, monotonic: SharedClock, floor: Duration) -> Self {
         Self {
             wall,
             seen: Mutex::new(Seen {
                 latest: floor,
-                at: Instant::now(),
+                at: monotonic.now(),
                 behind: None,
                 step: None,
             }),
+            monotonic,
         }
     }
 
@@ -75,10 +90,11 @@ impl Clock for Steady {
         let mut seen = self.lock();
         let wall = self.wall.now();
         if wall >= seen.latest {
-            (seen.latest, seen.at, seen.behind) = (wall, Instant::now(), None);
+            (seen.latest, seen.at, seen.behind) = (wall, self.monotonic.now(), None);
             return wall;
         }
-        let now = seen.latest.saturating_add(seen.at.elapsed());
+        let passed = self.monotonic.now().saturating_sub(seen.at);
+        let now = seen.latest.saturating_add(passed);
         let behind = now.saturating_sub(wall);
         // Told once, and again where it is set back further.
         let known = seen.behind.unwrap_or_default();
@@ -95,41 +111,48 @@ impl Clock for Steady {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
 
     #[derive(Debug, Default)]
-    struct Wall(AtomicU64);
+    struct Millis(AtomicU64);
 
-    impl Clock for Wall {
+    impl Clock for Millis {
         fn now(&self) -> Duration {
             Duration::from_millis(self.0.load(Ordering::Relaxed))
         }
     }
 
-    fn steady(floor: u64) -> (Arc<Wall>, Steady) {
-        let wall = Arc::new(Wall::default());
-        let steady = Steady::new(
-            Arc::clone(&wall) as SharedClock,
-            Duration::from_millis(floor),
-        );
-        (wall, steady)
+    impl Millis {
+        fn set(&self, millis: u64) {
+            self.0.store(millis, Ordering::Relaxed);
+        }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn it_follows_the_wall_clock_and_goes_on_where_that_is_set_back() {
-        let (wall, steady) = steady(0);
-        wall.0.store(3_600_000, Ordering::Relaxed);
+    /// The wall clock, the monotonic one, and the one over them.
+    fn steady(floor: u64) -> (Arc<Millis>, Arc<Millis>, Steady) {
+        let (wall, monotonic) = (Arc::new(Millis::default()), Arc::new(Millis::default()));
+        let steady = Steady::over(
+            Arc::clone(&wall) as SharedClock,
+            Arc::clone(&monotonic) as SharedClock,
+            Duration::from_millis(floor),
+        );
+        (wall, monotonic, steady)
+    }
+
+    #[test]
+    fn it_follows_the_wall_clock_and_goes_on_where_that_is_set_back() {
+        let (wall, monotonic, steady) = steady(0);
+        wall.set(3_600_000);
         assert_eq!(steady.now(), Duration::from_secs(3_600));
         // A wall clock that stands still is followed.
-        tokio::time::advance(Duration::from_secs(5)).await;
+        monotonic.set(5_000);
         assert_eq!(steady.now(), Duration::from_secs(3_600));
         assert_eq!(steady.take_step(), None);
 
-        wall.0.store(0, Ordering::Relaxed);
-        tokio::time::advance(Duration::from_secs(7)).await;
+        wall.set(0);
+        monotonic.set(12_000);
         assert_eq!(steady.now(), Duration::from_secs(3_607));
         let step = steady.take_step().unwrap();
         assert_eq!(
@@ -139,29 +162,31 @@ mod tests {
         assert_eq!(steady.take_step(), None, "told once");
 
         // It catches up.
-        wall.0.store(4_000_000, Ordering::Relaxed);
+        wall.set(4_000_000);
         assert_eq!(steady.now(), Duration::from_secs(4_000));
         // A small correction is none of anyone's business, and still takes nothing back.
-        wall.0.store(3_999_500, Ordering::Relaxed);
+        wall.set(3_999_500);
         assert_eq!(steady.now(), Duration::from_secs(4_000));
         assert_eq!(steady.take_step(), None);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_start_under_a_clock_that_was_set_back_is_a_step() {
-        let (wall, steady) = steady(10_000);
-        wall.0.store(5_000, Ordering::Relaxed);
+    #[test]
+    fn a_start_under_a_clock_that_was_set_back_is_a_step() {
+        let (wall, _, steady) = steady(10_000);
+        wall.set(5_000);
         assert_eq!(steady.now(), Duration::from_secs(10));
         assert!(steady.take_step().is_some());
     }
 
     proptest::proptest! {
         #[test]
-        fn it_never_goes_back(times in proptest::collection::vec(0_u64..10_000_000, 1..50)) {
-            let (wall, steady) = steady(0);
-            let mut last = Duration::ZERO;
-            for time in times {
-                wall.0.store(time, Ordering::Relaxed);
+        fn it_never_goes_back(times in proptest::collection::vec((0_u64..10_000_000, 0_u64..10_000), 1..50)) {
+            let (wall, monotonic, steady) = steady(0);
+            let (mut last, mut passed) = (Duration::ZERO, 0);
+            for (time, more) in times {
+                wall.set(time);
+                passed += more;
+                monotonic.set(passed);
                 let now = steady.now();
                 proptest::prop_assert!(now >= last && now >= Duration::from_millis(time));
                 last = now;

@@ -200,6 +200,7 @@ async fn commands_are_answered_with_their_progress() {
         tool: "t".into(),
         arguments: arguments.into(),
         agent: "alice".into(),
+        task: None,
     };
     assert_eq!(client.run(call, |_| {}).await.unwrap(), arguments);
     let mut reports = Vec::new();

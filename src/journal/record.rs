@@ -163,7 +163,7 @@ pub struct Recovered {
 #[serde(deny_unknown_fields)]
 pub struct Changed {
     /// What was done: `policy.loaded`, `policy.rejected`, `plugin.pinned`, `plugin.accepted`,
-    /// `plugin.quarantined`, `plugin.refused`, `plugin.removed`, `agent.added`, `agent.removed`,
+    /// `plugin.quarantined`, `plugin.refused`, `plugin.removed`, `agent.added`,
     /// `secret.set`, `secret.removed`, `task.ended`, `task.expired`, `agent.revoked` and the like of
     /// whatever can be revoked, `all.lifted`, `clock.stepped`.
     pub change: String,

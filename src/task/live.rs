@@ -3,9 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::budget::Ledger;
 use super::{End, Ended, Task};
@@ -50,7 +48,7 @@ impl Live {
             labels: Mutex::new(task.labels.clone()),
             ended,
             calls: AtomicUsize::new(0),
-            pub(super) writing: tokio::sync::Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
             pending: AtomicBool::new(false),
             task,
         }

@@ -255,6 +255,7 @@ impl Bench {
         .unwrap();
         Self {
             host,
+            clock,
             resolver,
             connector,
             upstream,
@@ -289,6 +290,7 @@ pub(crate) fn program() -> PathBuf {
 /// A running host and all that is around it.
 pub(crate) struct Bench {
     pub(crate) host: Arc<Host>,
+    pub(crate) clock: Arc<TestClock>,
     pub(crate) resolver: Arc<Names>,
     pub(crate) connector: Arc<Detour>,
     pub(crate) upstream: Upstream,
