@@ -27,6 +27,8 @@ use crate::host::Host;
 use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::record::Caller;
+use crate::revocation::Scope;
+use crate::task::TaskFilter;
 
 /// A host, as its operator sees it.
 #[derive(Debug)]
@@ -65,6 +67,9 @@ impl Operator {
                 .filter(|agent| agent.revoked.is_none())
                 .count(),
             policy_set: host.policy().digest(),
+            calls: host.running().count(),
+            tasks: host.tasks().list(&TaskFilter::default()).len(),
+            stopped: host.state().is_revoked(&Scope::All),
             draining: host.is_draining(),
         }
     }

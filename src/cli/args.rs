@@ -605,6 +605,8 @@ mod tests {
           policy   Write, explain and test policies
           check    Check configuration, policies, entities, plugins, cases and secrets; needs no daemon
           agent    Add, list and remove agents
+          task     Start, show, list and end tasks of agents
+          revoke   Take power back at once: calls under way are stopped
           secret   Set, list and remove secrets
           audit    Read and verify the journal
           reload   Make the daemon take in what changed on disk, and say what it found

@@ -99,7 +99,7 @@ pub(crate) async fn a_revoked_agents_running_call_dies() {
 }
 
 #[tokio::test]
-async fn a_revoked_task_takes_its_calls_and_the_tasks_within_it() {
+pub(crate) async fn a_revoked_task_takes_its_calls_and_the_tasks_within_it() {
     let bench = Setup::probe().toml(LONG).start().await;
     let outer = bench
         .host
