@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | a `tools/call` arrives and is read strictly | [`mcp`], [`json`] |
 //! | transport facts become an agent | [`identity`] |
+//! | the task that it is on, with budgets and an end; what was revoked | [`task`], [`revocation`] |
 //! | the call's entry is opened: what can't be written is not done | [`call`], [`journal`] |
 //! | the call question: a permit, a hold, a refusal | [`policy`] |
 //! | a hold waits for a person, and a person's answer becomes a permit, once | [`approval`] |
@@ -49,6 +50,9 @@ pub mod plugin;
 pub mod policy;
 pub mod private;
 pub mod reason;
+pub mod revocation;
+mod running;
 pub mod runtime;
 pub mod secret;
 pub mod state;
+pub mod task;

@@ -11,6 +11,7 @@ use super::fault::{Fault, chain};
 use super::finding::{self, Finding, Level, in_home, number, shown};
 use super::offline::{self, Loaded, Loader};
 use super::printer::Printer;
+use super::standing;
 use crate::config::{Config, ConfigError, SecretPlace, Tier};
 use crate::entropy::SystemEntropy;
 use crate::home::Home;
@@ -20,7 +21,11 @@ use crate::policy::PolicySet;
 use crate::private;
 use crate::secret::{SHORTEST_SEARCHED, Secrets, Store};
 
-pub(crate) async fn run(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
+pub(crate) async fn run(
+    zero_standing: bool,
+    home: &Home,
+    printer: &mut Printer,
+) -> Result<Exit, Fault> {
     let mut findings = Vec::new();
     let config = match Config::load(home) {
         Ok(config) => config,
@@ -49,6 +54,9 @@ pub(crate) async fn run(home: &Home, printer: &mut Printer) -> Result<Exit, Faul
     findings.extend(super::policy::case_findings(home, &policies.set));
     findings.extend(secrets(home, &config, &loaded));
     findings.extend(permissions(home));
+    if zero_standing {
+        findings.extend(standing::findings(home, &config, &policies.set, &loaded)?);
+    }
     let good = loaded.iter().filter(|loaded| loaded.plugin.is_ok()).count();
     let exit = finding::print(
         &findings,

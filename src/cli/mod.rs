@@ -23,9 +23,12 @@ mod policy;
 mod printer;
 mod prompt;
 mod quickstart;
+mod revoke;
 mod secret;
 mod serve;
+mod standing;
 mod table;
+mod task;
 
 pub use exit::Exit;
 
@@ -95,8 +98,10 @@ fn dispatch(command: Command, global: &Global, printer: &mut Printer) -> Result<
         Command::Call(call) => call::run(call, &home, printer),
         Command::Plugins(plugins) => plugins::run(plugins, &home, printer),
         Command::Policy(command) => wait(policy::run(command, &home, printer)),
-        Command::Check => wait(check::run(&home, printer)),
+        Command::Check(check) => wait(check::run(check.zero_standing, &home, printer)),
         Command::Agent(command) => agent::run(command, &home, printer),
+        Command::Task(command) => task::run(command, &home, printer),
+        Command::Revoke(revoke) => revoke::run(&revoke, &home, printer),
         Command::Secret(command) => secret::run(command, &home, printer),
         Command::Audit(command) => audit::run(command, &home, printer),
         Command::Reload => daemon::reload(&home, printer),

@@ -1,6 +1,6 @@
 //! The file as it is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -24,6 +24,7 @@ pub(super) struct File {
     pub(super) concurrency: ConcurrencyTable,
     pub(super) tools: Tools,
     pub(super) tier: BTreeMap<Spanned<Name>, OwnTier>,
+    pub(super) tasks: Tasks,
     pub(super) plugin: BTreeMap<Spanned<PluginName>, Plugin>,
     pub(super) secret: BTreeMap<Spanned<PluginName>, BTreeMap<Spanned<Name>, SecretPlace>>,
     pub(super) egress: Egress,
@@ -60,6 +61,13 @@ pub(super) struct OwnTier {
 #[serde(transparent)]
 pub(super) struct TierName(pub(super) String);
 
+/// `[tasks]`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tasks {
+    pub(super) required: bool,
+}
+
 /// `[plugin.<name>]`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -79,6 +87,7 @@ pub(super) struct Plugin {
 pub(super) struct Tool {
     pub(super) tier: Option<Spanned<TierName>>,
     pub(super) approvals: Option<People>,
+    pub(super) labels: BTreeSet<Name>,
     pub(super) limits: CallTable,
 }
 
@@ -182,7 +191,7 @@ impl File {
     }
 }
 
-/// The name of a tool, a setting or a secret.
+/// The name of a tool, a setting, a secret or a label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name(String);
 

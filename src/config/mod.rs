@@ -11,7 +11,7 @@ mod findings;
 mod limits;
 mod quantity;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -44,6 +44,8 @@ pub struct Config {
     pub log: Log,
     /// What waits for a person.
     pub approvals: Approvals,
+    /// Tasks of agents.
+    pub tasks: Tasks,
     /// Calls at once.
     pub concurrency: Concurrency,
     file: file::File,
@@ -97,6 +99,13 @@ pub enum Sync {
     Always,
     /// Now and then. A power failure loses records of effects that happened.
     Interval,
+}
+
+/// Tasks of agents.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tasks {
+    /// Whether an agent that is on no task is refused.
+    pub required: bool,
 }
 
 /// The log.
@@ -276,6 +285,9 @@ impl Config {
                 format: file.log.format,
             },
             approvals,
+            tasks: Tasks {
+                required: file.tasks.required,
+            },
             concurrency,
             file,
             lines,
@@ -356,6 +368,27 @@ impl Config {
             .or_else(|| plugin.and_then(|p| p.approvals))
             .or(self.file.tools.approvals)
             .map_or(1, |people| people.0)
+    }
+
+    /// The labels that a call of `tool` puts on its task: what the task has seen then.
+    #[must_use]
+    pub fn labels_of(&self, tool: &ToolName) -> BTreeSet<String> {
+        self.file
+            .tool(tool)
+            .into_iter()
+            .flat_map(|tool| &tool.labels)
+            .map(|label| label.as_str().to_owned())
+            .collect()
+    }
+
+    /// Every label that some tool puts on a task.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.file
+            .plugin
+            .values()
+            .flat_map(|plugin| plugin.tool.values())
+            .flat_map(|tool| &tool.labels)
+            .map(file::Name::as_str)
     }
 
     /// The value that the operator gives `plugin` for the setting `name`.

@@ -19,6 +19,7 @@ use super::protocol::{
     Answer, Command, ControlError, Hello, MAX_HELLO, MAX_LINE, Mode, Outcome, Request, VERSION,
     Welcome, line, read_line,
 };
+use crate::id::TaskId;
 use crate::identity::AgentId;
 
 /// How long a daemon may take from its start to its first answer. It checks its journal first.
@@ -117,7 +118,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Opens a session of MCP for `agent`, starting the daemon by `start` where there is none.
+    /// Opens a session of MCP for `agent`, on `task` where one is named, starting the daemon by `start` where there is none.
     ///
     /// # Errors
     ///
@@ -126,9 +127,10 @@ impl Connection {
         paths: &Paths,
         start: Option<&Start>,
         agent: &AgentId,
+        task: Option<TaskId>,
     ) -> Result<Self, ClientError> {
         let agent = agent.as_str().to_owned();
-        Self::open(paths, start, Mode::Mcp { agent }).await
+        Self::open(paths, start, Mode::Mcp { agent, task }).await
     }
 
     /// Opens a connection for commands, starting the daemon by `start` where there is none.

@@ -8,6 +8,7 @@ mod refresh;
 mod report;
 mod serve;
 mod start;
+mod tasks;
 mod watch;
 
 pub(crate) use refresh::load_policies;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::approval::Approvals;
 use crate::call::{Arrival, Pace, Places, Reply};
 use crate::capability::Services;
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, Steady};
 use crate::config::{Config, Tier};
 use crate::entropy::SharedEntropy;
 use crate::home::Home;
@@ -36,8 +37,11 @@ use crate::journal::record::{Changed, Event};
 use crate::name::ToolName;
 use crate::plugin::{Catalogue, Plugin, Registry};
 use crate::policy::PolicySet;
+use crate::revocation::Followers;
+use crate::running::Running;
 use crate::runtime::Runtime;
 use crate::state::State;
+use crate::task::Tasks;
 
 /// A running host.
 #[derive(Debug)]
@@ -50,6 +54,10 @@ pub struct Host {
     state: State,
     identities: Identities,
     entropy: SharedEntropy,
+    tasks: Tasks,
+    running: Running,
+    followers: Followers,
+    steady: Arc<Steady>,
     pace: Pace,
     places: Places,
     draining: CancellationToken,
@@ -166,6 +174,20 @@ impl Host {
 
     pub(crate) fn services(&self) -> Arc<Services> {
         Arc::clone(&self.services)
+    }
+
+    /// The tasks that agents are on.
+    #[must_use]
+    pub const fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    pub(crate) const fn running(&self) -> &Running {
+        &self.running
+    }
+
+    pub(crate) const fn followers(&self) -> &Followers {
+        &self.followers
     }
 
     pub(crate) const fn pace(&self) -> &Pace {

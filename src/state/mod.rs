@@ -1,4 +1,4 @@
-//! What the host remembers: agents, the plugins that were accepted, approvals.
+//! What the host remembers: agents, the plugins that were accepted, approvals, tasks, and what was revoked.
 //!
 //! SQLite behind one small interface. One process, the daemon, owns it; so what calls need on their
 //! way (which agent has this token) is kept in memory and never asks the disk. Methods that write
@@ -7,7 +7,9 @@
 mod agents;
 mod approvals;
 mod pins;
+mod revocations;
 mod schema;
+mod tasks;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -78,6 +80,7 @@ struct Inner {
     path: PathBuf,
     connection: Mutex<Connection>,
     agents: ArcSwap<agents::Directory>,
+    revocations: ArcSwap<revocations::Revocations>,
     changes: watch::Sender<u64>,
 }
 
@@ -102,10 +105,12 @@ impl State {
         prepare(&connection).map_err(in_file(path))?;
         schema::migrate(&mut connection, path)?;
         let agents = agents::Directory::load(&connection, path)?;
+        let revocations = revocations::Revocations::load(&connection, path)?;
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
             connection: Mutex::new(connection),
             agents: ArcSwap::from_pointee(agents),
+            revocations: ArcSwap::from_pointee(revocations),
             changes: watch::Sender::new(0),
         })))
     }

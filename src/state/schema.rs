@@ -29,6 +29,8 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
 ",
     super::approvals::TABLES,
+    super::revocations::TABLES,
+    super::tasks::TABLES,
 ];
 
 /// Brings the database to the version that this host knows.

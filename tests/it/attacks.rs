@@ -35,8 +35,13 @@ claims![
     crate::limits::traps_in_a_row_open_the_breaker_and_others_go_on,
     crate::plugins::compiled_code_that_was_changed_is_compiled_again,
     crate::policies::a_reload_is_swapped_whole_and_a_broken_one_changes_nothing,
+    crate::revoke::a_revoked_agents_running_call_dies,
+    crate::revoke::a_revoked_task_takes_its_calls_and_the_tasks_within_it,
     crate::secrets::no_connection_is_used_twice,
     crate::slice::the_plugin_gets_exactly_the_text_whose_digest_is_recorded,
+    crate::tasks::a_clock_that_is_set_back_revives_nothing,
+    crate::tasks::standing_rights_are_listed,
+    crate::tasks::what_a_task_has_seen_decides_what_it_may_send,
 ];
 
 /// Parts of the catalogue whose rows must all run.

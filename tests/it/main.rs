@@ -25,6 +25,8 @@ mod journal;
 mod limits;
 mod plugins;
 mod policies;
+mod revoke;
 mod secrets;
 mod shipped;
 mod slice;
+mod tasks;
