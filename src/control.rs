@@ -5,10 +5,12 @@
 //! can't be; what the journal does not take is not done.
 
 mod change;
+mod people;
 mod report;
 #[cfg(test)]
 mod tests;
 
+pub use people::PersonReport;
 pub use report::{AgentReport, CallReport, RefusalReport, SecretReport, StatusReport};
 
 use std::net::SocketAddr;
@@ -173,6 +175,21 @@ impl Operator {
             Command::AgentAdd { name, ttl } => change::agent_add(host, &name, ttl).await,
             Command::AgentList {} => value(&report::agents(host)),
             Command::AgentRemove { name } => change::agent_remove(host, &name).await,
+            Command::PersonAdd {
+                name,
+                admin,
+                ttl,
+                credential,
+            } => people::add(host, &name, admin, ttl, credential).await,
+            Command::PersonList {} => value(&people::list(host)),
+            Command::PersonRotate {
+                name,
+                ttl,
+                credential,
+            } => people::rotate(host, &name, ttl, credential).await,
+            Command::PersonRemove { name, credential } => {
+                people::remove(host, &name, credential).await
+            }
             Command::SecretSet {
                 plugin,
                 name,

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::credential::Source;
 use super::exit::Exit;
-use crate::identity::AgentId;
+use crate::identity::{AgentId, PersonId};
 use crate::name::PluginName;
 
 /// Serves sandboxed, policy-governed tools to agents over MCP.
@@ -92,6 +93,9 @@ pub(crate) enum Command {
     /// Add, list and remove agents.
     #[command(subcommand)]
     Agent(Agent),
+    /// Add, list, renew and remove the people who approve and administer.
+    #[command(subcommand)]
+    Person(Person),
     /// Set, list and remove secrets.
     #[command(subcommand)]
     Secret(Secret),
@@ -224,6 +228,44 @@ pub(crate) enum Agent {
     },
 }
 
+/// `tollgate person`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Person {
+    /// Add a person and print the credential, once. The first one may administer this host; from then
+    /// on that takes an administrator's credential.
+    Add {
+        /// The name, as policies have it: `User::"<name>"`.
+        name: PersonId,
+        /// Let this person administer the host: people, tasks, revocation.
+        #[arg(long)]
+        admin: bool,
+        /// For how long the credential is good, such as `30d`; at most 366 days [default: 90d].
+        #[arg(long, value_name = "TIME", value_parser = lifetime)]
+        ttl: Option<Duration>,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// List the people.
+    List,
+    /// Print a new credential for a person, once; the old one is worth nothing from then on.
+    Rotate {
+        /// The person.
+        name: PersonId,
+        /// For how long the new credential is good [default: 90d].
+        #[arg(long, value_name = "TIME", value_parser = lifetime)]
+        ttl: Option<Duration>,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Take a person's credential back.
+    Remove {
+        /// The person.
+        name: PersonId,
+        #[command(flatten)]
+        source: Source,
+    },
+}
+
 /// `tollgate secret`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Secret {
@@ -334,6 +376,11 @@ mod tests {
             "agent add claude --ttl 30d",
             "agent list",
             "agent remove claude",
+            "person add ada --admin --ttl 30d",
+            "person add ada@example.org --credential /run/me",
+            "person list",
+            "person rotate ada",
+            "person remove ada --credential /run/me",
             "secret set github token",
             "secret list",
             "secret rm github token",
@@ -362,6 +409,7 @@ mod tests {
             "secret set github token value",
             "call",
             "agent add Claude",
+            "person add spiffe://x/agent/a",
             "check -q -v",
             "help",
         ] {
@@ -405,6 +453,7 @@ mod tests {
           policy   Write, explain and test policies
           check    Check configuration, policies, entities, plugins, cases and secrets; needs no daemon
           agent    Add, list and remove agents
+          person   Add, list, renew and remove the people who approve and administer
           secret   Set, list and remove secrets
           audit    Read and verify the journal
           reload   Make the daemon take in what changed on disk, and say what it found

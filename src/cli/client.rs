@@ -169,6 +169,7 @@ fn exit_of(code: &str) -> Exit {
     match code.rsplit('.').next() {
         Some("unknown" | "invalid" | "agent" | "ambiguous") => Exit::Invalid,
         Some("exists" | "elsewhere") => Exit::Conflict,
+        Some("credential" | "forbidden") => Exit::Denied,
         Some("version") => Exit::Unreachable,
         _ => Exit::Failed,
     }
@@ -193,6 +194,7 @@ mod tests {
         assert_eq!(exit_of("agent.unknown"), Exit::Invalid);
         assert_eq!(exit_of("agent.exists"), Exit::Conflict);
         assert_eq!(exit_of("journal.unavailable"), Exit::Denied);
+        assert_eq!(exit_of("person.forbidden"), Exit::Denied);
         assert_eq!(exit_of("hello.version"), Exit::Unreachable);
         assert_eq!(exit_of("state.failed"), Exit::Failed);
     }

@@ -10,6 +10,7 @@ mod call;
 mod check;
 mod client;
 mod compiling;
+mod credential;
 mod daemon;
 mod exit;
 mod fault;
@@ -18,6 +19,7 @@ mod hostcall;
 mod inspect;
 mod log;
 mod offline;
+mod person;
 mod plugins;
 mod policy;
 mod printer;
@@ -96,6 +98,7 @@ fn dispatch(command: Command, global: &Global, printer: &mut Printer) -> Result<
         Command::Policy(command) => wait(policy::run(command, &home, printer)),
         Command::Check => wait(check::run(&home, printer)),
         Command::Agent(command) => agent::run(command, &home, printer),
+        Command::Person(command) => person::run(command, &home, printer),
         Command::Secret(command) => secret::run(command, &home, printer),
         Command::Audit(command) => audit::run(command, &home, printer),
         Command::Reload => daemon::reload(&home, printer),

@@ -50,7 +50,7 @@ pub(super) struct Welcome {
     pub(super) error: Option<ControlError>,
 }
 
-/// A secret's value on its way to the store. It is written to the socket and nowhere else.
+/// A secret's value, or a credential, on its way to the daemon. It is written to the socket and nowhere else.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretText(Zeroizing<String>);
 
@@ -123,6 +123,35 @@ pub enum Command {
     AgentRemove {
         /// Its name.
         name: String,
+    },
+    /// Makes a person known and issues a credential.
+    PersonAdd {
+        /// The name.
+        name: String,
+        /// Whether the person may administer the host.
+        admin: bool,
+        /// Seconds until the credential expires.
+        ttl: Option<u64>,
+        /// The credential of whoever asks. The first administrator is added without one.
+        credential: Option<SecretText>,
+    },
+    /// The people there are.
+    PersonList {},
+    /// Issues a new credential in the place of a person's old one.
+    PersonRotate {
+        /// The name.
+        name: String,
+        /// Seconds until the new one expires.
+        ttl: Option<u64>,
+        /// The credential of whoever asks: the person, or an administrator.
+        credential: Option<SecretText>,
+    },
+    /// Removes a person; the credential is void.
+    PersonRemove {
+        /// The name.
+        name: String,
+        /// The credential of whoever asks.
+        credential: Option<SecretText>,
     },
     /// Stores a secret.
     SecretSet {

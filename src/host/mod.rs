@@ -4,12 +4,14 @@
 //! whole, so that a call never sees half of a change; and the services that calls use. What a call
 //! does with them is told in `call`.
 
+mod people;
 mod refresh;
 mod report;
 mod serve;
 mod start;
 mod watch;
 
+pub use people::Door;
 pub(crate) use refresh::load_policies;
 pub use refresh::{RefreshFinding, Refreshed};
 pub use report::PluginReport;
@@ -29,7 +31,7 @@ use crate::clock::SharedClock;
 use crate::config::{Config, Tier};
 use crate::entropy::SharedEntropy;
 use crate::home::Home;
-use crate::identity::Identities;
+use crate::identity::{Identities, People};
 use crate::journal::Journal;
 use crate::journal::record::{Changed, Event};
 use crate::name::ToolName;
@@ -48,6 +50,8 @@ pub struct Host {
     services: Arc<Services>,
     state: State,
     identities: Identities,
+    people: People,
+    misplaced: people::Misplaced,
     entropy: SharedEntropy,
     pace: Pace,
     places: Places,

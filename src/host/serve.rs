@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Host;
+use super::{Door, Host};
 use crate::call::{Arrival, Reply};
 use crate::config::Tier;
 use crate::identity::AgentId;
@@ -49,9 +49,10 @@ impl Backend for Host {
     }
 
     fn authenticate(&self, bearer: &str) -> Result<AgentId, Unauthorized> {
-        self.identities()
-            .authenticate(bearer)
-            .map_err(|_| Unauthorized)
+        self.identities().authenticate(bearer).map_err(|_| {
+            self.person_as_agent(bearer, Door::Mcp);
+            Unauthorized
+        })
     }
 
     fn draining(&self) -> CancellationToken {

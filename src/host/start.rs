@@ -15,7 +15,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::egress::{Connector, Outbound, Resolver};
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::home::Home;
-use crate::identity::Identities;
+use crate::identity::{Identities, People};
 use crate::journal::record::{Event, Started};
 use crate::journal::{self, Journal};
 use crate::plugin::Registry;
@@ -163,6 +163,8 @@ impl Host {
         let places = Places::new(config.concurrency);
         let host = Arc::new(Self {
             identities: Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
+            people: People::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
+            misplaced: super::people::Misplaced::default(),
             entropy,
             config: ArcSwap::from_pointee(config),
             runtime,

@@ -152,9 +152,10 @@ pub struct Recovered {
 pub struct Changed {
     /// What was done: `policy.loaded`, `policy.rejected`, `plugin.pinned`, `plugin.accepted`,
     /// `plugin.quarantined`, `plugin.refused`, `plugin.removed`, `agent.added`, `agent.removed`,
-    /// `secret.set`, `secret.removed`.
+    /// `secret.set`, `secret.removed`, `person.added`, `person.rotated`, `person.removed`,
+    /// `identity.refused`.
     pub change: String,
-    /// On what: a plugin, an agent, a secret's name.
+    /// On what: a plugin, an agent, a person, a secret's name.
     pub subject: Option<String>,
     /// The digest of what is now in force.
     pub digest: Option<Digest>,
