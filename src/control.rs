@@ -4,12 +4,16 @@
 //! changes something is written to the journal before it is done, so that a change without a record
 //! can't be; what the journal does not take is not done.
 
+mod approvals;
 mod change;
 mod people;
 mod report;
 #[cfg(test)]
 mod tests;
 
+pub use approvals::{
+    AnswerReport, ApprovalReport, BodyReport, Which, approve, deny, named,
+};
 pub use people::PersonReport;
 pub use report::{AgentReport, CallReport, RefusalReport, SecretReport, StatusReport};
 
@@ -175,6 +179,23 @@ impl Operator {
             Command::AgentAdd { name, ttl } => change::agent_add(host, &name, ttl).await,
             Command::AgentList {} => value(&report::agents(host)),
             Command::AgentRemove { name } => change::agent_remove(host, &name).await,
+            Command::ApprovalList { credential, which } => {
+                approvals::list(host, &credential, which)
+            }
+            Command::ApprovalShow { credential, id } => approvals::show(host, &credential, &id),
+            Command::ApprovalApprove {
+                credential,
+                id,
+                standing,
+            } => approvals::answer(host, &credential, &id, approve(standing)).await,
+            Command::ApprovalDeny {
+                credential,
+                id,
+                why,
+            } => approvals::answer(host, &credential, &id, deny(why)).await,
+            Command::ApprovalWatch { credential } => {
+                approvals::watch(host, &credential, &report, &cancel).await
+            }
             Command::PersonAdd {
                 name,
                 admin,

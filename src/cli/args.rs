@@ -8,6 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::credential::Source;
 use super::exit::Exit;
+use crate::clock::lifetime;
 use crate::identity::{AgentId, PersonId};
 use crate::name::PluginName;
 
@@ -319,30 +320,6 @@ pub(crate) struct Tail {
     /// Of this kind: `intent`, `refusal`, `outcome`, ...
     #[arg(long, value_name = "KIND")]
     pub(crate) kind: Option<String>,
-}
-
-/// `30d`, `12h`, `45m`, `90s`, `2w`.
-fn lifetime(text: &str) -> Result<Duration, String> {
-    let wrong = || String::from("write a number and `s`, `m`, `h`, `d` or `w`, such as `30d`");
-    let unit = text.chars().next_back().ok_or_else(wrong)?;
-    let number: u64 = text
-        .strip_suffix(unit)
-        .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
-        .and_then(|digits| digits.parse().ok())
-        .ok_or_else(wrong)?;
-    let seconds: u64 = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        'w' => 604_800,
-        _ => return Err(wrong()),
-    };
-    match number.checked_mul(seconds) {
-        Some(0) => Err(String::from("a token that is never good is no token")),
-        Some(seconds) => Ok(Duration::from_secs(seconds)),
-        None => Err(wrong()),
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use super::outside::{AdminTable, WebhookTable};
 use super::limits::{CallTable, ConcurrencyTable, MOST_CALLS};
 use super::quantity::{Counted as _, Quantity, Unit};
 use super::{Format, Level, Proxy, SecretPlace, Sync, Tier};
@@ -18,6 +19,8 @@ use crate::name::{self, PluginName, ToolName};
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub(super) server: Server,
+    pub(super) admin: Option<AdminTable>,
+    pub(super) webhook: Vec<WebhookTable>,
     pub(super) limits: CallTable,
     pub(super) concurrency: ConcurrencyTable,
     pub(super) tools: Tools,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::place;
 use super::file::File;
+use super::outside::AdminTable;
 use super::{Config, Sync};
 use crate::name::PluginName;
 use crate::plugin::{Description, Requirement};
@@ -35,6 +36,9 @@ impl Lines {
         };
         if let Some(listen) = &file.server.listen {
             note("server".into(), listen.span());
+        }
+        if let Some(span) = file.admin.as_ref().and_then(AdminTable::span) {
+            note("admin".into(), span);
         }
         if let Some(sync) = &file.journal.sync {
             note("journal".into(), sync.span());
@@ -81,6 +85,21 @@ impl Config {
                 format!(
                     "`{}` can be reached from other machines, and tokens go over it in the clear: put a TLS proxy in front, or listen on 127.0.0.1",
                     self.server.listen
+                ),
+            );
+        }
+        if let Some(admin) = &self.admin
+            && !admin.listen.ip().is_loopback()
+            && !admin
+                .url
+                .as_ref()
+                .is_some_and(|url| url.starts_with("https:"))
+        {
+            add(
+                "admin",
+                format!(
+                    "`{}` can be reached from other machines, and people's credentials go over it in the clear: put a TLS proxy in front and set `url`, or listen on 127.0.0.1",
+                    admin.listen
                 ),
             );
         }

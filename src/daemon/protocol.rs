@@ -11,6 +11,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 use zeroize::Zeroizing;
 
+use crate::control::Which;
+
 /// The version of this protocol.
 pub(super) const VERSION: u32 = 1;
 
@@ -123,6 +125,43 @@ pub enum Command {
     AgentRemove {
         /// Its name.
         name: String,
+    },
+    /// The approvals there are.
+    ApprovalList {
+        /// A person's credential.
+        credential: SecretText,
+        /// Which.
+        which: Which,
+    },
+    /// One approval.
+    ApprovalShow {
+        /// A person's credential.
+        credential: SecretText,
+        /// Which.
+        id: String,
+    },
+    /// Agrees to what is held.
+    ApprovalApprove {
+        /// The credential of the person who agrees.
+        credential: SecretText,
+        /// To which.
+        id: String,
+        /// Seconds for which identical calls are let go as well; only where the person asks for it.
+        standing: Option<u64>,
+    },
+    /// Says no to what is held.
+    ApprovalDeny {
+        /// The credential of the person who says no.
+        credential: SecretText,
+        /// To which.
+        id: String,
+        /// Why; the agent reads it.
+        why: Option<String>,
+    },
+    /// Reports approvals as they happen, until the connection ends.
+    ApprovalWatch {
+        /// A person's credential.
+        credential: SecretText,
     },
     /// Makes a person known and issues a credential.
     PersonAdd {

@@ -52,6 +52,8 @@ pub struct Host {
     identities: Identities,
     people: People,
     misplaced: people::Misplaced,
+    /// Where browsers reach the approval page, once its listener is there.
+    page: std::sync::OnceLock<String>,
     entropy: SharedEntropy,
     pace: Pace,
     places: Places,

@@ -1,10 +1,12 @@
 //! The people that a host knows, and what becomes of an identity at the wrong door.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Host;
+use crate::entropy::SharedEntropy;
+use crate::id::ApprovalId;
 use crate::identity::{Approver, People};
 use crate::journal::Unwritable;
 use crate::journal::record::{Changed, Event};
@@ -137,6 +139,31 @@ impl Host {
         if let Err(error) = self.journal().append(&event) {
             tracing::error!(%error, "a refused identity could not be written down");
         }
+    }
+
+    /// Says where browsers reach the approval page, without a slash at the end. Once.
+    pub(crate) fn page_is_at(&self, base: String) {
+        if self.page.set(base).is_err() {
+            tracing::error!("the approval page was said to be at two places; the first one counts");
+        }
+    }
+
+    /// The page on which an approval can be answered, where there is one. It names the approval and
+    /// holds no right to anything.
+    #[must_use]
+    pub fn approval_url(&self, id: ApprovalId) -> Option<String> {
+        let base = self.page.get()?;
+        Some(format!("{base}/approvals/{id}"))
+    }
+
+    /// Where the admin listener is, if there is one.
+    #[must_use]
+    pub fn admin_url(&self) -> Option<&str> {
+        self.page.get().map(String::as_str)
+    }
+
+    pub(crate) fn entropy(&self) -> SharedEntropy {
+        Arc::clone(&self.entropy)
     }
 
     /// Writes that somebody changed something, and who.

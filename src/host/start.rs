@@ -165,6 +165,7 @@ impl Host {
             identities: Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
             people: People::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
             misplaced: super::people::Misplaced::default(),
+            page: std::sync::OnceLock::new(),
             entropy,
             config: ArcSwap::from_pointee(config),
             runtime,

@@ -20,6 +20,8 @@ pub(crate) mod tests;
 
 pub use backend::{Backend, ListedTool, Unauthorized};
 pub use gate::GateError;
+pub(crate) use gate::{Bearer, Gate, bearer};
+pub(crate) use listen::{accept, connection};
 pub use http::{HttpConfig, router};
 pub use listen::serve;
 pub use stream::serve_stream;
