@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
+use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
@@ -17,10 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast};
 
 use super::Admin;
 use super::door::{Fault, Person};
-use crate::approval::ApprovalEvent;
+use crate::approval::{Approval, ApprovalEvent};
 use crate::control::{ApprovalReport, Which, named};
 use crate::digest::Digest;
-use crate::id::ApprovalId;
 use crate::identity::{PersonId, PersonToken};
 use crate::mcp::{Bearer, bearer};
 
@@ -54,13 +53,12 @@ pub(super) async fn watch(
             "too many readers of events; close one",
         ));
     };
-    debug_assert!(headers.contains_key(AUTHORIZATION));
     // Before the list, so that nothing falls between the two; what is in both comes twice.
     let events = admin.host.approvals().events();
     let waiting: Vec<_> = Which::Pending
         .of(&admin.host)
         .iter()
-        .map(|approval| event(&admin, "asked", approval.id))
+        .map(|approval| event(&admin, "asked", approval))
         .collect();
     let watch = Watch {
         events,
@@ -95,8 +93,8 @@ async fn next(watch: Option<Watch>) -> Option<(Bytes, Option<Watch>)> {
     match happened {
         Err(_) => Some((Bytes::from_static(b": quiet\n\n"), Some(watch))),
         Ok(Ok(happened)) => {
-            let (name, id) = named(&happened);
-            Some((event(&watch.admin, name, id), Some(watch)))
+            let (name, approval) = named(&happened);
+            Some((event(&watch.admin, name, approval), Some(watch)))
         }
         // It comes back and gets what waits then, which is what matters of what it missed.
         Ok(Err(RecvError::Lagged(_))) => {
@@ -106,11 +104,8 @@ async fn next(watch: Option<Watch>) -> Option<(Bytes, Option<Watch>)> {
     }
 }
 
-fn event(admin: &Admin, name: &str, id: ApprovalId) -> Bytes {
-    let data = admin.host.approvals().get(id).map_or_else(
-        || json!({"id": id}),
-        |approval| json!(ApprovalReport::of(&approval, &admin.host)),
-    );
+fn event(admin: &Admin, name: &str, approval: &Approval) -> Bytes {
+    let data = json!(ApprovalReport::of(approval, &admin.host));
     // JSON has no line end but as an escape, so the data is one line.
     Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
 }

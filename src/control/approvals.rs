@@ -183,11 +183,12 @@ impl Which {
     /// The approvals of `host`, the oldest first.
     #[must_use]
     pub fn of(self, host: &Host) -> Vec<Arc<Approval>> {
-        let mut all = host.approvals().list(Filter::default());
-        if self == Self::Pending {
-            all.retain(|approval| approval.status == Status::Pending);
-        }
-        all.sort_by_key(|approval| (approval.created, approval.id));
+        let filter = Filter {
+            status: (self == Self::Pending).then_some(Status::Pending),
+            ..Filter::default()
+        };
+        let mut all = host.approvals().list(&filter);
+        all.reverse();
         all
     }
 }
@@ -256,10 +257,8 @@ pub(super) async fn watch(
             Ok(event) => {
                 // Whoever was removed sees no more.
                 person(host, credential)?;
-                let (name, id) = named(&event);
-                if let Some(approval) = host.approvals().get(id) {
-                    send(host, report, name, &approval)?;
-                }
+                let (name, approval) = named(&event);
+                send(host, report, name, approval)?;
             }
             // What waits now is what matters of what was missed.
             Err(RecvError::Lagged(_)) => {
@@ -283,12 +282,12 @@ fn send(host: &Host, report: &Report, name: &str, approval: &Approval) -> Result
 
 /// What happened, as people read it, and to which approval.
 #[must_use]
-pub fn named(event: &ApprovalEvent) -> (&'static str, ApprovalId) {
+pub fn named(event: &ApprovalEvent) -> (&'static str, &Approval) {
     match event {
-        ApprovalEvent::Asked(id) => ("asked", *id),
-        ApprovalEvent::Answered(id) => ("answered", *id),
-        ApprovalEvent::Used(id) => ("used", *id),
-        ApprovalEvent::Ended(id) => ("ended", *id),
+        ApprovalEvent::Asked(approval) => ("asked", approval),
+        ApprovalEvent::Answered(approval) => ("answered", approval),
+        ApprovalEvent::Used(approval) => ("used", approval),
+        ApprovalEvent::Ended(approval) => ("ended", approval),
     }
 }
 
@@ -300,14 +299,11 @@ pub fn approve(standing: Option<u64>) -> Answer {
     }
 }
 
-/// Characters of the words that go with a no; the agent reads them.
-const WHY: usize = 500;
-
-/// The same for a no.
+/// The same for a no. The agent reads the words.
 #[must_use]
 pub fn deny(why: Option<String>) -> Answer {
     let why = why
-        .map(|why| why.trim().chars().take(WHY).collect::<String>())
+        .map(|why| why.trim().to_owned())
         .filter(|why| !why.is_empty());
     Answer::Deny { why }
 }

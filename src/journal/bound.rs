@@ -74,6 +74,17 @@ pub(super) fn bounded(event: &Event) -> Event {
                 })
                 .collect::<BTreeMap<_, _>>();
         }
+        Event::ApprovalAsked(asked) => {
+            asked.host_call.iter_mut().for_each(host_call);
+            ground(&mut asked.decision);
+        }
+        Event::ApprovalAnswered(answered) => {
+            optional(&mut answered.why);
+            answered.decision.iter_mut().for_each(ground);
+        }
+        // Far more than must ever agree.
+        Event::ApprovalUsed(used) => used.by.truncate(ITEMS),
+        Event::ApprovalEnded(ended) => optional(&mut ended.why),
     }
     event
 }
