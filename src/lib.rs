@@ -53,3 +53,4 @@ pub mod reason;
 pub mod runtime;
 pub mod secret;
 pub mod state;
+pub mod webhook;

@@ -40,7 +40,7 @@ mod session;
 mod watch;
 
 pub use door::{Administrator, Fault, Person, Strict, document};
-pub use listen::{AdminError, serve};
+pub use listen::{AdminError, Bound, bind};
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use super::credential::Source;
 use super::exit::Exit;
 use crate::clock::lifetime;
+use crate::id::ApprovalId;
 use crate::identity::{AgentId, PersonId};
 use crate::name::PluginName;
 
@@ -94,6 +95,9 @@ pub(crate) enum Command {
     /// Add, list and remove agents.
     #[command(subcommand)]
     Agent(Agent),
+    /// See what waits for a person, and answer it.
+    #[command(subcommand)]
+    Approvals(Approvals),
     /// Add, list, renew and remove the people who approve and administer.
     #[command(subcommand)]
     Person(Person),
@@ -229,6 +233,51 @@ pub(crate) enum Agent {
     },
 }
 
+/// `tollgate approvals`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Approvals {
+    /// List what waits for an answer.
+    List {
+        /// Also what is answered, used or over.
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Show all of one: what would happen, for whom, with which arguments.
+    Show {
+        /// The approval.
+        id: ApprovalId,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Let it happen, once.
+    Approve {
+        /// The approval.
+        id: ApprovalId,
+        /// Let identical calls of the same agent go through for this long as well, such as `2h`.
+        #[arg(long, value_name = "TIME", value_parser = lifetime)]
+        standing: Option<Duration>,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Say no.
+    Deny {
+        /// The approval.
+        id: ApprovalId,
+        /// Why not; the agent reads it.
+        #[arg(long, value_name = "TEXT")]
+        why: Option<String>,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Print approvals as they happen.
+    Watch {
+        #[command(flatten)]
+        source: Source,
+    },
+}
+
 /// `tollgate person`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Person {
@@ -353,6 +402,11 @@ mod tests {
             "agent add claude --ttl 30d",
             "agent list",
             "agent remove claude",
+            "approvals list --all",
+            "approvals show approval_aaaaaaaaaaaaaaaa --format json",
+            "approvals approve approval_aaaaaaaaaaaaaaaa --standing 2h --credential /run/me",
+            "approvals deny approval_aaaaaaaaaaaaaaaa --why no",
+            "approvals watch",
             "person add ada --admin --ttl 30d",
             "person add ada@example.org --credential /run/me",
             "person list",
@@ -387,6 +441,8 @@ mod tests {
             "call",
             "agent add Claude",
             "person add spiffe://x/agent/a",
+            "approvals approve all",
+            "approvals approve",
             "check -q -v",
             "help",
         ] {
@@ -424,18 +480,19 @@ mod tests {
         Usage: tollgate [OPTIONS] <COMMAND>
 
         Commands:
-          serve    Serve the plugins to agents, over HTTP and to local clients
-          call     Call a tool from here: the same policy, limits and journal as an agent's call
-          plugins  List the plugins and where each stands
-          policy   Write, explain and test policies
-          check    Check configuration, policies, entities, plugins, cases and secrets; needs no daemon
-          agent    Add, list and remove agents
-          person   Add, list, renew and remove the people who approve and administer
-          secret   Set, list and remove secrets
-          audit    Read and verify the journal
-          reload   Make the daemon take in what changed on disk, and say what it found
-          status   Say what the daemon is doing
-          stop     End the daemon; calls under way are finished first
+          serve      Serve the plugins to agents, over HTTP and to local clients
+          call       Call a tool from here: the same policy, limits and journal as an agent's call
+          plugins    List the plugins and where each stands
+          policy     Write, explain and test policies
+          check      Check configuration, policies, entities, plugins, cases and secrets; needs no daemon
+          agent      Add, list and remove agents
+          approvals  See what waits for a person, and answer it
+          person     Add, list, renew and remove the people who approve and administer
+          secret     Set, list and remove secrets
+          audit      Read and verify the journal
+          reload     Make the daemon take in what changed on disk, and say what it found
+          status     Say what the daemon is doing
+          stop       End the daemon; calls under way are finished first
 
         Options:
           -h, --help     Print help (see more with '--help')

@@ -4,6 +4,7 @@
 //! ask the daemon. All print through one `printer`, and end with one of the codes of [`Exit`].
 
 mod agent;
+mod approvals;
 mod args;
 mod audit;
 mod call;
@@ -98,6 +99,7 @@ fn dispatch(command: Command, global: &Global, printer: &mut Printer) -> Result<
         Command::Policy(command) => wait(policy::run(command, &home, printer)),
         Command::Check => wait(check::run(&home, printer)),
         Command::Agent(command) => agent::run(command, &home, printer),
+        Command::Approvals(command) => approvals::run(command, &home, printer),
         Command::Person(command) => person::run(command, &home, printer),
         Command::Secret(command) => secret::run(command, &home, printer),
         Command::Audit(command) => audit::run(command, &home, printer),

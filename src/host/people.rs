@@ -8,7 +8,7 @@ use super::Host;
 use crate::entropy::SharedEntropy;
 use crate::id::ApprovalId;
 use crate::identity::{Approver, People};
-use crate::journal::Unwritable;
+use crate::journal::{Position, Unwritable};
 use crate::journal::record::{Changed, Event};
 use crate::reason::{Reason, Refusal};
 
@@ -166,7 +166,8 @@ impl Host {
         Arc::clone(&self.entropy)
     }
 
-    /// Writes that somebody changed something, and who.
+    /// Writes that somebody changed something, and who. What leaves the host waits for the place to be
+    /// on the disk.
     ///
     /// # Errors
     ///
@@ -176,7 +177,7 @@ impl Host {
         change: &str,
         subject: &str,
         by: &str,
-    ) -> Result<(), Unwritable> {
+    ) -> Result<Position, Unwritable> {
         let event = Event::Changed(Changed {
             change: change.to_owned(),
             subject: Some(subject.to_owned()),
@@ -184,7 +185,7 @@ impl Host {
             reason: None,
             detail: Some(format!("by {by}")),
         });
-        self.journal().append(&event).map(drop)
+        self.journal().append(&event)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The host as the protocol sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Door, Host};
 use crate::call::{Arrival, Reply};
 use crate::config::Tier;
+use crate::id::ApprovalId;
 use crate::identity::AgentId;
 use crate::mcp::{Backend, ListedTool, Unauthorized};
 
@@ -53,6 +55,14 @@ impl Backend for Host {
             self.person_as_agent(bearer, Door::Mcp);
             Unauthorized
         })
+    }
+
+    fn approval_url(&self, approval: ApprovalId) -> Option<String> {
+        Self::approval_url(self, approval)
+    }
+
+    async fn answered(&self, approval: ApprovalId, limit: Duration) {
+        self.approvals().wait(approval, limit).await;
     }
 
     fn draining(&self) -> CancellationToken {

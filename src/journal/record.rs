@@ -173,7 +173,7 @@ pub struct Changed {
     /// What was done: `policy.loaded`, `policy.rejected`, `plugin.pinned`, `plugin.accepted`,
     /// `plugin.quarantined`, `plugin.refused`, `plugin.removed`, `agent.added`, `agent.removed`,
     /// `secret.set`, `secret.removed`, `person.added`, `person.rotated`, `person.removed`,
-    /// `identity.refused`.
+    /// `identity.refused`, `webhook.told`.
     pub change: String,
     /// On what: a plugin, an agent, a person, a secret's name.
     pub subject: Option<String>,

@@ -9,6 +9,7 @@
 mod backend;
 mod envelope;
 mod gate;
+mod held;
 mod http;
 mod listen;
 mod result;

@@ -18,8 +18,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::backend::{Backend, ListedTool};
-use super::result::result_of;
+use super::held::{self, Round, Seals};
+use super::result::{meta_of, result_of};
 use crate::call::{Arrival, Progress, ProgressSink};
+use crate::id::ApprovalId;
 use crate::identity::AgentId;
 use crate::journal::record::Caller;
 
@@ -45,6 +47,7 @@ pub(super) struct Shared {
     transport: &'static str,
     info: ServerConfig,
     server_info: Value,
+    seals: Seals,
 }
 
 impl Shared {
@@ -66,6 +69,7 @@ impl Shared {
             transport,
             info,
             server_info: Value::Object(server_info),
+            seals: Seals::new(),
         })
     }
 }
@@ -95,6 +99,55 @@ impl Handler {
             shared,
             ending,
             watch: OnceLock::new(),
+        }
+    }
+
+    /// Hands a call to the host, as often as it comes.
+    async fn carry_out(
+        &self,
+        arrived: &Arrived,
+        tool: &str,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<crate::call::Reply, ErrorData> {
+        let (sink, reports) = progress(context);
+        let arrival = Arrival {
+            caller: Caller {
+                agent: arrived.agent.clone(),
+                user: None,
+                transport: self.shared.transport.to_owned(),
+                client: client(context),
+                task: None,
+                chain: Vec::new(),
+            },
+            tool: tool.to_owned(),
+            arguments: arrived.arguments.clone(),
+            progress: sink,
+        };
+        self.run(arrival, context, reports).await
+    }
+
+    /// The page of the approval that a call waits for, where its client can show one.
+    fn page_of(
+        &self,
+        reply: &crate::call::Reply,
+        context: &RequestContext<RoleServer>,
+    ) -> Option<(ApprovalId, String)> {
+        let refusal = reply.refusal.as_ref()?;
+        let asked = refusal.approval.as_ref()?;
+        let url = self.shared.backend.approval_url(asked.id)?;
+        held::opens_pages(context).then_some((asked.id, url))
+    }
+
+    /// Waits for a person, unless the client gives up. No time of the call passes.
+    async fn wait(
+        &self,
+        approval: ApprovalId,
+        limit: Duration,
+        context: &RequestContext<RoleServer>,
+    ) {
+        tokio::select! {
+            () = self.shared.backend.answered(approval, limit) => {}
+            () = context.ct.cancelled() => {}
         }
     }
 
@@ -304,22 +357,45 @@ impl ServerHandler for Handler {
     ) -> Result<CallToolResponse, ErrorData> {
         let arrived = arrived(&context)?;
         let tool = request.name.into_owned();
-        let (sink, reports) = progress(&context);
-        let arrival = Arrival {
-            caller: Caller {
-                agent: arrived.agent.clone(),
-                user: None,
-                transport: self.shared.transport.to_owned(),
-                client: client(&context),
-                task: None,
-                chain: Vec::new(),
-            },
-            tool: tool.clone(),
-            arguments: arrived.arguments.clone(),
-            progress: sink,
+        let round = Round::new(&arrived.agent, &tool, &arrived.arguments);
+        let before = match &request.request_state {
+            Some(state) => Some(self.shared.seals.open(&round, state)?),
+            None => None,
         };
-        let reply = self.run(arrival, &context, reports).await?;
-        result_of(reply, &tool, &self.shared.server_info).map(CallToolResponse::Complete)
+        if let Some(approval) = before
+            && held::was_opened(request.input_responses.as_ref())
+        {
+            self.wait(approval, held::AGAIN, &context).await;
+        }
+        let reply = self.carry_out(arrived, &tool, &context).await?;
+        let complete = |reply| {
+            result_of(reply, &tool, &self.shared.server_info).map(CallToolResponse::Complete)
+        };
+        // One round is enough: clients stop after some, and the result says how to go on.
+        let Some((approval, url)) = self.page_of(&reply, &context).filter(|_| before.is_none())
+        else {
+            return complete(reply);
+        };
+        if held::is_stateless(&context) {
+            return match self.shared.seals.seal(&round, approval) {
+                Some(state) => {
+                    let meta = meta_of(serde_json::Map::new(), reply.call, &self.shared.server_info);
+                    let asking = held::ask(&tool, url, approval, state, meta);
+                    Ok(CallToolResponse::InputRequired(asking))
+                }
+                None => complete(reply),
+            };
+        }
+        let shown = tokio::select! {
+            shown = held::show(&context.peer, &tool, url, approval) => shown,
+            () = context.ct.cancelled() => false,
+        };
+        if !shown {
+            return complete(reply);
+        }
+        self.wait(approval, held::SHOWING, &context).await;
+        let reply = self.carry_out(arrived, &tool, &context).await?;
+        complete(reply)
     }
 
     /// Older sessions are told of changes without asking.
