@@ -106,7 +106,7 @@ fn decision(c: &mut Criterion) {
         transport: "stdio",
         time,
         attempt: 1,
-        approved: false,
+        approval: None,
     };
     let facts = CallFacts {
         agent: &agent,
@@ -115,7 +115,7 @@ fn decision(c: &mut Criterion) {
         tier: "write",
         arguments: &arguments,
         time,
-        approved: false,
+        approval: None,
     };
     let mut group = c.benchmark_group("decision");
     for count in [10, 100, 1_000] {

@@ -100,6 +100,7 @@ impl Operator {
             },
             tool,
             arguments: arguments.into(),
+            approval: None,
             progress: Some(sink),
         };
         let reply = self.host.call(arrival, cancel).await;

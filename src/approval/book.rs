@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::binding::{Binding, Subject, key};
 use super::machine::{Approval, Status};
-use super::settings::{KEPT, KEPT_COUNT, MAX_PENDING, MAX_PENDING_OF_ALL};
+use super::settings::{KEPT, KEPT_COUNT, MAX_PARKED, MAX_PENDING, MAX_PENDING_OF_ALL};
 use crate::digest::Digest;
 use crate::id::ApprovalId;
 use crate::identity::AgentId;
@@ -24,6 +24,8 @@ pub(super) struct Book {
     asked: HashMap<Digest, ApprovalId>,
     /// When each agent asked, within the last minute.
     asks: HashMap<AgentId, VecDeque<Duration>>,
+    /// Host calls of each agent that wait.
+    parked: HashMap<AgentId, usize>,
     /// Those that an operator wants to take back: nothing else happens to them first.
     pub(super) revoking: HashSet<ApprovalId>,
 }
@@ -104,6 +106,29 @@ impl Book {
         Ok(())
     }
 
+    /// One more host call of `agent` waits.
+    pub(super) fn park(&mut self, agent: &AgentId) -> Result<(), Refusal> {
+        let parked = self.parked.entry(agent.clone()).or_default();
+        if *parked >= MAX_PARKED {
+            return Err(Refusal::new(
+                Reason::ApprovalRate,
+                format!("{MAX_PARKED} calls of this agent wait for a person already"),
+            ));
+        }
+        *parked += 1;
+        Ok(())
+    }
+
+    /// One less.
+    pub(super) fn unpark(&mut self, agent: &AgentId) {
+        if let Some(parked) = self.parked.get_mut(agent) {
+            *parked = parked.saturating_sub(1);
+            if *parked == 0 {
+                self.parked.remove(agent);
+            }
+        }
+    }
+
     /// Those whose time is over, and that do not say so yet.
     pub(super) fn over(&self, now: Duration) -> Vec<Arc<Approval>> {
         self.all
@@ -119,7 +144,7 @@ impl Book {
             .all
             .values()
             // A denial stands until it would have expired.
-            .filter(|a| !a.status.is_live() && a.is_over(now.max(a.changed)) || a.status == Status::Used)
+            .filter(|a| !a.status.is_live() && (a.status != Status::Denied || a.is_over(now)))
             .map(|a| (a.changed, a.id))
             .collect();
         let spare = ended.len().saturating_sub(KEPT_COUNT);

@@ -297,7 +297,7 @@ impl Approval {
     }
 
     /// Why nothing more can be done with it, in this state.
-    pub(super) fn closed(&self, status: Status) -> Refusal {
+    pub(crate) fn closed(&self, status: Status) -> Refusal {
         match status {
             Status::Pending => Refusal::new(
                 Reason::ApprovalRequired,

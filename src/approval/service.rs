@@ -183,7 +183,10 @@ impl Approvals {
                 let Some(inner) = inner.upgrade() else { return };
                 let approvals = Self(inner);
                 if let Err(refusal) = approvals.sweep().await {
-                    tracing::error!(%refusal, "expired approvals could not be written down");
+                    // They are over all the same. The journal or the database is gone, which is said
+                    // once and loudly elsewhere.
+                    tracing::warn!(%refusal, "expired approvals could not be written down");
+                    return;
                 }
             }
         });
@@ -352,6 +355,19 @@ impl Approvals {
             .await
     }
 
+    /// A place for one more host call of `agent` that waits for a person.
+    ///
+    /// # Errors
+    ///
+    /// `approval.rate`: too many wait already, each with an instance and a place of its own.
+    pub(crate) fn parking_place(&self, agent: &AgentId) -> Result<Parked, Refusal> {
+        self.0.book().park(agent)?;
+        Ok(Parked {
+            approvals: self.clone(),
+            agent: agent.clone(),
+        })
+    }
+
     /// Withdraws `id` unless told not to: for one who waits and may be dropped.
     pub(crate) fn withdraw_on_drop(&self, id: ApprovalId, why: &'static str) -> Withdraws {
         Withdraws {
@@ -388,7 +404,20 @@ impl Approvals {
     }
 }
 
-/// Withdraws an approval when it is dropped.
+/// A host call that waits.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    approvals: Approvals,
+    agent: AgentId,
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        self.approvals.0.book().unpark(&self.agent);
+    }
+}
+
+/// Withdraws an approval when it is dropped, unless others asked for the same.
 #[derive(Debug)]
 pub(crate) struct Withdraws {
     approvals: Approvals,
@@ -408,7 +437,12 @@ impl Drop for Withdraws {
         // Without a runtime the host is ending; what waits for a dead call expires, or is voided.
         if let (Some(id), Ok(runtime)) = (self.id, tokio::runtime::Handle::try_current()) {
             let (approvals, why) = (self.approvals.clone(), self.why);
-            runtime.spawn(async move { approvals.withdraw(id, why).await });
+            runtime.spawn(async move {
+                if approvals.get(id).is_some_and(|approval| approval.asks <= 1) {
+                    // Answered or over meanwhile: then there is nothing to take back.
+                    drop(approvals.withdraw(id, why).await);
+                }
+            });
         }
     }
 }

@@ -32,6 +32,8 @@ impl Default for Settings {
 
 /// Asks of one agent that wait for an answer at once: as many as a person could look through.
 pub(super) const MAX_PENDING: usize = 64;
+/// Host calls of one agent that wait at once. Each keeps a place of its agent, plugin and host.
+pub(super) const MAX_PARKED: usize = 8;
 /// Asks of all agents.
 pub(super) const MAX_PENDING_OF_ALL: usize = 1_024;
 /// The longest life of a standing approval; a longer one is a policy.

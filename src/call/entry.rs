@@ -237,6 +237,8 @@ impl<'a> Entry<'a> {
                 | Reason::HostDraining
                 | Reason::JournalUnavailable
                 | Reason::CallCancelled
+                // Whoever asks too often is told so by the cap on asks.
+                | Reason::ApprovalRequired
         );
         if let Some((tool, _)) = self.tool.as_ref().filter(|_| own_doing) {
             self.host.pace().ended(&self.caller.agent, tool, false);

@@ -11,6 +11,7 @@ use wasmtime::component::{Resource, ResourceTable};
 
 use super::CallContext;
 use super::context::wit_error;
+use super::park::Effect;
 use super::secrets::{Secret, Use};
 use crate::egress::{
     self, Admitted, CheckedRequest, Class, Credential, CredentialScheme, Exchange, Request,
@@ -167,6 +168,9 @@ impl wit::HostOrigin for CallState {
 struct Loan {
     scheme: CredentialScheme,
     value: Arc<SecretValue>,
+    /// The secrets, and how they are said to be used.
+    of: Vec<String>,
+    said: &'static str,
 }
 
 /// Why there is no response.
@@ -182,11 +186,17 @@ async fn send(
     context: &mut CallContext,
     reference: &HostCallRef,
     outgoing: Outgoing,
-    loans: Vec<Loan>,
+    mut loans: Vec<Loan>,
 ) -> wasmtime::Result<Result<wit::Response, Unsent>> {
     let limits = context.limits.http;
-    let checked = match context.decide(outgoing) {
-        Ok(checked) => checked,
+    let agreed = context.agree(outgoing, effect, reference).await;
+    let checked = match agreed {
+        Ok((checked, false)) => checked,
+        // A person took time: whether the secrets may go along is decided as things are now.
+        Ok((checked, true)) => match renew(context, &checked, &mut loans) {
+            Ok(()) => checked,
+            Err(refusal) => return Ok(Err(Unsent::Refused(refusal))),
+        },
         Err(refusal) => return Ok(Err(Unsent::Refused(refusal))),
     };
 
@@ -225,6 +235,36 @@ async fn send(
         )
         .await;
     finish(context, reference, exchange, began)
+}
+
+/// What a person reads of a request: the very one that is decided on.
+fn effect(outgoing: &Outgoing) -> Effect {
+    let request = &outgoing.request;
+    Effect::http(
+        request.method().as_str(),
+        &request.url().to_string(),
+        request.body(),
+        request.body_digest(),
+    )
+}
+
+/// Decides again on each secret that goes along, and takes its value anew.
+fn renew(
+    context: &CallContext,
+    checked: &Checked<Outgoing>,
+    loans: &mut [Loan],
+) -> Result<(), Refusal> {
+    let to = checked.get().request.url().origin();
+    for loan in loans {
+        for name in &loan.of {
+            let value = lend(context, name, to, loan.said)?;
+            // In the place of a placeholder stands a whole header, made of the value before.
+            if loan.said != "placeholder" {
+                loan.value = value;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn intent(context: &CallContext, reference: &HostCallRef, checked: &Checked<Outgoing>) -> Event {
@@ -296,7 +336,12 @@ fn prepare(
         };
         let value = lend(context, &secret.name, to, said)?;
         secrets.push(secret.name.clone());
-        loans.push(Loan { scheme, value });
+        loans.push(Loan {
+            scheme,
+            value,
+            of: vec![secret.name.clone()],
+            said,
+        });
     }
     // Anywhere but in a header for credentials a placeholder is only a random text.
     let bound = to.to_string();
@@ -307,13 +352,17 @@ fn prepare(
         let Some(Substituted { value, names }) = standing else {
             continue;
         };
+        let mut of = Vec::new();
         for name in names {
             lend(context, &name, to, "placeholder")?;
-            secrets.push(name.to_string());
+            of.push(name.to_string());
         }
+        secrets.extend(of.iter().cloned());
         loans.push(Loan {
             scheme: CredentialScheme::Instead(header.clone()),
             value: Arc::new(value),
+            of,
+            said: "placeholder",
         });
     }
     let outgoing = Outgoing {

@@ -159,7 +159,7 @@ async fn explain(
     }
     let tier = crate::host::tier(config, &plugin, &tool);
     let now = SystemClock.now();
-    let answer = loaded.set.explain_call(&CallQuestion {
+    let question = CallQuestion {
         agent: &explain.agent,
         user: None,
         tool: &tool,
@@ -169,8 +169,9 @@ async fn explain(
         transport: "cli",
         time: now,
         attempt: 1,
-        approved: explain.approved,
-    });
+        approval: None,
+    };
+    let answer = loaded.set.explain_call(&question, explain.approved);
     let mut exit = told(&answer, printer)?;
     exit = tiered(tier, explain.approved, exit, printer);
     for text in &explain.host_calls {
@@ -182,9 +183,9 @@ async fn explain(
             tier: tier.as_str(),
             arguments: &arguments,
             time: now,
-            approved: explain.approved,
+            approval: None,
         };
-        let answer = loaded.set.explain_host_call(&facts, &asked);
+        let answer = loaded.set.explain_host_call(&facts, &asked, explain.approved);
         // The call's own answer is the exit code, unless a host call is worse off.
         if told(&answer, printer)? != Exit::Ok {
             exit = Exit::Denied;

@@ -8,8 +8,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use super::limits::{ApprovalsTable, CallTable, ConcurrencyTable, MOST_CALLS};
 use super::outside::{AdminTable, WebhookTable};
-use super::limits::{CallTable, ConcurrencyTable, MOST_CALLS};
 use super::quantity::{Counted as _, Quantity, Unit};
 use super::{Format, Level, Proxy, SecretPlace, Sync, Tier};
 use crate::name::{self, PluginName, ToolName};
@@ -22,6 +22,7 @@ pub(super) struct File {
     pub(super) admin: Option<AdminTable>,
     pub(super) webhook: Vec<WebhookTable>,
     pub(super) limits: CallTable,
+    pub(super) approvals: ApprovalsTable,
     pub(super) concurrency: ConcurrencyTable,
     pub(super) tools: Tools,
     pub(super) plugin: BTreeMap<Spanned<PluginName>, Plugin>,
@@ -44,6 +45,7 @@ pub(super) struct Server {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Tools {
     pub(super) tier: Option<Tier>,
+    pub(super) approvals: Option<People>,
 }
 
 /// `[plugin.<name>]`.
@@ -51,6 +53,7 @@ pub(super) struct Tools {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Plugin {
     pub(super) tier: Option<Tier>,
+    pub(super) approvals: Option<People>,
     pub(super) concurrency: Option<Calls>,
     pub(super) limits: CallTable,
     pub(super) settings: BTreeMap<Name, String>,
@@ -62,6 +65,7 @@ pub(super) struct Plugin {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Tool {
     pub(super) tier: Option<Tier>,
+    pub(super) approvals: Option<People>,
     pub(super) limits: CallTable,
 }
 
@@ -187,6 +191,24 @@ impl<'de> Deserialize<'de> for Calls {
         };
         serde::de::DeserializeSeed::deserialize(quantity, deserializer)
             .map(|calls| Self(usize::counted(calls)))
+    }
+}
+
+/// Persons who must agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct People(pub(super) u32);
+
+impl<'de> Deserialize<'de> for People {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let quantity = Quantity {
+            name: "approvals",
+            unit: Unit::Count,
+            least: 1,
+            // More never meet within the time that an ask lives.
+            most: 8,
+        };
+        serde::de::DeserializeSeed::deserialize(quantity, deserializer)
+            .map(|people| Self(u32::counted(people)))
     }
 }
 

@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
 use super::quantity::{Counted, Quantity, Unit};
+use crate::approval::Settings as Approvals;
 use crate::json::Limits as JsonLimits;
 use crate::limits::{CallLimits, Concurrency, HttpLimits};
 
@@ -159,6 +160,18 @@ limits_table! {
         agent: Count, 1, MOST_CALLS;
         host: Count, 1, MOST_CALLS;
         wait: Time, 1, 60 * SECOND;
+    }
+    with {}
+}
+
+limits_table! {
+    /// `[approvals]`.
+    ApprovalsTable for Approvals {
+        ttl: Time, SECOND, 7 * 24 * HOUR;
+        // Connections and clients rarely last longer.
+        wait: Time, 0, HOUR;
+        park: Time, 0, HOUR;
+        per_minute: Count, 1, 10_000;
     }
     with {}
 }

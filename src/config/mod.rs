@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::approval::Settings as Approvals;
 use crate::digest::Digest;
 use crate::home::Home;
 use crate::limits::{CallLimits, Concurrency};
@@ -47,6 +48,8 @@ pub struct Config {
     pub journal: Journal,
     /// The log.
     pub log: Log,
+    /// What waits for a person.
+    pub approvals: Approvals,
     /// Calls at once.
     pub concurrency: Concurrency,
     file: file::File,
@@ -242,6 +245,8 @@ impl Config {
     fn from_file(file: file::File, lines: findings::Lines) -> Self {
         let mut concurrency = Concurrency::default();
         file.concurrency.apply(&mut concurrency);
+        let mut approvals = Approvals::default();
+        file.approvals.apply(&mut approvals);
         Self {
             server: Server {
                 listen: file
@@ -274,6 +279,7 @@ impl Config {
                 level: file.log.level,
                 format: file.log.format,
             },
+            approvals,
             concurrency,
             file,
             lines,
@@ -321,6 +327,19 @@ impl Config {
             .or_else(|| plugin.and_then(|p| p.tier))
             .or(self.file.tools.tier)
             .unwrap_or_default()
+    }
+
+    /// How many persons must agree to a call of `tool`, where anyone must: the tool's own number, or its
+    /// plugin's, or the host's.
+    #[must_use]
+    pub fn approvals_needed(&self, tool: &ToolName) -> u32 {
+        let plugin = self.file.plugin(tool.plugin());
+        self.file
+            .tool(tool)
+            .and_then(|t| t.approvals)
+            .or_else(|| plugin.and_then(|p| p.approvals))
+            .or(self.file.tools.approvals)
+            .map_or(1, |people| people.0)
     }
 
     /// The value that the operator gives `plugin` for the setting `name`.

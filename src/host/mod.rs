@@ -25,6 +25,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
+use crate::approval::Approvals;
 use crate::call::{Arrival, Pace, Places, Reply};
 use crate::capability::Services;
 use crate::clock::SharedClock;
@@ -104,6 +105,12 @@ impl Host {
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.services.journal
+    }
+
+    /// What waits for a person, and what became of it.
+    #[must_use]
+    pub fn approvals(&self) -> &Approvals {
+        &self.services.approvals
     }
 
     /// Where secrets come from.

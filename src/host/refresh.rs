@@ -103,6 +103,7 @@ impl Host {
                 let secrets =
                     Secrets::new(&self.home, &config, std::sync::Arc::clone(&self.entropy));
                 self.services.secrets.store(std::sync::Arc::new(secrets));
+                self.services.approvals.configure(config.approvals);
                 self.config.store(std::sync::Arc::new(config));
                 if !first {
                     let event = Event::Changed(Changed {

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Host;
 use super::refresh::{self, Seen};
+use crate::approval::Approvals;
 use crate::call::{Pace, Places};
 use crate::capability::Services;
 use crate::clock::{SharedClock, SystemClock};
@@ -143,10 +144,21 @@ impl Host {
             connector,
         )?;
         let secrets = Secrets::new(&home, &config, Arc::clone(&entropy));
+        let policy = Arc::new(ArcSwap::from_pointee(
+            PolicySet::load(&home.policies(), &[], None).set,
+        ));
+        let approvals = Approvals::open(
+            state.clone(),
+            journal.clone(),
+            Arc::clone(&policy),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            config.approvals,
+        )?;
+        approvals.watch_time();
         let services = Arc::new(Services {
-            policy: Arc::new(ArcSwap::from_pointee(
-                PolicySet::load(&home.policies(), &[], None).set,
-            )),
+            policy,
+            approvals,
             journal: journal.clone(),
             outbound,
             secrets: ArcSwap::from_pointee(secrets),

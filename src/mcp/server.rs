@@ -121,6 +121,7 @@ impl Handler {
             },
             tool: tool.to_owned(),
             arguments: arrived.arguments.clone(),
+            approval: named(context, "dev.tollgate/approval"),
             progress: sink,
         };
         self.run(arrival, context, reports).await
@@ -239,6 +240,12 @@ async fn forward(
 
 /// Reports that wait to be written; more are dropped, since only the latest matter.
 const REPORTS: usize = 16;
+
+/// A text that the client put into `_meta`. It names something; it never gives anything.
+fn named(context: &RequestContext<RoleServer>, key: &str) -> Option<String> {
+    let text = context.meta.get(key)?.as_str()?;
+    Some(text.chars().take(128).collect())
+}
 
 fn progress(
     context: &RequestContext<RoleServer>,

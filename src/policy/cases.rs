@@ -3,19 +3,22 @@
 //! A case names both the decision and the policies that determine it, so that a rule which is
 //! right for the wrong reason fails too.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::identity::AgentId;
+use crate::identity::{AgentId, PersonId};
 use crate::json::{Arguments, Limits};
 use crate::name::ToolName;
 use crate::plugin::{OriginScope, Requirement};
 
+use super::approve::{Agreement, ApproveQuestion};
 use super::context::Pairs;
 use super::decide::Answer;
+use super::entities;
 use super::load::{PluginPolicies, PolicySet};
 use super::question::{CallFacts, CallQuestion, Fact, HostQuestion, Target};
 use super::vocabulary::HostAction;
@@ -63,6 +66,16 @@ struct Case {
     time: Option<String>,
     #[serde(default)]
     approved: bool,
+    /// Who agreed; with anybody in it, `approved` goes without saying.
+    #[serde(default)]
+    approvers: BTreeSet<PersonId>,
+    /// A person: the case is then about whether this one may answer what is held. `groups` are that
+    /// person's.
+    #[serde(default)]
+    approver: Option<PersonId>,
+    /// Whether that answer is to stand for more than one use.
+    #[serde(default)]
+    standing: bool,
     decision: Expected,
     policies: Vec<String>,
 }
@@ -200,9 +213,35 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
         .or_else(|| plugin.known.tiers.get(&case.tool))
         .map_or("", String::as_str);
     let directory = match (&set.directory, case.groups.is_empty()) {
-        (Some(directory), false) => Some(directory.with(case.agent.as_str(), &case.groups)?),
+        (Some(directory), false) => {
+            let uid = match &case.approver {
+                Some(person) => entities::user(person),
+                None => entities::agent(case.agent.as_str()),
+            };
+            Some(directory.with(&uid, &case.groups)?)
+        }
         _ => None,
     };
+    let agreement = Agreement {
+        approved: case.approved || !case.approvers.is_empty(),
+        approvers: case.approvers.iter().map(ToString::to_string).collect(),
+    };
+    if let Some(person) = &case.approver {
+        let question = ApproveQuestion {
+            person,
+            agent: &case.agent,
+            user: case.user.as_deref(),
+            tool: &case.tool,
+            tier,
+            arguments: &arguments,
+            approvers: &case.approvers,
+            host_call: case.host_call.is_some(),
+            standing: case.standing,
+            time,
+        };
+        let (prepared, pairs) = set.prepare_approve(&question, directory.as_ref())?;
+        return set.answer_once(&prepared, pairs, &agreement);
+    }
     let ready: (std::sync::Arc<_>, Pairs) = match &case.host_call {
         None => set.prepare_call(
             &CallQuestion {
@@ -215,7 +254,7 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
                 transport: case.transport.as_deref().unwrap_or("stdio"),
                 time,
                 attempt: 1,
-                approved: case.approved,
+                approval: None,
             },
             directory.as_ref(),
         )?,
@@ -227,13 +266,13 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
                 tier,
                 arguments: &arguments,
                 time,
-                approved: case.approved,
+                approval: None,
             },
             &host_call.asked(plugin, &case.tool)?,
             directory.as_ref(),
         )?,
     };
-    set.answer(&ready.0, ready.1, case.approved)
+    set.answer(&ready.0, ready.1, &agreement)
 }
 
 /// A host call of a case, as the question that the host would ask.

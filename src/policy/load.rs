@@ -20,6 +20,7 @@ use super::schema::{self, Model};
 use super::slice::Kept;
 use super::source::{Rule, Source, position};
 use super::validate::{self, Affected};
+use super::vocabulary::APPROVE;
 
 /// Shared rules, evaluated for every plugin.
 pub(super) const SHARED: &str = "shared.cedar";
@@ -456,11 +457,14 @@ impl Loader<'_> {
     }
 }
 
-/// Whether the rule's scope leaves this action open.
+/// Whether the rule's scope leaves this action open. A permit that leaves every action open is about
+/// what agents do: to let a person approve, a rule must say so.
 fn meets(rule: &Rule, action: &str) -> bool {
     let actions = rule.actions();
     let group = action.split(':').next().unwrap_or_default();
-    actions.is_empty() && rule.policy.action_constraint() == cedar_policy::ActionConstraint::Any
+    actions.is_empty()
+        && rule.policy.action_constraint() == cedar_policy::ActionConstraint::Any
+        && !(group == APPROVE && rule.permits())
         || actions.iter().any(|uid| {
             let id = uid.id().unescaped();
             id == action || id == group

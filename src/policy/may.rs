@@ -78,7 +78,8 @@ impl PolicySet {
             return false;
         };
         let asked = Asked {
-            agent: agent.as_str(),
+            principal: agent.as_str(),
+            asker: None,
             user,
             group,
             tool,

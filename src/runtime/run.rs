@@ -8,6 +8,7 @@ use wasmtime::{CallHook, Store};
 use super::Runtime;
 use super::bindings::tools;
 use super::component::Code;
+use super::patience::Patience;
 use super::state::CallState;
 use super::stdio::GuestOutput;
 use super::trap::{Ending, classify};
@@ -67,6 +68,7 @@ impl Runtime {
             };
         }
         let output = GuestOutput::new(context.log());
+        let patience = context.patience();
         let mut store = self.store(limits, &output, Some(context));
         let calling = async {
             let plugin = code.pre.instantiate_async(&mut store).await?;
@@ -75,7 +77,7 @@ impl Runtime {
                 .call_call(&mut store, &invocation)
                 .await
         };
-        let result = self.bounded(limits.time, cancel, calling).await;
+        let result = self.bounded(limits.time, &patience, cancel, calling).await;
         output.finish();
         finish(store, limits, result)
     }
@@ -97,7 +99,12 @@ impl Runtime {
                 .await
         };
         let result = self
-            .bounded(limits.time, &CancellationToken::new(), calling)
+            .bounded(
+                limits.time,
+                &Patience::start(),
+                &CancellationToken::new(),
+                calling,
+            )
             .await;
         output.finish();
         let hit = store.data_mut().limiter.hit.take();
@@ -145,6 +152,7 @@ impl Runtime {
     async fn bounded<T>(
         &self,
         time: Duration,
+        patience: &Patience,
         cancel: &CancellationToken,
         calling: impl Future<Output = wasmtime::Result<T>>,
     ) -> Result<T, Refusal> {
@@ -154,7 +162,7 @@ impl Runtime {
             biased;
             result = calling => result.map_err(|error| classify(&error)),
             () = cancel.cancelled() => Err(Refusal::new(Reason::CallCancelled, "the call was cancelled")),
-            () = tokio::time::sleep(time) => Err(Refusal::new(
+            () = patience.over(time) => Err(Refusal::new(
                 Reason::TrapDeadline,
                 format!("the call took longer than {} ms", time.as_millis()),
             )),
