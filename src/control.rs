@@ -11,9 +11,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub use approvals::{
-    AnswerReport, ApprovalReport, BodyReport, Which, approve, deny, named,
-};
+pub use approvals::{AnswerReport, ApprovalReport, BodyReport, Which, approve, deny, named};
 pub use people::PersonReport;
 pub use report::{AgentReport, CallReport, RefusalReport, SecretReport, StatusReport};
 

@@ -31,13 +31,15 @@ use crate::id::ApprovalId;
 use crate::private;
 
 /// Pauses between attempts. After the last one it is given up; the approval may be over by then.
-const PAUSES: [Duration; 5] = [
-    Duration::from_secs(2),
-    Duration::from_secs(10),
-    Duration::from_secs(60),
-    Duration::from_secs(5 * 60),
-    Duration::from_secs(15 * 60),
-];
+#[derive(Debug, Clone)]
+pub struct Pauses(pub Vec<Duration>);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        // A restart of the receiver, then an outage; an approval lives for a quarter of an hour.
+        Self([2, 10, 60, 5 * 60, 15 * 60].map(Duration::from_secs).into())
+    }
+}
 
 /// Deliveries at once. Asks are bounded by themselves; this bounds what a dead server holds back.
 const AT_ONCE: usize = 64;
@@ -59,73 +61,73 @@ const MOST: u64 = 4_096;
 ///
 /// What waits already is told again at the start: a delivery that was under way when the host ended
 /// may not have arrived, and its id is the same, so that the receiver can tell.
-pub async fn run(host: Arc<Host>) {
+pub async fn run(host: Arc<Host>, pauses: Pauses) {
     let draining = host.draining();
     let mut events = host.approvals().events();
-    let mut deliveries = JoinSet::new();
-    let places = Arc::new(Semaphore::new(AT_ONCE));
-    let mut told: HashMap<ApprovalId, Duration> = HashMap::new();
-    catch_up(&host, &mut told, &places, &mut deliveries);
+    let mut teller = Teller {
+        host,
+        pauses: Arc::new(pauses),
+        told: HashMap::new(),
+        places: Arc::new(Semaphore::new(AT_ONCE)),
+        deliveries: JoinSet::new(),
+    };
+    teller.catch_up();
     loop {
         let event = tokio::select! {
             biased;
             () = draining.cancelled() => break,
-            Some(_) = deliveries.join_next() => continue,
+            Some(_) = teller.deliveries.join_next() => continue,
             event = events.recv() => event,
         };
         match event {
-            Ok(ApprovalEvent::Asked(approval)) => {
-                tell(&host, &approval, &mut told, &places, &mut deliveries);
-            }
+            Ok(ApprovalEvent::Asked(approval)) => teller.tell(&approval),
             Ok(_) => {}
-            Err(RecvError::Lagged(_)) => {
-                catch_up(&host, &mut told, &places, &mut deliveries);
-            }
+            Err(RecvError::Lagged(_)) => teller.catch_up(),
             Err(RecvError::Closed) => break,
         }
     }
     // Dropping what is under way ends it: nobody waits for it, and the next start tells it again.
 }
 
-fn catch_up(
-    host: &Arc<Host>,
-    told: &mut HashMap<ApprovalId, Duration>,
-    places: &Arc<Semaphore>,
-    deliveries: &mut JoinSet<()>,
-) {
-    let waiting = Filter {
-        status: Some(Status::Pending),
-        ..Filter::default()
-    };
-    for approval in host.approvals().list(&waiting) {
-        tell(host, &approval, told, places, deliveries);
-    }
+struct Teller {
+    host: Arc<Host>,
+    pauses: Arc<Pauses>,
+    /// What was told, until it is over.
+    told: HashMap<ApprovalId, Duration>,
+    places: Arc<Semaphore>,
+    deliveries: JoinSet<()>,
 }
 
-/// Starts a delivery to each server, once for each approval.
-fn tell(
-    host: &Arc<Host>,
-    approval: &Approval,
-    told: &mut HashMap<ApprovalId, Duration>,
-    places: &Arc<Semaphore>,
-    deliveries: &mut JoinSet<()>,
-) {
-    let now = host.now();
-    told.retain(|_, expires| *expires > now);
-    if told.insert(approval.id, approval.expires).is_some() {
-        return;
-    }
-    for webhook in host.config().webhooks.clone() {
-        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
-            tracing::error!(approval = %approval.id, "a webhook is not told: too many deliveries are under way");
-            return;
+impl Teller {
+    fn catch_up(&mut self) {
+        let waiting = Filter {
+            status: Some(Status::Pending),
+            ..Filter::default()
         };
-        let message = Message::of(approval, host);
-        let host = Arc::clone(host);
-        deliveries.spawn(async move {
-            deliver(&host, &webhook, &message).await;
-            drop(place);
-        });
+        for approval in self.host.approvals().list(&waiting) {
+            self.tell(&approval);
+        }
+    }
+
+    /// Starts a delivery to each server, once for each approval.
+    fn tell(&mut self, approval: &Approval) {
+        let now = self.host.now();
+        self.told.retain(|_, expires| *expires > now);
+        if self.told.insert(approval.id, approval.expires).is_some() {
+            return;
+        }
+        for webhook in self.host.config().webhooks.clone() {
+            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+                tracing::error!(approval = %approval.id, "a webhook is not told: too many deliveries are under way");
+                return;
+            };
+            let message = Message::of(approval, &self.host);
+            let (host, pauses) = (Arc::clone(&self.host), Arc::clone(&self.pauses));
+            self.deliveries.spawn(async move {
+                deliver(&host, &webhook, &message, &pauses).await;
+                drop(place);
+            });
+        }
     }
 }
 
@@ -169,11 +171,11 @@ enum Attempt {
     Refused(String),
 }
 
-async fn deliver(host: &Host, webhook: &Webhook, message: &Message) {
+async fn deliver(host: &Host, webhook: &Webhook, message: &Message, pauses: &Pauses) {
     let place = shown(&webhook.url);
     // What leaves the host is written down before it does.
     let subject = message.of.to_string();
-    let written = match host.changed_by("webhook.told", &subject, &format!("webhook to {place}")) {
+    let written = match host.changed_with("webhook.told", &subject, format!("to {place}")) {
         Ok(position) => host.journal().durable(position).await,
         Err(error) => Err(error),
     };
@@ -181,7 +183,7 @@ async fn deliver(host: &Host, webhook: &Webhook, message: &Message) {
         tracing::error!(%error, "a webhook is not told: it could not be written down");
         return;
     }
-    let mut pauses = PAUSES.iter();
+    let mut pauses = pauses.0.iter();
     loop {
         let why = match attempt(host, webhook, message).await {
             Attempt::Taken => {
@@ -310,7 +312,13 @@ mod tests {
 
     #[test]
     fn a_key_that_can_be_guessed_is_none() {
-        for text in [&b""[..], b"short", b"whsec_", b"whsec_%%%", b"whsec_c2hvcnQ="] {
+        for text in [
+            &b""[..],
+            b"short",
+            b"whsec_",
+            b"whsec_%%%",
+            b"whsec_c2hvcnQ=",
+        ] {
             assert!(key_of(text).is_err(), "{text:?}");
         }
         assert_eq!(key_of(&[b'k'; KEY]).unwrap().len(), KEY);

@@ -34,11 +34,7 @@ async fn me(State(admin): State<Arc<Admin>>, Person(person): Person) -> Response
     )
 }
 
-async fn list(
-    State(admin): State<Arc<Admin>>,
-    _: Person,
-    uri: Uri,
-) -> Result<Response, Fault> {
+async fn list(State(admin): State<Arc<Admin>>, _: Person, uri: Uri) -> Result<Response, Fault> {
     let query = uri.query().unwrap_or_default();
     let mut which = Which::default();
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {

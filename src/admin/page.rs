@@ -325,12 +325,7 @@ fn begin(admin: &Admin, id: &str, form: &Form) -> Response {
 }
 
 /// Gives the answer, and says which page shows what came of it.
-async fn answer(
-    admin: &Admin,
-    id: &str,
-    form: &Form,
-    browser: &Browser,
-) -> Result<String, Fault> {
+async fn answer(admin: &Admin, id: &str, form: &Form, browser: &Browser) -> Result<String, Fault> {
     let id = api::known(admin, id)?;
     if !browser.session.wrote(form.word("form")) {
         return Err(Fault::new(

@@ -183,7 +183,10 @@ fn facts(report: &ApprovalReport) -> Vec<(&'static str, String)> {
         )
     }));
     rows.push(("plugin", report.plugin.clone()));
-    rows.push(("asked", format!("{}, {} times", report.created, report.asks)));
+    rows.push((
+        "asked",
+        format!("{}, {} times", report.created, report.asks),
+    ));
     rows.push(("expires", report.expires.clone()));
     if report.needed > 1 {
         let agreed = report.answers.iter().filter(|a| a.approve).count();

@@ -7,9 +7,7 @@ use serde_json::Value;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::printer::Printer;
-use crate::daemon::{
-    ClientError, Command, Connection, ControlClient, ControlError, Paths, Start,
-};
+use crate::daemon::{ClientError, Command, Connection, ControlClient, ControlError, Paths, Start};
 use crate::home::Home;
 use crate::reason::Reason;
 

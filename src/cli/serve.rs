@@ -26,6 +26,7 @@ use crate::host::{Host, Options, StartError, Watch};
 use crate::identity::AgentId;
 use crate::journal::OpenError;
 use crate::mcp::{GateError, HttpConfig};
+use crate::webhook::Pauses;
 
 /// How long a daemon that is ending may take to close its journal: its calls have ended before.
 const HANDOVER: Duration = Duration::from_secs(5);
@@ -153,7 +154,7 @@ async fn daemon(
         tracing::warn!(%error, "changes on disk go unnoticed: run `tollgate reload` after a change");
     }
     let admin = admin(serve, &host, config).await?;
-    tokio::spawn(crate::webhook::run(Arc::clone(&host)));
+    tokio::spawn(crate::webhook::run(Arc::clone(&host), Pauses::default()));
     let operator = Arc::new(Operator::new(Arc::clone(&host), address));
     let local = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator));
     let mut http = listener.map(|listener| {

@@ -48,10 +48,10 @@ impl AdminTable {
     pub(super) fn admin(&self) -> Admin {
         Admin {
             // Beside the endpoint for agents, and on loopback: credentials go over it in the clear.
-            listen: self
-                .listen
-                .as_ref()
-                .map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8788)), |l| l.get_ref().0),
+            listen: self.listen.as_ref().map_or_else(
+                || SocketAddr::from(([127, 0, 0, 1], 8788)),
+                |l| l.get_ref().0,
+            ),
             url: self.url.as_ref().map(|url| url.0.clone()),
             allowed_hosts: self.allowed_hosts.clone(),
         }

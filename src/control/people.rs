@@ -206,7 +206,7 @@ fn unknown(person: &PersonId) -> ControlError {
 
 /// INVARIANT: comes before the change itself. Where it fails, nothing is changed.
 fn written(host: &Host, change: &str, person: &PersonId, by: &str) -> Result<(), ControlError> {
-    host.changed_by(change, person.as_str(), by)
+    host.changed_with(change, person.as_str(), format!("by {by}"))
         .map(drop)
         .map_err(|error| {
             ControlError::new("journal.unavailable", error.to_string())

@@ -8,8 +8,8 @@ use super::Host;
 use crate::entropy::SharedEntropy;
 use crate::id::ApprovalId;
 use crate::identity::{Approver, People};
-use crate::journal::{Position, Unwritable};
 use crate::journal::record::{Changed, Event};
+use crate::journal::{Position, Unwritable};
 use crate::reason::{Reason, Refusal};
 
 /// Where a token was presented.
@@ -166,24 +166,24 @@ impl Host {
         Arc::clone(&self.entropy)
     }
 
-    /// Writes that somebody changed something, and who. What leaves the host waits for the place to be
+    /// Writes that something was changed or sent, and by whom or to where. What leaves the host waits for the place to be
     /// on the disk.
     ///
     /// # Errors
     ///
     /// The journal takes nothing; then the change must not be made.
-    pub(crate) fn changed_by(
+    pub(crate) fn changed_with(
         &self,
         change: &str,
         subject: &str,
-        by: &str,
+        detail: String,
     ) -> Result<Position, Unwritable> {
         let event = Event::Changed(Changed {
             change: change.to_owned(),
             subject: Some(subject.to_owned()),
             digest: None,
             reason: None,
-            detail: Some(format!("by {by}")),
+            detail: Some(detail),
         });
         self.journal().append(&event)
     }

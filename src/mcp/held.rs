@@ -18,12 +18,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rmcp::ErrorData;
+use rmcp::RoleServer;
 use rmcp::model::{
     ElicitRequest, ElicitRequestParams, ElicitationAction, InputRequest, InputRequests,
     InputRequiredResult, InputResponses, MetaObject, RequestStateCodec, SealOptions,
 };
 use rmcp::service::{Peer, RequestContext};
-use rmcp::RoleServer;
 use tokio::time::Instant;
 
 use crate::digest::Digest;
@@ -107,12 +107,7 @@ pub(super) fn ask(
 }
 
 /// Asks the client of an older session to show the page; whether it says that it did.
-pub(super) async fn show(
-    peer: &Peer<RoleServer>,
-    tool: &str,
-    url: String,
-    id: ApprovalId,
-) -> bool {
+pub(super) async fn show(peer: &Peer<RoleServer>, tool: &str, url: String, id: ApprovalId) -> bool {
     let shown = peer
         .create_elicitation_with_timeout(page(tool, url, id), Some(SHOWING))
         .await;
@@ -212,11 +207,7 @@ mod tests {
     use super::*;
 
     fn round(agent: &str, tool: &str, arguments: &str) -> Round {
-        Round::new(
-            &AgentId::local(agent).unwrap(),
-            tool,
-            arguments.as_bytes(),
-        )
+        Round::new(&AgentId::local(agent).unwrap(), tool, arguments.as_bytes())
     }
 
     fn id() -> ApprovalId {

@@ -386,7 +386,8 @@ impl ServerHandler for Handler {
         if held::is_stateless(&context) {
             return match self.shared.seals.seal(&round, approval) {
                 Some(state) => {
-                    let meta = meta_of(serde_json::Map::new(), reply.call, &self.shared.server_info);
+                    let meta =
+                        meta_of(serde_json::Map::new(), reply.call, &self.shared.server_info);
                     let asking = held::ask(&tool, url, approval, state, meta);
                     Ok(CallToolResponse::InputRequired(asking))
                 }

@@ -16,14 +16,17 @@
 mod harness;
 mod upstream;
 
+mod admin;
 mod attacks;
 mod binary;
 mod daemon;
 mod fairness;
 mod journal;
 mod limits;
+mod people;
 mod plugins;
 mod policies;
 mod secrets;
 mod shipped;
 mod slice;
+mod webhook;

@@ -8,6 +8,7 @@ pub(crate) mod artifacts;
 pub(crate) mod binary;
 pub(crate) mod mcp;
 pub(crate) mod network;
+pub(crate) mod web;
 
 use std::fs;
 use std::path::{Path, PathBuf};
