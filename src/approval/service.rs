@@ -385,6 +385,11 @@ impl Approvals {
         self.in_order(|inner| inner.sweep(inner.now())).await
     }
 
+    #[cfg(test)]
+    pub(super) fn journal_for_tests(&self) -> Journal {
+        self.0.journal.clone()
+    }
+
     /// Runs one transition, to its end, whatever becomes of the one who asked.
     async fn in_order<T: Send + 'static>(
         &self,

@@ -46,7 +46,6 @@ impl CallContext {
         reference: &HostCallRef,
     ) -> Result<(Checked<T>, bool), Refusal> {
         let mut waited = false;
-        let mut held_by = None;
         for _ in 0..TRIES {
             let (held, ground) = match self.decide_with(question, None) {
                 HostVerdict::Allow(checked) => return Ok((checked, waited)),
@@ -60,7 +59,8 @@ impl CallContext {
             }
             let ask = self.ask(&held, effect(&held), ground.clone(), reference)?;
             let mut found = approvals.ask(ask.clone()).await?;
-            if found.status == Status::Pending {
+            let asked_now = found.status == Status::Pending;
+            if asked_now {
                 // The call may be cancelled or dropped while it waits: then nobody needs to answer.
                 let gone = approvals.withdraw_on_drop(found.id, "its call ended while it waited");
                 let _place = approvals.parking_place(&self.facts.caller.agent)?;
@@ -76,16 +76,8 @@ impl CallContext {
                 }
             }
             match found.status {
-                Status::Approved if waited => {
-                    // What the person agreed to is decided upon again, as it stands now.
-                    let now = self.ask_now(&held, &effect, reference)?;
-                    let Some(now) = now.filter(|now| now.binding == ask.binding) else {
-                        question = held;
-                        held_by = Some(ground);
-                        continue;
-                    };
-                    return self.used(held, found.id, now, waited).await;
-                }
+                // Looked for again, with policies as they are now: then it is found at once.
+                Status::Approved if asked_now => question = held,
                 Status::Approved => return self.used(held, found.id, ask, waited).await,
                 Status::Pending => {
                     return Err(Refusal::new(
@@ -97,9 +89,9 @@ impl CallContext {
                 status => return Err(found.closed(status).with_ground(ground)),
             }
         }
-        Err(held_by.map_or_else(
-            || Refusal::new(Reason::ApprovalRequired, "a person must agree to this host call first"),
-            unanswered,
+        Err(Refusal::new(
+            Reason::ApprovalRequired,
+            "the policies changed while a person was asked",
         ))
     }
 
@@ -118,22 +110,6 @@ impl CallContext {
         match self.decide_with(question, Some(&approved)) {
             HostVerdict::Allow(checked) => Ok((checked, waited)),
             HostVerdict::Hold(_, ground) => Err(unanswered(ground)),
-            HostVerdict::Refuse(refusal) => Err(refusal),
-        }
-    }
-
-    /// The ask as policies are now; none where they no longer hold it.
-    fn ask_now<T: HostQuestion>(
-        &self,
-        question: &T,
-        effect: &impl Fn(&T) -> Effect,
-        reference: &HostCallRef,
-    ) -> Result<Option<Ask>, Refusal> {
-        match self.decide_with(question, None) {
-            HostVerdict::Hold(_, ground) => {
-                self.ask(question, effect(question), ground, reference).map(Some)
-            }
-            HostVerdict::Allow(_) => Ok(None),
             HostVerdict::Refuse(refusal) => Err(refusal),
         }
     }

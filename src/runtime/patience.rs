@@ -18,8 +18,18 @@ struct Watch {
 }
 
 impl Watch {
-    fn used(self) -> Duration {
-        self.used + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    fn used(self, now: Instant) -> Duration {
+        let running = self.since.map(|since| now.saturating_duration_since(since));
+        self.used + running.unwrap_or_default()
+    }
+
+    fn stop(&mut self, now: Instant) {
+        self.used = self.used(now);
+        self.since = None;
+    }
+
+    fn go_on(&mut self, now: Instant) {
+        self.since = Some(now);
     }
 }
 
@@ -34,10 +44,7 @@ impl Patience {
 
     /// Stops it until the value is dropped. Once at a time: an instance makes one host call at once.
     pub(crate) fn stand_still(&self) -> Still {
-        self.0.send_modify(|watch| {
-            watch.used = watch.used();
-            watch.since = None;
-        });
+        self.0.send_modify(|watch| watch.stop(Instant::now()));
         Still(self.clone())
     }
 
@@ -46,7 +53,7 @@ impl Patience {
         let mut changes = self.0.subscribe();
         loop {
             let watch = *changes.borrow_and_update();
-            let left = limit.saturating_sub(watch.used());
+            let left = limit.saturating_sub(watch.used(Instant::now()));
             tokio::select! {
                 () = tokio::time::sleep(left), if watch.since.is_some() => return,
                 _ = changes.changed() => {}
@@ -61,8 +68,7 @@ pub(crate) struct Still(Patience);
 
 impl Drop for Still {
     fn drop(&mut self) {
-        self.0.0
-            .send_modify(|watch| watch.since = Some(Instant::now()));
+        self.0.0.send_modify(|watch| watch.go_on(Instant::now()));
     }
 }
 
@@ -70,27 +76,31 @@ impl Drop for Still {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn waiting_for_a_person_takes_no_time_of_the_call() {
-        let began = Instant::now();
-        let patience = Patience::start();
-        let other = patience.clone();
-        let person = tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let still = other.stand_still();
-            tokio::time::sleep(Duration::from_secs(600)).await;
-            drop(still);
-        });
-        patience.over(Duration::from_secs(3)).await;
-        let took = began.elapsed().as_secs();
-        assert!((603..605).contains(&took), "{took}");
-        person.await.unwrap();
+    #[test]
+    fn the_time_that_a_person_takes_does_not_count() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut watch = Watch {
+            used: Duration::ZERO,
+            since: Some(start),
+        };
+        assert_eq!(watch.used(at(2)).as_secs(), 2);
+        watch.stop(at(3));
+        assert_eq!(watch.used(at(600)).as_secs(), 3);
+        watch.go_on(at(600));
+        assert_eq!(watch.used(at(604)).as_secs(), 7);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn without_waiting_it_is_a_time_limit() {
-        let began = Instant::now();
-        Patience::start().over(Duration::from_secs(3)).await;
-        assert_eq!(began.elapsed().as_secs(), 3);
+    #[tokio::test]
+    async fn a_call_that_waits_for_a_person_is_not_over() {
+        let patience = Patience::start();
+        let still = patience.stand_still();
+        tokio::select! {
+            biased;
+            () = patience.over(Duration::ZERO) => panic!("over while a person thinks"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(still);
+        patience.over(Duration::ZERO).await;
     }
 }
