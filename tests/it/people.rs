@@ -279,11 +279,11 @@ async fn a_client_that_opens_pages_is_asked_to_and_that_approves_nothing() {
         )
     };
     // Touched, for other arguments, of another agent: no state at all.
-    let touched = format!("{}x", state.strip_suffix('x').unwrap_or(&state));
+    let touched = format!("{state}x");
     for (client, arguments, state) in [
         (&client, &arguments, touched.as_str()),
-        (&client, &json!({"text": "b"}), &state),
-        (&other, &arguments, &state),
+        (&client, &json!({"text": "b"}), state.as_str()),
+        (&other, &arguments, state.as_str()),
     ] {
         let answer = ask(client, again(arguments, state, &accept)).await;
         assert_eq!(answer["error"]["code"], -32602, "{answer}");
