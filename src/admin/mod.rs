@@ -33,6 +33,7 @@
 
 mod api;
 mod door;
+mod form;
 mod html;
 mod listen;
 mod page;

@@ -5,18 +5,18 @@
 //! word that stands in that session's pages only.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
+use axum::http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 
-use super::door::{self, Fault};
+use super::door::Fault;
+use super::form::{Form, cookie};
 use super::html::{self, Look};
 use super::session::{LIFETIME, Session};
 use super::{Admin, api};
@@ -24,9 +24,6 @@ use crate::control::{ApprovalReport, Which, approve, deny};
 use crate::host::Door;
 use crate::id::ApprovalId;
 use crate::identity::{Approver, PersonToken};
-
-/// The longest word of a form that is looked at; the body has its own bound.
-const WORD: usize = 4_096;
 
 pub(super) fn routes() -> Router<Arc<Admin>> {
     Router::new()
@@ -68,57 +65,6 @@ const fn cookie_name(admin: &Admin) -> &'static str {
         "__Host-tollgate"
     } else {
         "tollgate"
-    }
-}
-
-/// The one cookie of this name; with two of them one is somebody else's, and neither counts.
-fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
-    let mut found = headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|text| text.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(key, _)| *key == name)
-        .map(|(_, value)| value);
-    match (found.next(), found.next()) {
-        (Some(value), None) => Some(value.to_owned()),
-        _ => None,
-    }
-}
-
-/// What a form says, each word once.
-struct Form(BTreeMap<String, String>);
-
-impl Form {
-    /// Reads a form that a page of this server sent.
-    async fn read(request: Request) -> Result<(HeaderMap, Self), Fault> {
-        let (parts, body) = request.into_parts();
-        // The gate has compared it; here it must be there at all.
-        if !parts.headers.contains_key(ORIGIN) {
-            return Err(Fault::new(
-                StatusCode::FORBIDDEN,
-                "request.origin",
-                "forms are for browsers, which say where they come from; programs use the API",
-            ));
-        }
-        door::media(&parts.headers, "application/x-www-form-urlencoded")?;
-        let text = door::body(body).await?;
-        let mut words = BTreeMap::new();
-        for (key, value) in url::form_urlencoded::parse(&text) {
-            if value.len() > WORD || words.insert(key.into_owned(), value.into_owned()).is_some() {
-                return Err(Fault::new(
-                    StatusCode::BAD_REQUEST,
-                    "request.form",
-                    "the form has a word twice, or one that is too long",
-                ));
-            }
-        }
-        Ok((parts.headers, Self(words)))
-    }
-
-    fn word(&self, key: &str) -> &str {
-        self.0.get(key).map_or("", |word| word.trim())
     }
 }
 
@@ -407,30 +353,6 @@ fn wrong(fault: &Fault) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(cookies: &[&str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for text in cookies {
-            headers.append(COOKIE, HeaderValue::from_str(text).unwrap());
-        }
-        headers
-    }
-
-    #[test]
-    fn a_cookie_counts_only_where_it_is_the_only_one() {
-        let found = |cookies: &[&str]| cookie(&headers(cookies), "tollgate");
-        assert_eq!(found(&["a=b; tollgate=x"]).as_deref(), Some("x"));
-        assert_eq!(found(&["tollgate=x", "other=y"]).as_deref(), Some("x"));
-        for none in [
-            &[][..],
-            &["tollgatex=x"],
-            &["tollgate=x; tollgate=y"],
-            &["tollgate=x", "tollgate=y"],
-            &["Tollgate=x"],
-        ] {
-            assert_eq!(found(none), None, "{none:?}");
-        }
-    }
 
     #[test]
     fn a_page_is_named_by_an_approval_or_is_the_list() {

@@ -17,15 +17,17 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rmcp::ErrorData;
-use rmcp::RoleServer;
 use rmcp::model::{
-    ElicitRequest, ElicitRequestParams, ElicitationAction, InputRequest, InputRequests,
-    InputRequiredResult, InputResponses, MetaObject, RequestStateCodec, SealOptions,
+    CallToolRequestParams, CallToolResponse, ElicitRequest, ElicitRequestParams, ElicitationAction,
+    InputRequest, InputRequests, InputRequiredResult, InputResponses, MetaObject,
+    RequestStateCodec, SealOptions,
 };
 use rmcp::service::{Peer, RequestContext};
+use rmcp::{ErrorData, RoleServer};
 use tokio::time::Instant;
 
+use super::result::{meta_of, result_of};
+use super::server::{Arrived, Handler};
 use crate::digest::Digest;
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::id::ApprovalId;
@@ -42,16 +44,16 @@ const STATE: Duration = Duration::from_secs(5 * 60);
 const MOST_USED: usize = 16_384;
 
 /// How long a call that came again waits for the person. Most clients give a call up after a minute.
-pub(super) const AGAIN: Duration = Duration::from_secs(25);
+const AGAIN: Duration = Duration::from_secs(25);
 
 /// How long a session's client may take to show the page, and the person to answer.
-pub(super) const SHOWING: Duration = Duration::from_secs(50);
+const SHOWING: Duration = Duration::from_secs(50);
 
 /// The one thing that is asked for, by name.
 const PAGE: &str = "approval";
 
 /// Whether this request's client opens pages for its user.
-pub(super) fn opens_pages(context: &RequestContext<RoleServer>) -> bool {
+fn opens_pages(context: &RequestContext<RoleServer>) -> bool {
     context
         .client_capabilities()
         .and_then(|capabilities| capabilities.elicitation)
@@ -59,14 +61,14 @@ pub(super) fn opens_pages(context: &RequestContext<RoleServer>) -> bool {
 }
 
 /// Whether it speaks the revision that asks by its results.
-pub(super) fn is_stateless(context: &RequestContext<RoleServer>) -> bool {
+fn is_stateless(context: &RequestContext<RoleServer>) -> bool {
     context
         .protocol_version()
         .is_some_and(|version| version.as_str() >= STATELESS)
 }
 
 /// Whether the client says that it showed the page. Nothing but waiting follows from it.
-pub(super) fn was_opened(responses: Option<&InputResponses>) -> bool {
+fn was_opened(responses: Option<&InputResponses>) -> bool {
     responses
         .and_then(|responses| responses.get(PAGE))
         .and_then(|response| response.get("action"))
@@ -92,7 +94,7 @@ fn page(tool: &str, url: String, id: ApprovalId) -> ElicitRequestParams {
 }
 
 /// The result that asks the client to show the page, and to call again.
-pub(super) fn ask(
+fn ask(
     tool: &str,
     url: String,
     id: ApprovalId,
@@ -107,7 +109,7 @@ pub(super) fn ask(
 }
 
 /// Asks the client of an older session to show the page; whether it says that it did.
-pub(super) async fn show(peer: &Peer<RoleServer>, tool: &str, url: String, id: ApprovalId) -> bool {
+async fn show(peer: &Peer<RoleServer>, tool: &str, url: String, id: ApprovalId) -> bool {
     let shown = peer
         .create_elicitation_with_timeout(page(tool, url, id), Some(SHOWING))
         .await;
@@ -121,10 +123,10 @@ pub(super) async fn show(peer: &Peer<RoleServer>, tool: &str, url: String, id: A
 }
 
 /// What a state is bound to.
-pub(super) struct Round(Digest);
+struct Round(Digest);
 
 impl Round {
-    pub(super) fn new(agent: &AgentId, tool: &str, arguments: &[u8]) -> Self {
+    fn new(agent: &AgentId, tool: &str, arguments: &[u8]) -> Self {
         // By their canonical text, where they have one: a client may write the same object anew.
         let digest = match arguments {
             [] => Arguments::empty().digest(),
@@ -161,7 +163,7 @@ impl Seals {
     }
 
     /// A state for `id`, within `round`.
-    pub(super) fn seal(&self, round: &Round, id: ApprovalId) -> Option<String> {
+    fn seal(&self, round: &Round, id: ApprovalId) -> Option<String> {
         let mut word = [0; 16];
         SystemEntropy.fill(&mut word).ok()?;
         let text = format!("{id} {}", hex::encode(word));
@@ -172,7 +174,7 @@ impl Seals {
     }
 
     /// The approval that a state is about, if it was given for this round and did not come before.
-    pub(super) fn open(&self, round: &Round, state: &str) -> Result<ApprovalId, ErrorData> {
+    fn open(&self, round: &Round, state: &str) -> Result<ApprovalId, ErrorData> {
         self.opened(round, state).ok_or_else(|| {
             tracing::warn!("a call came with a request state that was not given for it");
             ErrorData::invalid_params(
@@ -197,6 +199,78 @@ impl Seals {
         }
         // As long as it could come again.
         used.insert(bytes, now + STATE).is_none().then_some(id)
+    }
+}
+
+impl Handler {
+    /// Hands a call to the host; where it is held and its client can show the page, asks for that.
+    pub(super) async fn call_or_ask(
+        &self,
+        request: &CallToolRequestParams,
+        arrived: &Arrived,
+        tool: &str,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let round = Round::new(&arrived.agent, tool, &arrived.arguments);
+        let before = match &request.request_state {
+            Some(state) => Some(self.shared.seals.open(&round, state)?),
+            None => None,
+        };
+        if let Some(approval) = before
+            && was_opened(request.input_responses.as_ref())
+        {
+            self.wait(approval, AGAIN, context).await;
+        }
+        let reply = self.carry_out(arrived, tool, context).await?;
+        let server_info = &self.shared.server_info;
+        let complete = |reply| result_of(reply, tool, server_info).map(CallToolResponse::Complete);
+        // One round is enough: clients stop after some, and the result says how to go on.
+        let Some((approval, url)) = self.page_of(&reply, context).filter(|_| before.is_none())
+        else {
+            return complete(reply);
+        };
+        if is_stateless(context) {
+            let Some(state) = self.shared.seals.seal(&round, approval) else {
+                return complete(reply);
+            };
+            let meta = meta_of(serde_json::Map::new(), reply.call, server_info);
+            let asking = ask(tool, url, approval, state, meta);
+            return Ok(CallToolResponse::InputRequired(asking));
+        }
+        let shown = tokio::select! {
+            shown = show(&context.peer, tool, url, approval) => shown,
+            () = context.ct.cancelled() => false,
+        };
+        if !shown {
+            return complete(reply);
+        }
+        self.wait(approval, SHOWING, context).await;
+        complete(self.carry_out(arrived, tool, context).await?)
+    }
+
+    /// The page of the approval that a call waits for, where its client can show one.
+    fn page_of(
+        &self,
+        reply: &crate::call::Reply,
+        context: &RequestContext<RoleServer>,
+    ) -> Option<(ApprovalId, String)> {
+        let refusal = reply.refusal.as_ref()?;
+        let asked = refusal.approval.as_ref()?;
+        let url = self.shared.backend.approval_url(asked.id)?;
+        opens_pages(context).then_some((asked.id, url))
+    }
+
+    /// Waits for a person, unless the client gives up. No time of the call passes.
+    async fn wait(
+        &self,
+        approval: ApprovalId,
+        limit: Duration,
+        context: &RequestContext<RoleServer>,
+    ) {
+        tokio::select! {
+            () = self.shared.backend.answered(approval, limit) => {}
+            () = context.ct.cancelled() => {}
+        }
     }
 }
 

@@ -18,10 +18,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::backend::{Backend, ListedTool};
-use super::held::{self, Round, Seals};
-use super::result::{meta_of, result_of};
+use super::held::Seals;
 use crate::call::{Arrival, Progress, ProgressSink};
-use crate::id::ApprovalId;
 use crate::identity::AgentId;
 use crate::journal::record::Caller;
 
@@ -46,8 +44,8 @@ pub(super) struct Shared {
     pub(super) calls: TaskTracker,
     transport: &'static str,
     info: ServerConfig,
-    server_info: Value,
-    seals: Seals,
+    pub(super) server_info: Value,
+    pub(super) seals: Seals,
 }
 
 impl Shared {
@@ -86,7 +84,7 @@ pub(super) struct Arrived {
 
 /// Serves one session, or one request of the stateless revision.
 pub(super) struct Handler {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Cancelled when the session is about to end, so that subscriptions end in order.
     ending: CancellationToken,
     /// Ends the watch of an older session when the session is dropped.
@@ -103,7 +101,7 @@ impl Handler {
     }
 
     /// Hands a call to the host, as often as it comes.
-    async fn carry_out(
+    pub(super) async fn carry_out(
         &self,
         arrived: &Arrived,
         tool: &str,
@@ -125,31 +123,6 @@ impl Handler {
             progress: sink,
         };
         self.run(arrival, context, reports).await
-    }
-
-    /// The page of the approval that a call waits for, where its client can show one.
-    fn page_of(
-        &self,
-        reply: &crate::call::Reply,
-        context: &RequestContext<RoleServer>,
-    ) -> Option<(ApprovalId, String)> {
-        let refusal = reply.refusal.as_ref()?;
-        let asked = refusal.approval.as_ref()?;
-        let url = self.shared.backend.approval_url(asked.id)?;
-        held::opens_pages(context).then_some((asked.id, url))
-    }
-
-    /// Waits for a person, unless the client gives up. No time of the call passes.
-    async fn wait(
-        &self,
-        approval: ApprovalId,
-        limit: Duration,
-        context: &RequestContext<RoleServer>,
-    ) {
-        tokio::select! {
-            () = self.shared.backend.answered(approval, limit) => {}
-            () = context.ct.cancelled() => {}
-        }
     }
 
     async fn run(
@@ -363,47 +336,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let arrived = arrived(&context)?;
-        let tool = request.name.into_owned();
-        let round = Round::new(&arrived.agent, &tool, &arrived.arguments);
-        let before = match &request.request_state {
-            Some(state) => Some(self.shared.seals.open(&round, state)?),
-            None => None,
-        };
-        if let Some(approval) = before
-            && held::was_opened(request.input_responses.as_ref())
-        {
-            self.wait(approval, held::AGAIN, &context).await;
-        }
-        let reply = self.carry_out(arrived, &tool, &context).await?;
-        let complete = |reply| {
-            result_of(reply, &tool, &self.shared.server_info).map(CallToolResponse::Complete)
-        };
-        // One round is enough: clients stop after some, and the result says how to go on.
-        let Some((approval, url)) = self.page_of(&reply, &context).filter(|_| before.is_none())
-        else {
-            return complete(reply);
-        };
-        if held::is_stateless(&context) {
-            return match self.shared.seals.seal(&round, approval) {
-                Some(state) => {
-                    let meta =
-                        meta_of(serde_json::Map::new(), reply.call, &self.shared.server_info);
-                    let asking = held::ask(&tool, url, approval, state, meta);
-                    Ok(CallToolResponse::InputRequired(asking))
-                }
-                None => complete(reply),
-            };
-        }
-        let shown = tokio::select! {
-            shown = held::show(&context.peer, &tool, url, approval) => shown,
-            () = context.ct.cancelled() => false,
-        };
-        if !shown {
-            return complete(reply);
-        }
-        self.wait(approval, held::SHOWING, &context).await;
-        let reply = self.carry_out(arrived, &tool, &context).await?;
-        complete(reply)
+        let tool = request.name.clone().into_owned();
+        self.call_or_ask(&request, arrived, &tool, &context).await
     }
 
     /// Older sessions are told of changes without asking.

@@ -301,7 +301,8 @@ async fn a_client_that_opens_pages_is_asked_to_and_that_approves_nothing() {
     let second = ask(&client, modern(&arguments, json!({}))).await;
     let state = text(&second["result"], "requestState").to_owned();
     let waiting = ask(&client, again(&arguments, &state, &accept));
-    let approving = run_as(&home, ada, &["approvals", "approve", &id]);
+    let approve = ["approvals", "approve", &id];
+    let approving = run_as(&home, ada, &approve);
     let (done, approved) = tokio::join!(waiting, approving);
     assert_eq!(approved.code, 0, "{approved:?}");
     assert_eq!(done["result"]["isError"], false, "{done}");
