@@ -51,7 +51,7 @@ struct Admitted {
     permit: Permit,
     plugin: Arc<Plugin>,
     tool: ToolName,
-    tier: Tier,
+    tier: String,
     arguments: Arguments,
     grants: Grants,
 }
@@ -100,6 +100,7 @@ async fn admit(
     }
     // Policy alone, or a person whom it lets: an approval is used up here, on the disk, before anything
     // rests on it.
+    let tier_name = crate::host::tier_name(&host.config(), &plugin, &tool);
     let asking = Asking {
         host,
         arrival,
@@ -107,6 +108,7 @@ async fn admit(
         plugin: &plugin,
         tool: &tool,
         tier,
+        tier_name: &tier_name,
         arguments: &arguments,
         attempt,
     };
@@ -131,7 +133,7 @@ async fn admit(
         permit,
         plugin,
         tool,
-        tier,
+        tier: tier_name,
         arguments,
         grants,
     })
@@ -186,7 +188,7 @@ async fn run(
         tool: tool.clone(),
         plugin: plugin.digest,
         needed: host.config().approvals_needed(&tool),
-        tier: tier.as_str().to_owned(),
+        tier,
         arguments,
     };
     let context = Box::new(CallContext::new(

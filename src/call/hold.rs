@@ -25,6 +25,8 @@ pub(super) struct Asking<'a> {
     pub(super) plugin: &'a Plugin,
     pub(super) tool: &'a ToolName,
     pub(super) tier: Tier,
+    /// As policies and people see it.
+    pub(super) tier_name: &'a str,
     pub(super) arguments: &'a Arguments,
     pub(super) attempt: u32,
 }
@@ -37,7 +39,7 @@ impl Asking<'_> {
             user: caller.user.as_deref(),
             tool: self.tool,
             plugin_digest: self.plugin.digest,
-            tier: self.tier.as_str(),
+            tier: self.tier_name,
             arguments: self.arguments,
             transport: &caller.transport,
             time: self.host.now(),
@@ -145,7 +147,7 @@ impl Asking<'_> {
 
     fn ask(&self, set: &PolicySet, ground: Ground) -> Result<Ask, Refusal> {
         let needed = self.host.config().approvals_needed(self.tool);
-        let also = [self.tier.as_str(), &needed.to_string()];
+        let also = [self.tier_name, &needed.to_string()];
         let Hold {
             policies,
             deciding,
@@ -161,7 +163,7 @@ impl Asking<'_> {
                 user: caller.user.clone(),
                 chain: caller.chain.clone(),
                 effect: effect(self.tool, &subject),
-                tier: self.tier.as_str().to_owned(),
+                tier: self.tier_name.to_owned(),
                 arguments: escape_json(self.arguments.canonical()),
                 arguments_digest: self.arguments.digest(),
                 arguments_bytes: self.arguments.canonical().len() as u64,

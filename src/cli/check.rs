@@ -11,7 +11,7 @@ use super::fault::{Fault, chain};
 use super::finding::{self, Finding, Level, in_home, number, shown};
 use super::offline::{self, Loaded, Loader};
 use super::printer::Printer;
-use crate::config::{Config, ConfigError, SecretPlace};
+use crate::config::{Config, ConfigError, SecretPlace, Tier};
 use crate::entropy::SystemEntropy;
 use crate::home::Home;
 use crate::name::{PluginName, ToolName};
@@ -45,6 +45,7 @@ pub(crate) async fn run(home: &Home, printer: &mut Printer) -> Result<Exit, Faul
         .help(found.help)
     }));
     findings.extend(unmapped(home, &policies.set));
+    findings.extend(unanswerable(home, &config, &loaded, &policies.set));
     findings.extend(super::policy::case_findings(home, &policies.set));
     findings.extend(secrets(home, &config, &loaded));
     findings.extend(permissions(home));
@@ -172,6 +173,33 @@ fn unmapped(home: &Home, set: &PolicySet) -> Vec<Finding> {
                 Level::Note,
                 in_home(home, format!("plugins/{plugin}.wasm")),
                 message,
+            )
+        })
+        .collect()
+}
+
+/// Tools that wait for a person, where nobody may answer.
+fn unanswerable(
+    home: &Home,
+    config: &Config,
+    loaded: &[Loaded],
+    set: &PolicySet,
+) -> Vec<Finding> {
+    let good = loaded.iter().filter_map(|loaded| loaded.plugin.as_ref().ok());
+    let tools = good.flat_map(|plugin| {
+        let tools = plugin.description.tools.iter().map(|tool| &tool.name);
+        tools.filter(move |tool| {
+            let held = crate::host::tier(config, plugin, tool) == Tier::Hold || set.asks(tool);
+            held && !set.answerable(tool)
+        })
+    });
+    tools
+        .map(|tool| {
+            let file = in_home(home, format!("policies/{}.cedar", tool.plugin()));
+            let message =
+                format!("calls of `{tool}` wait for a person, and no rule lets anybody agree");
+            Finding::new(Level::Warning, file, message).help(
+                "add `permit (principal in Group::\"approvers\", action in Action::\"approve\", resource);` to `policies/shared.cedar`, and people to that group",
             )
         })
         .collect()

@@ -170,6 +170,14 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// The tier of this name, if it is one of the four.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Auto, Self::Log, Self::Hold, Self::Forbid]
+            .into_iter()
+            .find(|tier| tier.as_str() == name)
+    }
+
     /// Its name, as policy and records have it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -225,6 +233,9 @@ impl Config {
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let mut file: file::File =
             toml::from_str(text).map_err(|e| ConfigError::from_toml(path, text, &e))?;
+        if let Some((span, message)) = file.tier_fault() {
+            return Err(ConfigError::at(path, text, span, message));
+        }
         let lines = findings::Lines::of(path, text, &file);
         let folder = path.parent().unwrap_or(Path::new(""));
         file.webhook
@@ -317,26 +328,35 @@ impl Config {
             .map_or(self.concurrency.plugin, |calls| calls.0)
     }
 
-    /// The operator's tier of `tool`: its own, or its plugin's, or the host's.
+    /// The operator's tier of `tool`: its own, or its plugin's, or the host's; for a tier of the
+    /// operator's own, the one that it is like.
     #[must_use]
     pub fn tier(&self, tool: &ToolName) -> Tier {
-        let plugin = self.file.plugin(tool.plugin());
-        self.file
-            .tool(tool)
-            .and_then(|t| t.tier)
-            .or_else(|| plugin.and_then(|p| p.tier))
-            .or(self.file.tools.tier)
-            .unwrap_or_default()
+        let Some(name) = self.file.tier_of(tool) else {
+            return Tier::default();
+        };
+        Tier::named(name)
+            .or_else(|| Some(self.file.own_tier(name)?.like))
+            // Every name was looked up when the file was read.
+            .unwrap_or(Tier::Forbid)
+    }
+
+    /// The name of that tier, as policies and people see it.
+    #[must_use]
+    pub fn tier_name(&self, tool: &ToolName) -> &str {
+        let default = Tier::default().as_str();
+        self.file.tier_of(tool).unwrap_or(default)
     }
 
     /// How many persons must agree to a call of `tool`, where anyone must: the tool's own number, or its
-    /// plugin's, or the host's.
+    /// tier's, or its plugin's, or the host's.
     #[must_use]
     pub fn approvals_needed(&self, tool: &ToolName) -> u32 {
         let plugin = self.file.plugin(tool.plugin());
         self.file
             .tool(tool)
             .and_then(|t| t.approvals)
+            .or_else(|| self.file.own_tier(self.file.tier_of(tool)?)?.approvals)
             .or_else(|| plugin.and_then(|p| p.approvals))
             .or(self.file.tools.approvals)
             .map_or(1, |people| people.0)

@@ -205,3 +205,13 @@ pub(crate) fn tier(config: &Config, plugin: &Plugin, tool: &ToolName) -> Tier {
     };
     config.tier(tool).max(hinted)
 }
+
+/// The name of that tier: the operator's own, unless the plugin's hints raise it above that.
+pub(crate) fn tier_name(config: &Config, plugin: &Plugin, tool: &ToolName) -> String {
+    let raised = tier(config, plugin, tool);
+    if raised == config.tier(tool) {
+        config.tier_name(tool).to_owned()
+    } else {
+        raised.as_str().to_owned()
+    }
+}

@@ -202,7 +202,7 @@ pub(crate) fn load_policies(
                 .map(|tool| {
                     (
                         tool.name.clone(),
-                        config.tier(&tool.name).as_str().to_owned(),
+                        config.tier_name(&tool.name).to_owned(),
                     )
                 })
                 .collect::<BTreeMap<_, _>>(),

@@ -11,10 +11,11 @@ use crate::identity::AgentId;
 use crate::name::ToolName;
 use crate::plugin::{OriginScope, Requirement};
 
+use super::context::Mentioned;
 use super::load::PolicySet;
 use super::slice::{Asked, Scope};
 use super::source::Rule;
-use super::vocabulary::{CALL, HostAction};
+use super::vocabulary::{APPROVE, CALL, HostAction};
 
 /// Some origin, not known yet. No origin has this id.
 const ANY_ORIGIN: (&str, &str) = ("origin", "");
@@ -64,6 +65,35 @@ impl PolicySet {
             Some(Requirement::Random { .. }) => may(HostAction::Random, ("plugin", "")),
             None => false,
         }
+    }
+
+    /// Whether a rule keeps calls of this tool, or host calls of it, for a person.
+    #[must_use]
+    pub fn asks(&self, tool: &ToolName) -> bool {
+        let Ok((plugin, model)) = self.tool(tool) else {
+            return false;
+        };
+        let groups = model.actions.iter().map(|action| action.group());
+        [CALL]
+            .into_iter()
+            .chain(groups)
+            .filter_map(|group| plugin.by_action.get(&format!("{group}:{tool}")))
+            .flatten()
+            .filter_map(|rule| rule.policy.to_json().ok())
+            .any(|tree| {
+                let mut seen = Mentioned::default();
+                seen.add(&tree);
+                seen.key("approved") || seen.key("approvers")
+            })
+    }
+
+    /// Whether a rule lets anybody agree to calls of this tool.
+    #[must_use]
+    pub fn answerable(&self, tool: &ToolName) -> bool {
+        self.tool(tool)
+            .ok()
+            .and_then(|(plugin, _)| plugin.by_action.get(&format!("{APPROVE}:{tool}")))
+            .is_some_and(|rules| rules.iter().any(|rule| rule.permits()))
     }
 
     fn may(

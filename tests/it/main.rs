@@ -17,6 +17,7 @@ mod harness;
 mod upstream;
 
 mod admin;
+mod approvals;
 mod attacks;
 mod binary;
 mod daemon;

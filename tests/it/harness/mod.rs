@@ -77,11 +77,19 @@ impl TestClock {
     }
 }
 
-/// `policies/entities.json` with these agents in the group `everyone`.
+/// `policies/entities.json` with these agents in the group `everyone`, and two people who may approve.
 pub(crate) fn entities<S: AsRef<str>>(agents: &[S]) -> String {
     let mut all = vec![
         serde_json::json!({"uid": {"type": "Group", "id": "everyone"}, "attrs": {}, "parents": []}),
+        serde_json::json!({"uid": {"type": "Group", "id": "approvers"}, "attrs": {}, "parents": []}),
     ];
+    all.extend(["ada", "bob"].map(|person| {
+        serde_json::json!({
+            "uid": {"type": "User", "id": person},
+            "attrs": {},
+            "parents": [{"type": "Group", "id": "approvers"}],
+        })
+    }));
     all.extend(agents.iter().map(|name| {
         serde_json::json!({
             "uid": {"type": "Agent", "id": format!("spiffe://tollgate.local/agent/{}", name.as_ref())},
@@ -256,6 +264,7 @@ impl Bench {
         .unwrap();
         Self {
             host,
+            clock,
             resolver,
             connector,
             upstream,
@@ -290,6 +299,7 @@ pub(crate) fn program() -> PathBuf {
 /// A running host and all that is around it.
 pub(crate) struct Bench {
     pub(crate) host: Arc<Host>,
+    pub(crate) clock: Arc<TestClock>,
     pub(crate) resolver: Arc<Names>,
     pub(crate) connector: Arc<Detour>,
     pub(crate) upstream: Upstream,
