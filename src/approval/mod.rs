@@ -36,5 +36,5 @@ pub use service::{Answer, ApprovalEvent, Approvals, Asked, Filter};
 pub use settings::Settings;
 pub use summary::{BodyView, Summary};
 
-pub(crate) use service::Ask;
+pub(crate) use service::{Ask, Withdraws};
 pub(crate) use summary::{effect, escape_json};

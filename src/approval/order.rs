@@ -58,8 +58,8 @@ impl Inner {
         Duration::from_millis(u64::try_from(now).unwrap_or(u64::MAX))
     }
 
-    /// The approval that answers this ask: one that was asked for before, or a new one.
-    pub(super) fn ask(&self, ask: Ask) -> Result<Arc<Approval>, Refusal> {
+    /// The approval that answers this ask: one that was asked for before, or a new one; and which.
+    pub(super) fn ask(&self, ask: Ask) -> Result<(Arc<Approval>, bool), Refusal> {
         let now = self.now();
         self.sweep(now)?;
         let found = self
@@ -70,9 +70,9 @@ impl Inner {
                 let merged = found.merged();
                 self.record(&asked(&ask, &merged))?;
                 // How often is worth no wait for the disk: the next transition keeps it.
-                return Ok(self.book().put(merged));
+                return Ok((self.book().put(merged), false));
             }
-            Some(found) if found.status == Status::Approved => return Ok(found),
+            Some(found) if found.status == Status::Approved => return Ok((found, false)),
             Some(found) => return Err(found.closed(found.status)),
             None => {}
         }
@@ -107,7 +107,7 @@ impl Inner {
         self.state.add_approval(&approval).map_err(unkept)?;
         let approval = self.book().put(approval);
         self.tell(ApprovalEvent::Asked(Arc::clone(&approval)));
-        Ok(approval)
+        Ok((approval, true))
     }
 
     /// A person's answer, once policy lets that person give it.

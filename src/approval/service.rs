@@ -303,13 +303,22 @@ impl Approvals {
         self.0.events.subscribe()
     }
 
-    /// The approval that answers this ask: one that was asked for before, or a new one.
-    pub(crate) async fn ask(&self, ask: Ask) -> Result<Arc<Approval>, Refusal> {
-        self.in_order(move |inner| inner.ask(ask)).await
+    /// The approval that answers this ask: one that was asked for before, or a new one. A new one is
+    /// withdrawn where the second value is dropped, so also where this is never waited for to its end.
+    pub(crate) async fn ask(&self, ask: Ask) -> Result<(Arc<Approval>, Withdraws), Refusal> {
+        let approvals = self.clone();
+        self.in_order(move |inner| {
+            let (approval, is_new) = inner.ask(ask)?;
+            let id = is_new.then_some(approval.id);
+            Ok((approval, Withdraws { approvals, id }))
+        })
+        .await
     }
 
     /// The approval that a caller names, for exactly this ask.
-    pub(crate) fn presented(&self, text: &str, ask: &Ask) -> Result<Arc<Approval>, Refusal> {
+    pub(crate) async fn presented(&self, text: &str, ask: &Ask) -> Result<Arc<Approval>, Refusal> {
+        // What is said to be over is over on the disk, so that no clock brings it back.
+        self.sweep().await?;
         // Also where there is none: whoever guesses learns nothing.
         let unknown = || super::binding::not_this("there is none of that id");
         let id: ApprovalId = text.parse().map_err(|_| unknown())?;
@@ -368,15 +377,6 @@ impl Approvals {
         })
     }
 
-    /// Withdraws `id` unless told not to: for one who waits and may be dropped.
-    pub(crate) fn withdraw_on_drop(&self, id: ApprovalId, why: &'static str) -> Withdraws {
-        Withdraws {
-            approvals: self.clone(),
-            id: Some(id),
-            why,
-        }
-    }
-
     pub(crate) async fn sweep(&self) -> Result<(), Refusal> {
         let now = self.0.now();
         if self.0.book().over(now).is_empty() {
@@ -427,7 +427,6 @@ impl Drop for Parked {
 pub(crate) struct Withdraws {
     approvals: Approvals,
     id: Option<ApprovalId>,
-    why: &'static str,
 }
 
 impl Withdraws {
@@ -441,7 +440,8 @@ impl Drop for Withdraws {
     fn drop(&mut self) {
         // Without a runtime the host is ending; what waits for a dead call expires, or is voided.
         if let (Some(id), Ok(runtime)) = (self.id, tokio::runtime::Handle::try_current()) {
-            let (approvals, why) = (self.approvals.clone(), self.why);
+            let approvals = self.approvals.clone();
+            let why = "its call ended while it waited";
             runtime.spawn(async move {
                 if approvals.get(id).is_some_and(|approval| approval.asks <= 1) {
                     // Answered or over meanwhile: then there is nothing to take back.

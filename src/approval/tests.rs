@@ -324,7 +324,14 @@ impl Desk {
     }
 
     async fn ask(&self, number: u128) -> Result<Arc<Approval>, Refusal> {
-        self.approvals.ask(ask(number, Subject::Call {})).await
+        self.put(ask(number, Subject::Call {})).await
+    }
+
+    /// Asks, and does not take it back.
+    async fn put(&self, ask: Ask) -> Result<Arc<Approval>, Refusal> {
+        let (approval, gone) = self.approvals.ask(ask).await?;
+        gone.keep();
+        Ok(approval)
     }
 
     async fn say(&self, id: ApprovalId, person: &str, answer: Answer) -> Result<Status, Reason> {
@@ -460,7 +467,7 @@ async fn a_clock_that_is_set_back_revives_nothing() {
     let desk = Desk::new();
     let id = desk.ask(1).await.unwrap().id;
     desk.yes(id).await.unwrap();
-    desk.later(15 * 60);
+    desk.later(16 * 60);
     assert_eq!(desk.approvals.get(id).unwrap().status, Status::Expired);
     desk.clock.0.store(1_000_000, Ordering::SeqCst);
     assert_eq!(desk.take(id, 1).await.unwrap_err(), Reason::ApprovalExpired);
@@ -481,7 +488,7 @@ async fn asks_are_capped_and_what_is_refused_asks_nobody() {
     };
     let mut refused = 0;
     for number in 0..200 {
-        match desk.approvals.ask(other(number)).await {
+        match desk.put(other(number)).await {
             Ok(_) => {}
             Err(refusal) => {
                 assert_eq!(refusal.reason, Reason::ApprovalRate);
@@ -497,7 +504,7 @@ async fn asks_are_capped_and_what_is_refused_asks_nobody() {
     }
     assert_eq!(told, 20);
     desk.later(61);
-    assert!(desk.approvals.ask(other(500)).await.is_ok());
+    assert!(desk.put(other(500)).await.is_ok());
 }
 
 #[tokio::test]
@@ -541,8 +548,8 @@ async fn a_standing_approval_is_for_one_target_and_ends() {
 #[tokio::test]
 async fn a_host_calls_approval_dies_with_the_host() {
     let desk = Desk::new();
-    let asked = desk.approvals.ask(ask(1, request())).await.unwrap();
-    let other = desk.approvals.ask(ask(2, request())).await.unwrap();
+    let asked = desk.put(ask(1, request())).await.unwrap();
+    let other = desk.put(ask(2, request())).await.unwrap();
     assert_ne!(asked.id, other.id, "each call its own");
     desk.yes(other.id).await.unwrap();
     let desk = desk.killed().await;
@@ -551,7 +558,7 @@ async fn a_host_calls_approval_dies_with_the_host() {
     }
     assert!(desk.kinds().ends_with(&["approval-ended", "approval-ended"]));
     // At most as long as a call is parked.
-    let again = desk.approvals.ask(ask(3, request())).await.unwrap();
+    let again = desk.put(ask(3, request())).await.unwrap();
     assert_eq!((again.expires - again.created).as_secs(), 300);
 }
 
@@ -559,13 +566,14 @@ async fn a_host_calls_approval_dies_with_the_host() {
 async fn what_is_presented_must_be_for_exactly_this() {
     let desk = Desk::new();
     let id = desk.ask(1).await.unwrap().id.to_string();
-    let presented = |change: &dyn Fn(&mut Binding)| {
+    let presented = async |change: &dyn Fn(&mut Binding)| {
         let mut ask = ask(1, Subject::Call {});
         change(&mut ask.binding);
-        desk.approvals.presented(&id, &ask).map_err(|r| r.reason).map(drop)
+        let found = desk.approvals.presented(&id, &ask).await;
+        found.map_err(|r| r.reason).map(drop)
     };
-    assert_eq!(presented(&|_| {}), Ok(()));
-    let arguments = presented(&|b| b.arguments = Digest::of(b"x"));
+    assert_eq!(presented(&|_| {}).await, Ok(()));
+    let arguments = presented(&|b| b.arguments = Digest::of(b"x")).await;
     assert_eq!(arguments, Err(Reason::ApprovalArguments));
     let others: [&dyn Fn(&mut Binding); 6] = [
         &|b| b.agent = AgentId::local("bob").unwrap(),
@@ -576,11 +584,11 @@ async fn what_is_presented_must_be_for_exactly_this() {
         &|b| b.chain = vec![AgentId::local("c").unwrap()],
     ];
     for change in others {
-        assert_eq!(presented(change), Err(Reason::ApprovalBinding));
+        assert_eq!(presented(change).await, Err(Reason::ApprovalBinding));
     }
     let ask = ask(1, Subject::Call {});
     for wrong in ["", "approval_aaaaaaaaaaaaaaaa", "task_aaaaaaaaaaaaaaaa"] {
-        let refusal = desk.approvals.presented(wrong, &ask).unwrap_err();
+        let refusal = desk.approvals.presented(wrong, &ask).await.unwrap_err();
         assert_eq!(refusal.reason, Reason::ApprovalBinding);
     }
 }
@@ -596,12 +604,19 @@ async fn who_waits_hears_the_answer_and_who_goes_away_takes_the_ask_along() {
     drop(desk.take(id, 1).await.unwrap());
 
     let mut events = desk.approvals.events();
-    let id = desk.ask(1).await.unwrap().id;
-    drop(desk.approvals.withdraw_on_drop(id, "gone"));
+    let (asked, gone) = desk.approvals.ask(ask(1, Subject::Call {})).await.unwrap();
+    let id = asked.id;
+    drop(gone);
     loop {
         if let ApprovalEvent::Ended(ended) = events.recv().await.unwrap() {
             assert_eq!((ended.id, ended.status), (id, Status::Withdrawn));
             break;
         }
     }
+    // Others asked for the same: it is no longer one call's to take back.
+    let (asked, gone) = desk.approvals.ask(ask(1, Subject::Call {})).await.unwrap();
+    assert_eq!(desk.ask(2).await.unwrap().id, asked.id);
+    drop(gone);
+    tokio::task::yield_now().await;
+    assert_eq!(desk.yes(asked.id).await, Ok(Status::Approved));
 }

@@ -1,10 +1,14 @@
 //! A hold, from the asking to the permit.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Arrival;
-use crate::approval::{Approval, Ask, Asked, Binding, Status, Subject, Summary, effect, escape_json};
+use crate::approval::{
+    Approval, Ask, Asked, Binding, Status, Subject, Summary, Withdraws, effect, escape_json,
+};
 use crate::config::Tier;
 use crate::host::Host;
 use crate::journal::record::CallId;
@@ -64,14 +68,16 @@ impl Asking<'_> {
             };
             ground = Some(held.clone());
             let ask = self.ask(&set, held.clone())?;
-            let found = self.find(ask.clone()).await?;
+            let (found, gone) = self.find(ask.clone()).await?;
             match found.status {
                 Status::Approved => match self.used(&found, ask).await {
                     Err(refusal) if refusal.reason == Reason::ApprovalUsed && self.may_ask() => {}
                     used => return used,
                 },
+                // Cancelled or dropped meanwhile, it takes its ask along.
                 Status::Pending => match self.wait(&found, give_up, cancel).await? {
                     Status::Pending => {
+                        gone.into_iter().for_each(Withdraws::keep);
                         return Err(held_by(held).with_approval(Asked::of(&found)));
                     }
                     // Whether it is this call's is told by looking again; another may have used it.
@@ -93,11 +99,14 @@ impl Asking<'_> {
         self.arrival.approval.is_none()
     }
 
-    async fn find(&self, ask: Ask) -> Result<std::sync::Arc<Approval>, Refusal> {
+    async fn find(&self, ask: Ask) -> Result<(Arc<Approval>, Option<Withdraws>), Refusal> {
         let approvals = self.host.approvals();
         match &self.arrival.approval {
-            Some(named) => approvals.presented(named, &ask),
-            None => approvals.ask(ask).await,
+            Some(named) => Ok((approvals.presented(named, &ask).await?, None)),
+            None => {
+                let (found, gone) = approvals.ask(ask).await?;
+                Ok((found, Some(gone)))
+            }
         }
     }
 
@@ -125,10 +134,8 @@ impl Asking<'_> {
         if left.is_zero() {
             return Ok(Status::Pending);
         }
-        let gone = approvals.withdraw_on_drop(approval.id, "the call was cancelled");
         tokio::select! {
             answered = approvals.wait(approval.id, left) => {
-                gone.keep();
                 Ok(answered.map_or(Status::Withdrawn, |answered| answered.status))
             }
             () = cancel.cancelled() => Err(Refusal::new(

@@ -58,11 +58,10 @@ impl CallContext {
                 return Err(unanswered(ground));
             }
             let ask = self.ask(&held, effect(&held), ground.clone(), reference)?;
-            let mut found = approvals.ask(ask.clone()).await?;
+            // The call may be cancelled or dropped while it waits: then nobody needs to answer.
+            let (mut found, gone) = approvals.ask(ask.clone()).await?;
             let asked_now = found.status == Status::Pending;
             if asked_now {
-                // The call may be cancelled or dropped while it waits: then nobody needs to answer.
-                let gone = approvals.withdraw_on_drop(found.id, "its call ended while it waited");
                 let _place = approvals.parking_place(&self.facts.caller.agent)?;
                 let still = self.patience.stand_still();
                 let answered = approvals.wait(found.id, settings.park).await;
@@ -71,9 +70,9 @@ impl CallContext {
                 if let Some(answered) = answered {
                     found = answered;
                 }
-                if found.status != Status::Pending {
-                    gone.keep();
-                }
+            }
+            if found.status != Status::Pending {
+                gone.keep();
             }
             match found.status {
                 // Looked for again, with policies as they are now: then it is found at once.

@@ -203,6 +203,10 @@ impl Host {
     /// Ends in order: writes that it stopped, and closes the journal.
     pub async fn stop(&self) {
         self.drain();
+        // What is over is so on the disk, whatever the clock says at the next start.
+        if let Err(refusal) = self.approvals().sweep().await {
+            tracing::warn!(%refusal, "expired approvals could not be written down");
+        }
         if let Err(error) = self.journal().append(&Event::Stopped {}) {
             tracing::error!(%error, "the end of the host could not be written down");
         }

@@ -445,13 +445,17 @@ pub(crate) async fn a_request_waits_only_as_long_as_it_may_and_dies_with_its_hos
 
     let parked = bench.spawn("alice", "probe_send", post("abd"));
     let ask = next_ask(&mut events).await;
-    // As by a kill: the call is gone, its approval stands on the disk.
     parked.task.abort();
-    let home = Home::at(bench.folder.path()).unwrap();
     let ended = next_end(&mut events).await;
     assert_eq!((ended.id, ended.status), (ask.id, Status::Withdrawn));
+
+    let parked = bench.spawn("alice", "probe_send", post("abe"));
+    let ask = next_ask(&mut events).await;
+    let bench = bench.killed().await;
+    assert_eq!(bench.approval(ask.id).status, Status::Void);
+    assert_eq!(bench.answer(ask.id, "ada", once()).await, Err(Reason::ApprovalWithdrawn));
+    parked.task.abort();
     assert_eq!(bench.sent().await, 0);
-    drop(home);
     bench.verify();
 }
 
@@ -517,13 +521,12 @@ pub(crate) async fn a_revocation_at_the_same_time_as_a_yes_wins() {
         let arguments = post(&number.to_string());
         let id = asked(&bench.call("probe_send", arguments.clone()).await);
         let approvals = bench.host.approvals();
-        let (revoked, answered, ran) = tokio::join!(
+        let (revoked, _answered, ran) = tokio::join!(
             approvals.revoke(id, "the operator"),
             bench.answer(id, "ada", once()),
             bench.call("probe_send", arguments),
         );
         revoked.unwrap();
-        drop(answered);
         assert_ne!(ran.reason(), None, "{}", ran.text());
         assert_eq!(bench.approval(id).status, Status::Revoked);
         // One order in the records: nothing counts after the end.
