@@ -64,6 +64,8 @@ impl Operator {
                 .iter()
                 .filter(|agent| agent.revoked.is_none())
                 .count(),
+            waiting: Which::Pending.of(host).len(),
+            admin: host.admin_url().map(|base| format!("{base}/approvals")),
             policy_set: host.policy().digest(),
             draining: host.is_draining(),
         }

@@ -30,6 +30,10 @@ fn told(report: &StatusReport, printer: &mut Printer) -> Result<Exit, Fault> {
     } else {
         format!(", {held} not (`tollgate plugins`)")
     };
+    let page = report
+        .admin
+        .as_deref()
+        .map_or_else(String::new, |page| format!(", answered on {}", escape(page)));
     for line in [
         format!(
             "{state} since {}, process {}, version {}",
@@ -47,6 +51,7 @@ fn told(report: &StatusReport, printer: &mut Printer) -> Result<Exit, Fault> {
         ),
         format!("  plugins   {} serving{held}", report.serving),
         format!("  agents    {}", report.agents),
+        format!("  waiting   {}{page}", report.waiting),
         format!("  policies  {}", report.policy_set),
     ] {
         printer.line(&line)?;
@@ -127,6 +132,8 @@ mod tests {
             plugins: 5,
             serving: 4,
             agents: 1,
+            waiting: 2,
+            admin: Some("http://127.0.0.1:8788/approvals".into()),
             policy_set: Digest::of(b""),
             draining: false,
         };
@@ -138,6 +145,7 @@ mod tests {
           endpoint  http://127.0.0.1:8787/mcp
           plugins   4 serving, 1 not (`tollgate plugins`)
           agents    1
+          waiting   2, answered on http://127.0.0.1:8788/approvals
           policies  sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
         "#);
     }
