@@ -43,7 +43,7 @@ mod watch;
 pub use door::{Administrator, Fault, Person, Strict, document};
 pub use listen::{AdminError, Bound, bind};
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -69,13 +69,19 @@ pub struct Admin {
     watchers: Arc<Semaphore>,
 }
 
-/// Where browsers reach the listener: what the operator says, or the address itself.
+/// Where browsers reach the listener: what the operator says, or the address itself. Every address of
+/// the machine is none that a browser can be sent to, so then it is the machine's own.
 #[must_use]
 pub fn base(config: &config::Admin, address: SocketAddr) -> String {
-    config
-        .url
-        .clone()
-        .unwrap_or_else(|| format!("http://{address}"))
+    if let Some(url) = &config.url {
+        return url.clone();
+    }
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
 }
 
 /// The routes, for a listener at `address`.
@@ -115,4 +121,29 @@ pub fn router(
         .fallback(|| async { Fault::not_found("page or service") })
         .layer(from_fn_with_state(Arc::clone(&admin), door::admit))
         .with_state(admin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_an_address_that_a_browser_can_be_sent_to() {
+        let config = |url: Option<&str>| config::Admin {
+            listen: SocketAddr::from(([0, 0, 0, 0], 1)),
+            url: url.map(str::to_owned),
+            allowed_hosts: Vec::new(),
+        };
+        for (address, expected) in [
+            ("127.0.0.1:8788", "http://127.0.0.1:8788"),
+            ("0.0.0.0:8788", "http://127.0.0.1:8788"),
+            ("[::]:8788", "http://[::1]:8788"),
+            ("192.0.2.7:8788", "http://192.0.2.7:8788"),
+        ] {
+            assert_eq!(base(&config(None), address.parse().unwrap()), expected);
+        }
+        let told = config(Some("https://approve.example"));
+        let address = "0.0.0.0:8788".parse().unwrap();
+        assert_eq!(base(&told, address), "https://approve.example");
+    }
 }

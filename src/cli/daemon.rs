@@ -30,10 +30,9 @@ fn told(report: &StatusReport, printer: &mut Printer) -> Result<Exit, Fault> {
     } else {
         format!(", {held} not (`tollgate plugins`)")
     };
-    let page = report
-        .admin
-        .as_deref()
-        .map_or_else(String::new, |page| format!(", answered on {}", escape(page)));
+    let page = report.admin.as_deref().map_or_else(String::new, |page| {
+        format!(", answered on {}", escape(page))
+    });
     for line in [
         format!(
             "{state} since {}, process {}, version {}",

@@ -237,9 +237,11 @@ impl Handler {
             let asking = ask(tool, url, approval, state, meta);
             return Ok(CallToolResponse::InputRequired(asking));
         }
+        let draining = self.shared.backend.draining();
         let shown = tokio::select! {
             shown = show(&context.peer, tool, url, approval) => shown,
             () = context.ct.cancelled() => false,
+            () = draining.cancelled() => false,
         };
         if !shown {
             return complete(reply);
@@ -260,16 +262,18 @@ impl Handler {
         opens_pages(context).then_some((asked.id, url))
     }
 
-    /// Waits for a person, unless the client gives up. No time of the call passes.
+    /// Waits for a person, unless the client gives up or the host ends. No time of the call passes.
     async fn wait(
         &self,
         approval: ApprovalId,
         limit: Duration,
         context: &RequestContext<RoleServer>,
     ) {
+        let draining = self.shared.backend.draining();
         tokio::select! {
             () = self.shared.backend.answered(approval, limit) => {}
             () = context.ct.cancelled() => {}
+            () = draining.cancelled() => {}
         }
     }
 }
