@@ -212,6 +212,25 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_that_others_can_reach_wants_tls() {
+        let found = |text: &str| {
+            let found = read(text).unwrap().findings(&Default::default());
+            found
+                .into_iter()
+                .map(|found| format!("{}: {}", found.line, found.message))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(found("[admin]"), [""; 0]);
+        let open = found("[admin]\nlisten = \"0.0.0.0:1\"");
+        assert!(
+            open.len() == 1 && open[0].starts_with("2: ") && open[0].contains("TLS"),
+            "{open:?}"
+        );
+        let behind = "[admin]\nlisten = \"0.0.0.0:1\"\nurl = \"https://approve.example\"";
+        assert_eq!(found(behind), [""; 0]);
+    }
+
+    #[test]
     fn a_webhook_has_a_url_and_a_place_for_its_key() {
         let hook = |url: &str, secret: &str| {
             read(&format!(
