@@ -81,9 +81,9 @@ pub struct Exchange {
 /// The way out of this host.
 #[derive(Clone)]
 pub struct Outbound {
-    resolver: Arc<dyn Resolver>,
+    pub(super) resolver: Arc<dyn Resolver>,
     connector: Arc<dyn Connector>,
-    tls: TlsConnector,
+    pub(super) tls: TlsConnector,
     proxy: Option<Origin>,
 }
 
@@ -130,6 +130,14 @@ impl Outbound {
             tls: connect::tls(config, clock)?,
             proxy: connect::proxy(config)?,
         })
+    }
+
+    /// The same way without the proxy, for what only this machine can reach.
+    pub(super) fn without_proxy(&self) -> Self {
+        Self {
+            proxy: None,
+            ..self.clone()
+        }
     }
 
     /// Sends an admitted request and reads the whole response.
@@ -202,7 +210,7 @@ impl Outbound {
     }
 
     /// Dials the checked addresses one after the other until one answers.
-    async fn dial(
+    pub(super) async fn dial(
         &self,
         checked: &CheckedAddresses,
         origin: &Origin,
@@ -263,7 +271,7 @@ impl Outbound {
 
 /// The limit `http.<which>` of time is used up, in doing `what`; `within` is all of it, or one address's
 /// share. The record says it too, in the detail.
-fn late(what: &str, which: &str, within: Duration) -> Refusal {
+pub(super) fn late(what: &str, which: &str, within: Duration) -> Refusal {
     let (limit, spent) = (format!("http.{which}"), within.as_millis());
     let said = reached(&limit, spent, spent, " ms");
     Refusal::new(
@@ -293,7 +301,7 @@ fn message(
     Ok(message)
 }
 
-async fn exchange(
+pub(super) async fn exchange(
     stream: BoxedStream,
     message: http::Request<Full<Bytes>>,
     limits: &HttpLimits,

@@ -16,7 +16,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::egress::{Connector, Outbound, Resolver};
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::home::Home;
-use crate::identity::Identities;
+use crate::identity::{Identities, People};
 use crate::journal::record::{Event, Started};
 use crate::journal::{self, Journal};
 use crate::plugin::Registry;
@@ -187,6 +187,9 @@ impl Host {
         )?;
         let host = Arc::new(Self {
             identities: Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
+            people: People::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
+            misplaced: super::people::Misplaced::default(),
+            page: std::sync::OnceLock::new(),
             entropy,
             config: ArcSwap::from_pointee(config),
             runtime,

@@ -16,6 +16,7 @@
 mod harness;
 mod upstream;
 
+mod admin;
 mod approvals;
 mod attacks;
 mod binary;
@@ -23,6 +24,7 @@ mod daemon;
 mod fairness;
 mod journal;
 mod limits;
+mod people;
 mod plugins;
 mod policies;
 mod revoke;
@@ -30,3 +32,4 @@ mod secrets;
 mod shipped;
 mod slice;
 mod tasks;
+mod webhook;

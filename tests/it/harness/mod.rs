@@ -10,6 +10,7 @@ pub(crate) mod binary;
 mod look;
 pub(crate) mod mcp;
 pub(crate) mod network;
+pub(crate) mod web;
 mod setup;
 
 pub(crate) use bench::Bench;
