@@ -157,7 +157,7 @@ impl Config {
                 .is_some_and(|url| url.starts_with("https:"))
         {
             add(
-                "admin",
+                "admin.listen",
                 format!(
                     "`{}` can be reached from other machines, and people's credentials go over it in the clear: put a TLS proxy in front and set `url`, or listen on 127.0.0.1",
                     admin.listen
