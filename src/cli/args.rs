@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::exit::Exit;
+use crate::digest::Digest;
 use crate::identity::AgentId;
 use crate::name::PluginName;
 
@@ -158,10 +159,21 @@ pub(crate) enum PluginsCommand {
         #[arg(value_name = "FILE|NAME")]
         plugin: String,
     },
-    /// Accept a plugin that changed: from now on this is the one that serves.
+    /// Show what changed of a plugin since it was accepted, and what policy would now let it reach.
+    Diff {
+        /// The plugin [default: each one that waits].
+        name: Option<PluginName>,
+    },
+    /// Accept a plugin that waits: show what changed, ask, and from then on this is the one that serves.
     Accept {
         /// The plugin.
         name: PluginName,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+        /// Only if this is the component's digest; needed to go back to an older version.
+        #[arg(long, value_name = "DIGEST")]
+        component: Option<Digest>,
     },
 }
 
@@ -325,7 +337,10 @@ mod tests {
             "call jq.run - --format json",
             "plugins",
             "plugins inspect fetch",
+            "plugins diff",
+            "plugins diff fetch --format json",
             "plugins accept fetch",
+            "plugins accept fetch --yes --component sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
             "policy init fetch --write",
             "policy explain fetch_page {} --agent claude --host-call clock",
             "policy schema",
@@ -360,6 +375,7 @@ mod tests {
             "serve --stdio --agent claude --listen 127.0.0.1:0",
             "serve --stdio --agent claude --quickstart",
             "secret set github token value",
+            "plugins accept fetch --component ba7816bf",
             "call",
             "agent add Claude",
             "check -q -v",

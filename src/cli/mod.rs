@@ -18,6 +18,7 @@ mod hostcall;
 mod inspect;
 mod log;
 mod offline;
+mod pins;
 mod plugins;
 mod policy;
 mod printer;

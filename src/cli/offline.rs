@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::fault::Fault;
 use super::printer::Printer;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::digest::Digest;
 use crate::entropy::{Entropy as _, SystemEntropy};
@@ -77,7 +78,9 @@ impl Loader {
         path: &Path,
     ) -> Result<Arc<Plugin>, Refusal> {
         let bytes = read_component(path)?;
-        Plugin::load(&self.runtime, config, name, &bytes)
+        let note = crate::plugin::signature::read(path)?;
+        let now = SystemClock.now();
+        Plugin::load(&self.runtime, config, name, &bytes, note.as_deref(), now)
             .await
             .map(Arc::new)
     }

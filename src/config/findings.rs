@@ -39,6 +39,9 @@ impl Lines {
         if let Some(sync) = &file.journal.sync {
             note("journal".into(), sync.span());
         }
+        if let Some(required) = &file.plugins.require_signature {
+            note("plugins".into(), required.span());
+        }
         for (plugin, table) in &file.plugin {
             note(format!("plugin.{}", plugin.get_ref()), plugin.span());
             for tool in table.tool.keys() {
@@ -88,6 +91,12 @@ impl Config {
             add(
                 "journal",
                 "with `sync = \"interval\"` a power failure loses records of effects that happened: use \"gated\"".into(),
+            );
+        }
+        if self.trust.required && self.trust.keys.is_empty() {
+            add(
+                "plugins",
+                "`require_signature` is set and no key is trusted, so no plugin can serve: add `keys`".into(),
             );
         }
         for (plugin, table) in &self.file.plugin {

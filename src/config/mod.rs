@@ -23,6 +23,7 @@ use crate::digest::Digest;
 use crate::home::Home;
 use crate::limits::{CallLimits, Concurrency};
 use crate::name::{PluginName, ToolName};
+use crate::plugin::Trust;
 
 pub use error::ConfigError;
 pub use findings::Finding;
@@ -43,6 +44,8 @@ pub struct Config {
     pub log: Log,
     /// Calls at once.
     pub concurrency: Concurrency,
+    /// Whose signatures of components count.
+    pub trust: Trust,
     file: file::File,
     lines: findings::Lines,
 }
@@ -260,6 +263,14 @@ impl Config {
                 format: file.log.format,
             },
             concurrency,
+            trust: Trust {
+                keys: file.plugins.keys.iter().map(file::SigningKey::trusted).collect(),
+                required: file
+                    .plugins
+                    .require_signature
+                    .as_ref()
+                    .is_some_and(|required| *required.get_ref()),
+            },
             file,
             lines,
         }

@@ -11,6 +11,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 use zeroize::Zeroizing;
 
+use crate::digest::Digest;
+
 /// The version of this protocol.
 pub(super) const VERSION: u32 = 1;
 
@@ -103,10 +105,22 @@ pub enum Command {
     },
     /// What plugins there are and how each is.
     Plugins {},
-    /// Accepts a changed plugin as it is now.
+    /// What changed of a plugin, or of each that waits, since it was accepted.
+    PluginDiff {
+        /// The plugin.
+        #[serde(default)]
+        plugin: Option<String>,
+    },
+    /// Accepts a changed plugin as it was shown.
     Accept {
         /// The plugin.
         plugin: String,
+        /// Digest of the changes that were shown; nothing else is accepted.
+        #[serde(default)]
+        diff: Option<Digest>,
+        /// Digest of the component; to go back to an older one, it has to be named.
+        #[serde(default)]
+        component: Option<Digest>,
     },
     /// Reads policies, settings and plugins again.
     Reload {},

@@ -4,6 +4,7 @@
 //! whole, so that a call never sees half of a change; and the services that calls use. What a call
 //! does with them is told in `call`.
 
+mod pins;
 mod refresh;
 mod report;
 mod serve;
@@ -11,6 +12,7 @@ mod start;
 mod watch;
 
 pub(crate) use refresh::load_policies;
+pub use pins::{PluginDiff, Reach};
 pub use refresh::{RefreshFinding, Refreshed};
 pub use report::PluginReport;
 pub(crate) use start::artifact_key;
@@ -141,6 +143,7 @@ impl Host {
             digest: None,
             reason: None,
             detail: None,
+            diff: None,
         });
         self.journal().append(&event).map(drop)
     }

@@ -11,7 +11,8 @@ use crate::config::Config;
 use crate::digest::Digest;
 use crate::egress::OutboundConfig;
 use crate::journal::record::{Changed, Event};
-use crate::plugin::{Catalogue, Which};
+use crate::name::ToolName;
+use crate::plugin::{Catalogue, Description, Which};
 use crate::policy::{Loaded, PluginFacts, PolicySet, Severity};
 use crate::reason::Reason;
 use crate::secret::Secrets;
@@ -111,6 +112,7 @@ impl Host {
                         digest: Some(digest),
                         reason: None,
                         detail: None,
+                        diff: None,
                     });
                     if let Err(error) = self.journal().append(&event) {
                         tracing::error!(%error, "a change of the configuration could not be written down");
@@ -153,6 +155,7 @@ impl Host {
                 digest: Some(digest),
                 reason,
                 detail: detail.clone(),
+                diff: None,
             })
         };
         let new_set = seen.policies != Some(digest);
@@ -190,24 +193,28 @@ pub(crate) fn load_policies(
     let facts: Vec<PluginFacts<'_>> = catalogue
         .serving
         .values()
-        .map(|plugin| PluginFacts {
-            description: &plugin.description,
-            digest: plugin.digest,
-            origins: plugin.ceiling.origins(),
-            tiers: plugin
-                .description
-                .tools
-                .iter()
-                .map(|tool| {
-                    (
-                        tool.name.clone(),
-                        config.tier(&tool.name).as_str().to_owned(),
-                    )
-                })
-                .collect::<BTreeMap<_, _>>(),
+        .map(|plugin| {
+            let origins = plugin.ceiling.origins();
+            facts(config, &plugin.description, plugin.digest, origins)
         })
         .collect();
     PolicySet::load(folder, &facts, previous)
+}
+
+/// What policy is told of a plugin.
+pub(super) fn facts<'a>(
+    config: &Config,
+    description: &'a Description,
+    digest: Digest,
+    origins: BTreeMap<String, String>,
+) -> PluginFacts<'a> {
+    let tier = |name| (ToolName::clone(name), config.tier(name).as_str().to_owned());
+    PluginFacts {
+        description,
+        digest,
+        origins,
+        tiers: description.tools.iter().map(|tool| tier(&tool.name)).collect(),
+    }
 }
 
 /// What the outbound guard takes from the configuration.

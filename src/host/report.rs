@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::Host;
 use crate::digest::Digest;
-use crate::name::PluginName;
 use crate::plugin::Status;
 use crate::reason::Reason;
 
@@ -68,16 +67,5 @@ impl Host {
                 }
             })
             .collect()
-    }
-
-    /// Accepts a plugin that changed, as it is now, and puts it in force with its policies.
-    ///
-    /// # Errors
-    ///
-    /// There is none, or it can't serve: what and why.
-    pub async fn accept(&self, plugin: &PluginName) -> Result<Digest, String> {
-        let digest = self.registry().accept(&self.config(), plugin).await?;
-        self.refresh().await;
-        Ok(digest)
     }
 }

@@ -16,6 +16,9 @@ pub(super) struct Stamp {
     changed: (i64, i64),
 }
 
+/// Those of a component and of its signature, where it has one.
+pub(super) type Stamps = (Stamp, Option<Stamp>);
+
 /// The components in `folder`, by their names: what is looked at as a plugin.
 pub(crate) fn files(folder: &Path) -> std::io::Result<BTreeMap<String, PathBuf>> {
     let entries = match std::fs::read_dir(folder) {
@@ -37,8 +40,19 @@ pub(crate) fn files(folder: &Path) -> std::io::Result<BTreeMap<String, PathBuf>>
     Ok(found)
 }
 
-/// What identifies the content of the file now; nothing where it is gone.
-pub(super) fn stamp(path: &Path) -> Option<Stamp> {
+/// What identifies the content of a component and of its signature now; nothing where the first is gone.
+pub(super) fn stamps(path: &Path) -> Option<Stamps> {
+    Some((stamp(path)?, stamp(&signature(path))))
+}
+
+/// The file that holds the signature of the component at `path`.
+pub(super) fn signature(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".sig");
+    name.into()
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
     use std::os::unix::fs::MetadataExt as _;
     let meta = std::fs::metadata(path).ok()?;
     Some(Stamp {

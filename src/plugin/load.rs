@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::describe::{self, ToolSchemas};
 use super::description::{Description, Tool};
+use super::signature;
 use crate::capability::log::GuestLog;
 use crate::config::Config;
 use crate::digest::Digest;
@@ -18,6 +19,7 @@ use crate::name::{PluginName, ToolName};
 use crate::reason::Refusal;
 use crate::runtime::{Code, Runtime};
 use crate::secret::Lent;
+use crate::state::Signed;
 
 /// What `describe` may use: a statement, not a computation.
 const DESCRIBE_FUEL: u64 = 200_000_000;
@@ -31,6 +33,8 @@ pub(crate) struct Plugin {
     /// Digest of its file.
     pub(crate) digest: Digest,
     pub(crate) description: Description,
+    /// The signature that came with it, where one was verified.
+    pub(crate) signed: Option<Signed>,
     pub(crate) code: Code,
     /// The most that any of its calls can be granted.
     pub(crate) ceiling: Grants,
@@ -44,7 +48,7 @@ pub(crate) struct Plugin {
 }
 
 impl Plugin {
-    /// Loads the component `bytes` as the plugin `name`.
+    /// Loads the component `bytes`, which came with the signature `note`, as the plugin `name`.
     ///
     /// # Errors
     ///
@@ -54,8 +58,12 @@ impl Plugin {
         config: &Config,
         name: &PluginName,
         bytes: &[u8],
+        note: Option<&str>,
+        now: std::time::Duration,
     ) -> Result<Self, Refusal> {
         let digest = Digest::of(bytes);
+        // Before the compiler gets to see it.
+        let signed = signature::check(&config.trust, name, digest, note, now)?;
         let code = runtime.code(digest, bytes).await?;
         let limits = config.plugin_limits(name);
         let limits = CallLimits {
@@ -100,6 +108,7 @@ impl Plugin {
             listed,
             digest,
             description: described.description,
+            signed,
             code,
             ceiling,
             places: Arc::new(Semaphore::new(config.plugin_concurrency(name))),

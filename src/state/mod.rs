@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 pub use agents::AgentRecord;
-pub use pins::{AcceptedBy, Pin};
+pub use pins::{AcceptedBy, Facts, Pin, Signed};
 
 use crate::identity::AgentId;
 use crate::name::PluginName;

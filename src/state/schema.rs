@@ -26,7 +26,7 @@ const MIGRATIONS: &[&str] = &["
         accepted           INTEGER NOT NULL,
         accepted_by        TEXT    NOT NULL CHECK (accepted_by IN ('first-seen', 'operator'))
     ) STRICT;
-"];
+", super::pins::FACTS];
 
 /// Brings the database to the version that this host knows.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StateError> {

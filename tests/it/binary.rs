@@ -115,7 +115,7 @@ async fn a_replaced_plugin_serves_once_it_is_accepted() {
         "{listed:?}"
     );
     client.call("guest_act", &json!({})).await;
-    let accepted = run(&home, &["plugins", "accept", "guest"]).await;
+    let accepted = run(&home, &["plugins", "accept", "guest", "--yes"]).await;
     assert_eq!(accepted.code, 0, "{accepted:?}");
     client.call("guest_act", &json!({})).await;
     daemon.stop().await;
@@ -148,7 +148,7 @@ async fn a_call_under_way_ends_on_the_old_plugin_while_the_new_one_is_accepted()
     upstream.arrived(1).await;
     place(&home.plugins().join("probe.wasm"), &misfit("plain"));
     run(&home, &["reload"]).await;
-    assert_eq!(run(&home, &["plugins", "accept", "probe"]).await.code, 0);
+    assert_eq!(run(&home, &["plugins", "accept", "probe", "--yes"]).await.code, 0);
     run(&home, &["reload"]).await;
     upstream.release();
     let result = under_way.await.unwrap();
