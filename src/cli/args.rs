@@ -175,6 +175,28 @@ pub(crate) enum PluginsCommand {
         #[arg(long, value_name = "DIGEST")]
         component: Option<Digest>,
     },
+    /// Make a key that signs components; prints the one that verifies, for `[plugins] keys`.
+    Key {
+        /// Its name: whose it is.
+        name: String,
+        /// Where the key that signs goes [default: `<name>.key`].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Sign a component: writes `<file>.sig` beside it; needs no daemon.
+    Sign {
+        /// The component.
+        file: PathBuf,
+        /// The key that signs, made by `tollgate plugins key`.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The component's version: a number that only grows.
+        #[arg(long, value_name = "NUMBER")]
+        version: u64,
+        /// The name that the plugin serves under [default: the file's].
+        #[arg(long, value_name = "NAME")]
+        name: Option<PluginName>,
+    },
 }
 
 /// `tollgate policy`.
@@ -337,6 +359,8 @@ mod tests {
             "call jq.run - --format json",
             "plugins",
             "plugins inspect fetch",
+            "plugins key acme --out acme.key",
+            "plugins sign fetch.wasm --key acme.key --version 7 --name fetch",
             "plugins diff",
             "plugins diff fetch --format json",
             "plugins accept fetch",

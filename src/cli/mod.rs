@@ -25,6 +25,7 @@ mod printer;
 mod quickstart;
 mod secret;
 mod serve;
+mod sign;
 mod table;
 
 pub use exit::Exit;

@@ -9,6 +9,7 @@ use super::fault::Fault;
 use super::inspect;
 use super::pins;
 use super::printer::{BAD, GOOD, Printer, WAIT};
+use super::sign;
 use super::table::Table;
 use crate::daemon::Command;
 use crate::digest::Digest;
@@ -54,6 +55,13 @@ pub(crate) fn run(plugins: Plugins, home: &Home, printer: &mut Printer) -> Resul
             runtime.block_on(inspect::run(&plugin, home, printer))?;
             Ok(Exit::Ok)
         }
+        Some(PluginsCommand::Key { name, out }) => sign::key(&name, out, printer),
+        Some(PluginsCommand::Sign {
+            file,
+            key,
+            version,
+            name,
+        }) => sign::sign(&file, &key, version, name, printer),
         Some(PluginsCommand::Diff { name }) => pins::diff(name.as_ref(), home, printer),
         Some(PluginsCommand::Accept {
             name,

@@ -28,6 +28,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
 use crate::digest::Digest;
 use crate::name::PluginName;
@@ -38,6 +39,8 @@ use crate::state::Signed;
 const TITLE: &str = "tollgate plugin v1";
 /// A signature by Ed25519, as the format numbers the algorithms.
 const ED25519_TYPE: u8 = 1;
+/// How the text of a key that signs starts.
+const PRIVATE: &str = "PRIVATE+KEY+";
 /// Bytes of a signature file; a statement has about 150, a signature line about 150.
 const MOST: u64 = 16 << 10;
 
@@ -202,6 +205,43 @@ impl Signer {
             .map_err(|_| ParseKeyError)?;
         let key: Key = Key::of(name, public).to_string().parse()?;
         Ok(Self { pair, key })
+    }
+
+    /// The text of the key that grows from `seed`: `PRIVATE+KEY+<name>+<id>+<base64>`, as tools for
+    /// signed notes have it.
+    ///
+    /// # Errors
+    ///
+    /// The name can't be that of a key.
+    pub fn private(name: &str, seed: &[u8; 32]) -> Result<Zeroizing<String>, ParseKeyError> {
+        let id = hex::encode(Self::new(name, seed)?.key.id);
+        let mut bytes = Zeroizing::new(vec![ED25519_TYPE]);
+        bytes.extend_from_slice(seed);
+        let seed = Zeroizing::new(STANDARD.encode(&*bytes));
+        Ok(Zeroizing::new(format!("{PRIVATE}{name}+{id}+{}", *seed)))
+    }
+
+    /// The key that `text` holds.
+    ///
+    /// # Errors
+    ///
+    /// It holds none.
+    pub fn parse(text: &str) -> Result<Self, ParseKeyError> {
+        let (name, rest) = text
+            .trim_end()
+            .strip_prefix(PRIVATE)
+            .and_then(|text| text.split_once('+'))
+            .ok_or(ParseKeyError)?;
+        let (id, seed) = rest.split_once('+').ok_or(ParseKeyError)?;
+        let bytes = Zeroizing::new(STANDARD.decode(seed).map_err(|_| ParseKeyError)?);
+        let seed = match bytes.split_first() {
+            Some((&ED25519_TYPE, seed)) => seed.try_into().map_err(|_| ParseKeyError)?,
+            _ => return Err(ParseKeyError),
+        };
+        let signer = Self::new(name, seed)?;
+        (id == hex::encode(signer.key.id))
+            .then_some(signer)
+            .ok_or(ParseKeyError)
     }
 
     /// The key that verifies, for `tollgate.toml`.

@@ -147,6 +147,24 @@ fn a_key_is_bound_to_its_name() {
     }
 }
 
+/// The key of the same example.
+#[test]
+fn a_key_that_signs_is_written_as_others_write_it() {
+    let text = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
+    let known = Signer::parse(text).unwrap();
+    assert_eq!(
+        known.key().to_string(),
+        "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+    );
+    let ours = Signer::private("acme", &[1; 32]).unwrap();
+    assert_eq!(
+        Signer::parse(&ours).unwrap().key(),
+        signer("acme", 1).key()
+    );
+    assert!(Signer::parse(&ours.replace("acme", "acne")).is_err());
+    assert!(Signer::parse("PRIVATE+KEY+acme").is_err());
+}
+
 proptest! {
     #[test]
     fn no_change_of_a_byte_passes(at in 0_usize..400, byte in 0x20_u8..0x7f) {

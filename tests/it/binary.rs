@@ -19,6 +19,7 @@ fn misfit(kind: &str) -> Vec<u8> {
 
 #[tokio::test]
 pub(crate) async fn a_proxy_that_the_environment_names_is_never_dialled() {
+    let _row = crate::attacks::stands_for("S28");
     let upstream = Upstream::start().await;
     let (_folder, home) = local(&upstream).make().await;
     let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -22,6 +22,7 @@ mod daemon;
 mod fairness;
 mod journal;
 mod limits;
+mod pins;
 mod plugins;
 mod policies;
 mod secrets;
