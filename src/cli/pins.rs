@@ -163,7 +163,11 @@ fn lines(shown: &PluginDiff, printer: &Printer) -> Vec<String> {
     if !policy.is_empty() {
         lines.push(String::new());
         lines.push(printer.paint(STRONG, "what its policies would be found to say"));
-        lines.extend(policy.iter().map(|finding| format!("  {}", escape(finding))));
+        lines.extend(
+            policy
+                .iter()
+                .map(|finding| format!("  {}", escape(finding))),
+        );
     }
     lines
 }
@@ -298,9 +302,27 @@ mod tests {
             found: side("2"),
             changes: vec![
                 change(What::Import, "http", "", Value::Null, json!(true)),
-                change(What::Tool, "notes.add", "description", json!("Adds."), json!("Adds.\n  + reach\u{1b}[2J")),
-                change(What::Tool, "notes.add", "input_schema/properties/to", Value::Null, json!({"type": "string"})),
-                change(What::Tool, "notes.drop", "", json!({"name": "notes.drop"}), Value::Null),
+                change(
+                    What::Tool,
+                    "notes.add",
+                    "description",
+                    json!("Adds."),
+                    json!("Adds.\n  + reach\u{1b}[2J"),
+                ),
+                change(
+                    What::Tool,
+                    "notes.add",
+                    "input_schema/properties/to",
+                    Value::Null,
+                    json!({"type": "string"}),
+                ),
+                change(
+                    What::Tool,
+                    "notes.drop",
+                    "",
+                    json!({"name": "notes.drop"}),
+                    Value::Null,
+                ),
             ],
         };
         PluginDiff {

@@ -38,7 +38,10 @@ pub(super) fn key(name: &str, out: Option<PathBuf>, printer: &mut Printer) -> Re
     }
     private::replace(&path, format!("{}\n", *text).as_bytes())?;
     if printer.is_json() {
-        printer.object("key", &json!({"key": signer.key().to_string(), "file": path}))?;
+        printer.object(
+            "key",
+            &json!({"key": signer.key().to_string(), "file": path}),
+        )?;
     } else {
         printer.line(&signer.key().to_string())?;
     }
@@ -88,9 +91,8 @@ pub(super) fn sign(
     let mut path = file.as_os_str().to_owned();
     path.push(".sig");
     let path = PathBuf::from(path);
-    std::fs::write(&path, statement.sign(&signer)).map_err(|error| {
-        Fault::of(&error).context(&format!("can't write `{}`", path.display()))
-    })?;
+    std::fs::write(&path, statement.sign(&signer))
+        .map_err(|error| Fault::of(&error).context(&format!("can't write `{}`", path.display())))?;
     if printer.is_json() {
         let line = json!({
             "plugin": statement.plugin, "component": statement.component,
@@ -118,11 +120,16 @@ mod tests {
     #[test]
     fn what_is_signed_here_is_trusted_there() {
         let folder = tempfile::tempdir().unwrap();
-        let (secret, file) = (folder.path().join("acme.key"), folder.path().join("notes.wasm"));
+        let (secret, file) = (
+            folder.path().join("acme.key"),
+            folder.path().join("notes.wasm"),
+        );
         let (mut printer, out, _) = Printer::buffers(Format::Human);
         key("acme", Some(secret.clone()), &mut printer).unwrap();
         assert_eq!(
-            key("acme", Some(secret.clone()), &mut printer).unwrap_err().exit,
+            key("acme", Some(secret.clone()), &mut printer)
+                .unwrap_err()
+                .exit,
             Exit::Conflict
         );
         std::fs::write(&file, b"component").unwrap();
@@ -146,7 +153,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut printer, ..) = Printer::buffers(Format::Human);
         assert!(key("a+b", Some(folder.path().join("k")), &mut printer).is_err());
-        let (file, wrong) = (folder.path().join("notes.wasm"), folder.path().join("wrong"));
+        let (file, wrong) = (
+            folder.path().join("notes.wasm"),
+            folder.path().join("wrong"),
+        );
         std::fs::write(&file, b"component").unwrap();
         private::replace(&wrong, b"nothing").unwrap();
         assert!(sign(&file, &wrong, 1, None, &mut printer).is_err());

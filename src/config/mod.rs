@@ -264,7 +264,12 @@ impl Config {
             },
             concurrency,
             trust: Trust {
-                keys: file.plugins.keys.iter().map(file::SigningKey::trusted).collect(),
+                keys: file
+                    .plugins
+                    .keys
+                    .iter()
+                    .map(file::SigningKey::trusted)
+                    .collect(),
                 required: file
                     .plugins
                     .require_signature

@@ -11,8 +11,8 @@ mod serve;
 mod start;
 mod watch;
 
-pub(crate) use refresh::load_policies;
 pub use pins::{PluginDiff, Reach};
+pub(crate) use refresh::load_policies;
 pub use refresh::{RefreshFinding, Refreshed};
 pub use report::PluginReport;
 pub(crate) use start::artifact_key;

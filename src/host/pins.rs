@@ -112,17 +112,15 @@ impl Host {
         component: Option<Digest>,
     ) -> Result<(Digest, Digest), String> {
         let shown = Shown { diff, component };
-        let accepted = self.registry().accept(&self.config(), plugin, shown).await?;
+        let accepted = self
+            .registry()
+            .accept(&self.config(), plugin, shown)
+            .await?;
         self.refresh().await;
         Ok(accepted)
     }
 
-    fn reach(
-        &self,
-        waiting: &Waiting,
-        before: Option<&Before>,
-        after: &PolicySet,
-    ) -> Vec<Reach> {
+    fn reach(&self, waiting: &Waiting, before: Option<&Before>, after: &PolicySet) -> Vec<Reach> {
         let found = &waiting.plugin;
         let old = before.into_iter().flat_map(|b| &b.description.tools);
         let tools: BTreeSet<&ToolName> = found
@@ -137,9 +135,8 @@ impl Host {
         let agents = self.identities().list();
         for agent in agents.iter().filter(|agent| agent.revoked.is_none()) {
             for tool in &tools {
-                let before = before.and_then(|b| {
-                    reached(&b.policy, &agent.id, tool, &b.description, &b.origins)
-                });
+                let before = before
+                    .and_then(|b| reached(&b.policy, &agent.id, tool, &b.description, &b.origins));
                 let after = reached(after, &agent.id, tool, &found.description, &origins);
                 let matters = waiting.why.is_some() || before != after;
                 if matters && (before.is_some() || after.is_some()) {
@@ -214,7 +211,11 @@ fn reached(
 /// A requirement with its scope, on one line.
 fn words(requirement: &Requirement, origins: &BTreeMap<String, String>) -> String {
     let name = requirement.name();
-    let origin = || origins.get(name).map_or("any public origin", String::as_str);
+    let origin = || {
+        origins
+            .get(name)
+            .map_or("any public origin", String::as_str)
+    };
     match requirement {
         Requirement::Http(http) => format!(
             "http {name}: {} {} {}",

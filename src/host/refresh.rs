@@ -213,7 +213,11 @@ pub(super) fn facts<'a>(
         description,
         digest,
         origins,
-        tiers: description.tools.iter().map(|tool| tier(&tool.name)).collect(),
+        tiers: description
+            .tools
+            .iter()
+            .map(|tool| tier(&tool.name))
+            .collect(),
     }
 }
 

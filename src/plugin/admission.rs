@@ -90,8 +90,10 @@ pub(super) fn judge(
             pin.component
         );
         return waits(
-            Refusal::new(Reason::PinRollback, message)
-                .with_detail(format!("accepted {}, found {}", known.component, pin.component)),
+            Refusal::new(Reason::PinRollback, message).with_detail(format!(
+                "accepted {}, found {}",
+                known.component, pin.component
+            )),
         );
     }
     waits(

@@ -36,11 +36,7 @@ fn is_typo(a: &str, b: &str) -> bool {
     if short.len() < LEAST_TYPO {
         return false;
     }
-    let head = short
-        .iter()
-        .zip(&long)
-        .take_while(|(a, b)| a == b)
-        .count();
+    let head = short.iter().zip(&long).take_while(|(a, b)| a == b).count();
     let tail = short
         .iter()
         .rev()

@@ -51,10 +51,18 @@ pub struct Change {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub part: String,
     /// What stood there; nothing where it is new.
-    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "there",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub before: Option<Value>,
     /// What stands there now; nothing where it is gone.
-    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "there",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub after: Option<Value>,
 }
 
@@ -257,7 +265,10 @@ impl Changes {
                 let value = members.get(key).cloned();
                 value.filter(|value| !(at.is_empty() && value.is_null()))
             };
-            for key in old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))) {
+            for key in old
+                .keys()
+                .chain(new.keys().filter(|key| !old.contains_key(*key)))
+            {
                 let part = match at.as_str() {
                     "" => key.clone(),
                     // As in a JSON Pointer (RFC 6901): a key may hold anything.
@@ -270,11 +281,7 @@ impl Changes {
             }
             return;
         }
-        self.compare(
-            (what, name, &at),
-            Some(before.clone()),
-            Some(after.clone()),
-        );
+        self.compare((what, name, &at), Some(before.clone()), Some(after.clone()));
     }
 }
 

@@ -75,7 +75,11 @@ fn nothing_changed_is_no_change() {
 
 #[test]
 fn every_change_has_its_place() {
-    let old = pin("a", &description(), Some(facts(&["http"], &[("x", "1"), ("y", "1")])));
+    let old = pin(
+        "a",
+        &description(),
+        Some(facts(&["http"], &[("x", "1"), ("y", "1")])),
+    );
     let mut new = description();
     new["version"] = json!("2");
     new["tools"][0]["description"] = json!("Adds, and tells everyone.");
@@ -88,7 +92,11 @@ fn every_change_has_its_place() {
     new["requirements"][0]["origin"] = json!("any-public");
     new["requirements"][0]["methods"] = json!(["GET", "POST"]);
     new["requirements"][1] = json!({"capability": "random", "why": "to roll"});
-    let new = pin("b", &new, Some(facts(&["http", "random"], &[("y", "2"), ("z", "1")])));
+    let new = pin(
+        "b",
+        &new,
+        Some(facts(&["http", "random"], &[("y", "2"), ("z", "1")])),
+    );
     assert_eq!(
         places(&Diff::between(Some(&old), &new)),
         [

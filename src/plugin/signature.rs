@@ -54,7 +54,9 @@ pub struct Key {
 
 /// The text is not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not a key: write `<name>+<8 hexadecimal digits>+<base64>`, an Ed25519 key as signed notes have it")]
+#[error(
+    "is not a key: write `<name>+<8 hexadecimal digits>+<base64>`, an Ed25519 key as signed notes have it"
+)]
 pub struct ParseKeyError;
 
 impl Key {
@@ -97,7 +99,9 @@ impl FromStr for Key {
         }
         let key = Self::of(name, public);
         // The digits bind the name to the key: a name that was changed does not fit any more.
-        (id == hex::encode(key.id)).then_some(key).ok_or(ParseKeyError)
+        (id == hex::encode(key.id))
+            .then_some(key)
+            .ok_or(ParseKeyError)
     }
 }
 
@@ -316,12 +320,8 @@ pub(crate) fn check(
         )));
     }
     if statement.component != component {
-        return Err(
-            refuse("its signature is for another component".to_owned()).with_detail(format!(
-                "signed {}, found {component}",
-                statement.component
-            )),
-        );
+        return Err(refuse("its signature is for another component".to_owned())
+            .with_detail(format!("signed {}, found {component}", statement.component)));
     }
     if statement.plugin != *plugin {
         return Err(refuse(format!(

@@ -80,16 +80,61 @@ fn each_rule_that_is_broken_is_named() {
     let expired = trust(&[(&acme, Some(NOW))]);
     for (what, trust, note, expected) in [
         ("none", &trusts, None, "is not signed"),
-        ("unknown", &trusts, Some(statement().sign(&other)), "no key that is trusted"),
-        ("another key of that name", &trusts, Some(statement().sign(&signer("acme", 3))), "no key that is trusted"),
+        (
+            "unknown",
+            &trusts,
+            Some(statement().sign(&other)),
+            "no key that is trusted",
+        ),
+        (
+            "another key of that name",
+            &trusts,
+            Some(statement().sign(&signer("acme", 3))),
+            "no key that is trusted",
+        ),
         ("expired", &expired, Some(good.clone()), "has expired"),
-        ("component", &trusts, Some(of(&|s| s.component = Digest::of(b"x"))), "another component"),
-        ("name", &trusts, Some(of(&|s| s.plugin = "gitlab".parse().unwrap())), "for the name `gitlab`"),
-        ("version", &trusts, Some(good.replace("version 7", "version 8")), "does not verify"),
-        ("number", &trusts, Some(good.replace("version 7", "version +7")), "no signed note"),
-        ("a line more", &trusts, Some(good.replace("version 7\n", "version 7\nfor all\n")), "no signed note"),
-        ("no signature", &trusts, Some(statement().to_string()), "no signed note"),
-        ("cut", &trusts, Some(good.trim_end().to_owned()), "no signed note"),
+        (
+            "component",
+            &trusts,
+            Some(of(&|s| s.component = Digest::of(b"x"))),
+            "another component",
+        ),
+        (
+            "name",
+            &trusts,
+            Some(of(&|s| s.plugin = "gitlab".parse().unwrap())),
+            "for the name `gitlab`",
+        ),
+        (
+            "version",
+            &trusts,
+            Some(good.replace("version 7", "version 8")),
+            "does not verify",
+        ),
+        (
+            "number",
+            &trusts,
+            Some(good.replace("version 7", "version +7")),
+            "no signed note",
+        ),
+        (
+            "a line more",
+            &trusts,
+            Some(good.replace("version 7\n", "version 7\nfor all\n")),
+            "no signed note",
+        ),
+        (
+            "no signature",
+            &trusts,
+            Some(statement().to_string()),
+            "no signed note",
+        ),
+        (
+            "cut",
+            &trusts,
+            Some(good.trim_end().to_owned()),
+            "no signed note",
+        ),
     ] {
         let message = says(trust, note.as_deref()).unwrap_err();
         assert!(message.contains(expected), "{what}: {message}");
@@ -138,7 +183,7 @@ fn a_key_is_bound_to_its_name() {
     assert_eq!(text.parse::<Key>().unwrap().to_string(), text);
     for wrong in [
         text.replace("acme", "acne"),
-        text.replace("+AQ", "+AA"),
+        text.replacen("+A", "+B", 1),
         text.chars().take(60).collect(),
         "acme".into(),
         String::new(),
@@ -157,10 +202,7 @@ fn a_key_that_signs_is_written_as_others_write_it() {
         "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
     );
     let ours = Signer::private("acme", &[1; 32]).unwrap();
-    assert_eq!(
-        Signer::parse(&ours).unwrap().key(),
-        signer("acme", 1).key()
-    );
+    assert_eq!(Signer::parse(&ours).unwrap().key(), signer("acme", 1).key());
     assert!(Signer::parse(&ours.replace("acme", "acne")).is_err());
     assert!(Signer::parse("PRIVATE+KEY+acme").is_err());
 }

@@ -19,8 +19,7 @@ pub(super) fn older(accepted: &Side, found: &Side) -> Option<(String, String)> {
         Version::parse(&accepted.version)?,
         Version::parse(&found.version)?,
     );
-    (new.compare(&old) == Ordering::Less)
-        .then(|| (accepted.version.clone(), found.version.clone()))
+    (new.compare(&old) == Ordering::Less).then(|| (accepted.version.clone(), found.version.clone()))
 }
 
 /// `1.2.3`, `v1.2`, `1.2.3-rc.1+build`.

@@ -92,8 +92,7 @@ impl AcceptedBy {
     }
 }
 
-const COLUMNS: &str =
-    "plugin, component, description, settings, accepted, accepted_by, description_digest, facts, facts_digest";
+const COLUMNS: &str = "plugin, component, description, settings, accepted, accepted_by, description_digest, facts, facts_digest";
 
 /// A row, not yet judged.
 struct PinRow {

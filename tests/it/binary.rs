@@ -149,7 +149,12 @@ async fn a_call_under_way_ends_on_the_old_plugin_while_the_new_one_is_accepted()
     upstream.arrived(1).await;
     place(&home.plugins().join("probe.wasm"), &misfit("plain"));
     run(&home, &["reload"]).await;
-    assert_eq!(run(&home, &["plugins", "accept", "probe", "--yes"]).await.code, 0);
+    assert_eq!(
+        run(&home, &["plugins", "accept", "probe", "--yes"])
+            .await
+            .code,
+        0
+    );
     run(&home, &["reload"]).await;
     upstream.release();
     let result = under_way.await.unwrap();

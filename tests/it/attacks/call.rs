@@ -260,7 +260,10 @@ fn written(bench: &Bench, case: &Case, reply: &Reply) -> Result<()> {
         let redacted = events
             .iter()
             .any(|event| matches!(event, Event::Outcome(outcome) if outcome.redacted > 0));
-        ensure!(redacted, "no record says that the result was redacted: {text}");
+        ensure!(
+            redacted,
+            "no record says that the result was redacted: {text}"
+        );
     }
     for part in &case.expect.detail {
         ensure!(

@@ -164,7 +164,10 @@ fn told(plugin: &str, code: &str, digest: Digest, changes: &[Changed], case: &Ca
     );
     if case.expect.waits {
         ensure!(change.digest == Some(digest), "{change:?}");
-        ensure!(change.diff.is_some(), "no digest of what changed: {change:?}");
+        ensure!(
+            change.diff.is_some(),
+            "no digest of what changed: {change:?}"
+        );
     }
     for part in &case.expect.says {
         ensure!(
@@ -179,9 +182,7 @@ fn told(plugin: &str, code: &str, digest: Digest, changes: &[Changed], case: &Ca
 }
 
 async fn permit(bench: &Bench, plugin: &str) -> Result<()> {
-    let policy = format!(
-        "permit (principal, action, resource in Plugin::\"{plugin}\");"
-    );
+    let policy = format!("permit (principal, action, resource in Plugin::\"{plugin}\");");
     std::fs::write(bench.policy_file(plugin), policy)?;
     bench.refresh().await;
     Ok(())
@@ -239,7 +240,11 @@ async fn waits(bench: &Bench, plugin: &str, digest: Digest, case: &Case) -> Resu
     }
     if shown.reason == Some(Reason::PinRollback) {
         ensure!(
-            bench.host.accept(&name, Some(shown.digest), None).await.is_err(),
+            bench
+                .host
+                .accept(&name, Some(shown.digest), None)
+                .await
+                .is_err(),
             "an older one was accepted without its digest"
         );
     }
@@ -287,7 +292,11 @@ fn changes_of(shown: &PluginDiff, case: &Case) -> Result<()> {
             let after = reach.after.as_ref().is_some_and(|a| a.contains(expected));
             after && !before
         });
-        ensure!(is_new, "`{expected}` is not shown as new: {:?}", shown.reach);
+        ensure!(
+            is_new,
+            "`{expected}` is not shown as new: {:?}",
+            shown.reach
+        );
     }
     Ok(())
 }

@@ -100,11 +100,15 @@ fn setup(key: &Key, cases: &[Numbered]) -> Setup {
         Some("fetch") => Setup::empty().shipped("fetch"),
         Some("no-policies") => Setup::empty().component("probe", guests::PROBE),
         // What a plugin may read, and another plugin of the same code.
-        Some("secrets") => probe(&format!("{PROBE_POLICY}{REVEAL}"))
-            .secret("probe", "seen", "what-the-probe-may-read"),
+        Some("secrets") => probe(&format!("{PROBE_POLICY}{REVEAL}")).secret(
+            "probe",
+            "seen",
+            "what-the-probe-may-read",
+        ),
         Some("twin") => probe(PROBE_POLICY)
             .component("twin", guests::PROBE)
             .policy("twin", &PROBE_POLICY.replace("\"probe\"", "\"twin\""))
+            .toml("[plugin.twin.settings]\norigin = \"https://granted.example\"")
             .secret("twin", "seen", "what-is-the-twins"),
         Some(other) => panic!("no such setup: {other}"),
         None => probe(key.policy.as_deref().unwrap_or(PROBE_POLICY)),
