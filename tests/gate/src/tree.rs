@@ -62,7 +62,6 @@ pub(crate) fn build(mutations: &[Mutation]) -> Result<PathBuf> {
             "--workspace",
             "--test",
             "it",
-            "--bins",
             "--no-run",
             "--locked",
         ])
