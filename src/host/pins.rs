@@ -18,6 +18,7 @@ use crate::name::{PluginName, ToolName};
 use crate::plugin::{Catalogue, Description, Diff, Requirement, Shown, Status, Waiting};
 use crate::policy::{PolicySet, Severity};
 use crate::reason::Reason;
+use crate::revocation::Scope;
 use crate::state::Pin;
 
 /// What changed of a plugin, and what follows from it.
@@ -116,6 +117,15 @@ impl Host {
             .registry()
             .accept(&self.config(), plugin, shown)
             .await?;
+        // It was looked at, so a revocation of before is over.
+        let scope = Scope::Plugin(plugin.clone());
+        if self.state().is_revoked(&scope) {
+            let state = self.state().clone();
+            tokio::task::spawn_blocking(move || state.lift(&scope))
+                .await
+                .map_err(|error| error.to_string())?
+                .map_err(|error| error.to_string())?;
+        }
         self.refresh().await;
         Ok(accepted)
     }

@@ -6,13 +6,14 @@ use super::Host;
 use crate::digest::Digest;
 use crate::plugin::Status;
 use crate::reason::Reason;
+use crate::revocation::Scope;
 
 /// A file in `plugins/`, and what became of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct PluginReport {
     /// The file's name.
     pub file: String,
-    /// `serving`, `loading`, `quarantined` or `refused`.
+    /// `serving`, `loading`, `quarantined`, `refused` or `revoked`.
     pub status: &'static str,
     /// Digest of the file.
     pub digest: Option<Digest>,
@@ -41,14 +42,21 @@ impl Host {
             .entries
             .iter()
             .map(|(file, entry)| {
+                let stem = file.strip_suffix(".wasm").unwrap_or(file);
+                let revoked = stem
+                    .parse()
+                    .map(Scope::Plugin)
+                    .ok()
+                    .filter(|scope| self.state().is_revoked(scope))
+                    .map(|scope| scope.refusal());
                 let (status, refusal) = match &entry.status {
+                    _ if revoked.is_some() => ("revoked", revoked.as_ref()),
                     Status::Loading => ("loading", None),
                     Status::Serving => ("serving", None),
                     Status::Quarantined(refusal) => ("quarantined", Some(refusal)),
                     Status::Refused(refusal) => ("refused", Some(refusal)),
                 };
                 let description = entry.plugin.as_ref().map(|plugin| &plugin.description);
-                let stem = file.strip_suffix(".wasm").unwrap_or(file);
                 PluginReport {
                     file: file.clone(),
                     status,

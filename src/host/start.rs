@@ -8,22 +8,26 @@ use tokio_util::sync::CancellationToken;
 
 use super::Host;
 use super::refresh::{self, Seen};
+use crate::approval::Approvals;
 use crate::call::{Pace, Places};
 use crate::capability::Services;
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{SharedClock, Steady, SystemClock};
 use crate::config::{self, Config, ConfigError};
 use crate::egress::{Connector, Outbound, Resolver};
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::home::Home;
-use crate::identity::Identities;
+use crate::identity::{Identities, People};
 use crate::journal::record::{Event, Started};
 use crate::journal::{self, Journal};
 use crate::plugin::Registry;
 use crate::policy::PolicySet;
 use crate::private::PrivateError;
+use crate::revocation::Followers;
+use crate::running::Running;
 use crate::runtime::{Artifacts, Runtime, Settings};
 use crate::secret::Secrets;
 use crate::state::{State, StateError};
+use crate::task::Tasks;
 
 /// What a host is made of, where it is not the machine's own.
 #[derive(Debug)]
@@ -130,6 +134,9 @@ impl Host {
         let config = Config::load(&home)?;
         let journal = open_journal(&home, &config, &clock)?;
         let state = State::open(&home.database())?;
+        // Records carry the machine's time as it is; what expires asks one that never goes back.
+        let steady = Arc::new(Steady::new(clock, state.latest_time()?));
+        let clock: SharedClock = Arc::clone(&steady) as SharedClock;
         let key = artifact_key(&home, entropy.as_ref())?;
         let artifacts = Artifacts::new(home.artifacts(), key, compiler);
         // A plugin that is being described takes a place beside those that run.
@@ -143,10 +150,21 @@ impl Host {
             connector,
         )?;
         let secrets = Secrets::new(&home, &config, Arc::clone(&entropy));
+        let policy = Arc::new(ArcSwap::from_pointee(
+            PolicySet::load(&home.policies(), &[], None).set,
+        ));
+        let approvals = Approvals::open(
+            state.clone(),
+            journal.clone(),
+            Arc::clone(&policy),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            config.approvals,
+        )?;
+        approvals.watch_time();
         let services = Arc::new(Services {
-            policy: Arc::new(ArcSwap::from_pointee(
-                PolicySet::load(&home.policies(), &[], None).set,
-            )),
+            policy,
+            approvals,
             journal: journal.clone(),
             outbound,
             secrets: ArcSwap::from_pointee(secrets),
@@ -161,14 +179,27 @@ impl Host {
             Arc::clone(&clock),
         );
         let places = Places::new(config.concurrency);
+        let tasks = Tasks::load(
+            state.clone(),
+            journal.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        )?;
         let host = Arc::new(Self {
             identities: Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
+            people: People::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
+            misplaced: super::people::Misplaced::default(),
+            page: std::sync::OnceLock::new(),
             entropy,
             config: ArcSwap::from_pointee(config),
             runtime,
             registry,
             services,
             state,
+            tasks,
+            running: Running::default(),
+            followers: Followers::default(),
+            steady,
             pace: Pace::default(),
             places,
             draining: CancellationToken::new(),
@@ -182,12 +213,18 @@ impl Host {
             policy_set: Some(host.policy().digest()),
             plugins: host.catalogue().serving.len(),
         }))?;
+        tokio::spawn(crate::task::keep(Arc::downgrade(&host)));
         Ok(host)
     }
 
     /// Ends in order: writes that it stopped, and closes the journal.
     pub async fn stop(&self) {
         self.drain();
+        // What is over is so on the disk, whatever the clock says at the next start.
+        if let Err(refusal) = self.approvals().sweep().await {
+            tracing::warn!(%refusal, "expired approvals could not be written down");
+        }
+        self.tasks.close().await;
         if let Err(error) = self.journal().append(&Event::Stopped {}) {
             tracing::error!(%error, "the end of the host could not be written down");
         }

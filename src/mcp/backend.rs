@@ -1,20 +1,23 @@
 //! What the protocol needs of the host behind it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Arrival, Reply};
+use crate::id::{ApprovalId, TaskId};
 use crate::identity::AgentId;
 use crate::plugin::{Description, Hints, Tool};
 
 /// The host, as the protocol sees it.
 #[async_trait::async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// The tools that `agent` could be allowed to call, in an order that stays the same while they do.
-    fn tools(&self, agent: &AgentId) -> Vec<Arc<ListedTool>>;
+    /// The tools that `agent` could be allowed to call on `task`, where it names one, in an order that
+    /// stays the same while they do.
+    fn tools(&self, agent: &AgentId, task: Option<TaskId>) -> Vec<Arc<ListedTool>>;
 
     /// The tool that agents see by this name. Used to check a request's headers against its body,
     /// never to decide anything.
@@ -32,6 +35,15 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// It was issued to none, was revoked, or has expired; the caller is told none of that.
     fn authenticate(&self, bearer: &str) -> Result<AgentId, Unauthorized>;
+
+    /// The page on which a person answers this approval, where there is one.
+    fn approval_url(&self, _approval: ApprovalId) -> Option<String> {
+        None
+    }
+
+    /// Waits until a person answered, at most for `limit`. What the answer is shows when the call comes
+    /// again.
+    async fn answered(&self, _approval: ApprovalId, _limit: Duration) {}
 
     /// Cancelled once the host takes no more calls.
     fn draining(&self) -> CancellationToken;

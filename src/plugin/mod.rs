@@ -26,7 +26,7 @@ pub use description::{
     SettingRequirement, Tool,
 };
 pub use diff::{Change, Diff, Side, What};
-pub(crate) use folder::{files as component_files, read as read_component};
+pub(crate) use folder::{Content, files as component_files, name_of, read as read_component};
 pub(crate) use load::Plugin;
 pub(crate) use registry::{Registry, Which};
 pub use signature::{Key, Trust, TrustedKey};

@@ -14,9 +14,8 @@ use futures_util::StreamExt as _;
 
 use super::admission::{Admission, judge, pin_of};
 use super::catalogue::{Catalogue, Entry, Status};
-use super::folder::{Stamps, files, read, stamps};
-use super::load::Plugin;
-use super::signature;
+use super::folder::{Content, Stamps, files, name_of, stamps};
+use super::load::{Plugin, Unusable};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::digest::Digest;
@@ -25,7 +24,7 @@ use crate::journal::{Journal, Unwritable};
 use crate::name::PluginName;
 use crate::reason::{Reason, Refusal};
 use crate::runtime::Runtime;
-use crate::state::{AcceptedBy, Pin, State};
+use crate::state::{AcceptedBy, Pin, State, StateError};
 
 /// How much a look takes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +57,7 @@ pub(crate) struct Registry {
 struct Found {
     file: String,
     path: PathBuf,
-    bytes: Result<Vec<u8>, Refusal>,
-    note: Result<Option<String>, Refusal>,
+    content: Content,
 }
 
 impl Registry {
@@ -107,8 +105,9 @@ impl Registry {
             if now.is_some() && seen.get(&file).copied() == now {
                 continue;
             }
-            let bytes = read(&path);
-            let compiled = bytes
+            let content = Content::read(&path);
+            let compiled = content
+                .bytes
                 .as_ref()
                 .is_ok_and(|bytes| self.runtime.is_compiled(Digest::of(bytes)));
             if which == Which::Compiled && !compiled {
@@ -118,12 +117,10 @@ impl Registry {
             if let Some(now) = now {
                 seen.insert(file.clone(), now);
             }
-            let note = signature::read(&path);
             let found = Found {
                 file,
                 path,
-                bytes,
-                note,
+                content,
             };
             new.push((compiled, found));
         }
@@ -164,56 +161,28 @@ impl Registry {
         });
     }
 
-    fn take(
-        &self,
-        config: &Config,
-        file: &str,
-        path: &Path,
-        loaded: Result<Plugin, (Option<Digest>, Refusal)>,
-    ) {
+    fn take(&self, config: &Config, file: &str, path: &Path, loaded: Result<Plugin, Unusable>) {
         match loaded {
-            Err((digest, refusal)) => {
-                tracing::error!(
-                    file = %path.display(), reason = %refusal.reason,
-                    "{}{}", refusal.message, refusal.detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default()
-                );
-                self.changed("plugin.refused", file, digest, None, Some(&refusal));
-                self.publish(file, Err(digest), Status::Refused(refusal));
-            }
+            Err(Unusable { digest, refusal }) => self.refuse(file, path, digest, refusal),
             Ok(plugin) => self.admit(config, file, path, Arc::new(plugin)),
         }
     }
 
-    async fn load(
-        &self,
-        config: &Config,
-        found: &Found,
-    ) -> Result<Plugin, (Option<Digest>, Refusal)> {
-        let stem = found.file.strip_suffix(".wasm").unwrap_or(&found.file);
-        let name: PluginName = stem.parse().map_err(|error: crate::name::ParseNameError| {
-            (None, Refusal::new(Reason::NameInvalid, error.to_string()))
-        })?;
-        let bytes = found.bytes.clone().map_err(|refusal| (None, refusal))?;
-        let digest = Digest::of(&bytes);
-        let refused = |refusal| (Some(digest), refusal);
-        let note = found.note.clone().map_err(refused)?;
-        let now = self.clock.now();
-        Plugin::load(&self.runtime, config, &name, &bytes, note.as_deref(), now)
-            .await
-            .map_err(refused)
+    async fn load(&self, config: &Config, found: &Found) -> Result<Plugin, Unusable> {
+        let (file, now) = (&found.file, self.clock.now());
+        Plugin::of_file(&self.runtime, config, file, &found.content, now).await
     }
 
     /// Puts a loaded plugin in force, or in quarantine.
     fn admit(&self, config: &Config, file: &str, path: &Path, plugin: Arc<Plugin>) {
         if let Some(refusal) = self.collision(&plugin) {
-            self.refuse(file, path, plugin.digest, refusal);
-            return;
+            return self.refuse(file, path, Some(plugin.digest), refusal);
         }
         let pin = pin_of(config, &plugin, self.clock.now(), AcceptedBy::FirstSeen);
         let (name, digest) = (plugin.name.clone(), plugin.digest);
         let admission = match self.judged(&pin, &plugin) {
             Ok(admission) => admission,
-            Err(refusal) => return self.refuse(file, path, digest, refusal),
+            Err(refusal) => return self.refuse(file, path, Some(digest), refusal),
         };
         let status = match admission {
             // The first of its name: it can do nothing that a policy, written for it, does not allow.
@@ -221,7 +190,7 @@ impl Registry {
                 if let Err(error) = self.state.pin_first(&pin) {
                     let refusal = Refusal::new(Reason::HostInternal, "its pin can't be kept")
                         .with_detail(error.to_string());
-                    return self.refuse(file, path, digest, refusal);
+                    return self.refuse(file, path, Some(digest), refusal);
                 }
                 tracing::info!(plugin = %name, digest = %digest.short(), tools = plugin.description.tools.len(), "plugin pinned");
                 self.changed("plugin.pinned", name.as_str(), Some(digest), None, None);
@@ -282,10 +251,15 @@ impl Registry {
         }
     }
 
-    fn refuse(&self, file: &str, path: &Path, digest: Digest, refusal: Refusal) {
-        tracing::error!(file = %path.display(), reason = %refusal.reason, "{}", refusal.message);
-        self.changed("plugin.refused", file, Some(digest), None, Some(&refusal));
-        self.publish(file, Err(Some(digest)), Status::Refused(refusal));
+    /// Says in the log, in the journal and in the catalogue that a file can't serve, and why.
+    fn refuse(&self, file: &str, path: &Path, digest: Option<Digest>, refusal: Refusal) {
+        let detail = refusal.detail.as_ref();
+        tracing::error!(
+            file = %path.display(), reason = %refusal.reason,
+            "{}{}", refusal.message, detail.map(|d| format!(": {d}")).unwrap_or_default()
+        );
+        self.changed("plugin.refused", file, digest, None, Some(&refusal));
+        self.publish(file, Err(digest), Status::Refused(refusal));
     }
 
     /// Whether a tool of `plugin` would take a name that another plugin's tool has.
@@ -320,11 +294,7 @@ impl Registry {
             self.changed("plugin.removed", &file, None, None, None);
             self.swap(|next| {
                 next.entries.remove(&file);
-                if let Ok(name) = file
-                    .strip_suffix(".wasm")
-                    .unwrap_or(&file)
-                    .parse::<PluginName>()
-                {
+                if let Ok(name) = name_of(&file) {
                     next.serving.remove(&name);
                 }
             });
@@ -349,11 +319,7 @@ impl Registry {
                 // What was accepted goes on from memory until the new one is accepted, or the host ends.
                 (Status::Quarantined(_), _) => {}
                 _ => {
-                    if let Ok(name) = file
-                        .strip_suffix(".wasm")
-                        .unwrap_or(file)
-                        .parse::<PluginName>()
-                    {
+                    if let Ok(name) = name_of(file) {
                         next.serving.remove(&name);
                     }
                 }

@@ -16,15 +16,21 @@
 mod harness;
 mod upstream;
 
+mod admin;
+mod approvals;
 mod attacks;
 mod binary;
 mod daemon;
 mod fairness;
 mod journal;
 mod limits;
+mod people;
 mod pins;
 mod plugins;
 mod policies;
+mod revoke;
 mod secrets;
 mod shipped;
 mod slice;
+mod tasks;
+mod webhook;
