@@ -218,6 +218,7 @@ pub(crate) async fn an_approval_is_worth_nothing_for_anything_else() {
 #[tokio::test]
 pub(crate) async fn an_approval_outlives_a_reload_of_something_else_and_no_change_of_what_decided()
 {
+    let _row = crate::attacks::stands_for("A03");
     let bench = held_call().start().await;
     let id = asked(&bench.call("probe_send", post("abc")).await);
     bench.answer(id, "ada", once()).await.unwrap();
