@@ -24,7 +24,7 @@ use crate::journal::{Journal, Unwritable};
 use crate::name::PluginName;
 use crate::reason::{Reason, Refusal};
 use crate::runtime::Runtime;
-use crate::state::{AcceptedBy, Pin, State, StateError};
+use crate::state::{AcceptedBy, Pin, State};
 
 /// How much a look takes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
