@@ -71,7 +71,7 @@ pub(crate) fn gate(named: &[String]) -> Result<bool> {
     println!("all controls on: {} rows are green", wanted.len());
     for mutation in &chosen {
         let wanted = mutation.rows.iter().map(String::as_str).collect();
-        let ends = run(&program, Some(&mutation.control), &wanted, &rows)?;
+        let ends = run(&program, Some(&off(mutation)), &wanted, &rows)?;
         let blind: Vec<&str> = ends
             .iter()
             .filter(|(_, end)| **end == End::Green)
@@ -93,6 +93,12 @@ pub(crate) fn gate(named: &[String]) -> Result<bool> {
         uncovered(&mutations, &rows);
     }
     Ok(good)
+}
+
+/// All that goes off with a control.
+fn off(mutation: &Mutation) -> String {
+    let all = std::iter::once(&mutation.control).chain(&mutation.with);
+    all.map(String::as_str).collect::<Vec<_>>().join(",")
 }
 
 /// Rows that run and that no control of the list turns red.
@@ -122,8 +128,9 @@ pub(crate) fn survey() -> Result<bool> {
         .map(|row| row.id.as_str())
         .collect();
     for mutation in std::iter::once(None).chain(mutations.iter().map(Some)) {
+        let off = mutation.map(off);
         let control = mutation.map(|m| m.control.as_str());
-        let red: Vec<String> = run(&program, control, &all, &rows)?
+        let red: Vec<String> = run(&program, off.as_deref(), &all, &rows)?
             .into_iter()
             .filter(|(_, end)| *end != End::Green)
             .map(|(row, _)| row)

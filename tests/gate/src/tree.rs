@@ -20,7 +20,11 @@ pub(crate) struct Mutation {
     pub(crate) control: String,
     /// What it is, in a line.
     pub(crate) what: String,
+    #[serde(default)]
     pub(crate) edits: Vec<Edit>,
+    /// Controls that go off with it: where two of them refuse the same, one alone is not seen to be gone.
+    #[serde(default)]
+    pub(crate) with: Vec<String>,
     /// The rows that go red without it.
     pub(crate) rows: Vec<String>,
 }
@@ -36,14 +40,14 @@ pub(crate) struct Edit {
     pub(crate) replace: String,
 }
 
-/// The variable that names the control that is off.
+/// The variable that names the controls that are off, separated by commas.
 pub(crate) const VARIABLE: &str = "TOLLGATE_MUTANT";
 
 /// What the sources get to know of it.
 const SWITCH: &str = "
 /// Of the copy that `cargo mutate` builds, and of no other.
 pub(crate) fn mutated(control: &str) -> bool {
-    std::env::var_os(\"TOLLGATE_MUTANT\").is_some_and(|off| off == control)
+    std::env::var(\"TOLLGATE_MUTANT\").is_ok_and(|off| off.split(',').any(|off| off == control))
 }
 ";
 
