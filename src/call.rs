@@ -133,7 +133,7 @@ async fn admit(
     }
     // Policy alone, or a person whom it lets: an approval is used up here, on the disk, before anything
     // rests on it.
-    let tier_name = crate::host::tier_name(&host.config(), &plugin, &tool);
+    let tier_name = crate::host::tier_name(&host.config(), &plugin.description, &tool);
     let asking = Asking {
         host,
         arrival,

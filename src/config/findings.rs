@@ -170,6 +170,12 @@ impl Config {
                 "with `sync = \"interval\"` a power failure loses records of effects that happened: use \"gated\"".into(),
             );
         }
+        if self.trust.required && self.trust.keys.is_empty() {
+            add(
+                "plugins",
+                "`require_signature` is set and no key is trusted, so no plugin can serve: add `keys`".into(),
+            );
+        }
         for (plugin, table) in &self.file.plugin {
             let plugin = plugin.get_ref();
             let at = format!("plugin.{plugin}");

@@ -72,6 +72,7 @@ impl Host {
                 crate::clock::rfc3339(step.from),
                 crate::clock::rfc3339(step.to)
             )),
+            diff: None,
         });
         if let Err(error) = self.journal().append(&event) {
             tracing::error!(%error, "a step of the clock could not be written down");
@@ -97,6 +98,7 @@ impl Host {
             digest: None,
             reason: None,
             detail: Some(format!("by {by}")),
+            diff: None,
         });
         self.journal().append(&event).map(drop)
     }

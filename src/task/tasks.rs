@@ -187,6 +187,7 @@ impl Tasks {
             digest: None,
             reason: Some(how.refusal().reason),
             detail: Some(why.to_owned()),
+            diff: None,
         }))?;
         let ended = Ended {
             at: self.now(),

@@ -40,6 +40,7 @@ fn revocations(bench: &Bench) -> Vec<Revocation> {
 /// P11, J08: the call dies, its socket closes, the record says what was under way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 pub(crate) async fn a_revoked_agents_running_call_dies() {
+    let _row = crate::attacks::stands_for("P11");
     let bench = Setup::probe().toml(LONG).start().await;
     bench.host.identities().issue("alice", None).unwrap();
     let task = bench
@@ -103,6 +104,7 @@ pub(crate) async fn a_revoked_agents_running_call_dies() {
 
 #[tokio::test]
 pub(crate) async fn a_revoked_task_takes_its_calls_and_the_tasks_within_it() {
+    let _row = crate::attacks::stands_for("J08");
     let bench = Setup::probe().toml(LONG).start().await;
     let outer = bench
         .host

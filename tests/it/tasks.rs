@@ -140,6 +140,7 @@ async fn budgets_end_calls_and_host_calls() {
 /// I03: once the task has seen something private, nothing goes out of it.
 #[tokio::test]
 pub(crate) async fn what_a_task_has_seen_decides_what_it_may_send() {
+    let _row = crate::attacks::stands_for("I03");
     let policy = format!(
         "{PROBE_POLICY}\n@id(\"probe.taint\")\nforbid (principal, action in Action::\"http\", resource)\nwhen {{ context has task && context.task.labels.contains(\"private\") }};"
     );
@@ -178,6 +179,7 @@ pub(crate) async fn what_a_task_has_seen_decides_what_it_may_send() {
 /// J13: a clock that is set back revives nothing, and that it was is written down.
 #[tokio::test]
 pub(crate) async fn a_clock_that_is_set_back_revives_nothing() {
+    let _row = crate::attacks::stands_for("J13");
     let bench = Setup::probe().start().await;
     let id = start(&bench, task("alice", &["probe.*"])).await;
     let issued = bench
@@ -317,6 +319,7 @@ async fn the_commands_start_show_list_and_end_tasks() {
 /// J14: what stands by itself is listed, and a pipeline fails on it.
 #[tokio::test]
 pub(crate) async fn standing_rights_are_listed() {
+    let _row = crate::attacks::stands_for("J14");
     let (_folder, home) = Setup::probe().make().await;
     crate::harness::known(&home, &["alice"]);
     let said = binary::run(&home, &["check", "--zero-standing", "--format", "json"]).await;
