@@ -191,6 +191,7 @@ async fn run(
         call: entry.call(),
         agent: arrival.caller.agent,
         user: arrival.caller.user,
+        task: arrival.caller.task,
         tool: tool.clone(),
         tier: tier.as_str().to_owned(),
         arguments,
@@ -202,10 +203,13 @@ async fn run(
         limits,
         arrival.progress,
     ));
+    // Whatever ends the call, a dropped future included, takes back what was lent to it.
+    let lent = host.leases().of_call(entry.call());
     let ended = host
         .runtime()
         .run(permit, &plugin.code, context, &limits, &cancel)
         .await;
+    drop(lent);
 
     let answer = answer::settle(&plugin, &tool, &limits, ended);
     entry.outcome(answer).await

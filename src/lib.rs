@@ -15,7 +15,7 @@
 //! | the call question: a permit, a hold, a refusal | [`policy`] |
 //! | requirements that policy leaves open become grants | [`grant`], [`plugin`] |
 //! | grants become an instance, under fuel, time and memory | [`runtime`] |
-//! | each host call: canonicalise, decide, record, act, bound | `capability`, [`egress`], [`secret`] |
+//! | each host call: canonicalise, decide, record, act, bound | `capability`, [`egress`], [`secret`], [`lease`] |
 //! | the result is bounded, checked and redacted; the entry is closed | [`call`] |
 //!
 //! [`host`] puts the parts together, [`daemon`] lets thin clients share one, [`control`] is what its
@@ -40,6 +40,7 @@ pub mod id;
 pub mod identity;
 pub mod journal;
 pub mod json;
+pub mod lease;
 pub mod limits;
 pub mod mcp;
 pub mod name;

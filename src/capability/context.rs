@@ -12,17 +12,19 @@ use crate::clock::SharedClock;
 use crate::egress::Outbound;
 use crate::entropy::SharedEntropy;
 use crate::grant::{Grant, Grants};
+use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::record::{CallId, Event, HostCallRef, Refused};
 use crate::journal::{Journal, Position, escape_bytes};
 use crate::json::Arguments;
+use crate::lease::{Leases, SharedSecrets};
 use crate::limits::CallLimits;
 use crate::name::ToolName;
 use crate::policy::{CallFacts, Checked, HostQuestion, PolicySet, Verdict};
 use crate::reason::{Kind, Reason, Refusal};
 use crate::runtime::Ending;
 use crate::runtime::bindings::types as wit;
-use crate::secret::{Lent, Placeholders, Secrets};
+use crate::secret::{Lent, Placeholders};
 
 /// Bytes of a target in a record: a URL of the longest length that is sent is cut, its digest is not.
 const TARGET: usize = 2 << 10;
@@ -37,7 +39,8 @@ pub(crate) struct Services {
     pub(crate) policy: Arc<ArcSwap<PolicySet>>,
     pub(crate) journal: Journal,
     pub(crate) outbound: Outbound,
-    pub(crate) secrets: ArcSwap<Secrets>,
+    pub(crate) secrets: SharedSecrets,
+    pub(crate) leases: Leases,
     pub(crate) clock: SharedClock,
     pub(crate) entropy: SharedEntropy,
 }
@@ -48,6 +51,7 @@ pub(crate) struct Facts {
     pub(crate) call: CallId,
     pub(crate) agent: AgentId,
     pub(crate) user: Option<String>,
+    pub(crate) task: Option<TaskId>,
     pub(crate) tool: ToolName,
     pub(crate) tier: String,
     pub(crate) arguments: Arguments,
@@ -111,7 +115,7 @@ impl CallContext {
             services,
             facts,
             limits,
-            placeholders: Placeholders::new(lent.clone()),
+            placeholders: Placeholders::new(),
             lent,
             reports: Reports::new(progress),
             grants,

@@ -4,6 +4,7 @@
 //! do not belong there), `send` (decide, record durably, connect) and `finish` (bound and redact the
 //! reply). Every step takes what the step before made; what is decided on is what is sent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +12,8 @@ use wasmtime::component::{Resource, ResourceTable};
 
 use super::CallContext;
 use super::context::wit_error;
-use super::secrets::{Secret, Use};
+use super::secrets::{Allowed, Secret, Use};
+use super::sign;
 use crate::egress::{
     self, Admitted, CheckedRequest, Class, Credential, CredentialScheme, Exchange, Request,
     ScopedRequest,
@@ -23,7 +25,7 @@ use crate::reason::{Kind, Reason, Refusal};
 use crate::runtime::bindings::http as wit;
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
-use crate::secret::{SecretValue, Substituted};
+use crate::secret::SecretValue;
 
 /// The right to send requests within one requirement, for this call. Only its name: the grant
 /// itself stays in the context.
@@ -146,7 +148,7 @@ impl wit::HostOrigin for CallState {
         // The table of handles is not held while waiting.
         let prepared = prepare(table, context, &requirement, request, credentials);
         let sent = match prepared {
-            Ok((outgoing, loans)) => send(context, &reference, outgoing, loans).await?,
+            Ok((outgoing, wanted)) => send(context, &reference, outgoing, wanted).await?,
             Err(refusal) => Err(Unsent::Refused(refusal)),
         };
         match sent {
@@ -161,6 +163,21 @@ impl wit::HostOrigin for CallState {
         table.delete(origin)?;
         Ok(())
     }
+}
+
+/// A secret that may go into one request, by policy; it is lent once the request's intent is written.
+struct Wanted {
+    allowed: Allowed,
+    place: Place,
+}
+
+/// Where it goes.
+enum Place {
+    Scheme(CredentialScheme),
+    /// Nowhere: the host signs with it.
+    Sign(wit::AwsScope),
+    /// In the header of this name, where the plugin put placeholders into this text.
+    Within(String, String),
 }
 
 /// A secret's value on its way into one request.
@@ -182,7 +199,7 @@ async fn send(
     context: &mut CallContext,
     reference: &HostCallRef,
     outgoing: Outgoing,
-    loans: Vec<Loan>,
+    wanted: Vec<Wanted>,
 ) -> wasmtime::Result<Result<wit::Response, Unsent>> {
     let limits = context.limits.http;
     let checked = match context.decide(outgoing) {
@@ -197,6 +214,10 @@ async fn send(
     durable
         .await
         .map_err(|error| Ending::from(Refusal::from(error)))?;
+    let loans = match borrow(context, &wanted, checked.get()).await {
+        Ok(loans) => loans,
+        Err(refusal) => return finish(context, reference, unsent(refusal), began),
+    };
     context.requested();
 
     let services = Arc::clone(&context.services);
@@ -227,6 +248,78 @@ async fn send(
     finish(context, reference, exchange, began)
 }
 
+/// Lends what policy allowed. INVARIANT: after the intent is on the disk, since a credential that is
+/// made for this is an effect, too.
+async fn borrow(
+    context: &CallContext,
+    wanted: &[Wanted],
+    outgoing: &Outgoing,
+) -> Result<Vec<Loan>, Refusal> {
+    let mut loans = Vec::with_capacity(wanted.len());
+    let mut values: BTreeMap<&str, Arc<SecretValue>> = BTreeMap::new();
+    for Wanted { allowed, place } in wanted {
+        let loaned = context.lend(allowed).await?;
+        match place {
+            Place::Scheme(scheme) => {
+                let scheme = match (scheme, loaned.user) {
+                    // A user name that was made with the password goes with it.
+                    (CredentialScheme::Basic(_), Some(user)) => CredentialScheme::Basic(user),
+                    (scheme, _) => scheme.clone(),
+                };
+                loans.push(Loan {
+                    scheme,
+                    value: loaned.value,
+                });
+            }
+            Place::Sign(scope) => {
+                let now = context.services.clock.now();
+                let signed = sign::aws(&outgoing.request, &loaned.value, scope, now)?;
+                for part in signed.parts {
+                    context.lent.lend(&allowed.name, Arc::new(part));
+                }
+                loans.extend(signed.headers.into_iter().map(|(name, value)| Loan {
+                    scheme: CredentialScheme::Header(name),
+                    value: Arc::new(value),
+                }));
+            }
+            Place::Within(..) => {
+                values.insert(&allowed.name, loaned.value);
+            }
+        }
+    }
+    let value = |name: &str| values.get(name).cloned();
+    let mut done: Vec<&str> = Vec::new();
+    for Wanted { place, .. } in wanted {
+        let Place::Within(header, text) = place else {
+            continue;
+        };
+        // One header may hold several.
+        if done.contains(&header.as_str()) {
+            continue;
+        }
+        done.push(header);
+        let put =
+            context
+                .placeholders
+                .substitute(&outgoing.origin, header, text.as_bytes(), &value)?;
+        if let Some(value) = put {
+            loans.push(Loan {
+                scheme: CredentialScheme::Instead(header.clone()),
+                value: Arc::new(value),
+            });
+        }
+    }
+    Ok(loans)
+}
+
+/// An exchange that did not begin.
+fn unsent(refusal: Refusal) -> Exchange {
+    Exchange {
+        result: Err(refusal),
+        trace: egress::Trace::default(),
+    }
+}
+
 fn intent(context: &CallContext, reference: &HostCallRef, checked: &Checked<Outgoing>) -> Event {
     let Outgoing {
         request, secrets, ..
@@ -252,7 +345,7 @@ fn prepare(
     requirement: &str,
     mut request: wit::Request,
     credentials: Vec<wit::Credential>,
-) -> Result<(Outgoing, Vec<Loan>), Refusal> {
+) -> Result<(Outgoing, Vec<Wanted>), Refusal> {
     let grant = context.grant(requirement);
     let Some(Grant::Http(scope)) = grant.as_deref() else {
         return Err(Refusal::new(
@@ -282,39 +375,48 @@ fn prepare(
 
     let to = scoped.url().origin();
     let mut secrets = Vec::new();
-    let mut loans = Vec::new();
+    let mut wanted = Vec::new();
     for credential in credentials {
         let secret: &Secret = table.get(&credential.secret).map_err(|error| {
             Refusal::new(Reason::SecretNotGranted, "not a secret of this call")
                 .with_detail(error.to_string())
         })?;
-        let (scheme, said) = match credential.scheme {
-            wit::Scheme::Bearer => (CredentialScheme::Bearer, "bearer"),
-            wit::Scheme::Basic(user) => (CredentialScheme::Basic(user), "basic"),
-            wit::Scheme::Header(name) => (CredentialScheme::Header(name), "header"),
-            wit::Scheme::Query(name) => (CredentialScheme::Query(name), "query"),
+        let (place, said) = match credential.scheme {
+            wit::Scheme::Bearer => (Place::Scheme(CredentialScheme::Bearer), "bearer"),
+            wit::Scheme::Basic(user) => (Place::Scheme(CredentialScheme::Basic(user)), "basic"),
+            wit::Scheme::Header(name) => (Place::Scheme(CredentialScheme::Header(name)), "header"),
+            wit::Scheme::Query(name) => (Place::Scheme(CredentialScheme::Query(name)), "query"),
+            wit::Scheme::Sign(wit::Signing::AwsSigv4(scope)) => {
+                sign::check(&scope)?;
+                (Place::Sign(scope), "sign")
+            }
         };
-        let value = lend(context, &secret.name, to, said)?;
+        let allowed = allowed(context, &secret.name, to, said, bound_to(&place))?;
         secrets.push(secret.name.clone());
-        loans.push(Loan { scheme, value });
+        wanted.push(Wanted { allowed, place });
     }
     // Anywhere but in a header for credentials a placeholder is only a random text.
     let bound = to.to_string();
     for (header, value) in &request.headers {
-        let standing = context
+        let names = context
             .placeholders
-            .substitute(&bound, header, value.as_bytes())?;
-        let Some(Substituted { value, names }) = standing else {
-            continue;
-        };
+            .names(&bound, header, value.as_bytes())?;
         for name in names {
-            lend(context, &name, to, "placeholder")?;
+            let place = Place::Within(header.clone(), value.clone());
+            let allowed = allowed(context, &name, to, "placeholder", bound_to(&place))?;
             secrets.push(name.to_string());
+            wanted.push(Wanted { allowed, place });
         }
-        loans.push(Loan {
-            scheme: CredentialScheme::Instead(header.clone()),
-            value: Arc::new(value),
-        });
+    }
+    // Whatever else went in after the signature was made would break it, or not be signed.
+    let signs = wanted
+        .iter()
+        .any(|wanted| matches!(wanted.place, Place::Sign(_)));
+    if signs && wanted.len() > 1 {
+        return Err(Refusal::new(
+            Reason::EgressRequestInvalid,
+            "a request that is signed takes no other credential",
+        ));
     }
     let outgoing = Outgoing {
         origin: to.to_string(),
@@ -323,16 +425,34 @@ fn prepare(
         sent_before: context.requests(),
         request: scoped,
     };
-    Ok((outgoing, loans))
+    Ok((outgoing, wanted))
 }
 
-/// A secret's value, for this request only, once its binding and policy allow it.
-fn lend(
+/// What a lease is bound to, beside its origin.
+fn bound_to(place: &Place) -> String {
+    let scheme = match place {
+        Place::Scheme(scheme) => scheme,
+        Place::Sign(scope) => return format!("sign:aws-sigv4:{}/{}", scope.region, scope.service),
+        Place::Within(header, _) => return format!("header:{}", header.to_ascii_lowercase()),
+    };
+    match scheme {
+        CredentialScheme::Bearer => String::from("bearer"),
+        CredentialScheme::Basic(_) => String::from("basic"),
+        CredentialScheme::Header(name) | CredentialScheme::Instead(name) => {
+            format!("header:{}", name.to_ascii_lowercase())
+        }
+        CredentialScheme::Query(name) => format!("query:{name}"),
+    }
+}
+
+/// The use of a secret in this request, once its binding and policy allow it.
+fn allowed(
     context: &CallContext,
     name: &str,
     to: &egress::Origin,
     said: &'static str,
-) -> Result<Arc<SecretValue>, Refusal> {
+    scheme: String,
+) -> Result<Allowed, Refusal> {
     let grant = context.grant(name);
     let Some(Grant::Secret { origin: bound, .. }) = grant.as_deref() else {
         return Err(crate::secret::not_granted());
@@ -352,7 +472,11 @@ fn lend(
         scheme: said,
     };
     let (question, _) = context.decide(question)?.into_inner();
-    context.value(&question.name)
+    Ok(Allowed {
+        name: question.name,
+        origin: question.origin,
+        scheme,
+    })
 }
 
 /// Records how it ended, and hands the reply on within its bounds.

@@ -95,6 +95,12 @@ pub(crate) enum Command {
     /// Set, list and remove secrets.
     #[command(subcommand)]
     Secret(Secret),
+    /// List what is lent to calls and tasks, and what waits to be taken back.
+    Leases {
+        /// Only what waits to be taken back.
+        #[arg(long)]
+        pending: bool,
+    },
     /// Read and verify the journal.
     #[command(subcommand)]
     Audit(Audit),
@@ -340,6 +346,8 @@ mod tests {
             "audit tail -n 5 -f --agent claude --tool fetch --kind refusal",
             "audit show 0000cafe",
             "audit verify",
+            "leases",
+            "leases --pending",
             "reload -v",
             "status",
             "stop",
@@ -406,6 +414,7 @@ mod tests {
           check    Check configuration, policies, entities, plugins, cases and secrets; needs no daemon
           agent    Add, list and remove agents
           secret   Set, list and remove secrets
+          leases   List what is lent to calls and tasks, and what waits to be taken back
           audit    Read and verify the journal
           reload   Make the daemon take in what changed on disk, and say what it found
           status   Say what the daemon is doing

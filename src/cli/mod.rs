@@ -16,6 +16,7 @@ mod fault;
 mod finding;
 mod hostcall;
 mod inspect;
+mod leases;
 mod log;
 mod offline;
 mod plugins;
@@ -97,6 +98,7 @@ fn dispatch(command: Command, global: &Global, printer: &mut Printer) -> Result<
         Command::Check => wait(check::run(&home, printer)),
         Command::Agent(command) => agent::run(command, &home, printer),
         Command::Secret(command) => secret::run(command, &home, printer),
+        Command::Leases { pending } => leases::run(pending, &home, printer),
         Command::Audit(command) => audit::run(command, &home, printer),
         Command::Reload => daemon::reload(&home, printer),
         Command::Status => daemon::status(&home, printer),

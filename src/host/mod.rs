@@ -49,6 +49,7 @@ pub struct Host {
     state: State,
     identities: Identities,
     entropy: SharedEntropy,
+    reach: crate::secret::Reach,
     pace: Pace,
     places: Places,
     draining: CancellationToken,
@@ -104,6 +105,12 @@ impl Host {
     #[must_use]
     pub fn secrets(&self) -> Arc<crate::secret::Secrets> {
         self.services.secrets.load_full()
+    }
+
+    /// What is lent, and what has to be taken back.
+    #[must_use]
+    pub fn leases(&self) -> &crate::lease::Leases {
+        &self.services.leases
     }
 
     /// Changes with whatever may change what an agent sees.

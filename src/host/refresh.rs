@@ -100,8 +100,12 @@ impl Host {
         match Config::load(&self.home) {
             Ok(config) => {
                 seen.config = Some(digest);
-                let secrets =
-                    Secrets::new(&self.home, &config, std::sync::Arc::clone(&self.entropy));
+                let secrets = Secrets::new(
+                    &self.home,
+                    &config,
+                    std::sync::Arc::clone(&self.entropy),
+                    Some(self.reach.clone()),
+                );
                 self.services.secrets.store(std::sync::Arc::new(secrets));
                 self.config.store(std::sync::Arc::new(config));
                 if !first {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
@@ -12,17 +13,18 @@ use crate::call::{Pace, Places};
 use crate::capability::Services;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{self, Config, ConfigError};
-use crate::egress::{Connector, Outbound, Resolver};
+use crate::egress::{Connector, Outbound, OwnClient, Resolver};
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::home::Home;
 use crate::identity::Identities;
 use crate::journal::record::{Event, Started};
 use crate::journal::{self, Journal};
+use crate::lease::{self, Leases};
 use crate::plugin::Registry;
 use crate::policy::PolicySet;
 use crate::private::PrivateError;
 use crate::runtime::{Artifacts, Runtime, Settings};
-use crate::secret::Secrets;
+use crate::secret::{Reach, Secrets};
 use crate::state::{State, StateError};
 
 /// What a host is made of, where it is not the machine's own.
@@ -95,6 +97,9 @@ pub enum StartError {
     Key(PathBuf, String),
 }
 
+/// How long the end of the host waits for leases to be taken back.
+const ENDING: Duration = Duration::from_secs(5);
+
 impl Host {
     /// Starts a host, and waits until all of its plugins are loaded.
     ///
@@ -142,14 +147,26 @@ impl Host {
             resolver,
             connector,
         )?;
-        let secrets = Secrets::new(&home, &config, Arc::clone(&entropy));
+        let reach = Reach::new(OwnClient::of(&outbound), Arc::clone(&clock));
+        let secrets = Secrets::new(&home, &config, Arc::clone(&entropy), Some(reach.clone()));
+        let store = secrets.store().clone();
+        let secrets = Arc::new(ArcSwap::from_pointee(secrets));
+        let leases = Leases::open(lease::Parts {
+            desk: Arc::clone(&secrets) as _,
+            state: state.clone(),
+            store,
+            journal: journal.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+        })?;
         let services = Arc::new(Services {
             policy: Arc::new(ArcSwap::from_pointee(
                 PolicySet::load(&home.policies(), &[], None).set,
             )),
             journal: journal.clone(),
             outbound,
-            secrets: ArcSwap::from_pointee(secrets),
+            secrets,
+            leases,
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         });
@@ -164,6 +181,7 @@ impl Host {
         let host = Arc::new(Self {
             identities: Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
             entropy,
+            reach,
             config: ArcSwap::from_pointee(config),
             runtime,
             registry,
@@ -182,12 +200,16 @@ impl Host {
             policy_set: Some(host.policy().digest()),
             plugins: host.catalogue().serving.len(),
         }))?;
+        host.leases().resume();
         Ok(host)
     }
 
     /// Ends in order: writes that it stopped, and closes the journal.
     pub async fn stop(&self) {
         self.drain();
+        // Most sources answer at once; what does not is taken back by the next start.
+        self.leases().end_all();
+        self.leases().settle(ENDING).await;
         if let Err(error) = self.journal().append(&Event::Stopped {}) {
             tracing::error!(%error, "the end of the host could not be written down");
         }

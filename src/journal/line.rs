@@ -206,6 +206,7 @@ impl<'a> Head<'a> {
             "host-call" => read(scratch).map(Event::HostCall),
             "host-call-outcome" => read(scratch).map(Event::HostCallOutcome),
             "outcome" => read(scratch).map(Event::Outcome),
+            "lease" => read(scratch).map(Event::Lease),
             _ => bad("`kind` is not one that this host knows"),
         }
     }

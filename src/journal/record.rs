@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::id::TaskId;
+use crate::id::{LeaseId, TaskId};
 use crate::identity::AgentId;
-use crate::name::ToolName;
+use crate::name::{PluginName, ToolName};
 use crate::policy::Ground;
 use crate::reason::Reason;
 
@@ -67,6 +67,8 @@ pub enum Event {
     HostCallOutcome(HostCallOutcome),
     /// How a call ended.
     Outcome(Outcome),
+    /// A credential was lent, taken back, or could not be.
+    Lease(LeaseChange),
 }
 
 impl Event {
@@ -84,6 +86,7 @@ impl Event {
             Self::HostCall(_) => "host-call",
             Self::HostCallOutcome(_) => "host-call-outcome",
             Self::Outcome(_) => "outcome",
+            Self::Lease(_) => "lease",
         }
     }
 
@@ -98,6 +101,7 @@ impl Event {
             Self::HostCall(made) => Some(made.call),
             Self::HostCallOutcome(outcome) => Some(outcome.call),
             Self::Outcome(outcome) => Some(outcome.call),
+            Self::Lease(change) => Some(change.call),
         }
     }
 
@@ -152,7 +156,7 @@ pub struct Recovered {
 pub struct Changed {
     /// What was done: `policy.loaded`, `policy.rejected`, `plugin.pinned`, `plugin.accepted`,
     /// `plugin.quarantined`, `plugin.refused`, `plugin.removed`, `agent.added`, `agent.removed`,
-    /// `secret.set`, `secret.removed`.
+    /// `secret.set`, `secret.removed`, `clock.stepped`.
     pub change: String,
     /// On what: a plugin, an agent, a secret's name.
     pub subject: Option<String>,
@@ -378,6 +382,57 @@ pub struct Outcome {
     pub redacted: u64,
     /// Microseconds from arrival on.
     pub duration_us: u64,
+}
+
+/// Where a lease stands now. Never its value, nor what takes it back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseChange {
+    /// Which.
+    pub lease: LeaseId,
+    /// `wanted`, before it is asked for; `live`; `pending`, from its end until its source confirmed
+    /// that it is dead, which is `revoked`; `lapsed`, where its time was over first; `left`, where it
+    /// can't be taken back and its source keeps it alive; `unissued`.
+    pub stage: String,
+    /// The call that it was made for.
+    pub call: CallId,
+    /// The task that its call is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
+    /// The plugin.
+    pub plugin: PluginName,
+    /// The secret's name; `(bond)` for what the leases of one call or task hang on.
+    pub secret: String,
+    /// The kind of its source: `store`, `vault`, ...
+    pub source: String,
+    /// The one origin that it is bound to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub origin: String,
+    /// And how it stands in requests.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scheme: String,
+    /// Whether it can be taken back.
+    pub revocable: bool,
+    /// When it ends by itself, RFC 3339; absent where nothing ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// How often it went into a request.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub uses: u32,
+    /// How often taking it back failed.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub attempts: u32,
+    /// Why, for the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_none_yet(number: &u32) -> bool {
+    *number == 0
 }
 
 #[expect(

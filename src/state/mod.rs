@@ -1,10 +1,11 @@
-//! What the host remembers: agents, and the plugins that were accepted.
+//! What the host remembers: agents, the plugins that were accepted, credentials to be taken back.
 //!
 //! SQLite behind one small interface. One process, the daemon, owns it; so what calls need on their
 //! way (which agent has this token) is kept in memory and never asks the disk. Methods that write
 //! wait for the disk: from async code they belong in `spawn_blocking`. The others take microseconds.
 
 mod agents;
+mod leases;
 mod pins;
 mod schema;
 
@@ -17,6 +18,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 pub use agents::AgentRecord;
+pub(crate) use leases::LeaseRow;
 pub use pins::{AcceptedBy, Pin};
 
 use crate::identity::AgentId;

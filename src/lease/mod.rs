@@ -1,0 +1,457 @@
+//! Leases: credentials that are lent to one call or task, and taken back.
+//!
+//! A lease is made when a secret is used, after policy allowed exactly this use, and each further use
+//! is decided again: a lease is never itself a right. It is bound to one origin and one way of
+//! standing in a request. It ends with its call or its task, by a queue that is on the disk:
+//!
+//! | moment | what is durable | what a host that dies here leaves |
+//! | --- | --- | --- |
+//! | before anything is asked for | the wish, under the lease's id | nothing, or (`wanted`) what lapses by itself: listed until then |
+//! | before an engine makes anything | the handle of what it will hang on (`bond`) | all that hangs on it, taken back by that handle at the next start |
+//! | before the value is used | the lease's own handle | the lease, taken back at the next start |
+//! | at the end | nothing new | the same |
+//! | until the source confirmed it | the row itself | the same |
+//!
+//! So a restart ends every lease: values are in memory only. What a source can't take back (a static
+//! value, a signed token) is typed so, in the record too, and never pretended away.
+//!
+//! Where too many wait to be taken back, nothing is lent that would have to be (`lease.revoke_pending`).
+
+mod desk;
+#[expect(clippy::module_inception, reason = "the one noun of this folder")]
+mod lease;
+mod lend;
+mod queue;
+mod time;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+pub(crate) use desk::{Desk, SharedSecrets};
+pub use lease::Holder;
+pub(crate) use lease::{Handle, Lease, Over, Stage};
+pub(crate) use lend::{Asked, Loaned};
+
+use crate::clock::{SharedClock, rfc3339};
+use crate::entropy::SharedEntropy;
+use crate::id::{LeaseId, TaskId};
+use crate::identity::AgentId;
+use crate::journal::Journal;
+use crate::journal::record::{CallId, Changed, Event, LeaseChange};
+use crate::secret::Store;
+use crate::state::{State, StateError};
+
+/// What is lent, and what has to be taken back. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Leases(Arc<Inner>);
+
+struct Inner {
+    desk: Arc<dyn Desk>,
+    state: State,
+    store: Store,
+    journal: Journal,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+    book: Mutex<Book>,
+    time: Mutex<time::Forward>,
+    /// When this host started: the queue's waits are counted from here.
+    began: tokio::time::Instant,
+    /// Wakes the queue.
+    wake: Arc<Notify>,
+    /// One writer at a time, each of what is newest: rows never go back.
+    writing: tokio::sync::Mutex<()>,
+}
+
+/// Every lease that is not over.
+#[derive(Default)]
+struct Book {
+    leases: HashMap<LeaseId, Lease>,
+    held: HashMap<Holder, Vec<LeaseId>>,
+    /// What is being lent again within a holder.
+    slots: HashMap<Holder, BTreeMap<lend::Key, lend::Slot>>,
+    /// Changed in memory, to be written.
+    unwritten: BTreeSet<LeaseId>,
+    /// Being taken back right now.
+    asked: BTreeSet<LeaseId>,
+}
+
+impl std::fmt::Debug for Leases {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leases")
+            .field("open", &self.book().leases.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The queue finds that there is nothing to work for, and ends.
+        self.wake.notify_one();
+    }
+}
+
+/// What is lent to one call, for as long as it runs.
+#[derive(Debug)]
+pub(crate) struct OfCall {
+    leases: Leases,
+    call: CallId,
+}
+
+impl Drop for OfCall {
+    fn drop(&mut self) {
+        self.leases.end_call(self.call);
+    }
+}
+
+/// A lease, as its operator sees it. Never its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseReport {
+    /// Which.
+    pub lease: LeaseId,
+    /// `wanted`, `live`, `pending`.
+    pub stage: String,
+    /// The plugin.
+    pub plugin: String,
+    /// The secret; for what others hang on, `(bond)`.
+    pub secret: String,
+    /// The kind of its source.
+    pub source: String,
+    /// The agent it was lent for.
+    pub agent: String,
+    /// The call it was made for.
+    pub call: String,
+    /// The task that holds it, where not its call does.
+    pub task: Option<TaskId>,
+    /// Whether it can be taken back.
+    pub revocable: bool,
+    /// When it ends by itself, RFC 3339.
+    pub expires: Option<String>,
+    /// How often it went into a request.
+    pub uses: u32,
+    /// How often taking it back failed.
+    pub attempts: u32,
+    /// Why, the last time.
+    pub fault: Option<String>,
+}
+
+impl LeaseReport {
+    fn of(lease: &Lease) -> Self {
+        Self {
+            lease: lease.id,
+            stage: lease.stage.name().to_owned(),
+            plugin: lease.plugin.to_string(),
+            secret: lease.secret.clone(),
+            source: lease.source.clone(),
+            agent: lease.agent.to_string(),
+            call: lease.call.to_string(),
+            task: match lease.holder {
+                Holder::Task(task) => Some(task),
+                Holder::Call(_) => None,
+            },
+            revocable: lease.revocable,
+            expires: lease.expires.map(rfc3339),
+            uses: lease.uses,
+            attempts: lease.attempts(),
+            fault: lease.fault.clone(),
+        }
+    }
+}
+
+/// What the leases of a host stand on.
+pub(crate) struct Parts {
+    pub(crate) desk: Arc<dyn Desk>,
+    pub(crate) state: State,
+    pub(crate) store: Store,
+    pub(crate) journal: Journal,
+    pub(crate) clock: SharedClock,
+    pub(crate) entropy: SharedEntropy,
+}
+
+impl Leases {
+    /// Opens what is kept. Nothing is taken back before [`Self::resume`].
+    ///
+    /// # Errors
+    ///
+    /// The state can't be read.
+    pub(crate) fn open(parts: Parts) -> Result<Self, StateError> {
+        let Parts {
+            desk,
+            state,
+            store,
+            journal,
+            clock,
+            entropy,
+        } = parts;
+        let now = clock.now();
+        let mut book = Book::default();
+        for row in state.open_leases()? {
+            let mut lease = row.lease;
+            lease.handle = row.handle.and_then(|sealed| {
+                match store.open_text(&lease.id.to_string(), &sealed) {
+                    Ok(handle) => Some(Handle(handle)),
+                    Err(error) => {
+                        lease.fault = Some(error.to_string());
+                        tracing::error!(lease = %lease.id, %error, "what takes a lease back can't be read; it lapses by itself");
+                        None
+                    }
+                }
+            });
+            lease.recover(Duration::ZERO);
+            tracing::warn!(lease = %lease.id, stage = lease.stage.name(), "a lease outlived the host, and is taken back");
+            book.unwritten.insert(lease.id);
+            book.held.entry(lease.holder).or_default().push(lease.id);
+            book.leases.insert(lease.id, lease);
+        }
+        let leases = Self(Arc::new(Inner {
+            desk,
+            state,
+            store,
+            journal,
+            clock,
+            entropy,
+            book: Mutex::new(book),
+            time: Mutex::new(time::Forward::new(now)),
+            began: tokio::time::Instant::now(),
+            wake: Arc::new(Notify::new()),
+            writing: tokio::sync::Mutex::default(),
+        }));
+        Ok(leases)
+    }
+
+    /// Writes down what the last host left, and begins to take it back. Within a runtime.
+    pub(crate) fn resume(&self) {
+        let left: Vec<Lease> = self.book().leases.values().cloned().collect();
+        for lease in &left {
+            self.record(lease, lease.fault.clone());
+        }
+        queue::start(&self.0);
+    }
+
+    /// A call ended: what was lent to it is taken back. Returns at once.
+    pub fn end_call(&self, call: CallId) {
+        self.end_holder(Holder::Call(call));
+    }
+
+    /// Ends what is lent to `call` when it is dropped.
+    pub(crate) fn of_call(&self, call: CallId) -> OfCall {
+        OfCall {
+            leases: self.clone(),
+            call,
+        }
+    }
+
+    /// A task ended: what was lent to it is taken back. Returns at once.
+    pub fn end_task(&self, task: TaskId) {
+        self.end_holder(Holder::Task(task));
+        // Also what its calls hold that run still.
+        self.end_where(|lease| lease.task == Some(task));
+    }
+
+    /// An agent was revoked: what was lent to it is taken back. Returns at once.
+    pub fn end_agent(&self, agent: &AgentId) {
+        self.end_where(|lease| lease.agent == *agent);
+    }
+
+    /// Everything is taken back. Returns at once.
+    pub fn end_all(&self) {
+        self.end_where(|_| true);
+    }
+
+    /// Takes one lease back, and with it what hangs on it; whether there was one that could be.
+    /// Returns at once.
+    pub fn revoke(&self, lease: LeaseId) -> bool {
+        self.end_where(|other| other.id == lease || other.bond == Some(lease))
+    }
+
+    /// Every lease that is not over.
+    #[must_use]
+    pub fn list(&self) -> Vec<LeaseReport> {
+        self.reports(|_| true)
+    }
+
+    /// Those that wait to be taken back.
+    #[must_use]
+    pub fn pending(&self) -> Vec<LeaseReport> {
+        self.reports(Lease::is_pending)
+    }
+
+    fn backlog(&self) -> usize {
+        let book = self.book();
+        book.leases
+            .values()
+            .filter(|lease| lease.is_pending())
+            .count()
+    }
+
+    /// Waits until nothing waits to be taken back, for so long at most.
+    pub async fn settle(&self, within: Duration) {
+        let all = async {
+            while self.backlog() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        drop(tokio::time::timeout(within, all).await);
+    }
+
+    fn reports(&self, keep: impl Fn(&Lease) -> bool) -> Vec<LeaseReport> {
+        let book = self.book();
+        let mut found: Vec<_> = book
+            .leases
+            .values()
+            .filter(|lease| keep(lease))
+            .map(LeaseReport::of)
+            .collect();
+        found.sort_by_key(|report| report.lease);
+        found
+    }
+
+    fn end_holder(&self, holder: Holder) {
+        let ids = {
+            let mut book = self.book();
+            book.slots.remove(&holder);
+            book.held.remove(&holder).unwrap_or_default()
+        };
+        self.end_these(&ids);
+    }
+
+    fn end_where(&self, which: impl Fn(&Lease) -> bool) -> bool {
+        let ids: Vec<LeaseId> = {
+            let book = self.book();
+            let found = book.leases.values().filter(|lease| which(lease));
+            found.map(|lease| lease.id).collect()
+        };
+        self.end_these(&ids)
+    }
+
+    fn end_these(&self, ids: &[LeaseId]) -> bool {
+        if ids.is_empty() {
+            return false;
+        }
+        let tick = self.0.tick();
+        let mut ended = Vec::new();
+        {
+            let mut book = self.book();
+            for id in ids {
+                let Some(lease) = book.leases.get_mut(id) else {
+                    continue;
+                };
+                if !lease.end(tick) {
+                    continue;
+                }
+                ended.push(lease.clone());
+                book.settle(*id);
+            }
+        }
+        for lease in &ended {
+            self.record(lease, None);
+        }
+        self.0.wake.notify_one();
+        !ended.is_empty()
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.book()
+    }
+
+    fn record(&self, lease: &Lease, detail: Option<String>) {
+        self.0.record(lease, detail);
+    }
+}
+
+impl Book {
+    /// What follows from a change of a lease: it is written, or, where nothing is left of it, forgotten.
+    fn settle(&mut self, id: LeaseId) {
+        let Some(lease) = self.leases.get(&id) else {
+            return;
+        };
+        if lease.durable {
+            self.unwritten.insert(id);
+        } else if lease.is_over() {
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: LeaseId) {
+        let Some(lease) = self.leases.remove(&id) else {
+            return;
+        };
+        if let Some(held) = self.held.get_mut(&lease.holder) {
+            held.retain(|other| *other != id);
+            if held.is_empty() {
+                self.held.remove(&lease.holder);
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time of day, which never goes back here: what was over stays over.
+    fn now(&self) -> Duration {
+        let read = self.clock.now();
+        let mut time = self.time.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, set_back) = time.at(read);
+        drop(time);
+        if let Some(by) = set_back {
+            self.write_step(by);
+        }
+        now
+    }
+
+    /// The time of the queue.
+    fn tick(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Writes where a lease stands.
+    fn record(&self, lease: &Lease, detail: Option<String>) {
+        let event = Event::Lease(LeaseChange {
+            lease: lease.id,
+            stage: lease.stage.name().to_owned(),
+            call: lease.call,
+            task: lease.task,
+            plugin: lease.plugin.clone(),
+            secret: lease.secret.clone(),
+            source: lease.source.clone(),
+            origin: lease.origin.clone(),
+            scheme: lease.scheme.clone(),
+            revocable: lease.revocable,
+            expires: lease.expires.map(rfc3339),
+            uses: lease.uses,
+            attempts: lease.attempts(),
+            detail,
+        });
+        if let Err(error) = self.journal.append(&event) {
+            // The journal has failed for good, and so nothing more is lent; what was is taken back all the same.
+            tracing::error!(lease = %lease.id, %error, "a change of a lease could not be written down");
+        }
+    }
+
+    /// Writes that the clock was set back, so that the times of records are not taken for an order.
+    fn write_step(&self, by: Duration) {
+        tracing::warn!(
+            seconds = by.as_secs(),
+            "the clock was set back; nothing becomes younger by that"
+        );
+        let event = Event::Changed(Changed {
+            change: String::from("clock.stepped"),
+            subject: None,
+            digest: None,
+            reason: None,
+            detail: Some(format!("set back by {} s", by.as_secs())),
+        });
+        if let Err(error) = self.journal.append(&event) {
+            tracing::error!(%error, "that the clock was set back could not be written down");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
