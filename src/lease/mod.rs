@@ -33,7 +33,7 @@ use tokio::sync::Notify;
 
 pub(crate) use desk::{Desk, SharedSecrets};
 pub use lease::Holder;
-pub(crate) use lease::{Handle, Lease, Over, Stage};
+pub(crate) use lease::{Handle, Lease, Stage};
 pub(crate) use lend::{Asked, Loaned};
 
 use crate::clock::{SharedClock, rfc3339};

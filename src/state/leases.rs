@@ -222,7 +222,6 @@ fn judge(raw: Raw) -> Result<LeaseRow, String> {
     })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "passed to `map_err`")]
 fn shown(error: impl ToString) -> String {
     error.to_string()
 }

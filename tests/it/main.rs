@@ -14,6 +14,7 @@
 )]
 
 mod harness;
+mod servers;
 mod upstream;
 
 mod attacks;
@@ -21,6 +22,7 @@ mod binary;
 mod daemon;
 mod fairness;
 mod journal;
+mod leases;
 mod limits;
 mod plugins;
 mod policies;
