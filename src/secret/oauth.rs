@@ -140,6 +140,33 @@ impl Refreshing {
     }
 
     async fn ask(&self, token: &SecretValue) -> Result<Value, SourceError> {
+        let secret = match &self.config.client_secret {
+            None => None,
+            Some(name) => Some(self.stored(name).await?),
+        };
+        let (request, body) = self.request(token, secret.as_ref())?;
+        let (status, answer) = self.reach.ask(request, body).await?;
+        if status == 200 {
+            return Ok(answer);
+        }
+        let hint = match text(&answer, "/error") {
+            Some("invalid_grant") => {
+                ": the refresh token is not accepted any more; let a person consent again, and set it with `tollgate secret set`"
+            }
+            _ => "",
+        };
+        Err(SourceError::Unavailable(format!(
+            "the token endpoint answered with status {status}: {}{hint}",
+            said(&answer)
+        )))
+    }
+
+    /// The request for another access token, and its body.
+    fn request(
+        &self,
+        token: &SecretValue,
+        secret: Option<&SecretValue>,
+    ) -> Result<(http::request::Builder, Bytes), SourceError> {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         let shown = Zeroizing::new(String::from_utf8_lossy(token.expose()).into_owned());
         form.append_pair("grant_type", "refresh_token");
@@ -150,12 +177,11 @@ impl Refreshing {
         let mut request = http::Request::post(&self.config.token_url)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json");
-        match &self.config.client_secret {
+        match secret {
             None => {
                 form.append_pair("client_id", &self.config.client_id);
             }
-            Some(name) => {
-                let secret = self.stored(name).await?;
+            Some(secret) => {
                 let secret = Zeroizing::new(String::from_utf8_lossy(secret.expose()).into_owned());
                 // Each part is form-encoded before it is joined (section 2.3.1).
                 let encode = |text: &str| -> String {
@@ -170,19 +196,6 @@ impl Refreshing {
                 request = request.header(AUTHORIZATION, sensitive(&basic)?);
             }
         }
-        let (status, answer) = self.reach.ask(request, Bytes::from(form.finish())).await?;
-        if status == 200 {
-            return Ok(answer);
-        }
-        let hint = match text(&answer, "/error") {
-            Some("invalid_grant") => {
-                ": the refresh token is not accepted any more; let a person consent again, and set it with `tollgate secret set`"
-            }
-            _ => "",
-        };
-        Err(SourceError::Unavailable(format!(
-            "the token endpoint answered with status {status}: {}{hint}",
-            said(&answer)
-        )))
+        Ok((request, Bytes::from(form.finish())))
     }
 }
