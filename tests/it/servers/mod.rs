@@ -3,7 +3,9 @@
 //! `tests/servers/setup` brings them; it is run by whoever comes first, and does nothing where they are
 //! there. A machine without them fails these tests: nothing is skipped.
 
+mod github;
 mod queue;
+mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -20,6 +22,7 @@ use tollgate::egress::{OutboundConfig, OwnBounds, OwnClient};
 
 use crate::harness::repository;
 
+pub(crate) use github::{APP_KEY, GitHub};
 pub(crate) use queue::Queue;
 
 /// Where the servers are, once they are installed.

@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+
+use super::wire;
 
 /// The server. It ends with the test's runtime.
 #[derive(Clone)]
@@ -125,32 +127,14 @@ impl Shared {
 }
 
 async fn serve(mut stream: TcpStream, shared: &Shared) {
-    let mut raw = Vec::new();
-    let (head, body) = loop {
-        let text = String::from_utf8_lossy(&raw).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .find_map(|line| {
-                    let (name, value) = line.split_once(": ")?;
-                    name.eq_ignore_ascii_case("content-length")
-                        .then(|| value.parse::<usize>().ok())?
-                })
-                .unwrap_or(0);
-            if body.len() >= length {
-                break (head.to_owned(), body.to_owned());
-            }
-        }
-        if stream.read_buf(&mut raw).await.unwrap_or(0) == 0 {
-            return;
-        }
+    let Some(request) = wire::read(&mut stream).await else {
+        return;
     };
-    let mut words = head.split(' ');
-    let method = words.next().unwrap_or_default().to_owned();
-    let path = words.next().unwrap_or_default().to_owned();
+    let method = request.method();
+    let path = request.path();
     let status = match path.strip_prefix("/api/users/") {
         Some(name) if method == "PUT" => {
-            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            let body: serde_json::Value = serde_json::from_str(&request.body).unwrap();
             let password = body["password"].as_str().unwrap().to_owned();
             shared.change(|state| {
                 state.passwords.push(password.clone());
@@ -169,7 +153,7 @@ async fn serve(mut stream: TcpStream, shared: &Shared) {
         Some(_) => 405,
         None if path.starts_with("/api/") => 204,
         None => {
-            let user = known(&head, shared);
+            let user = known(&request, shared);
             let holds = shared.change(|state| {
                 match &user {
                     Some(user) => state.worked.push(user.clone()),
@@ -185,18 +169,12 @@ async fn serve(mut stream: TcpStream, shared: &Shared) {
             if user.is_some() { 200 } else { 401 }
         }
     };
-    let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    let _ = stream.write_all(answer.as_bytes()).await;
-    let _ = stream.shutdown().await;
+    wire::answer(&mut stream, status, "").await;
 }
 
 /// Who comes, by `Basic` credentials that are in force.
-fn known(head: &str, shared: &Shared) -> Option<String> {
-    let line = head.lines().find(|line| {
-        line.to_ascii_lowercase()
-            .starts_with("authorization: basic ")
-    })?;
-    let coded = line.rsplit(' ').next()?;
+fn known(request: &wire::Request, shared: &Shared) -> Option<String> {
+    let coded = request.header("authorization")?.strip_prefix("Basic ")?;
     let pair = String::from_utf8(STANDARD.decode(coded).ok()?).ok()?;
     let (user, password) = pair.split_once(':')?;
     let state = shared.state.lock().unwrap();
