@@ -117,6 +117,11 @@ impl Leases {
             Some(task) if terms.per_task => Holder::Task(task),
             _ => Holder::Call(asked.call),
         };
+        if let Holder::Task(task) = holder
+            && self.book().ended.contains(&task)
+        {
+            return Err(Refusal::new(Reason::TaskEnded, "the task has ended"));
+        }
         let key = Key::Use {
             plugin: asked.plugin.clone(),
             name: asked.name.clone(),
@@ -171,7 +176,7 @@ impl Leases {
         }
         let bond = match source.bond_key() {
             None => None,
-            Some(key) => Some(self.bond(source, key, holder, asked).await?),
+            Some(key) => Some(self.bond(source, key, terms, holder, asked).await?),
         };
         let now = self.0.now();
         let ttl = terms.ttl.unwrap_or(settings.ttl);
@@ -215,6 +220,7 @@ impl Leases {
         &self,
         source: &Arc<dyn Source>,
         key: &str,
+        terms: LeaseTerms,
         holder: Holder,
         asked: &Asked,
     ) -> Result<Held, Refusal> {
@@ -236,7 +242,9 @@ impl Leases {
             }
         }
         let now = self.0.now();
-        let ttl = self.0.desk.settings().ttl;
+        let settings = self.0.desk.settings();
+        // What hangs on it can't live longer than it.
+        let ttl = terms.ttl.map_or(settings.ttl, |ttl| ttl.max(settings.ttl));
         let lease = Lease {
             id: self.new_id()?,
             holder,
@@ -298,13 +306,12 @@ impl Leases {
     async fn fetch(&self, lease: Lease, wish: Wish) -> Result<Held, Refusal> {
         let id = lease.id;
         let durable = lease.durable;
-        if durable {
-            self.record(&lease, None);
-            // INVARIANT: on the disk before anything is asked for.
-            if let Err(refusal) = self.0.keep(id).await {
-                self.change(id, |lease, moment| lease.not_issued(false, moment.tick));
-                return Err(refusal);
-            }
+        // INVARIANT: on the disk before anything is asked for. A file of this machine is no effect.
+        if !wish.source.is_local()
+            && let Err(refusal) = self.intend(&lease).await
+        {
+            self.change(id, |lease, moment| lease.not_issued(false, moment.tick));
+            return Err(refusal);
         }
         let issued = if wish.is_bond {
             wish.source.bond(&wish.ask).await
@@ -342,6 +349,16 @@ impl Leases {
             bond: wish.bond,
             ttl,
         })
+    }
+
+    /// Writes the wish down, in the journal and, where there will be something to take back, in the state.
+    async fn intend(&self, lease: &Lease) -> Result<(), Refusal> {
+        let position = self.0.try_record(lease, None)?;
+        self.0.journal.durable(position).await?;
+        if lease.durable {
+            self.0.keep(lease.id).await?;
+        }
+        Ok(())
     }
 
     /// Renews what is lent to a task once less than a third of its time is left.

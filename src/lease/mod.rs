@@ -24,7 +24,7 @@ mod lend;
 mod queue;
 mod time;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,10 +40,13 @@ use crate::clock::{SharedClock, rfc3339};
 use crate::entropy::SharedEntropy;
 use crate::id::{LeaseId, TaskId};
 use crate::identity::AgentId;
-use crate::journal::Journal;
 use crate::journal::record::{CallId, Changed, Event, LeaseChange};
+use crate::journal::{Journal, Position, Unwritable};
 use crate::secret::Store;
 use crate::state::{State, StateError};
+
+/// More than can end within the second in which their calls are stopped.
+const ENDED_TASKS: usize = 1_024;
 
 /// What is lent, and what has to be taken back. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -77,6 +80,8 @@ struct Book {
     unwritten: BTreeSet<LeaseId>,
     /// Being taken back right now.
     asked: BTreeSet<LeaseId>,
+    /// Tasks that ended lately: a call of one that is about to be stopped gets nothing more.
+    ended: VecDeque<TaskId>,
 }
 
 impl std::fmt::Debug for Leases {
@@ -246,6 +251,13 @@ impl Leases {
 
     /// A task ended: what was lent to it is taken back. Returns at once.
     pub fn end_task(&self, task: TaskId) {
+        {
+            let mut book = self.book();
+            if book.ended.len() >= ENDED_TASKS {
+                book.ended.pop_front();
+            }
+            book.ended.push_back(task);
+        }
         self.end_holder(Holder::Task(task));
         // Also what its calls hold that run still.
         self.end_where(|lease| lease.task == Some(task));
@@ -287,10 +299,12 @@ impl Leases {
             .count()
     }
 
-    /// Waits until nothing waits to be taken back, for so long at most.
+    /// Waits until all that can be taken back was asked for once, for so long at most.
     pub async fn settle(&self, within: Duration) {
+        let is_untried =
+            |lease: &Lease| lease.is_pending() && lease.handle.is_some() && lease.attempts() == 0;
         let all = async {
-            while self.backlog() > 0 {
+            while self.book().leases.values().any(is_untried) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -410,9 +424,15 @@ impl Inner {
         self.began.elapsed()
     }
 
-    /// Writes where a lease stands.
+    /// Writes where a lease stands, whatever comes of it: what was lent is taken back all the same.
     fn record(&self, lease: &Lease, detail: Option<String>) {
-        let event = Event::Lease(LeaseChange {
+        if let Err(error) = self.try_record(lease, detail) {
+            tracing::error!(lease = %lease.id, %error, "a change of a lease could not be written down");
+        }
+    }
+
+    fn try_record(&self, lease: &Lease, detail: Option<String>) -> Result<Position, Unwritable> {
+        self.journal.append(&Event::Lease(LeaseChange {
             lease: lease.id,
             stage: lease.stage.name().to_owned(),
             call: lease.call,
@@ -427,11 +447,7 @@ impl Inner {
             uses: lease.uses,
             attempts: lease.attempts(),
             detail,
-        });
-        if let Err(error) = self.journal.append(&event) {
-            // The journal has failed for good, and so nothing more is lent; what was is taken back all the same.
-            tracing::error!(lease = %lease.id, %error, "a change of a lease could not be written down");
-        }
+        }))
     }
 
     /// Writes that the clock was set back, so that the times of records are not taken for an order.

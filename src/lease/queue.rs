@@ -18,6 +18,9 @@ const AT_ONCE: usize = 8;
 /// Where nothing is due, the book is looked through now and then, for what lapsed.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// What is past its time for so long was left by whoever should have ended it.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+
 /// Starts the task. It ends with the last handle to the leases.
 pub(super) fn start(inner: &Arc<Inner>) {
     let wake = Arc::clone(&inner.wake);
@@ -63,30 +66,25 @@ impl Inner {
     pub(super) async fn write(self: &Arc<Self>, id: LeaseId) -> Result<(), String> {
         // Held until the write is done: what is read here is what is newest, and no older write follows.
         let _one_at_a_time = self.writing.lock().await;
-        let Some(lease) = self.book().leases.get(&id).cloned() else {
-            return Ok(());
+        let lease = {
+            let mut book = self.book();
+            book.unwritten.remove(&id);
+            book.leases.get(&id).cloned()
         };
+        let Some(lease) = lease else { return Ok(()) };
         let inner = Arc::clone(self);
         let is_over = lease.is_over();
-        let stage = lease.stage;
         let written = tokio::task::spawn_blocking(move || inner.write_row(lease)).await;
-        match written {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(error),
-            Err(error) => return Err(error.to_string()),
-        }
+        let written = written.unwrap_or_else(|error| Err(error.to_string()));
         let mut book = self.book();
-        if is_over {
-            book.unwritten.remove(&id);
-            book.forget(id);
-        } else if book
-            .leases
-            .get(&id)
-            .is_some_and(|lease| lease.stage == stage)
-        {
-            book.unwritten.remove(&id);
+        match &written {
+            Ok(()) if is_over => book.forget(id),
+            Ok(()) => {}
+            Err(_) => {
+                book.unwritten.insert(id);
+            }
         }
-        Ok(())
+        written
     }
 
     fn write_row(&self, lease: Lease) -> Result<(), String> {
@@ -205,6 +203,33 @@ impl Inner {
         }
         for lease in &lapsed {
             self.record(lease, lease.fault.clone());
+        }
+        self.end_forgotten(now);
+    }
+
+    /// Ends what is past its time and what nobody ended: its holder has no use for it.
+    fn end_forgotten(&self, now: Duration) {
+        let tick = self.tick();
+        let mut ended = Vec::new();
+        let mut book = self.book();
+        let past: Vec<LeaseId> = book
+            .leases
+            .values()
+            .filter(|lease| lease.stage == Stage::Live && lease.revocable)
+            .filter(|lease| lease.expires.is_some_and(|end| end + FORGOTTEN <= now))
+            .map(|lease| lease.id)
+            .collect();
+        for id in past {
+            if let Some(lease) = book.leases.get_mut(&id)
+                && lease.end(tick)
+            {
+                ended.push(lease.clone());
+                book.settle(id);
+            }
+        }
+        drop(book);
+        for lease in &ended {
+            self.record(lease, None);
         }
     }
 }

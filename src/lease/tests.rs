@@ -79,6 +79,10 @@ impl Source for Fake {
         }
     }
 
+    fn is_local(&self) -> bool {
+        self.0.standing
+    }
+
     fn bond_key(&self) -> Option<&str> {
         self.0.bonds.then_some("server")
     }
@@ -224,7 +228,9 @@ impl Bench {
 
     /// Until the queue has done all that it can. Time is paused, so this takes none.
     async fn settled(&self) {
-        self.leases.settle(Duration::from_secs(3_600)).await;
+        while !self.leases.pending().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn stages(&self) -> Vec<(String, String)> {
@@ -386,6 +392,8 @@ async fn a_task_keeps_its_lease_from_call_to_call_and_its_end_takes_it_back() {
     bench.leases.end_task(task);
     bench.settled().await;
     assert_eq!((bench.server.alive(), bench.leases.list().len()), (0, 0));
+    let refusal = bench.lend(3, Some(task)).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::TaskEnded);
 }
 
 #[tokio::test(start_paused = true)]

@@ -187,7 +187,7 @@ pub(super) async fn revoke_installation(reach: &Reach, handle: &str) -> Result<(
     let (status, answer) = reach.ask(request, Bytes::new()).await?;
     match status {
         // 401: nobody knows the token any more.
-        204 | 401 | 404 => Ok(()),
+        204 | 401 => Ok(()),
         status => Err(SourceError::Unavailable(format!(
             "the API did not take the token back (status {status}): {}",
             said(&answer)

@@ -175,9 +175,21 @@ impl Vault {
         }
     }
 
+    /// What takes something back: by which name, at which server.
+    fn handle(&self, kind: &str, name: &str) -> Zeroizing<String> {
+        Zeroizing::new(json!({"at": self.config.address, kind: name}).to_string())
+    }
+
     /// Takes back what a handle of this source stands for. Done where it is dead already.
     pub(super) async fn revoke(&self, handle: &str) -> Result<(), SourceError> {
         let handle: Value = serde_json::from_str(handle).unwrap_or_default();
+        // Another server knows nothing of it, and would say that it is dead.
+        let at = text(&handle, "/at").unwrap_or_default();
+        if at != self.config.address {
+            return Err(SourceError::Unavailable(format!(
+                "it was made by `{at}`, and `[vault]` names another server"
+            )));
+        }
         let (path, body) = match (text(&handle, "/accessor"), text(&handle, "/lease")) {
             (Some(accessor), _) => ("auth/token/revoke-accessor", json!({"accessor": accessor})),
             // Waits until the engine did it, so that what failed there is seen here.
@@ -193,7 +205,7 @@ impl Vault {
         };
         let answer = self.ask_as_host(Method::PUT, path, Some(&body)).await?;
         match answer.status {
-            200 | 204 | 404 => Ok(()),
+            200 | 204 => Ok(()),
             400 if is_gone(&said(&answer.body)) => Ok(()),
             status => Err(SourceError::Unavailable(format!(
                 "`{path}` was answered with status {status}: {}",
@@ -271,7 +283,7 @@ impl Source for VaultSource {
                 value: SecretValue::new(token.into()),
                 user: None,
                 ttl: seconds_of(&answer.body, "/auth/lease_duration").or(Some(ask.ttl)),
-                handle: Some(json!({"accessor": accessor}).to_string().into()),
+                handle: Some(self.vault.handle("accessor", accessor)),
             }),
             _ => Err(refused("a token for this call", &answer)),
         }
@@ -325,7 +337,7 @@ impl Source for VaultSource {
             })?),
         };
         let value = super::source::sized(SecretValue::new(value.into()), path)?;
-        let handle = lease.map(|lease| json!({"lease": lease}).to_string().into());
+        let handle = lease.map(|lease| self.vault.handle("lease", lease));
         let ttl = seconds_of(&answer.body, "/lease_duration").filter(|_| lease.is_some());
         Ok(Issued {
             value,

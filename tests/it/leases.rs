@@ -337,7 +337,7 @@ async fn a_kept_value_is_read_and_typed_as_one_that_stays() {
             .iter()
             .all(|change| !change.revocable && change.source == "vault")
     );
-    assert_eq!(stages(&home, "token"), ["live", "left"], "J11");
+    assert_eq!(stages(&home, "token"), ["wanted", "live", "left"], "J11");
     nowhere(&home, "kept-canary-8d1f");
 }
 
