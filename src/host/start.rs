@@ -158,6 +158,7 @@ impl Host {
             journal: journal.clone(),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
+            haste: 1,
         })?;
         let services = Arc::new(Services {
             policy: Arc::new(ArcSwap::from_pointee(

@@ -61,8 +61,8 @@ struct Inner {
     entropy: SharedEntropy,
     book: Mutex<Book>,
     time: Mutex<time::Forward>,
-    /// When this host started: the queue's waits are counted from here.
-    began: tokio::time::Instant,
+    /// The queue's waits go by this.
+    ticker: time::Ticker,
     /// Wakes the queue.
     wake: Arc<Notify>,
     /// One writer at a time, each of what is newest: rows never go back.
@@ -174,6 +174,8 @@ pub(crate) struct Parts {
     pub(crate) journal: Journal,
     pub(crate) clock: SharedClock,
     pub(crate) entropy: SharedEntropy,
+    /// How many times as fast as the world's the queue's time goes: 1, but in tests.
+    pub(crate) haste: u32,
 }
 
 impl Leases {
@@ -190,6 +192,7 @@ impl Leases {
             journal,
             clock,
             entropy,
+            haste,
         } = parts;
         let now = clock.now();
         let mut book = Book::default();
@@ -220,7 +223,7 @@ impl Leases {
             entropy,
             book: Mutex::new(book),
             time: Mutex::new(time::Forward::new(now)),
-            began: tokio::time::Instant::now(),
+            ticker: time::Ticker::new(haste),
             wake: Arc::new(Notify::new()),
             writing: tokio::sync::Mutex::default(),
         }));
@@ -421,7 +424,7 @@ impl Inner {
 
     /// The time of the queue.
     fn tick(&self) -> Duration {
-        self.began.elapsed()
+        self.ticker.now()
     }
 
     /// Writes where a lease stands, whatever comes of it: what was lent is taken back all the same.

@@ -58,7 +58,8 @@ async fn round(inner: &Weak<Inner>) -> Option<Duration> {
             _ => None,
         })
         .min();
-    Some(next.unwrap_or(IDLE).clamp(Duration::from_millis(10), IDLE))
+    let wait = next.unwrap_or(IDLE).clamp(Duration::from_millis(10), IDLE);
+    Some(inner.ticker.sleep(wait))
 }
 
 impl Inner {

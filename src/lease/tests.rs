@@ -172,6 +172,8 @@ impl Bench {
             journal,
             clock: clock.clone(),
             entropy: Arc::new(SystemEntropy),
+            // Half a second in half a millisecond.
+            haste: 1_000,
         })
         .unwrap();
         leases.resume();
@@ -226,11 +228,21 @@ impl Bench {
             .await
     }
 
-    /// Until the queue has done all that it can. Time is paused, so this takes none.
+    /// Until nothing waits to be taken back.
     async fn settled(&self) {
-        while !self.leases.pending().is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        self.until(|pending| pending.is_empty()).await;
+    }
+
+    /// Until what is pending is as it should be.
+    async fn until(&self, is_so: impl Fn(&[LeaseReport]) -> bool) {
+        let wait = async {
+            while !is_so(&self.leases.pending()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), wait)
+            .await
+            .unwrap();
     }
 
     async fn stages(&self) -> Vec<(String, String)> {
@@ -256,7 +268,7 @@ fn lent() -> Server {
     Server::default()
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_call_has_one_for_each_binding_and_its_end_takes_them_back() {
     let bench = Bench::new(lent(), LeaseTerms::default(), 128);
     let one = bench.lend(1, None).await.unwrap();
@@ -290,7 +302,7 @@ async fn a_call_has_one_for_each_binding_and_its_end_takes_them_back() {
     assert_eq!(bench.leases.0.state.open_leases().unwrap().len(), 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn j10_a_backend_that_is_down_is_tried_again_and_too_many_stop_lending() {
     let bench = Bench::new(lent(), LeaseTerms::default(), 2);
     for call in 1..=2 {
@@ -299,10 +311,11 @@ async fn j10_a_backend_that_is_down_is_tried_again_and_too_many_stop_lending() {
     bench.server.is_down.store(true, Ordering::SeqCst);
     bench.leases.end_call(id(1));
     bench.leases.end_call(id(2));
-    tokio::time::sleep(Duration::from_secs(120)).await;
+    let tried = |pending: &[LeaseReport]| {
+        pending.len() == 2 && pending.iter().all(|lease| lease.attempts >= 5)
+    };
+    bench.until(tried).await;
     let pending = bench.leases.pending();
-    assert_eq!(pending.len(), 2);
-    assert!(pending.iter().all(|lease| lease.attempts >= 5));
     assert_eq!(pending[0].fault.as_deref(), Some("status 503"));
     let refusal = bench.lend(3, None).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::LeaseBacklog);
@@ -313,24 +326,28 @@ async fn j10_a_backend_that_is_down_is_tried_again_and_too_many_stop_lending() {
     bench.lend(3, None).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn j09_a_host_that_dies_takes_back_at_its_next_start() {
     let bench = Bench::new(lent(), LeaseTerms::default(), 128);
     bench.lend(1, None).await.unwrap();
     bench.server.is_down.store(true, Ordering::SeqCst);
     bench.lend(2, None).await.unwrap();
     bench.leases.end_call(id(2));
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    bench
+        .until(|pending| pending.len() == 1 && pending[0].attempts > 1)
+        .await;
     let bench = bench.restart().await;
     assert_eq!(bench.leases.pending().len(), 2);
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    bench
+        .until(|pending| pending.iter().all(|lease| lease.attempts > 0))
+        .await;
     assert_eq!(bench.server.alive(), 2);
     bench.server.is_down.store(false, Ordering::SeqCst);
     bench.settled().await;
     assert_eq!((bench.server.alive(), bench.leases.list().len()), (0, 0));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_hangs_on_a_bond_goes_with_it_also_where_nobody_knows_of_it() {
     let server = Server {
         bonds: true,
@@ -347,7 +364,7 @@ async fn what_hangs_on_a_bond_goes_with_it_also_where_nobody_knows_of_it() {
     assert_eq!((bench.server.alive(), bench.leases.list().len()), (0, 0));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_restart_takes_back_by_the_bond_what_was_only_asked_for() {
     let server = Server {
         bonds: true,
@@ -371,7 +388,7 @@ async fn a_restart_takes_back_by_the_bond_what_was_only_asked_for() {
     assert_eq!((bench.server.alive(), bench.leases.list().len()), (0, 0));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_task_keeps_its_lease_from_call_to_call_and_its_end_takes_it_back() {
     let terms = LeaseTerms {
         per_task: true,
@@ -396,7 +413,7 @@ async fn a_task_keeps_its_lease_from_call_to_call_and_its_end_takes_it_back() {
     assert_eq!(refusal.reason, Reason::TaskEnded);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn uses_and_time_are_bounds_and_a_clock_set_back_revives_nothing() {
     let terms = LeaseTerms {
         uses: Some(1),
@@ -417,7 +434,7 @@ async fn uses_and_time_are_bounds_and_a_clock_set_back_revives_nothing() {
     assert_eq!(refusal.reason, Reason::LeaseOver, "J13");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn revoking_one_makes_it_worthless_to_its_running_call() {
     let bench = Bench::new(lent(), LeaseTerms::default(), 128);
     bench.lend(1, None).await.unwrap();
@@ -434,7 +451,7 @@ async fn revoking_one_makes_it_worthless_to_its_running_call() {
     assert_eq!(bench.server.alive(), 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn j11_a_static_value_is_said_to_stay_alive() {
     let server = Server {
         standing: true,

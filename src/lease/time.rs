@@ -1,9 +1,35 @@
-//! A time of day that only goes forward.
+//! The time of day, which only goes forward here, and the time that the queue waits by.
 //!
 //! What was over must not live again because somebody set the clock back. So the latest time that was
 //! seen counts on by itself, until the clock has caught up.
 
 use std::time::{Duration, Instant};
+
+/// The time of the queue, by a clock that nobody can set.
+#[derive(Debug)]
+pub(super) struct Ticker {
+    began: Instant,
+    /// How many times as fast as the world's it goes: 1, but in tests.
+    haste: u32,
+}
+
+impl Ticker {
+    pub(super) fn new(haste: u32) -> Self {
+        Self {
+            began: Instant::now(),
+            haste,
+        }
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.began.elapsed().saturating_mul(self.haste)
+    }
+
+    /// How long to sleep for `wait` to pass.
+    pub(super) fn sleep(&self, wait: Duration) -> Duration {
+        wait / self.haste
+    }
+}
 
 /// Clocks are corrected by fractions of a second all the time.
 const CORRECTION: Duration = Duration::from_secs(2);

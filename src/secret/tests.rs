@@ -75,7 +75,9 @@ async fn missing_and_forbidden_are_one_to_the_plugin() {
         "[secret.a.unset]\nsource = \"env\"\nvariable = \"UNSET\"\n[secret.a.gone]\nsource = \"file\"\npath = \"gone\"",
     );
     for name in ["nothing", "unset", "gone", "*", "../b"] {
-        let refusal = get(&secrets, &"a".parse().await.unwrap(), name).unwrap_err();
+        let refusal = get(&secrets, &"a".parse().unwrap(), name)
+            .await
+            .unwrap_err();
         assert_eq!(refusal.to_string(), not_granted().to_string());
         assert!(refusal.detail.is_some());
     }
@@ -85,11 +87,13 @@ async fn missing_and_forbidden_are_one_to_the_plugin() {
 async fn a_file_that_others_can_read_is_not_used() {
     let (dir, secrets) = secrets("[secret.a.key]\nsource = \"file\"\npath = \"key\"");
     write(&dir.path().join("key"), CANARY, 0o644);
-    let refusal = get(&secrets, &"a".parse().await.unwrap(), "key").unwrap_err();
+    let refusal = get(&secrets, &"a".parse().unwrap(), "key")
+        .await
+        .unwrap_err();
     assert_eq!(refusal.reason, Reason::SecretUnavailable);
     assert!(refusal.detail.unwrap().contains("chmod 600"));
     write(&dir.path().join("key"), "\n", 0o600);
-    assert!(get(&secrets, &"a".parse().await.unwrap(), "key").is_err());
+    assert!(get(&secrets, &"a".parse().unwrap(), "key").await.is_err());
 }
 
 #[tokio::test]
