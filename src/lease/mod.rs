@@ -319,7 +319,7 @@ impl Leases {
         let mut found: Vec<_> = book
             .leases
             .values()
-            .filter(|lease| keep(lease))
+            .filter(|lease| !lease.is_over() && keep(lease))
             .map(LeaseReport::of)
             .collect();
         found.sort_by_key(|report| report.lease);

@@ -230,7 +230,9 @@ impl Bench {
 
     /// Until nothing waits to be taken back.
     async fn settled(&self) {
-        self.until(|pending| pending.is_empty()).await;
+        let is_done = |lease: &Lease| lease.is_pending() || lease.is_over();
+        self.until(|_| !self.leases.book().leases.values().any(is_done))
+            .await;
     }
 
     /// Until what is pending is as it should be.
