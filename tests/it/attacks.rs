@@ -21,6 +21,10 @@ macro_rules! claims {
 claims![
     crate::binary::a_proxy_that_the_environment_names_is_never_dialled,
     crate::fairness::a_thousand_calls_of_one_agent_leave_places_for_others,
+    crate::leases::a_kept_value_is_read_and_typed_as_one_that_stays,
+    crate::leases::j09_a_lease_appears_upstream_and_is_dead_after_the_call,
+    crate::leases::j10_what_can_not_be_taken_back_is_pending_visible_retried_and_done,
+    crate::leases::j12_a_lease_is_worth_nothing_once_policy_says_no,
     crate::limits::a_retry_is_counted_and_a_storm_of_them_is_stopped,
     crate::limits::an_instance_that_was_cut_short_is_never_seen_again,
     crate::limits::traps_in_a_row_open_the_breaker_and_others_go_on,

@@ -92,7 +92,7 @@ async fn host(setup: &Setup) -> (TempDir, Arc<Host>) {
 }
 
 #[tokio::test]
-async fn j09_a_lease_appears_upstream_and_is_dead_after_the_call() {
+pub(crate) async fn j09_a_lease_appears_upstream_and_is_dead_after_the_call() {
     let queue = Queue::start().await;
     let bao = OpenBao::start(&queue).await;
     let setup = local(&queue.origin()).toml(WORKER).toml(&bao.table().await);
@@ -179,7 +179,7 @@ async fn j09_a_host_that_is_killed_takes_back_at_its_next_start() {
 }
 
 #[tokio::test]
-async fn j10_what_can_not_be_taken_back_is_pending_visible_retried_and_done() {
+pub(crate) async fn j10_what_can_not_be_taken_back_is_pending_visible_retried_and_done() {
     let queue = Queue::start().await;
     let bao = OpenBao::start(&queue).await;
     let setup = local(&queue.origin())
@@ -268,6 +268,40 @@ async fn the_end_of_a_task_takes_its_token_and_all_that_hangs_on_it() {
 }
 
 #[tokio::test]
+pub(crate) async fn j12_a_lease_is_worth_nothing_once_policy_says_no() {
+    let queue = Queue::start().await;
+    let bao = OpenBao::start(&queue).await;
+    let setup = local(&queue.origin())
+        .toml(&format!("{WORKER}\nper = \"task\""))
+        .toml(&bao.table().await);
+    let (_folder, host) = host(&setup).await;
+    let task = TaskId::generate(&SystemEntropy).unwrap();
+    let call = || {
+        let mut arrival = arrival("alice", "probe_send", work(&queue).to_string());
+        arrival.caller.task = Some(task);
+        host.call(arrival, CancellationToken::new())
+    };
+    assert_eq!(*call().await.at("/status"), 200);
+    let file = host.home().policies().join("probe.cedar");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let tighter = format!(
+        "{text}\n@id(\"no-more\")\nforbid (principal, action in Action::\"use-secret\", resource in Plugin::\"probe\");"
+    );
+    crate::harness::place(&file, tighter.as_bytes());
+    host.refresh().await;
+    let reply = call().await;
+    assert_eq!(*reply.at("/reason"), "policy.forbidden", "{}", reply.text());
+    // It is still lent to the task, and no use to it.
+    assert_eq!(
+        (queue.users(), queue.worked().len(), queue.refused()),
+        (1, 1, 0)
+    );
+    host.leases().end_task(task);
+    queue.empty().await;
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn an_operator_takes_one_lease_back_from_a_running_call() {
     let queue = Queue::start().await;
     let bao = OpenBao::start(&queue).await;
@@ -312,7 +346,7 @@ async fn an_operator_takes_one_lease_back_from_a_running_call() {
 }
 
 #[tokio::test]
-async fn a_kept_value_is_read_and_typed_as_one_that_stays() {
+pub(crate) async fn a_kept_value_is_read_and_typed_as_one_that_stays() {
     let queue = Queue::start().await;
     let bao = OpenBao::start(&queue).await;
     let kept =
