@@ -247,18 +247,27 @@ impl Bench {
             .unwrap();
     }
 
-    async fn stages(&self) -> Vec<(String, String)> {
+    /// Every event that was written.
+    async fn events(&self) -> Vec<Event> {
         let journal = &self.leases.0.journal;
         let position = journal.append(&Event::Stopped {}).unwrap();
         journal.durable(position).await.unwrap();
         let mut reader = Reader::new(&self.home.journal());
-        let mut stages = Vec::new();
+        let mut events = Vec::new();
         while let Some(Record { event, .. }) = reader.next_record().unwrap() {
-            if let Event::Lease(change) = event {
-                stages.push((change.secret, change.stage));
-            }
+            events.push(event);
         }
-        stages
+        events
+    }
+
+    /// Where each lease came to stand, in order.
+    async fn stages(&self) -> Vec<String> {
+        let events = self.events().await.into_iter();
+        let changes = events.filter_map(|event| match event {
+            Event::Lease(change) => Some(change.stage),
+            _ => None,
+        });
+        changes.collect()
     }
 }
 
@@ -288,12 +297,7 @@ async fn a_call_has_one_for_each_binding_and_its_end_takes_them_back() {
     bench.leases.end_call(id(2));
     bench.settled().await;
     assert_eq!(bench.server.alive(), 0);
-    let stages: Vec<String> = bench
-        .stages()
-        .await
-        .into_iter()
-        .map(|(_, stage)| stage)
-        .collect();
+    let stages = bench.stages().await;
     for stage in ["wanted", "live", "pending", "revoked"] {
         assert_eq!(
             stages.iter().filter(|s| *s == stage).count(),
@@ -434,6 +438,9 @@ async fn uses_and_time_are_bounds_and_a_clock_set_back_revives_nothing() {
     bench.clock.0.fetch_sub(3_600, Ordering::SeqCst);
     let refusal = bench.lend(1, None).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::LeaseOver, "J13");
+    let is_step = |event: &Event| matches!(event, Event::Changed(changed) if changed.change == "clock.stepped");
+    let events = bench.events().await;
+    assert_eq!(events.iter().filter(|event| is_step(event)).count(), 1);
 }
 
 #[tokio::test]
@@ -465,11 +472,6 @@ async fn j11_a_static_value_is_said_to_stay_alive() {
     bench.leases.end_call(id(1));
     assert!(bench.leases.list().is_empty());
     assert_eq!(bench.server.asked_to_revoke.load(Ordering::SeqCst), 0);
-    let stages: Vec<String> = bench
-        .stages()
-        .await
-        .into_iter()
-        .map(|(_, stage)| stage)
-        .collect();
+    let stages = bench.stages().await;
     assert_eq!(stages, ["live", "left"]);
 }
