@@ -209,8 +209,7 @@ impl Host {
     pub async fn stop(&self) {
         self.drain();
         // Most sources answer at once; what does not is taken back by the next start.
-        self.leases().end_all();
-        self.leases().settle(ENDING).await;
+        self.leases().close(ENDING).await;
         if let Err(error) = self.journal().append(&Event::Stopped {}) {
             tracing::error!(%error, "the end of the host could not be written down");
         }

@@ -25,6 +25,7 @@ mod queue;
 mod time;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ struct Inner {
     ticker: time::Ticker,
     /// Wakes the queue.
     wake: Arc<Notify>,
+    /// Nothing more is taken back, nor written down.
+    closed: AtomicBool,
     /// One writer at a time, each of what is newest: rows never go back.
     writing: tokio::sync::Mutex<()>,
 }
@@ -225,6 +228,7 @@ impl Leases {
             time: Mutex::new(time::Forward::new(now)),
             ticker: time::Ticker::new(haste),
             wake: Arc::new(Notify::new()),
+            closed: AtomicBool::new(false),
             writing: tokio::sync::Mutex::default(),
         }));
         Ok(leases)
@@ -302,8 +306,17 @@ impl Leases {
             .count()
     }
 
+    /// The host ends: everything is taken back as far as that goes within this time, and what is left
+    /// by the next start.
+    pub(crate) async fn close(&self, within: Duration) {
+        self.end_all();
+        self.settle(within).await;
+        self.0.closed.store(true, Ordering::Relaxed);
+        self.0.wake.notify_one();
+    }
+
     /// Waits until all that can be taken back was asked for once, for so long at most.
-    pub async fn settle(&self, within: Duration) {
+    async fn settle(&self, within: Duration) {
         let is_untried =
             |lease: &Lease| lease.is_pending() && lease.handle.is_some() && lease.attempts() == 0;
         let all = async {

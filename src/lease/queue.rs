@@ -3,6 +3,7 @@
 //! One task does it for as long as the host lives. It works on what the book says, so nothing is
 //! handed over that could be lost on the way.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -38,6 +39,9 @@ pub(super) fn start(inner: &Arc<Inner>) {
 /// Does what is due; how long until there is more.
 async fn round(inner: &Weak<Inner>) -> Option<Duration> {
     let inner = inner.upgrade()?;
+    if inner.closed.load(Ordering::Relaxed) {
+        return None;
+    }
     inner.lapse();
     inner.write_changed().await;
     let due = inner.due();

@@ -1,7 +1,5 @@
 //! The queue and the book, over a source that a test holds in its hands.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use async_trait::async_trait;
 
 use super::*;
