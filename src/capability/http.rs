@@ -4,7 +4,6 @@
 //! do not belong there), `send` (decide, record durably, connect) and `finish` (bound and redact the
 //! reply). Every step takes what the step before made; what is decided on is what is sent.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +11,8 @@ use wasmtime::component::{Resource, ResourceTable};
 
 use super::CallContext;
 use super::context::wit_error;
-use super::secrets::{Allowed, Secret, Use};
+use super::credentials::{Place, Wanted, allowed, borrow, bound_to};
+use super::secrets::Secret;
 use super::sign;
 use crate::egress::{
     self, Admitted, CheckedRequest, Class, Credential, CredentialScheme, Exchange, Request,
@@ -25,7 +25,6 @@ use crate::reason::{Kind, Reason, Refusal};
 use crate::runtime::bindings::http as wit;
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
-use crate::secret::SecretValue;
 
 /// The right to send requests within one requirement, for this call. Only its name: the grant
 /// itself stays in the context.
@@ -165,27 +164,6 @@ impl wit::HostOrigin for CallState {
     }
 }
 
-/// A secret that may go into one request, by policy; it is lent once the request's intent is written.
-struct Wanted {
-    allowed: Allowed,
-    place: Place,
-}
-
-/// Where it goes.
-enum Place {
-    Scheme(CredentialScheme),
-    /// Nowhere: the host signs with it.
-    Sign(wit::AwsScope),
-    /// In the header of this name, where the plugin put placeholders into this text.
-    Within(String, String),
-}
-
-/// A secret's value on its way into one request.
-struct Loan {
-    scheme: CredentialScheme,
-    value: Arc<SecretValue>,
-}
-
 /// Why there is no response.
 enum Unsent {
     /// Refused: it has no record yet.
@@ -214,7 +192,7 @@ async fn send(
     durable
         .await
         .map_err(|error| Ending::from(Refusal::from(error)))?;
-    let loans = match borrow(context, &wanted, checked.get()).await {
+    let loans = match borrow(context, &wanted, &checked.get().request).await {
         Ok(loans) => loans,
         Err(refusal) => return finish(context, reference, unsent(refusal), began),
     };
@@ -246,70 +224,6 @@ async fn send(
         )
         .await;
     finish(context, reference, exchange, began)
-}
-
-/// Lends what policy allowed. INVARIANT: after the intent is on the disk, since a credential that is
-/// made for this is an effect, too.
-async fn borrow(
-    context: &CallContext,
-    wanted: &[Wanted],
-    outgoing: &Outgoing,
-) -> Result<Vec<Loan>, Refusal> {
-    let mut loans = Vec::with_capacity(wanted.len());
-    let mut values: BTreeMap<&str, Arc<SecretValue>> = BTreeMap::new();
-    for Wanted { allowed, place } in wanted {
-        let loaned = context.lend(allowed).await?;
-        match place {
-            Place::Scheme(scheme) => {
-                let scheme = match (scheme, loaned.user) {
-                    // A user name that was made with the password goes with it.
-                    (CredentialScheme::Basic(_), Some(user)) => CredentialScheme::Basic(user),
-                    (scheme, _) => scheme.clone(),
-                };
-                loans.push(Loan {
-                    scheme,
-                    value: loaned.value,
-                });
-            }
-            Place::Sign(scope) => {
-                let now = context.services.clock.now();
-                let signed = sign::aws(&outgoing.request, &loaned.value, scope, now)?;
-                for part in signed.parts {
-                    context.lent.lend(&allowed.name, Arc::new(part));
-                }
-                loans.extend(signed.headers.into_iter().map(|(name, value)| Loan {
-                    scheme: CredentialScheme::Header(name),
-                    value: Arc::new(value),
-                }));
-            }
-            Place::Within(..) => {
-                values.insert(&allowed.name, loaned.value);
-            }
-        }
-    }
-    let value = |name: &str| values.get(name).cloned();
-    let mut done: Vec<&str> = Vec::new();
-    for Wanted { place, .. } in wanted {
-        let Place::Within(header, text) = place else {
-            continue;
-        };
-        // One header may hold several.
-        if done.contains(&header.as_str()) {
-            continue;
-        }
-        done.push(header);
-        let put =
-            context
-                .placeholders
-                .substitute(&outgoing.origin, header, text.as_bytes(), &value)?;
-        if let Some(value) = put {
-            loans.push(Loan {
-                scheme: CredentialScheme::Instead(header.clone()),
-                value: Arc::new(value),
-            });
-        }
-    }
-    Ok(loans)
 }
 
 /// An exchange that did not begin.
@@ -426,57 +340,6 @@ fn prepare(
         request: scoped,
     };
     Ok((outgoing, wanted))
-}
-
-/// What a lease is bound to, beside its origin.
-fn bound_to(place: &Place) -> String {
-    let scheme = match place {
-        Place::Scheme(scheme) => scheme,
-        Place::Sign(scope) => return format!("sign:aws-sigv4:{}/{}", scope.region, scope.service),
-        Place::Within(header, _) => return format!("header:{}", header.to_ascii_lowercase()),
-    };
-    match scheme {
-        CredentialScheme::Bearer => String::from("bearer"),
-        CredentialScheme::Basic(_) => String::from("basic"),
-        CredentialScheme::Header(name) | CredentialScheme::Instead(name) => {
-            format!("header:{}", name.to_ascii_lowercase())
-        }
-        CredentialScheme::Query(name) => format!("query:{name}"),
-    }
-}
-
-/// The use of a secret in this request, once its binding and policy allow it.
-fn allowed(
-    context: &CallContext,
-    name: &str,
-    to: &egress::Origin,
-    said: &'static str,
-    scheme: String,
-) -> Result<Allowed, Refusal> {
-    let grant = context.grant(name);
-    let Some(Grant::Secret { origin: bound, .. }) = grant.as_deref() else {
-        return Err(crate::secret::not_granted());
-    };
-    if bound != to {
-        return Err(Refusal::new(
-            Reason::SecretBinding,
-            "the secret is bound to another origin",
-        )
-        .with_detail(format!(
-            "`{name}` is bound to `{bound}`, the request goes to `{to}`"
-        )));
-    }
-    let question = Use {
-        name: name.to_owned(),
-        origin: to.to_string(),
-        scheme: said,
-    };
-    let (question, _) = context.decide(question)?.into_inner();
-    Ok(Allowed {
-        name: question.name,
-        origin: question.origin,
-        scheme,
-    })
 }
 
 /// Records how it ended, and hands the reply on within its bounds.

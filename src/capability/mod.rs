@@ -6,6 +6,7 @@
 
 mod clock;
 mod context;
+mod credentials;
 pub(crate) mod http;
 pub(crate) mod log;
 mod progress;

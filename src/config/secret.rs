@@ -7,8 +7,11 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use super::places::{
+    GitHubAppSecret, JwtSecret, LeaseTerms, Leases, OAuthSecret, SecretPlace, Vault, VaultLogin,
+    VaultSecret,
+};
 use super::quantity::{Counted as _, Quantity, Unit};
-use super::{LeaseTerms, Leases, SecretPlace, Vault, VaultLogin};
 
 const HOUR: u64 = 3_600_000;
 
@@ -17,65 +20,6 @@ const HOUR: u64 = 3_600_000;
 pub(super) struct Secret {
     pub(super) place: SecretPlace,
     pub(super) terms: LeaseTerms,
-}
-
-/// A secret in OpenBao or Vault.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VaultSecret {
-    /// As in the API, without `/v1/`: `secret/data/app`, `database/creds/reader`.
-    pub path: String,
-    /// Which member of what comes back is the value; `*` for all of it, as JSON.
-    pub field: String,
-    /// Which member is the user name, for `basic`, where the engine makes one.
-    pub user_field: Option<String>,
-    /// Whether each read makes a new credential, which is taken back afterwards.
-    pub dynamic: bool,
-    /// What is sent along, where the engine wants to be asked with `POST`.
-    pub parameters: BTreeMap<String, String>,
-}
-
-/// An access token that a refresh token brings (RFC 6749 section 6). The refresh token is in the
-/// host's own store, under the secret's own name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OAuthSecret {
-    /// The token endpoint.
-    pub token_url: String,
-    /// The client.
-    pub client_id: String,
-    /// The name, in the host's own store, of the client's secret, where it has one.
-    pub client_secret: Option<String>,
-    /// Asked for with each refresh, where it is to be less than was granted.
-    pub scope: Option<String>,
-}
-
-/// A JWT that the host signs. The private key (PEM) is in the host's own store, under the secret's
-/// own name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JwtSecret {
-    /// `iss`.
-    pub issuer: String,
-    /// `sub`.
-    pub subject: String,
-    /// `aud`.
-    pub audience: String,
-    /// `kid`, in the header.
-    pub key_id: Option<String>,
-}
-
-/// A token of an installation of a GitHub App. The App's private key (PEM) is in the host's own
-/// store, under the secret's own name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GitHubAppSecret {
-    /// The API, `https://api.github.com`.
-    pub api: String,
-    /// The App's id, or its client id.
-    pub app: String,
-    /// The installation.
-    pub installation: u64,
-    /// The names of the repositories; all of the installation's where there are none.
-    pub repositories: Vec<String>,
-    /// Permissions, such as `contents = "read"`; all of the installation's where there are none.
-    pub permissions: BTreeMap<String, String>,
 }
 
 /// The table as it is written.
@@ -409,116 +353,5 @@ impl<'de> Deserialize<'de> for Leases {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::super::Config;
-    use super::*;
-
-    fn parse(text: &str) -> Result<Config, String> {
-        Config::parse(Path::new("/h/tollgate.toml"), text).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn every_source_can_be_written() {
-        let config = parse(
-            r#"
-            [vault]
-            address = "https://vault.internal:8200/"
-            role_id = "r"
-            secret_id_file = "secret-id"
-            [leases]
-            pending = 5
-            ttl = "10min"
-            [secret.a.kv]
-            source = "vault"
-            path = "secret/data/app"
-            field = "key"
-            [secret.a.creds]
-            source = "vault"
-            path = "rabbitmq/creds/r"
-            field = "password"
-            user_field = "username"
-            per = "task"
-            ttl = "5min"
-            uses = 3
-            [secret.a.ring]
-            source = "keyring"
-            service = "tollgate"
-            account = "a"
-            [secret.a.oauth]
-            source = "oauth"
-            token_url = "https://id.example/token"
-            client_id = "c"
-            [secret.a.jwt]
-            source = "jwt"
-            issuer = "i"
-            subject = "s"
-            audience = "https://api.example"
-            [secret.a.app]
-            source = "github-app"
-            app = "1"
-            installation = 2
-            repositories = ["r"]
-            permissions = { contents = "read" }
-            "#,
-        )
-        .unwrap();
-        let a = "a".parse().unwrap();
-        let dynamic = |name| match config.secret_place(&a, name) {
-            SecretPlace::Vault(vault) => vault.dynamic,
-            other => panic!("{other:?}"),
-        };
-        assert!(!dynamic("kv") && dynamic("creds"));
-        let terms = config.secret_terms(&a, "creds");
-        assert_eq!(
-            (terms.per_task, terms.ttl, terms.uses),
-            (true, Some(Duration::from_secs(300)), Some(3))
-        );
-        assert_eq!(config.leases.most_pending, 5);
-        let vault = config.vault.as_ref().unwrap();
-        assert_eq!(vault.address, "https://vault.internal:8200");
-        assert_eq!(
-            vault.login,
-            VaultLogin::AppRole {
-                mount: "approle".into(),
-                role_id: "r".into(),
-                secret_id_file: "/h/secret-id".into(),
-            }
-        );
-    }
-
-    #[test]
-    fn what_does_not_go_together_is_refused() {
-        for (table, said) in [
-            ("source = \"vault\"\npath = \"a/b\"", "needs `field`"),
-            (
-                "source = \"vault\"\npath = \"/v1/a\"\nfield = \"x\"",
-                "without `/v1/`",
-            ),
-            (
-                "source = \"vault\"\npath = \"a/../b\"\nfield = \"x\"",
-                "without `/v1/`",
-            ),
-            (
-                "source = \"jwt\"\nissuer = \"i\"\nsubject = \"s\"\naudience = \"a\"\npath = \"x\"",
-                "no use for `path`",
-            ),
-            (
-                "source = \"oauth\"\ntoken_url = \"https://u:p@x/\"\nclient_id = \"c\"",
-                "no URL",
-            ),
-            ("uses = 0", "`uses` is 0"),
-            ("ttl = \"0s\"", "`ttl`"),
-            (
-                "source = \"github-app\"\napp = \"1\"",
-                "needs `installation`",
-            ),
-        ] {
-            let error = parse(&format!("[secret.a.b]\n{table}")).unwrap_err();
-            assert!(error.contains(said), "{table}: {error}");
-        }
-        let both = "[vault]\naddress = \"https://v\"\ntoken_file = \"t\"\nrole_id = \"r\"";
-        assert!(parse(both).unwrap_err().contains("token_file"));
-    }
-}
+#[path = "secret_tests.rs"]
+mod tests;

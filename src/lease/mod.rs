@@ -21,7 +21,9 @@ mod desk;
 #[expect(clippy::module_inception, reason = "the one noun of this folder")]
 mod lease;
 mod lend;
+mod make;
 mod queue;
+mod report;
 mod time;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -29,13 +31,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 pub(crate) use desk::{Desk, SharedSecrets};
 pub use lease::Holder;
 pub(crate) use lease::{Handle, Lease, Stage};
 pub(crate) use lend::{Asked, Loaned};
+pub use report::LeaseReport;
 
 use crate::clock::{SharedClock, rfc3339};
 use crate::entropy::SharedEntropy;
@@ -112,60 +114,6 @@ pub(crate) struct OfCall {
 impl Drop for OfCall {
     fn drop(&mut self) {
         self.leases.end_call(self.call);
-    }
-}
-
-/// A lease, as its operator sees it. Never its value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaseReport {
-    /// Which.
-    pub lease: LeaseId,
-    /// `wanted`, `live`, `pending`.
-    pub stage: String,
-    /// The plugin.
-    pub plugin: String,
-    /// The secret; for what others hang on, `(bond)`.
-    pub secret: String,
-    /// The kind of its source.
-    pub source: String,
-    /// The agent it was lent for.
-    pub agent: String,
-    /// The call it was made for.
-    pub call: String,
-    /// The task that holds it, where not its call does.
-    pub task: Option<TaskId>,
-    /// Whether it can be taken back.
-    pub revocable: bool,
-    /// When it ends by itself, RFC 3339.
-    pub expires: Option<String>,
-    /// How often it went into a request.
-    pub uses: u32,
-    /// How often taking it back failed.
-    pub attempts: u32,
-    /// Why, the last time.
-    pub fault: Option<String>,
-}
-
-impl LeaseReport {
-    fn of(lease: &Lease) -> Self {
-        Self {
-            lease: lease.id,
-            stage: lease.stage.name().to_owned(),
-            plugin: lease.plugin.to_string(),
-            secret: lease.secret.clone(),
-            source: lease.source.clone(),
-            agent: lease.agent.to_string(),
-            call: lease.call.to_string(),
-            task: match lease.holder {
-                Holder::Task(task) => Some(task),
-                Holder::Call(_) => None,
-            },
-            revocable: lease.revocable,
-            expires: lease.expires.map(rfc3339),
-            uses: lease.uses,
-            attempts: lease.attempts(),
-            fault: lease.fault.clone(),
-        }
     }
 }
 
