@@ -155,7 +155,7 @@ impl Bench {
         most_pending: usize,
     ) -> Self {
         let clock = Arc::new(FixedClock(1_795_305_600.into()));
-        let (journal, _) = Journal::open(&home.journal(), Options::new(clock.clone())).unwrap();
+        let (journal, _) = Journal::open(home.journal(), Options::new(clock.clone())).unwrap();
         let leases = Leases::open(Parts {
             desk: Arc::new(TestDesk {
                 server: Arc::clone(&server),
