@@ -197,7 +197,12 @@ impl Bench {
             ..
         } = self;
         let journal = leases.0.journal.clone();
+        let old = Arc::downgrade(&leases.0);
         drop(leases);
+        // Two hosts never share a disk; what the old one has under way ends first.
+        while old.strong_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         journal.close().await.unwrap();
         Self::open(folder, home, server, terms, 128)
     }
