@@ -221,7 +221,7 @@ impl Oidc {
         // Node looks for packages beside the script.
         let text = std::fs::read(repository().join("tests/servers/oidc.mjs")).unwrap();
         crate::harness::place(&script, &text);
-        let mut child = Command::new("node")
+        let mut child = Command::new(node.join("run"))
             .arg(&script)
             .arg(CLIENT_SECRET)
             .stdin(Stdio::piped())
