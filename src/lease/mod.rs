@@ -353,6 +353,22 @@ impl Book {
         }
     }
 
+    /// Lets go of a lease, so that its holder gets another the next time; whether nobody has it in use.
+    fn release(&mut self, holder: Holder, id: LeaseId) -> bool {
+        let Some(slots) = self.slots.get_mut(&holder) else {
+            return true;
+        };
+        let mut is_in_use = false;
+        slots.retain(|_, slot| match slot.try_lock() {
+            Ok(held) => held.as_ref().is_none_or(|held| held.lease != id),
+            Err(_) => {
+                is_in_use = true;
+                true
+            }
+        });
+        !is_in_use
+    }
+
     fn forget(&mut self, id: LeaseId) {
         let Some(lease) = self.leases.remove(&id) else {
             return;

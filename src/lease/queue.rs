@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use super::{Inner, Lease, Stage};
+use super::{Holder, Inner, Lease, Stage};
 use crate::id::LeaseId;
 use crate::state::LeaseRow;
 
@@ -217,14 +217,18 @@ impl Inner {
         let tick = self.tick();
         let mut ended = Vec::new();
         let mut book = self.book();
-        let past: Vec<LeaseId> = book
+        let past: Vec<(LeaseId, Holder)> = book
             .leases
             .values()
             .filter(|lease| lease.stage == Stage::Live && lease.revocable)
             .filter(|lease| lease.expires.is_some_and(|end| end + FORGOTTEN <= now))
-            .map(|lease| lease.id)
+            .map(|lease| (lease.id, lease.holder))
             .collect();
-        for id in past {
+        for (id, holder) in past {
+            if !book.release(holder, id) {
+                // It is about to be used, and renewed with that.
+                continue;
+            }
             if let Some(lease) = book.leases.get_mut(&id)
                 && lease.end(tick)
             {

@@ -1,11 +1,13 @@
 //! Credentials that are lent: they appear at a real server of secrets, and are dead after the call.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use tollgate::clock::SystemClock;
+use tollgate::clock::{Clock, SharedClock, SystemClock};
 use tollgate::egress::{SystemResolver, TcpConnector};
 use tollgate::entropy::SystemEntropy;
 use tollgate::home::Home;
@@ -75,12 +77,26 @@ fn nowhere(home: &Home, text: &str) {
     }
 }
 
+/// The machine's clock, so many seconds ahead.
+#[derive(Debug, Default)]
+struct Ahead(AtomicU64);
+
+impl Clock for Ahead {
+    fn now(&self) -> Duration {
+        SystemClock.now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
+    }
+}
+
 /// A host within this process, over the machine's own network.
 async fn host(setup: &Setup) -> (TempDir, Arc<Host>) {
+    host_by(setup, Arc::new(SystemClock)).await
+}
+
+async fn host_by(setup: &Setup, clock: SharedClock) -> (TempDir, Arc<Host>) {
     let (folder, home) = setup.make().await;
     let host = Host::start(Options {
         home,
-        clock: Arc::new(SystemClock),
+        clock,
         entropy: Arc::new(SystemEntropy),
         resolver: Arc::new(SystemResolver),
         connector: Arc::new(TcpConnector),
@@ -268,6 +284,48 @@ async fn the_end_of_a_task_takes_its_token_and_all_that_hangs_on_it() {
 }
 
 #[tokio::test]
+async fn what_a_task_holds_is_renewed_before_its_time_is_over() {
+    let queue = Queue::start().await;
+    let bao = OpenBao::start(&queue).await;
+    let setup = local(&queue.origin())
+        .toml(&format!("{WORKER}\nper = \"task\""))
+        .toml(&bao.table().await);
+    let clock = Arc::new(Ahead::default());
+    let (_folder, host) = host_by(&setup, clock.clone()).await;
+    let task = TaskId::generate(&SystemEntropy).unwrap();
+    let call = || {
+        let mut arrival = arrival("alice", "probe_send", work(&queue).to_string());
+        arrival.caller.task = Some(task);
+        host.call(arrival, CancellationToken::new())
+    };
+    let ends = || {
+        let leases = host.leases().list().into_iter();
+        leases
+            .filter(|lease| lease.secret == "token")
+            .map(|lease| (lease.lease, lease.expires.unwrap()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(*call().await.at("/status"), 200);
+    let before = ends();
+    // Of five minutes, as the engine gives them, less than a third is left.
+    clock.0.store(240, Ordering::SeqCst);
+    assert_eq!(*call().await.at("/status"), 200);
+    let after = ends();
+    assert_eq!((before.len(), after.len()), (1, 1));
+    assert_eq!(before[0].0, after[0].0, "the same lease");
+    assert!(after[0].1 > before[0].1, "{before:?} {after:?}");
+    // Over, as far as this host can tell: the task gets another, and the old one is taken back.
+    clock.0.store(100_000, Ordering::SeqCst);
+    assert_eq!(*call().await.at("/status"), 200);
+    let worked = queue.worked();
+    assert_eq!(worked[0], worked[1]);
+    host.leases().end_task(task);
+    queue.empty().await;
+    bao.childless().await;
+    host.stop().await;
+}
+
+#[tokio::test]
 pub(crate) async fn j12_a_lease_is_worth_nothing_once_policy_says_no() {
     let queue = Queue::start().await;
     let bao = OpenBao::start(&queue).await;
@@ -405,8 +463,13 @@ async fn a_refresh_token_is_rotated_on_the_disk_before_its_access_token_is_used(
         }
         let token = token.as_deref().unwrap();
         let client = daemon.client(token);
-        for _ in 0..2 {
-            let reply = client.call("probe_send", &me).await;
+        // At once: a refresh token that was sent twice would void the grant.
+        let replies = tokio::join!(
+            client.call("probe_send", &me),
+            client.call("probe_send", &me),
+            client.call("probe_send", &me)
+        );
+        for reply in [replies.0, replies.1, replies.2] {
             assert_eq!(reply["structuredContent"]["status"], 200, "{reply}");
             let body = reply["structuredContent"]["body"].as_str().unwrap();
             assert!(body.contains("anna"), "{reply}");
