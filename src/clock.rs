@@ -2,6 +2,10 @@
 //!
 //! Nothing else in the host asks the operating system for the time of day, so a test decides it.
 
+mod steady;
+
+pub(crate) use steady::Steady;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

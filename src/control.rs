@@ -6,10 +6,13 @@
 
 mod change;
 mod report;
+mod revoking;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
 pub use report::{AgentReport, CallReport, RefusalReport, SecretReport, StatusReport};
+pub use tasks::TaskReport;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,8 +24,11 @@ use tokio_util::sync::CancellationToken;
 use crate::call::{Arrival, Progress, ProgressSink};
 use crate::daemon::{Command, Control, ControlError, Report};
 use crate::host::Host;
+use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::record::Caller;
+use crate::revocation::Scope;
+use crate::task::TaskFilter;
 
 /// A host, as its operator sees it.
 #[derive(Debug)]
@@ -61,6 +67,9 @@ impl Operator {
                 .filter(|agent| agent.revoked.is_none())
                 .count(),
             policy_set: host.policy().digest(),
+            calls: host.running().count(),
+            tasks: host.tasks().list(&TaskFilter::default()).len(),
+            stopped: host.state().is_revoked(&Scope::All),
             draining: host.is_draining(),
         }
     }
@@ -70,7 +79,7 @@ impl Operator {
         &self,
         tool: String,
         arguments: String,
-        agent: &str,
+        (agent, task): (&str, Option<TaskId>),
         report: Report,
         cancel: CancellationToken,
     ) -> Result<Value, ControlError> {
@@ -89,11 +98,12 @@ impl Operator {
                 user: None,
                 transport: "cli".to_owned(),
                 client: None,
-                task: None,
+                task,
                 chain: Vec::new(),
             },
             tool,
             arguments: arguments.into(),
+            approval: None,
             progress: Some(sink),
         };
         let reply = self.host.call(arrival, cancel).await;
@@ -166,13 +176,23 @@ impl Operator {
                 tool,
                 arguments,
                 agent,
-            } => self.call(tool, arguments, &agent, report, cancel).await,
+                task,
+            } => {
+                self.call(tool, arguments, (&agent, task), report, cancel)
+                    .await
+            }
             Command::Plugins {} => value(&host.plugins()),
             Command::Accept { plugin } => change::accept(host, &plugin).await,
             Command::Reload {} => value(&host.refresh().await),
             Command::AgentAdd { name, ttl } => change::agent_add(host, &name, ttl).await,
             Command::AgentList {} => value(&report::agents(host)),
             Command::AgentRemove { name } => change::agent_remove(host, &name).await,
+            Command::TaskStart { task } => tasks::start(host, *task).await,
+            Command::TaskShow { task } => tasks::show(host, task),
+            Command::TaskList { agent, all } => tasks::list(host, agent.as_deref(), all),
+            Command::TaskEnd { task, why } => tasks::end(host, task, why).await,
+            Command::Revoke { kind, subject } => revoking::revoke(host, &kind, &subject).await,
+            Command::Lift { kind, subject } => revoking::lift(host, &kind, &subject).await,
             Command::SecretSet {
                 plugin,
                 name,

@@ -11,8 +11,10 @@
 //! | --- | --- |
 //! | a `tools/call` arrives and is read strictly | [`mcp`], [`json`] |
 //! | transport facts become an agent | [`identity`] |
+//! | the task that it is on, with budgets and an end; what was revoked | [`task`], [`revocation`] |
 //! | the call's entry is opened: what can't be written is not done | [`call`], [`journal`] |
 //! | the call question: a permit, a hold, a refusal | [`policy`] |
+//! | a hold waits for a person, and a person's answer becomes a permit, once | [`approval`] |
 //! | requirements that policy leaves open become grants | [`grant`], [`plugin`] |
 //! | grants become an instance, under fuel, time and memory | [`runtime`] |
 //! | each host call: canonicalise, decide, record, act, bound | `capability`, [`egress`], [`secret`], [`lease`] |
@@ -23,6 +25,7 @@
 //! share: [`name`], [`id`], [`digest`], [`reason`], [`limits`], [`clock`], [`entropy`].
 #![deny(unsafe_code)]
 
+pub mod approval;
 pub mod call;
 mod capability;
 pub mod cli;
@@ -48,6 +51,9 @@ pub mod plugin;
 pub mod policy;
 pub mod private;
 pub mod reason;
+pub mod revocation;
+mod running;
 pub mod runtime;
 pub mod secret;
 pub mod state;
+pub mod task;

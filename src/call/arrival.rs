@@ -15,6 +15,9 @@ pub struct Arrival {
     pub tool: String,
     /// The text of the arguments, byte for byte as it came; empty where there was none.
     pub arguments: Bytes,
+    /// The approval that the caller names for it, as it came. It needs to name none: an identical call
+    /// finds its own.
+    pub approval: Option<String>,
     /// Where reports of progress go, where the client asked for them.
     pub progress: Option<ProgressSink>,
 }

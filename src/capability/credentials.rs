@@ -8,6 +8,7 @@ use super::secrets::{Allowed, Use};
 use super::sign;
 use crate::egress::{self, CredentialScheme, Request};
 use crate::grant::Grant;
+use crate::journal::record::SecretUse;
 use crate::reason::{Reason, Refusal};
 use crate::runtime::bindings::http as wit;
 use crate::secret::SecretValue;
@@ -16,6 +17,8 @@ use crate::secret::SecretValue;
 pub(super) struct Wanted {
     pub(super) allowed: Allowed,
     pub(super) place: Place,
+    /// How policy was told that it is used.
+    pub(super) said: &'static str,
 }
 
 /// Where it goes.
@@ -34,7 +37,7 @@ pub(super) struct Loan {
 }
 
 /// What a lease is bound to, beside its origin.
-pub(super) fn bound_to(place: &Place) -> String {
+fn bound_to(place: &Place) -> String {
     let scheme = match place {
         Place::Scheme(scheme) => scheme,
         Place::Sign(scope) => return format!("sign:aws-sigv4:{}/{}", scope.region, scope.service),
@@ -50,14 +53,14 @@ pub(super) fn bound_to(place: &Place) -> String {
     }
 }
 
-/// The use of a secret in this request, once its binding and policy allow it.
+/// The use of a secret in this request, once its binding and policy allow it; and the decision.
 pub(super) fn allowed(
     context: &CallContext,
     name: &str,
     to: &egress::Origin,
     said: &'static str,
-    scheme: String,
-) -> Result<Allowed, Refusal> {
+    place: &Place,
+) -> Result<(Allowed, SecretUse), Refusal> {
     let grant = context.grant(name);
     let Some(Grant::Secret { origin: bound, .. }) = grant.as_deref() else {
         return Err(crate::secret::not_granted());
@@ -76,12 +79,18 @@ pub(super) fn allowed(
         origin: to.to_string(),
         scheme: said,
     };
-    let (question, _) = context.decide(question)?.into_inner();
-    Ok(Allowed {
+    let (question, decision) = context.decide(question)?.into_inner();
+    let used = SecretUse {
+        secret: question.name.clone(),
+        scheme: said.to_owned(),
+        decision,
+    };
+    let allowed = Allowed {
         name: question.name,
         origin: question.origin,
-        scheme,
-    })
+        scheme: bound_to(place),
+    };
+    Ok((allowed, used))
 }
 
 /// Lends what policy allowed. INVARIANT: after the intent is on the disk, since a credential that is
@@ -93,7 +102,7 @@ pub(super) async fn borrow(
 ) -> Result<Vec<Loan>, Refusal> {
     let mut loans = Vec::with_capacity(wanted.len());
     let mut values: BTreeMap<&str, Arc<SecretValue>> = BTreeMap::new();
-    for Wanted { allowed, place } in wanted {
+    for Wanted { allowed, place, .. } in wanted {
         let loaned = context.lend(allowed).await?;
         match place {
             Place::Scheme(scheme) => {

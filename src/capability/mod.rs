@@ -9,6 +9,7 @@ mod context;
 mod credentials;
 pub(crate) mod http;
 pub(crate) mod log;
+mod park;
 mod progress;
 mod random;
 pub(crate) mod secrets;

@@ -16,6 +16,7 @@ use crate::runtime::bindings::secrets::{Host, HostSecret};
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
 use crate::secret::not_granted;
+use crate::task::OnTask;
 
 /// A secret lent to this call: its name only. The value is fetched when it is used.
 #[derive(Debug)]
@@ -60,8 +61,8 @@ impl CallContext {
     pub(super) async fn lend(&self, allowed: &Allowed) -> Result<Loaned, Refusal> {
         let loaned = self.services.leases.lend(Asked {
             call: self.facts.call,
-            task: self.facts.task,
-            agent: self.facts.agent.clone(),
+            task: self.facts.task.as_ref().and_then(OnTask::id),
+            agent: self.facts.caller.agent.clone(),
             plugin: self.facts.tool.plugin().clone(),
             name: allowed.name.clone(),
             origin: allowed.origin.clone(),
@@ -170,6 +171,8 @@ impl HostSecret for CallState {
             bytes_out: 0,
             body: None,
             secrets: vec![question.name.clone()],
+            // The decision of this record is the one about the secret.
+            secret_uses: Vec::new(),
             decision: ground,
         }))?;
         let allowed = Allowed {

@@ -29,6 +29,7 @@ pub(crate) fn run(call: Call, home: &Home, printer: &mut Printer) -> Result<Exit
         tool: call.tool.clone(),
         arguments: arguments(call.arguments)?,
         agent: agent.clone(),
+        task: call.task,
     };
     let bar = spinner(printer, &escape(&call.tool));
     let answer = client::ask(home, Absent::Starts, command, printer, |progress| {

@@ -22,10 +22,14 @@ mod offline;
 mod plugins;
 mod policy;
 mod printer;
+mod prompt;
 mod quickstart;
+mod revoke;
 mod secret;
 mod serve;
+mod standing;
 mod table;
+mod task;
 
 pub use exit::Exit;
 
@@ -95,8 +99,10 @@ fn dispatch(command: Command, global: &Global, printer: &mut Printer) -> Result<
         Command::Call(call) => call::run(call, &home, printer),
         Command::Plugins(plugins) => plugins::run(plugins, &home, printer),
         Command::Policy(command) => wait(policy::run(command, &home, printer)),
-        Command::Check => wait(check::run(&home, printer)),
+        Command::Check(check) => wait(check::run(check.zero_standing, &home, printer)),
         Command::Agent(command) => agent::run(command, &home, printer),
+        Command::Task(command) => task::run(command, &home, printer),
+        Command::Revoke(revoke) => revoke::run(&revoke, &home, printer),
         Command::Secret(command) => secret::run(command, &home, printer),
         Command::Leases { pending } => leases::run(pending, &home, printer),
         Command::Audit(command) => audit::run(command, &home, printer),

@@ -23,6 +23,7 @@ use crate::control::Operator;
 use crate::daemon::{Connection, Daemon, DaemonError, bridge_stdio, detach};
 use crate::home::Home;
 use crate::host::{Host, Options, StartError, Watch};
+use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::OpenError;
 use crate::mcp::{GateError, HttpConfig};
@@ -40,7 +41,7 @@ pub(crate) fn run(
         let Some(agent) = &serve.agent else {
             return Err(Fault::invalid("`--stdio` needs `--agent NAME`"));
         };
-        return stdio(agent, home);
+        return stdio(agent, serve.task, home);
     }
     if serve.background {
         // The client that started this may go, and its terminal with it. Where that fails, this was
@@ -73,14 +74,14 @@ pub(crate) fn run(
 }
 
 /// Carries MCP between standard input and output and the daemon. Prints nothing else to either.
-fn stdio(agent: &AgentId, home: &Home) -> Result<Exit, Fault> {
+fn stdio(agent: &AgentId, task: Option<TaskId>, home: &Home) -> Result<Exit, Fault> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let ended = runtime.block_on(async {
         let start = client::start(home)?;
         client::verify(home)?;
-        let connection = Connection::mcp(&client::paths(home), Some(&start), agent)
+        let connection = Connection::mcp(&client::paths(home), Some(&start), agent, task)
             .await
             .map_err(|error| client::fault(error, home))?;
         match bridge_stdio(connection).await {
@@ -148,6 +149,8 @@ async fn daemon(
         DaemonError::Running { pid, .. } => running(&pid, home),
         error => Fault::of(&error),
     })?;
+    // Given back last: whoever waits for the end of this daemon waits for its journal too.
+    let hold = daemon.hold()?;
     let watch = Watch::start(&host);
     if let Err(error) = &watch {
         tracing::warn!(%error, "changes on disk go unnoticed: run `tollgate reload` after a change");
@@ -195,6 +198,7 @@ async fn daemon(
         () = signals.next() => tracing::warn!("interrupted again: calls that are under way have no outcome"),
     }
     host.stop().await;
+    drop(hold);
     fault.map_or(Ok(Exit::Ok), Err)
 }
 

@@ -38,6 +38,15 @@ pub struct StatusReport {
     pub agents: usize,
     /// Digest of the policies in force.
     pub policy_set: Digest,
+    /// Calls under way.
+    #[serde(default)]
+    pub calls: usize,
+    /// Tasks that are not over.
+    #[serde(default)]
+    pub tasks: usize,
+    /// Whether everything is stopped, until that is lifted.
+    #[serde(default)]
+    pub stopped: bool,
     /// Whether it is ending.
     pub draining: bool,
 }

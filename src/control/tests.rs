@@ -57,6 +57,7 @@ impl Served {
             tool: "none.such".into(),
             arguments: "{}".into(),
             agent: agent.into(),
+            task: None,
         };
         Ok(serde_json::from_value(self.ask(command).await?).unwrap())
     }
@@ -101,7 +102,7 @@ async fn agents_come_and_go_with_a_record_of_each_change() {
     // What was refused changed nothing, and nothing says that it did.
     assert_eq!(
         served.changes(),
-        ["agent.added claude", "agent.removed claude"]
+        ["agent.added claude", "agent.revoked claude"]
     );
 }
 

@@ -11,6 +11,10 @@ use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 use zeroize::Zeroizing;
 
+use crate::id::TaskId;
+use crate::identity::PersonId;
+use crate::task::{Allowed, Budgets};
+
 /// The version of this protocol.
 pub(super) const VERSION: u32 = 1;
 
@@ -33,7 +37,12 @@ pub(super) struct Hello {
 #[serde(tag = "mode", rename_all = "kebab-case")]
 pub(super) enum Mode {
     /// MCP, by this agent.
-    Mcp { agent: String },
+    Mcp {
+        agent: String,
+        /// The task that the session is bound to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<TaskId>,
+    },
     /// Commands.
     Control,
 }
@@ -86,8 +95,28 @@ impl fmt::Debug for SecretText {
     }
 }
 
+/// A task to start, as it is ordered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskOrder {
+    /// Whose.
+    pub agent: String,
+    /// On whose behalf.
+    pub user: Option<PersonId>,
+    /// What it is for.
+    pub intent: String,
+    /// What may be called.
+    pub tools: Vec<Allowed>,
+    /// How much.
+    pub budgets: Budgets,
+    /// For how many seconds.
+    pub seconds: u64,
+    /// The task that it is a part of.
+    pub within: Option<TaskId>,
+}
+
 /// What people ask of the daemon.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", content = "params", rename_all = "kebab-case")]
 pub enum Command {
     /// How it is.
@@ -100,6 +129,47 @@ pub enum Command {
         arguments: String,
         /// The agent to call as.
         agent: String,
+        /// The task to call on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<TaskId>,
+    },
+    /// Starts a task.
+    TaskStart {
+        /// What it is.
+        task: Box<TaskOrder>,
+    },
+    /// A task, as it is now.
+    TaskShow {
+        /// Which.
+        task: TaskId,
+    },
+    /// The tasks that there are.
+    TaskList {
+        /// Of this agent.
+        agent: Option<String>,
+        /// Those that are over, too.
+        all: bool,
+    },
+    /// Ends a task and its calls.
+    TaskEnd {
+        /// Which.
+        task: TaskId,
+        /// Why, for the record.
+        why: Option<String>,
+    },
+    /// Takes power back.
+    Revoke {
+        /// `agent`, `task`, `lease`, `plugin`, `approval`, `token` or `all`.
+        kind: String,
+        /// Which one; empty for all.
+        subject: String,
+    },
+    /// Lifts a revocation.
+    Lift {
+        /// As for `Revoke`.
+        kind: String,
+        /// As for `Revoke`.
+        subject: String,
     },
     /// What plugins there are and how each is.
     Plugins {},

@@ -8,6 +8,7 @@ mod refresh;
 mod report;
 mod serve;
 mod start;
+mod tasks;
 mod watch;
 
 pub(crate) use refresh::load_policies;
@@ -23,9 +24,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
+use crate::approval::Approvals;
 use crate::call::{Arrival, Pace, Places, Reply};
 use crate::capability::Services;
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, Steady};
 use crate::config::{Config, Tier};
 use crate::entropy::SharedEntropy;
 use crate::home::Home;
@@ -35,8 +37,11 @@ use crate::journal::record::{Changed, Event};
 use crate::name::ToolName;
 use crate::plugin::{Catalogue, Plugin, Registry};
 use crate::policy::PolicySet;
+use crate::revocation::Followers;
+use crate::running::Running;
 use crate::runtime::Runtime;
 use crate::state::State;
+use crate::task::Tasks;
 
 /// A running host.
 #[derive(Debug)]
@@ -50,6 +55,10 @@ pub struct Host {
     identities: Identities,
     entropy: SharedEntropy,
     reach: crate::secret::Reach,
+    tasks: Tasks,
+    running: Running,
+    followers: Followers,
+    steady: Arc<Steady>,
     pace: Pace,
     places: Places,
     draining: CancellationToken,
@@ -99,6 +108,12 @@ impl Host {
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.services.journal
+    }
+
+    /// What waits for a person, and what became of it.
+    #[must_use]
+    pub fn approvals(&self) -> &Approvals {
+        &self.services.approvals
     }
 
     /// Where secrets come from.
@@ -168,6 +183,20 @@ impl Host {
         Arc::clone(&self.services)
     }
 
+    /// The tasks that agents are on.
+    #[must_use]
+    pub const fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    pub(crate) const fn running(&self) -> &Running {
+        &self.running
+    }
+
+    pub(crate) const fn followers(&self) -> &Followers {
+        &self.followers
+    }
+
     pub(crate) const fn pace(&self) -> &Pace {
         &self.pace
     }
@@ -198,4 +227,14 @@ pub(crate) fn tier(config: &Config, plugin: &Plugin, tool: &ToolName) -> Tier {
         _ => Tier::Auto,
     };
     config.tier(tool).max(hinted)
+}
+
+/// The name of that tier: the operator's own, unless the plugin's hints raise it above that.
+pub(crate) fn tier_name(config: &Config, plugin: &Plugin, tool: &ToolName) -> String {
+    let raised = tier(config, plugin, tool);
+    if raised == config.tier(tool) {
+        config.tier_name(tool).to_owned()
+    } else {
+        raised.as_str().to_owned()
+    }
 }

@@ -3,11 +3,12 @@
 //! What can't be used changes nothing: the last good one stays in force, and the finding says why.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::Host;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::digest::Digest;
 use crate::egress::OutboundConfig;
 use crate::journal::record::{Changed, Event};
@@ -19,6 +20,8 @@ use crate::secret::Secrets;
 /// What was last taken in, to tell whether anything changed.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
+    /// What the host began with: some of it stays in force until it ends.
+    started: Option<Arc<Config>>,
     config: Option<Digest>,
     policies: Option<Digest>,
     findings: Vec<RefreshFinding>,
@@ -66,16 +69,36 @@ impl Host {
     async fn look(&self, which: Which) -> Refreshed {
         let mut seen = self.refreshing.lock().await;
         let mut findings = Vec::new();
+        let started = Arc::clone(seen.started.get_or_insert_with(|| self.config()));
         let which = match self.take_config(&mut seen, &mut findings) {
             true => Which::Everything,
             false => which,
         };
+        let waiting = self.config().waiting(&started);
+        findings.extend(waiting.into_iter().map(|found| RefreshFinding {
+            severity: Severity::Warning,
+            file: "tollgate.toml".into(),
+            line: found.line,
+            column: 1,
+            message: found.message,
+            help: "end the daemon with `tollgate stop` and start it again".into(),
+        }));
         // A plugin answers once its policies are in force, whatever else is still being compiled.
         let take = || {
             self.take_policies(&mut seen, &mut Vec::new());
         };
         self.registry.look(&self.config(), which, take).await;
         self.take_policies(&mut seen, &mut findings);
+        let catalogue = self.catalogue();
+        let loading: Vec<&str> = catalogue.loading().collect();
+        if !loading.is_empty() {
+            // What a rule names may come with one of these; whether it does shows when they are in.
+            findings.retain(|finding| finding.severity == Severity::Error);
+            tracing::info!(
+                "still loading {}: what their policies name is looked at once they are in",
+                loading.join(", ")
+            );
+        }
         if findings != seen.findings {
             for finding in &findings {
                 log(finding);
@@ -103,11 +126,12 @@ impl Host {
                 let secrets = Secrets::new(
                     &self.home,
                     &config,
-                    std::sync::Arc::clone(&self.entropy),
+                    Arc::clone(&self.entropy),
                     Some(self.reach.clone()),
                 );
-                self.services.secrets.store(std::sync::Arc::new(secrets));
-                self.config.store(std::sync::Arc::new(config));
+                self.services.secrets.store(Arc::new(secrets));
+                self.services.approvals.configure(config.approvals);
+                self.config.store(Arc::new(config));
                 if !first {
                     let event = Event::Changed(Changed {
                         change: "config.loaded".to_owned(),
@@ -123,12 +147,21 @@ impl Host {
                 !first
             }
             Err(error) => {
+                let (line, column, message) = match &error {
+                    ConfigError::Wrong {
+                        line,
+                        column,
+                        message,
+                        ..
+                    } => (*line, *column, message.clone()),
+                    ConfigError::Read { .. } => (1, 1, error.to_string()),
+                };
                 findings.push(RefreshFinding {
                     severity: Severity::Error,
                     file: "tollgate.toml".into(),
-                    line: 1,
-                    column: 1,
-                    message: error.to_string(),
+                    line,
+                    column,
+                    message,
                     help: "the last good configuration stays in force".into(),
                 });
                 false
@@ -179,7 +212,7 @@ impl Host {
             message: f.message,
             help: f.help,
         }));
-        self.services.policy.store(std::sync::Arc::new(loaded.set));
+        self.services.policy.store(Arc::new(loaded.set));
         self.changes.send_modify(|n| *n += 1);
     }
 }
@@ -205,10 +238,12 @@ pub(crate) fn load_policies(
                 .map(|tool| {
                     (
                         tool.name.clone(),
-                        config.tier(&tool.name).as_str().to_owned(),
+                        // What calls have in their context: the operator's, as the plugin's hints raise it.
+                        super::tier_name(config, plugin, &tool.name),
                     )
                 })
                 .collect::<BTreeMap<_, _>>(),
+            labels: config.labels().map(str::to_owned).collect(),
         })
         .collect();
     PolicySet::load(folder, &facts, previous)

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Host;
 use crate::call::{Arrival, Reply};
 use crate::config::Tier;
+use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::mcp::{Backend, ListedTool, Unauthorized};
 
@@ -15,12 +16,21 @@ use crate::mcp::{Backend, ListedTool, Unauthorized};
 impl Backend for Host {
     /// What could be allowed to this agent, in the order of names. A decision about a call is
     /// another one, made when it comes.
-    fn tools(&self, agent: &AgentId) -> Vec<Arc<ListedTool>> {
+    fn tools(&self, agent: &AgentId, task: Option<TaskId>) -> Vec<Arc<ListedTool>> {
         let policy = self.policy();
+        let on = self
+            .tasks()
+            .shown_to(agent, task, self.config().tasks.required);
         let mut tools = Vec::new();
         for plugin in self.catalogue().serving.values() {
+            if self.in_force(agent, &[], Some(&plugin.name)).is_err() {
+                continue;
+            }
             for (tool, listed) in plugin.listed() {
-                if self.tier(plugin, tool) != Tier::Forbid && policy.may_call(agent, None, tool) {
+                if self.tier(plugin, tool) != Tier::Forbid
+                    && on.shows(tool)
+                    && policy.may_call(agent, None, tool)
+                {
                     tools.push(Arc::clone(listed));
                 }
             }

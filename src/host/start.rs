@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Host;
 use super::refresh::{self, Seen};
+use crate::approval::Approvals;
 use crate::call::{Pace, Places};
 use crate::capability::Services;
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{SharedClock, Steady, SystemClock};
 use crate::config::{self, Config, ConfigError};
 use crate::egress::{Connector, Outbound, OwnClient, Resolver};
 use crate::entropy::{SharedEntropy, SystemEntropy};
@@ -23,9 +24,12 @@ use crate::lease::{self, Leases};
 use crate::plugin::Registry;
 use crate::policy::PolicySet;
 use crate::private::PrivateError;
+use crate::revocation::Followers;
+use crate::running::Running;
 use crate::runtime::{Artifacts, Runtime, Settings};
 use crate::secret::{Reach, Secrets};
 use crate::state::{State, StateError};
+use crate::task::Tasks;
 
 /// What a host is made of, where it is not the machine's own.
 #[derive(Debug)]
@@ -135,6 +139,9 @@ impl Host {
         let config = Config::load(&home)?;
         let journal = open_journal(&home, &config, &clock)?;
         let state = State::open(&home.database())?;
+        // Records carry the machine's time as it is; what expires asks one that never goes back.
+        let steady = Arc::new(Steady::new(clock, state.latest_time()?));
+        let clock: SharedClock = Arc::clone(&steady) as SharedClock;
         let key = artifact_key(&home, entropy.as_ref())?;
         let artifacts = Artifacts::new(home.artifacts(), key, compiler);
         // A plugin that is being described takes a place beside those that run.
@@ -147,6 +154,18 @@ impl Host {
             resolver,
             connector,
         )?;
+        let policy = Arc::new(ArcSwap::from_pointee(
+            PolicySet::load(&home.policies(), &[], None).set,
+        ));
+        let approvals = Approvals::open(
+            state.clone(),
+            journal.clone(),
+            Arc::clone(&policy),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            config.approvals,
+        )?;
+        approvals.watch_time();
         let reach = Reach::new(OwnClient::of(&outbound), Arc::clone(&clock));
         let secrets = Secrets::new(&home, &config, Arc::clone(&entropy), Some(reach.clone()));
         let store = secrets.store().clone();
@@ -161,9 +180,8 @@ impl Host {
             haste: 1,
         })?;
         let services = Arc::new(Services {
-            policy: Arc::new(ArcSwap::from_pointee(
-                PolicySet::load(&home.policies(), &[], None).set,
-            )),
+            policy,
+            approvals,
             journal: journal.clone(),
             outbound,
             secrets,
@@ -179,6 +197,12 @@ impl Host {
             Arc::clone(&clock),
         );
         let places = Places::new(config.concurrency);
+        let tasks = Tasks::load(
+            state.clone(),
+            journal.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        )?;
         let host = Arc::new(Self {
             identities: Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
             entropy,
@@ -188,6 +212,10 @@ impl Host {
             registry,
             services,
             state,
+            tasks,
+            running: Running::default(),
+            followers: Followers::default(),
+            steady,
             pace: Pace::default(),
             places,
             draining: CancellationToken::new(),
@@ -201,13 +229,20 @@ impl Host {
             policy_set: Some(host.policy().digest()),
             plugins: host.catalogue().serving.len(),
         }))?;
+        host.followers().add(Arc::new(host.leases().clone()));
         host.leases().resume();
+        tokio::spawn(crate::task::keep(Arc::downgrade(&host)));
         Ok(host)
     }
 
     /// Ends in order: writes that it stopped, and closes the journal.
     pub async fn stop(&self) {
         self.drain();
+        // What is over is so on the disk, whatever the clock says at the next start.
+        if let Err(refusal) = self.approvals().sweep().await {
+            tracing::warn!(%refusal, "expired approvals could not be written down");
+        }
+        self.tasks.close().await;
         // Most sources answer at once; what does not is taken back by the next start.
         self.leases().close(ENDING).await;
         if let Err(error) = self.journal().append(&Event::Stopped {}) {

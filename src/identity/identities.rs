@@ -44,7 +44,11 @@ pub enum AuthenticateError {
 
 impl From<AuthenticateError> for Refusal {
     fn from(error: AuthenticateError) -> Self {
-        Self::new(Reason::IdentityUnknown, "no agent has this token").with_detail(error.to_string())
+        let (reason, message) = match error {
+            AuthenticateError::Revoked(_) => (Reason::RevokedAgent, "the agent was revoked"),
+            _ => (Reason::IdentityUnknown, "no agent has this token"),
+        };
+        Self::new(reason, message).with_detail(error.to_string())
     }
 }
 

@@ -1,11 +1,13 @@
 //! Who asks: agents and, when known, the users on whose behalf they act.
 
 mod agent;
+mod approver;
 mod identities;
 mod person;
 mod token;
 
 pub use agent::{AgentId, LOCAL_TRUST_DOMAIN, ParseAgentError};
+pub use approver::Approver;
 pub use identities::{AuthenticateError, Identities, IssueError, Issued};
 pub use person::{ParsePersonError, PersonId};
 pub use token::{AgentToken, MalformedToken};

@@ -133,7 +133,7 @@ impl Leases {
                         && matches!(holder, Holder::Task(_))
                         && self.is_past(held.lease) =>
                 {
-                    self.end_these(&[held.lease]);
+                    let _ended = self.end_these(&[held.lease]);
                 }
                 Err(refusal) => return Err(refusal),
             }

@@ -105,7 +105,7 @@ impl Leases {
             }
             if is_live {
                 // Nothing can be made under it any more.
-                self.end_these(&[held.lease]);
+                let _ended = self.end_these(&[held.lease]);
             } else if matches!(holder, Holder::Call(_)) {
                 return Err(Refusal::new(
                     Reason::RevokedLease,
@@ -210,7 +210,7 @@ impl Leases {
         if durable {
             // INVARIANT: on the disk before the value is used.
             if let Err(refusal) = self.0.keep(id).await {
-                self.end_these(&[id]);
+                let _ended = self.end_these(&[id]);
                 return Err(refusal);
             }
         }

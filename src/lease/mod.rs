@@ -43,8 +43,11 @@ use crate::clock::{SharedClock, rfc3339};
 use crate::entropy::SharedEntropy;
 use crate::id::{LeaseId, TaskId};
 use crate::identity::AgentId;
-use crate::journal::record::{CallId, Changed, Event, LeaseChange};
+use crate::journal::record::{CallId, Event, LeaseChange};
 use crate::journal::{Journal, Position, Unwritable};
+use crate::name::PluginName;
+use crate::reason::Refusal;
+use crate::revocation::{Follower, Scope, Taken};
 use crate::secret::Store;
 use crate::state::{State, StateError};
 
@@ -63,7 +66,6 @@ struct Inner {
     clock: SharedClock,
     entropy: SharedEntropy,
     book: Mutex<Book>,
-    time: Mutex<time::Forward>,
     /// The queue's waits go by this.
     ticker: time::Ticker,
     /// Wakes the queue.
@@ -113,7 +115,7 @@ pub(crate) struct OfCall {
 
 impl Drop for OfCall {
     fn drop(&mut self) {
-        self.leases.end_call(self.call);
+        let _ended = self.leases.end_call(self.call);
     }
 }
 
@@ -123,6 +125,7 @@ pub(crate) struct Parts {
     pub(crate) state: State,
     pub(crate) store: Store,
     pub(crate) journal: Journal,
+    /// One that never goes back.
     pub(crate) clock: SharedClock,
     pub(crate) entropy: SharedEntropy,
     /// How many times as fast as the world's the queue's time goes: 1, but in tests.
@@ -145,7 +148,6 @@ impl Leases {
             entropy,
             haste,
         } = parts;
-        let now = clock.now();
         let mut book = Book::default();
         for row in state.open_leases()? {
             let mut lease = row.lease;
@@ -173,7 +175,6 @@ impl Leases {
             clock,
             entropy,
             book: Mutex::new(book),
-            time: Mutex::new(time::Forward::new(now)),
             ticker: time::Ticker::new(haste),
             wake: Arc::new(Notify::new()),
             closed: AtomicBool::new(false),
@@ -192,8 +193,8 @@ impl Leases {
     }
 
     /// A call ended: what was lent to it is taken back. Returns at once.
-    pub fn end_call(&self, call: CallId) {
-        self.end_holder(Holder::Call(call));
+    pub fn end_call(&self, call: CallId) -> Vec<LeaseId> {
+        self.end_holder(Holder::Call(call))
     }
 
     /// Ends what is lent to `call` when it is dropped.
@@ -205,7 +206,7 @@ impl Leases {
     }
 
     /// A task ended: what was lent to it is taken back. Returns at once.
-    pub fn end_task(&self, task: TaskId) {
+    pub fn end_task(&self, task: TaskId) -> Vec<LeaseId> {
         {
             let mut book = self.book();
             if book.ended.len() >= ENDED_TASKS {
@@ -213,24 +214,29 @@ impl Leases {
             }
             book.ended.push_back(task);
         }
-        self.end_holder(Holder::Task(task));
+        let mut ended = self.end_holder(Holder::Task(task));
         // Also what its calls hold that run still.
-        self.end_where(|lease| lease.task == Some(task));
+        ended.extend(self.end_where(|lease| lease.task == Some(task)));
+        ended
     }
 
     /// An agent was revoked: what was lent to it is taken back. Returns at once.
-    pub fn end_agent(&self, agent: &AgentId) {
-        self.end_where(|lease| lease.agent == *agent);
+    pub fn end_agent(&self, agent: &AgentId) -> Vec<LeaseId> {
+        self.end_where(|lease| lease.agent == *agent)
+    }
+
+    /// A plugin was revoked: what was lent for it is taken back. Returns at once.
+    pub fn end_plugin(&self, plugin: &PluginName) -> Vec<LeaseId> {
+        self.end_where(|lease| lease.plugin == *plugin)
     }
 
     /// Everything is taken back. Returns at once.
-    pub fn end_all(&self) {
-        self.end_where(|_| true);
+    pub fn end_all(&self) -> Vec<LeaseId> {
+        self.end_where(|_| true)
     }
 
-    /// Takes one lease back, and with it what hangs on it; whether there was one that could be.
-    /// Returns at once.
-    pub fn revoke(&self, lease: LeaseId) -> bool {
+    /// Takes one lease back, and with it what hangs on it; those that were alive. Returns at once.
+    pub fn revoke(&self, lease: LeaseId) -> Vec<LeaseId> {
         self.end_where(|other| other.id == lease || other.bond == Some(lease))
     }
 
@@ -257,7 +263,7 @@ impl Leases {
     /// The host ends: everything is taken back as far as that goes within this time, and what is left
     /// by the next start.
     pub(crate) async fn close(&self, within: Duration) {
-        self.end_all();
+        let _ended = self.end_all();
         self.settle(within).await;
         self.0.closed.store(true, Ordering::Relaxed);
         self.0.wake.notify_one();
@@ -287,16 +293,16 @@ impl Leases {
         found
     }
 
-    fn end_holder(&self, holder: Holder) {
+    fn end_holder(&self, holder: Holder) -> Vec<LeaseId> {
         let ids = {
             let mut book = self.book();
             book.slots.remove(&holder);
             book.held.remove(&holder).unwrap_or_default()
         };
-        self.end_these(&ids);
+        self.end_these(&ids)
     }
 
-    fn end_where(&self, which: impl Fn(&Lease) -> bool) -> bool {
+    fn end_where(&self, which: impl Fn(&Lease) -> bool) -> Vec<LeaseId> {
         let ids: Vec<LeaseId> = {
             let book = self.book();
             let found = book.leases.values().filter(|lease| which(lease));
@@ -305,9 +311,9 @@ impl Leases {
         self.end_these(&ids)
     }
 
-    fn end_these(&self, ids: &[LeaseId]) -> bool {
+    fn end_these(&self, ids: &[LeaseId]) -> Vec<LeaseId> {
         if ids.is_empty() {
-            return false;
+            return Vec::new();
         }
         let tick = self.0.tick();
         let mut ended = Vec::new();
@@ -328,7 +334,7 @@ impl Leases {
             self.record(lease, None);
         }
         self.0.wake.notify_one();
-        !ended.is_empty()
+        ended.into_iter().map(|lease| lease.id).collect()
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -337,6 +343,26 @@ impl Leases {
 
     fn record(&self, lease: &Lease, detail: Option<String>) {
         self.0.record(lease, detail);
+    }
+}
+
+#[async_trait::async_trait]
+impl Follower for Leases {
+    /// What is named can't be lent again once this returns: values are in memory only, and a restart
+    /// ends every lease. That its source hears of it is the queue's, which is on the disk.
+    async fn take_back(&self, scope: &Scope, _why: &Refusal) -> Result<Taken, Refusal> {
+        let leases = match scope {
+            Scope::Agent(agent) => self.end_agent(agent),
+            Scope::Task(task) => self.end_task(*task),
+            Scope::Plugin(plugin) => self.end_plugin(plugin),
+            Scope::Lease(lease) => self.revoke(*lease),
+            Scope::All => self.end_all(),
+            Scope::Approval(_) | Scope::Token(_) => Vec::new(),
+        };
+        Ok(Taken {
+            leases,
+            ..Taken::default()
+        })
     }
 }
 
@@ -387,16 +413,9 @@ impl Inner {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time of day, which never goes back here: what was over stays over.
+    /// The time of day, by a clock that never goes back: what was over stays over.
     fn now(&self) -> Duration {
-        let read = self.clock.now();
-        let mut time = self.time.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, set_back) = time.at(read);
-        drop(time);
-        if let Some(by) = set_back {
-            self.write_step(by);
-        }
-        now
+        self.clock.now()
     }
 
     /// The time of the queue.
@@ -428,24 +447,6 @@ impl Inner {
             attempts: lease.attempts(),
             detail,
         }))
-    }
-
-    /// Writes that the clock was set back, so that the times of records are not taken for an order.
-    fn write_step(&self, by: Duration) {
-        tracing::warn!(
-            seconds = by.as_secs(),
-            "the clock was set back; nothing becomes younger by that"
-        );
-        let event = Event::Changed(Changed {
-            change: String::from("clock.stepped"),
-            subject: None,
-            digest: None,
-            reason: None,
-            detail: Some(format!("set back by {} s", by.as_secs())),
-        });
-        if let Err(error) = self.journal.append(&event) {
-            tracing::error!(%error, "that the clock was set back could not be written down");
-        }
     }
 }
 

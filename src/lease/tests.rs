@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::*;
+use crate::clock::Steady;
 use crate::config::{LeaseTerms, Leases as Settings};
 use crate::entropy::{SeededEntropy, SystemEntropy};
 use crate::home::Home;
@@ -169,7 +170,7 @@ impl Bench {
             state: State::open(&home.database()).unwrap(),
             store: Store::new(&home, Arc::new(SystemEntropy)),
             journal,
-            clock: clock.clone(),
+            clock: Arc::new(Steady::new(clock.clone(), Duration::ZERO)),
             entropy: Arc::new(SystemEntropy),
             // Half a second in half a millisecond.
             haste: 1_000,
@@ -296,11 +297,11 @@ async fn a_call_has_one_for_each_binding_and_its_end_takes_them_back() {
     let other = bench.lend(2, None).await.unwrap();
     assert_ne!(one.value.expose(), other.value.expose());
     assert_eq!((bench.server.alive(), bench.leases.list().len()), (3, 3));
-    bench.leases.end_call(id(1));
+    let _ended = bench.leases.end_call(id(1));
     bench.settled().await;
     assert_eq!((bench.server.alive(), bench.leases.list().len()), (1, 1));
     assert_eq!(bench.leases.list()[0].uses, 1);
-    bench.leases.end_call(id(2));
+    let _ended = bench.leases.end_call(id(2));
     bench.settled().await;
     assert_eq!(bench.server.alive(), 0);
     let stages = bench.stages().await;
@@ -321,8 +322,8 @@ async fn j10_a_backend_that_is_down_is_tried_again_and_too_many_stop_lending() {
         bench.lend(call, None).await.unwrap();
     }
     bench.server.is_down.store(true, Ordering::SeqCst);
-    bench.leases.end_call(id(1));
-    bench.leases.end_call(id(2));
+    let _ended = bench.leases.end_call(id(1));
+    let _ended = bench.leases.end_call(id(2));
     let tried = |pending: &[LeaseReport]| {
         pending.len() == 2 && pending.iter().all(|lease| lease.attempts >= 5)
     };
@@ -344,7 +345,7 @@ async fn j09_a_host_that_dies_takes_back_at_its_next_start() {
     bench.lend(1, None).await.unwrap();
     bench.server.is_down.store(true, Ordering::SeqCst);
     bench.lend(2, None).await.unwrap();
-    bench.leases.end_call(id(2));
+    let _ended = bench.leases.end_call(id(2));
     bench
         .until(|pending| pending.len() == 1 && pending[0].attempts > 1)
         .await;
@@ -371,7 +372,7 @@ async fn what_hangs_on_a_bond_goes_with_it_also_where_nobody_knows_of_it() {
     let refusal = bench.lend_as(1, None, "header:a").await.unwrap_err();
     assert_eq!(refusal.reason, Reason::SecretUnavailable);
     assert_eq!(bench.server.alive(), 3, "the bond, and two under it");
-    bench.leases.end_call(id(1));
+    let _ended = bench.leases.end_call(id(1));
     bench.settled().await;
     assert_eq!((bench.server.alive(), bench.leases.list().len()), (0, 0));
 }
@@ -413,12 +414,12 @@ async fn a_task_keeps_its_lease_from_call_to_call_and_its_end_takes_it_back() {
     let bench = Bench::new(server, terms, 128);
     let task = TaskId::generate(&SeededEntropy::default()).unwrap();
     let one = bench.lend(1, Some(task)).await.unwrap();
-    bench.leases.end_call(id(1));
+    let _ended = bench.leases.end_call(id(1));
     let two = bench.lend(2, Some(task)).await.unwrap();
     assert_eq!(one.value.expose(), two.value.expose());
-    bench.leases.end_call(id(2));
+    let _ended = bench.leases.end_call(id(2));
     assert_eq!(bench.server.alive(), 2);
-    bench.leases.end_task(task);
+    let _ended = bench.leases.end_task(task);
     bench.settled().await;
     assert_eq!((bench.server.alive(), bench.leases.list().len()), (0, 0));
     let refusal = bench.lend(3, Some(task)).await.unwrap_err();
@@ -444,9 +445,6 @@ async fn uses_and_time_are_bounds_and_a_clock_set_back_revives_nothing() {
     bench.clock.0.fetch_sub(3_600, Ordering::SeqCst);
     let refusal = bench.lend(1, None).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::LeaseOver, "J13");
-    let is_step = |event: &Event| matches!(event, Event::Changed(changed) if changed.change == "clock.stepped");
-    let events = bench.events().await;
-    assert_eq!(events.iter().filter(|event| is_step(event)).count(), 1);
 }
 
 #[tokio::test]
@@ -454,14 +452,14 @@ async fn revoking_one_makes_it_worthless_to_its_running_call() {
     let bench = Bench::new(lent(), LeaseTerms::default(), 128);
     bench.lend(1, None).await.unwrap();
     let lease = bench.leases.list()[0].lease;
-    assert!(bench.leases.revoke(lease));
-    assert!(!bench.leases.revoke(lease));
+    assert_eq!(bench.leases.revoke(lease), [lease]);
+    assert!(bench.leases.revoke(lease).is_empty());
     let refusal = bench.lend(1, None).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::RevokedLease);
     bench.settled().await;
     assert_eq!(bench.server.alive(), 0);
     bench.lend(2, None).await.unwrap();
-    bench.leases.end_agent(&AgentId::local("alice").unwrap());
+    let _ended = bench.leases.end_agent(&AgentId::local("alice").unwrap());
     bench.settled().await;
     assert_eq!(bench.server.alive(), 0);
 }
@@ -475,7 +473,7 @@ async fn j11_a_static_value_is_said_to_stay_alive() {
     let bench = Bench::new(server, LeaseTerms::default(), 128);
     bench.lend(1, None).await.unwrap();
     assert!(!bench.leases.list()[0].revocable);
-    bench.leases.end_call(id(1));
+    let _ended = bench.leases.end_call(id(1));
     assert!(bench.leases.list().is_empty());
     assert_eq!(bench.server.asked_to_revoke.load(Ordering::SeqCst), 0);
     let stages = bench.stages().await;
@@ -528,8 +526,8 @@ proptest::proptest! {
                     Deed::Lend(call, on_task) => {
                         drop(bench.lend(call, on_task.then_some(task)).await);
                     }
-                    Deed::EndCall(call) => bench.leases.end_call(id(call)),
-                    Deed::EndTask => bench.leases.end_task(task),
+                    Deed::EndCall(call) => drop(bench.leases.end_call(id(call))),
+                    Deed::EndTask => drop(bench.leases.end_task(task)),
                     Deed::Down(is_down) => bench.server.is_down.store(is_down, Ordering::SeqCst),
                     // Only what hangs on something can be found again by it; the rest has to lapse.
                     Deed::Lose(loses) if bonds => bench.server.loses_answers.store(loses, Ordering::SeqCst),
@@ -538,7 +536,7 @@ proptest::proptest! {
                 }
             }
             bench.server.is_down.store(false, Ordering::SeqCst);
-            bench.leases.end_all();
+            let _ended = bench.leases.end_all();
             bench.settled().await;
             assert_eq!((bench.server.alive(), bench.leases.list().len()), (0, 0));
             assert!(bench.leases.0.state.open_leases().unwrap().is_empty());

@@ -7,14 +7,16 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Arrival, Reply};
+use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::plugin::{Description, Hints, Tool};
 
 /// The host, as the protocol sees it.
 #[async_trait::async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// The tools that `agent` could be allowed to call, in an order that stays the same while they do.
-    fn tools(&self, agent: &AgentId) -> Vec<Arc<ListedTool>>;
+    /// The tools that `agent` could be allowed to call on `task`, where it names one, in an order that
+    /// stays the same while they do.
+    fn tools(&self, agent: &AgentId, task: Option<TaskId>) -> Vec<Arc<ListedTool>>;
 
     /// The tool that agents see by this name. Used to check a request's headers against its body,
     /// never to decide anything.

@@ -32,9 +32,11 @@ use super::envelope::{self, Fault, INVALID_PARAMS, INVALID_REQUEST, Kind};
 use super::gate::{Bearer, Gate, GateError, bearer};
 use super::server::{Arrived, Handler, Shared};
 use super::session::{Answering, CREATOR, Sessions};
+use crate::id::TaskId;
 use crate::identity::AgentId;
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const TASK: HeaderName = HeaderName::from_static("tollgate-task");
 
 /// How MCP is served over HTTP.
 #[derive(Debug, Clone)]
@@ -235,6 +237,20 @@ fn session_of(http: &Http, request: &Request, agent: &AgentId) -> Result<Option<
     }
 }
 
+/// The task that a request's head names.
+fn task_of(request: &Request) -> Result<Option<TaskId>, Refused> {
+    let mut named = request.headers().get_all(TASK).iter();
+    let read = match (named.next(), named.next()) {
+        (None, _) => return Ok(None),
+        (Some(id), None) => id.to_str().ok().and_then(|text| text.parse().ok()),
+        _ => None,
+    };
+    read.map(Some).ok_or_else(|| {
+        let fault = Fault::new(INVALID_REQUEST, "`Tollgate-Task` names no task");
+        refuse(StatusCode::BAD_REQUEST, &fault).into()
+    })
+}
+
 async fn body_of(http: &Http, body: Body) -> Result<Bytes, Refused> {
     let too_large = || {
         let most = super::MAX_MESSAGE;
@@ -267,6 +283,10 @@ async fn body_of(http: &Http, body: Body) -> Result<Bytes, Refused> {
 }
 
 async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&str>) -> Response {
+    let task = match task_of(&request) {
+        Ok(task) => task,
+        Err(response) => return *response,
+    };
     let (mut parts, body) = request.into_parts();
     let text = match body_of(http, body).await {
         Ok(text) => text,
@@ -312,6 +332,7 @@ async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&st
     parts.headers.insert(CONTENT_LENGTH, rewritten.len().into());
     parts.extensions.insert(Arrived {
         agent: agent.clone(),
+        task,
         arguments: message.arguments(&text),
         _slot: slot,
     });

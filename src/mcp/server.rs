@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::backend::{Backend, ListedTool};
 use super::result::result_of;
 use crate::call::{Arrival, Progress, ProgressSink};
+use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::record::Caller;
 
@@ -74,6 +75,8 @@ impl Shared {
 #[derive(Clone)]
 pub(super) struct Arrived {
     pub(super) agent: AgentId,
+    /// The task that the transport named: a header, or the session's own.
+    pub(super) task: Option<TaskId>,
     /// The text of a call's arguments.
     pub(super) arguments: Bytes,
     /// Keeps the request's id taken until it is answered.
@@ -187,6 +190,12 @@ async fn forward(
 /// Reports that wait to be written; more are dropped, since only the latest matter.
 const REPORTS: usize = 16;
 
+/// A text that the client put into `_meta`. It names something; it never gives anything.
+fn named(context: &RequestContext<RoleServer>, key: &str) -> Option<String> {
+    let text = context.meta.get(key)?.as_str()?;
+    Some(text.chars().take(128).collect())
+}
+
 fn progress(
     context: &RequestContext<RoleServer>,
 ) -> (
@@ -215,6 +224,29 @@ fn arrived(context: &RequestContext<RoleServer>) -> Result<&Arrived, ErrorData> 
             tracing::error!("a request came without an agent");
             ErrorData::internal_error("no agent", None)
         })
+}
+
+/// The key of `_meta` that names a task.
+const TASK: &str = "dev.tollgate/task";
+
+/// The task that a request names, in `_meta` or by its transport. It selects among the agent's own
+/// tasks, no more.
+fn task_of(
+    arrived: &Arrived,
+    context: &RequestContext<RoleServer>,
+) -> Result<Option<TaskId>, ErrorData> {
+    let wrong = |what: &'static str| ErrorData::invalid_params(what, None);
+    let Some(named) = context.meta.0.get(TASK) else {
+        return Ok(arrived.task);
+    };
+    let named: TaskId = named
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| wrong("`dev.tollgate/task` is no identifier of a task"))?;
+    match arrived.task {
+        Some(task) if task != named => Err(wrong("the request names two tasks")),
+        _ => Ok(Some(named)),
+    }
 }
 
 /// What the client calls itself: for the record, never for a decision.
@@ -281,8 +313,9 @@ impl ServerHandler for Handler {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let agent = &arrived(&context)?.agent;
-        let tools = self.shared.backend.tools(agent);
+        let arrived = arrived(&context)?;
+        let task = task_of(arrived, &context)?;
+        let tools = self.shared.backend.tools(&arrived.agent, task);
         let cursor = request.and_then(|request| request.cursor);
         let (tools, next_cursor) = page(&tools, cursor.as_deref(), PAGE)?;
         let mut result = ListToolsResult {
@@ -303,6 +336,7 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let arrived = arrived(&context)?;
+        let task = task_of(arrived, &context)?;
         let tool = request.name.into_owned();
         let (sink, reports) = progress(&context);
         let arrival = Arrival {
@@ -311,11 +345,12 @@ impl ServerHandler for Handler {
                 user: None,
                 transport: self.shared.transport.to_owned(),
                 client: client(&context),
-                task: None,
+                task,
                 chain: Vec::new(),
             },
             tool: tool.clone(),
             arguments: arrived.arguments.clone(),
+            approval: named(&context, "dev.tollgate/approval"),
             progress: sink,
         };
         let reply = self.run(arrival, &context, reports).await?;

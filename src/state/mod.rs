@@ -1,13 +1,17 @@
-//! What the host remembers: agents, the plugins that were accepted, credentials to be taken back.
+//! What the host remembers: agents, the plugins that were accepted, approvals, tasks, what was revoked, and
+//! credentials to be taken back.
 //!
 //! SQLite behind one small interface. One process, the daemon, owns it; so what calls need on their
 //! way (which agent has this token) is kept in memory and never asks the disk. Methods that write
 //! wait for the disk: from async code they belong in `spawn_blocking`. The others take microseconds.
 
 mod agents;
+mod approvals;
 mod leases;
 mod pins;
+mod revocations;
 mod schema;
+mod tasks;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,6 +83,7 @@ struct Inner {
     path: PathBuf,
     connection: Mutex<Connection>,
     agents: ArcSwap<agents::Directory>,
+    revocations: ArcSwap<revocations::Revocations>,
     changes: watch::Sender<u64>,
 }
 
@@ -103,10 +108,12 @@ impl State {
         prepare(&connection).map_err(in_file(path))?;
         schema::migrate(&mut connection, path)?;
         let agents = agents::Directory::load(&connection, path)?;
+        let revocations = revocations::Revocations::load(&connection, path)?;
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
             connection: Mutex::new(connection),
             agents: ArcSwap::from_pointee(agents),
+            revocations: ArcSwap::from_pointee(revocations),
             changes: watch::Sender::new(0),
         })))
     }

@@ -28,6 +28,9 @@ const MIGRATIONS: &[&str] = &[
         accepted_by        TEXT    NOT NULL CHECK (accepted_by IN ('first-seen', 'operator'))
     ) STRICT;
 ",
+    super::approvals::TABLES,
+    super::revocations::TABLES,
+    super::tasks::TABLES,
     super::leases::TABLES,
 ];
 

@@ -19,6 +19,15 @@ macro_rules! claims {
 }
 
 claims![
+    crate::approvals::a_kill_between_answer_and_use_leaves_one_use_and_never_two,
+    crate::approvals::a_request_waits_only_as_long_as_it_may_and_dies_with_its_host,
+    crate::approvals::a_revocation_at_the_same_time_as_a_yes_wins,
+    crate::approvals::an_approval_expires_and_a_clock_set_back_revives_nothing,
+    crate::approvals::an_approval_is_worth_nothing_for_anything_else,
+    crate::approvals::an_approval_outlives_a_reload_of_something_else_and_no_change_of_what_decided,
+    crate::approvals::asks_are_capped,
+    crate::approvals::nobody_but_who_may_approve_answers_and_a_no_is_an_answer,
+    crate::approvals::what_a_person_reads_is_the_hosts_and_whole,
     crate::binary::a_proxy_that_the_environment_names_is_never_dialled,
     crate::fairness::a_thousand_calls_of_one_agent_leave_places_for_others,
     crate::leases::a_kept_value_is_read_and_typed_as_one_that_stays,
@@ -30,8 +39,13 @@ claims![
     crate::limits::traps_in_a_row_open_the_breaker_and_others_go_on,
     crate::plugins::compiled_code_that_was_changed_is_compiled_again,
     crate::policies::a_reload_is_swapped_whole_and_a_broken_one_changes_nothing,
+    crate::revoke::a_revoked_agents_running_call_dies,
+    crate::revoke::a_revoked_task_takes_its_calls_and_the_tasks_within_it,
     crate::secrets::no_connection_is_used_twice,
     crate::slice::the_plugin_gets_exactly_the_text_whose_digest_is_recorded,
+    crate::tasks::a_clock_that_is_set_back_revives_nothing,
+    crate::tasks::standing_rights_are_listed,
+    crate::tasks::what_a_task_has_seen_decides_what_it_may_send,
 ];
 
 /// Parts of the catalogue whose rows must all run.

@@ -15,6 +15,7 @@ use tollgate::host::{Host, Options};
 use tollgate::id::TaskId;
 use tollgate::journal::record::{Event, LeaseChange};
 use tollgate::secret::{SecretValue, Store};
+use tollgate::task::End;
 
 use crate::harness::binary::{Daemon, run};
 use crate::harness::{Look as _, PROBE_POLICY, Setup, arrival, assert_verifies, program, records};
@@ -105,6 +106,12 @@ async fn host_by(setup: &Setup, clock: SharedClock) -> (TempDir, Arc<Host>) {
     .await
     .unwrap();
     (folder, host)
+}
+
+/// A task of `alice` for the probe.
+async fn started(host: &Host) -> TaskId {
+    let new = crate::tasks::task("alice", &["probe.*"]);
+    host.start_task(new).await.unwrap().id
 }
 
 #[tokio::test]
@@ -260,7 +267,7 @@ async fn the_end_of_a_task_takes_its_token_and_all_that_hangs_on_it() {
         .toml(&format!("{WORKER}\nper = \"task\""))
         .toml(&bao.table().await);
     let (_folder, host) = host(&setup).await;
-    let task = TaskId::generate(&SystemEntropy).unwrap();
+    let task = started(&host).await;
     for _ in 0..2 {
         let mut arrival = arrival("alice", "probe_send", work(&queue).to_string());
         arrival.caller.task = Some(task);
@@ -276,7 +283,7 @@ async fn the_end_of_a_task_takes_its_token_and_all_that_hangs_on_it() {
             .iter()
             .all(|lease| lease.task == Some(task))
     );
-    host.leases().end_task(task);
+    host.end_task(task, End::Ended, "done").await.unwrap();
     queue.empty().await;
     bao.childless().await;
     host.stop().await;
@@ -292,7 +299,7 @@ async fn what_a_task_holds_is_renewed_before_its_time_is_over() {
         .toml(&bao.table().await);
     let clock = Arc::new(Ahead::default());
     let (_folder, host) = host_by(&setup, clock.clone()).await;
-    let task = TaskId::generate(&SystemEntropy).unwrap();
+    let task = started(&host).await;
     let call = || {
         let mut arrival = arrival("alice", "probe_send", work(&queue).to_string());
         arrival.caller.task = Some(task);
@@ -319,7 +326,7 @@ async fn what_a_task_holds_is_renewed_before_its_time_is_over() {
     assert_eq!(*call().await.at("/status"), 200);
     let worked = queue.worked();
     assert_eq!(worked[0], worked[1]);
-    host.leases().end_task(task);
+    host.end_task(task, End::Ended, "done").await.unwrap();
     queue.empty().await;
     bao.childless().await;
     host.stop().await;
@@ -333,7 +340,7 @@ pub(crate) async fn j12_a_lease_is_worth_nothing_once_policy_says_no() {
         .toml(&format!("{WORKER}\nper = \"task\""))
         .toml(&bao.table().await);
     let (_folder, host) = host(&setup).await;
-    let task = TaskId::generate(&SystemEntropy).unwrap();
+    let task = started(&host).await;
     let call = || {
         let mut arrival = arrival("alice", "probe_send", work(&queue).to_string());
         arrival.caller.task = Some(task);
@@ -355,7 +362,7 @@ pub(crate) async fn j12_a_lease_is_worth_nothing_once_policy_says_no() {
         (queue.users(), queue.worked().len(), queue.refused()),
         (1, 1, 0)
     );
-    host.leases().end_task(task);
+    host.end_task(task, End::Ended, "done").await.unwrap();
     queue.empty().await;
     host.stop().await;
 }
@@ -395,7 +402,7 @@ async fn an_operator_takes_one_lease_back_from_a_running_call() {
         .list()
         .into_iter()
         .find(|l| l.secret == "token");
-    assert!(host.leases().revoke(lease.unwrap().lease));
+    assert_eq!(host.leases().revoke(lease.unwrap().lease).len(), 1);
     queue.empty().await;
     assert_eq!(bao.children().await, 1, "the call still runs");
     running.abort();

@@ -17,6 +17,7 @@ mod harness;
 mod servers;
 mod upstream;
 
+mod approvals;
 mod attacks;
 mod binary;
 mod daemon;
@@ -26,6 +27,8 @@ mod leases;
 mod limits;
 mod plugins;
 mod policies;
+mod revoke;
 mod secrets;
 mod shipped;
 mod slice;
+mod tasks;

@@ -68,7 +68,7 @@ fn schema(value: Value) -> serde_json::Map<String, Value> {
 
 #[async_trait::async_trait]
 impl Backend for Fake {
-    fn tools(&self, agent: &AgentId) -> Vec<Arc<ListedTool>> {
+    fn tools(&self, agent: &AgentId, _: Option<crate::id::TaskId>) -> Vec<Arc<ListedTool>> {
         let mut tools = vec![self.tool("t_echo").unwrap(), self.tool("t_header").unwrap()];
         if agent.name() == "alice" {
             tools.push(self.tool("t_wait").unwrap());
