@@ -5,6 +5,7 @@
 
 mod answer;
 mod arrival;
+mod asked;
 mod entry;
 mod hold;
 mod pace;

@@ -4,13 +4,17 @@
 //! changes something is written to the journal before it is done, so that a change without a record
 //! can't be; what the journal does not take is not done.
 
+mod approvals;
 mod change;
+mod people;
 mod report;
 mod revoking;
 mod tasks;
 #[cfg(test)]
 mod tests;
 
+pub use approvals::{AnswerReport, ApprovalReport, BodyReport, Which, approve, deny, named};
+pub use people::PersonReport;
 pub use report::{AgentReport, CallReport, RefusalReport, SecretReport, StatusReport};
 pub use tasks::TaskReport;
 
@@ -66,6 +70,8 @@ impl Operator {
                 .iter()
                 .filter(|agent| agent.revoked.is_none())
                 .count(),
+            waiting: Which::Pending.of(host).len(),
+            admin: host.admin_url().map(|base| format!("{base}/approvals")),
             policy_set: host.policy().digest(),
             calls: host.running().count(),
             tasks: host.tasks().list(&TaskFilter::default()).len(),
@@ -193,6 +199,38 @@ impl Operator {
             Command::TaskEnd { task, why } => tasks::end(host, task, why).await,
             Command::Revoke { kind, subject } => revoking::revoke(host, &kind, &subject).await,
             Command::Lift { kind, subject } => revoking::lift(host, &kind, &subject).await,
+            Command::ApprovalList { credential, which } => {
+                approvals::list(host, &credential, which)
+            }
+            Command::ApprovalShow { credential, id } => approvals::show(host, &credential, &id),
+            Command::ApprovalApprove {
+                credential,
+                id,
+                standing,
+            } => approvals::answer(host, &credential, &id, approve(standing)).await,
+            Command::ApprovalDeny {
+                credential,
+                id,
+                why,
+            } => approvals::answer(host, &credential, &id, deny(why)).await,
+            Command::ApprovalWatch { credential } => {
+                approvals::watch(host, &credential, &report, &cancel).await
+            }
+            Command::PersonAdd {
+                name,
+                admin,
+                ttl,
+                credential,
+            } => people::add(host, &name, admin, ttl, credential).await,
+            Command::PersonList {} => value(&people::list(host)),
+            Command::PersonRotate {
+                name,
+                ttl,
+                credential,
+            } => people::rotate(host, &name, ttl, credential).await,
+            Command::PersonRemove { name, credential } => {
+                people::remove(host, &name, credential).await
+            }
             Command::SecretSet {
                 plugin,
                 name,

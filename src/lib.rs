@@ -20,11 +20,12 @@
 //! | each host call: canonicalise, decide, record, act, bound | `capability`, [`egress`], [`secret`], [`lease`] |
 //! | the result is bounded, checked and redacted; the entry is closed | [`call`] |
 //!
-//! [`host`] puts the parts together, [`daemon`] lets thin clients share one, [`control`] is what its
+//! People answer approvals and administer over [`admin`]. [`host`] puts the parts together, [`daemon`] lets thin clients share one, [`control`] is what its
 //! operator may ask of it and [`cli`] what people type. What all of them
 //! share: [`name`], [`id`], [`digest`], [`reason`], [`limits`], [`clock`], [`entropy`].
 #![deny(unsafe_code)]
 
+pub mod admin;
 pub mod approval;
 pub mod call;
 mod capability;
@@ -57,3 +58,4 @@ pub mod runtime;
 pub mod secret;
 pub mod state;
 pub mod task;
+pub mod webhook;

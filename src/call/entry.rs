@@ -311,17 +311,22 @@ impl<'a> Entry<'a> {
             Reason::ApprovalRequired => "approval_required",
             reason => reason.code(),
         };
+        let mut text = format!("{code}: {}", refusal.message);
+        let mut told = serde_json::Map::new();
+        told.insert("code".to_owned(), code.into());
+        told.insert("kind".to_owned(), kind.into());
+        told.insert("message".to_owned(), refusal.message.as_ref().into());
+        told.insert("call".to_owned(), self.call.to_string().into());
+        if let Some(asked) = &refusal.approval {
+            let url = self.host.approval_url(asked.id);
+            text.push_str(&super::asked::tell(asked, url, &mut told));
+        }
         Completion {
             content: vec![Content::Text {
-                text: format!("{code}: {}", refusal.message),
+                text,
                 annotations: None,
             }],
-            structured: Some(serde_json::json!({
-                "code": code,
-                "kind": kind,
-                "message": refusal.message,
-                "call": self.call.to_string(),
-            })),
+            structured: Some(serde_json::Value::Object(told)),
             is_error: true,
             meta: serde_json::Map::new(),
         }

@@ -9,10 +9,15 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::exit::Exit;
+use crate::clock::lifetime;
 use crate::id::TaskId;
 use crate::identity::{AgentId, PersonId};
 use crate::name::{PluginName, ToolName};
 use crate::task::{Kind, Pattern};
+
+mod people;
+
+pub(crate) use people::{Approvals, Person};
 
 /// Serves sandboxed, policy-governed tools to agents over MCP.
 #[derive(Debug, Parser)]
@@ -101,6 +106,12 @@ pub(crate) enum Command {
     Task(Task),
     /// Take power back at once: calls under way are stopped.
     Revoke(Revoke),
+    /// See what waits for a person, and answer it.
+    #[command(subcommand)]
+    Approvals(Approvals),
+    /// Add, list, renew and remove the people who approve and administer.
+    #[command(subcommand)]
+    Person(Person),
     /// Set, list and remove secrets.
     #[command(subcommand)]
     Secret(Secret),
@@ -480,30 +491,6 @@ pub(crate) struct Tail {
     pub(crate) kind: Option<String>,
 }
 
-/// `30d`, `12h`, `45m`, `90s`, `2w`.
-fn lifetime(text: &str) -> Result<Duration, String> {
-    let wrong = || String::from("write a number and `s`, `m`, `h`, `d` or `w`, such as `30d`");
-    let unit = text.chars().next_back().ok_or_else(wrong)?;
-    let number: u64 = text
-        .strip_suffix(unit)
-        .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
-        .and_then(|digits| digits.parse().ok())
-        .ok_or_else(wrong)?;
-    let seconds: u64 = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        'w' => 604_800,
-        _ => return Err(wrong()),
-    };
-    match number.checked_mul(seconds) {
-        Some(0) => Err(String::from("it would be over at once")),
-        Some(seconds) => Ok(Duration::from_secs(seconds)),
-        None => Err(wrong()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -547,6 +534,16 @@ mod tests {
             "agent add claude --ttl 30d",
             "agent list",
             "agent remove claude",
+            "approvals list --all",
+            "approvals show approval_aaaaaaaaaaaaaaaa --format json",
+            "approvals approve approval_aaaaaaaaaaaaaaaa --standing 2h --credential /run/me",
+            "approvals deny approval_aaaaaaaaaaaaaaaa --why no",
+            "approvals watch",
+            "person add ada --admin --ttl 30d",
+            "person add ada@example.org --credential /run/me",
+            "person list",
+            "person rotate ada",
+            "person remove ada --credential /run/me",
             "secret set github token",
             "secret list",
             "secret rm github token",
@@ -577,6 +574,9 @@ mod tests {
             "secret set github token value",
             "call",
             "agent add Claude",
+            "person add spiffe://x/agent/a",
+            "approvals approve all",
+            "approvals approve",
             "check -q -v",
             "help",
         ] {
@@ -614,20 +614,22 @@ mod tests {
         Usage: tollgate [OPTIONS] <COMMAND>
 
         Commands:
-          serve    Serve the plugins to agents, over HTTP and to local clients
-          call     Call a tool from here: the same policy, limits and journal as an agent's call
-          plugins  List the plugins and where each stands
-          policy   Write, explain and test policies
-          check    Check configuration, policies, entities, plugins, cases and secrets; needs no daemon
-          agent    Add, list and remove agents
-          task     Start, show, list and end tasks of agents
-          revoke   Take power back at once: calls under way are stopped
-          secret   Set, list and remove secrets
-          leases   List what is lent to calls and tasks, and what waits to be taken back
-          audit    Read and verify the journal
-          reload   Make the daemon take in what changed on disk, and say what it found
-          status   Say what the daemon is doing
-          stop     End the daemon; calls under way are finished first
+          serve      Serve the plugins to agents, over HTTP and to local clients
+          call       Call a tool from here: the same policy, limits and journal as an agent's call
+          plugins    List the plugins and where each stands
+          policy     Write, explain and test policies
+          check      Check configuration, policies, entities, plugins, cases and secrets; needs no daemon
+          agent      Add, list and remove agents
+          task       Start, show, list and end tasks of agents
+          revoke     Take power back at once: calls under way are stopped
+          approvals  See what waits for a person, and answer it
+          person     Add, list, renew and remove the people who approve and administer
+          secret     Set, list and remove secrets
+          leases     List what is lent to calls and tasks, and what waits to be taken back
+          audit      Read and verify the journal
+          reload     Make the daemon take in what changed on disk, and say what it found
+          status     Say what the daemon is doing
+          stop       End the daemon; calls under way are finished first
 
         Options:
           -h, --help     Print help (see more with '--help')

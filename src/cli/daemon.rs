@@ -36,6 +36,9 @@ fn told(report: &StatusReport, printer: &mut Printer) -> Result<Exit, Fault> {
     } else {
         format!(", {held} not (`tollgate plugins`)")
     };
+    let page = report.admin.as_deref().map_or_else(String::new, |page| {
+        format!(", answered on {}", escape(page))
+    });
     for line in [
         format!(
             "{state} since {}, process {}, version {}",
@@ -55,6 +58,7 @@ fn told(report: &StatusReport, printer: &mut Printer) -> Result<Exit, Fault> {
         format!("  agents    {}", report.agents),
         format!("  tasks     {}", report.tasks),
         format!("  calls     {} under way", report.calls),
+        format!("  waiting   {}{page}", report.waiting),
         format!("  policies  {}", report.policy_set),
     ] {
         printer.line(&line)?;
@@ -188,6 +192,8 @@ mod tests {
             plugins: 5,
             serving: 4,
             agents: 1,
+            waiting: 2,
+            admin: Some("http://127.0.0.1:8788/approvals".into()),
             policy_set: Digest::of(b""),
             calls: 2,
             tasks: 3,
@@ -204,6 +210,7 @@ mod tests {
           agents    1
           tasks     3
           calls     2 under way
+          waiting   2, answered on http://127.0.0.1:8788/approvals
           policies  sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
         "#);
     }

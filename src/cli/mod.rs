@@ -4,12 +4,14 @@
 //! ask the daemon. All print through one `printer`, and end with one of the codes of [`Exit`].
 
 mod agent;
+mod approvals;
 mod args;
 mod audit;
 mod call;
 mod check;
 mod client;
 mod compiling;
+mod credential;
 mod daemon;
 mod exit;
 mod fault;
@@ -19,6 +21,7 @@ mod inspect;
 mod leases;
 mod log;
 mod offline;
+mod person;
 mod plugins;
 mod policy;
 mod printer;
@@ -103,6 +106,8 @@ fn dispatch(command: Command, global: &Global, printer: &mut Printer) -> Result<
         Command::Agent(command) => agent::run(command, &home, printer),
         Command::Task(command) => task::run(command, &home, printer),
         Command::Revoke(revoke) => revoke::run(&revoke, &home, printer),
+        Command::Approvals(command) => approvals::run(command, &home, printer),
+        Command::Person(command) => person::run(command, &home, printer),
         Command::Secret(command) => secret::run(command, &home, printer),
         Command::Leases { pending } => leases::run(pending, &home, printer),
         Command::Audit(command) => audit::run(command, &home, printer),

@@ -27,6 +27,7 @@ use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::OpenError;
 use crate::mcp::{GateError, HttpConfig};
+use crate::webhook::Pauses;
 
 /// How long a daemon that is ending may take to close its journal: its calls have ended before.
 const HANDOVER: Duration = Duration::from_secs(5);
@@ -155,6 +156,8 @@ async fn daemon(
     if let Err(error) = &watch {
         tracing::warn!(%error, "changes on disk go unnoticed: run `tollgate reload` after a change");
     }
+    let admin = admin(serve, &host, config).await?;
+    tokio::spawn(crate::webhook::run(Arc::clone(&host), Pauses::default()));
     let operator = Arc::new(Operator::new(Arc::clone(&host), address));
     let local = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator));
     let mut http = listener.map(|listener| {
@@ -188,6 +191,11 @@ async fn daemon(
     host.drain();
     let ending = async {
         let ended = finished(&mut http).await;
+        if let Some(admin) = admin
+            && let Err(error) = admin.await
+        {
+            tracing::error!(%error, "the admin listener ended badly");
+        }
         if let Err(error) = local.await {
             tracing::error!(%error, "the daemon's socket ended badly");
         }
@@ -253,6 +261,45 @@ async fn listen(serve: &Serve, config: &Config) -> Result<Option<TcpListener>, F
             Err(fault.hint("name another address with `--listen ADDRESS:PORT`, or in `[server]` of `tollgate.toml`"))
         }
     }
+}
+
+/// Takes the admin listener's address, where the configuration asks for one, and serves people there.
+/// As with the endpoint for agents, a daemon that a client started goes without where it is taken.
+async fn admin(
+    serve: &Serve,
+    host: &Arc<Host>,
+    config: &Config,
+) -> Result<Option<JoinHandle<()>>, Fault> {
+    let Some(admin) = config.admin.clone() else {
+        return Ok(None);
+    };
+    let mend = "mend `[admin]` in `tollgate.toml`";
+    let address = admin.listen;
+    let listener = match TcpListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error) if serve.background => {
+            tracing::warn!(%address, %error, "no admin listener: the address can't be had; `tollgate approvals` needs none");
+            return Ok(None);
+        }
+        Err(error) => {
+            let taken = error.kind() == std::io::ErrorKind::AddrInUse;
+            let fault = Fault::of(&error)
+                .context(&format!("can't listen for people on `{address}`"))
+                .hint(mend);
+            return Err(if taken {
+                fault.exit(Exit::Conflict)
+            } else {
+                fault
+            });
+        }
+    };
+    let bound = crate::admin::bind(listener, host, &admin).map_err(|error| {
+        Fault::of(&error)
+            .exit(Exit::Invalid)
+            .context("can't serve people")
+            .hint(mend)
+    })?;
+    Ok(Some(tokio::spawn(bound.serve())))
 }
 
 /// Who may ask, by `Host` and `Origin`.
@@ -325,6 +372,9 @@ async fn greet(
         "serving {}{place}{how}",
         number(serving, "plugin")
     ));
+    if let Some(admin) = host.admin_url() {
+        printer.say(&format!("approvals are answered on {admin}/approvals"));
+    }
     if held > 0 {
         printer.warn(&format!(
             "{} can't serve: run `tollgate plugins` to see why",

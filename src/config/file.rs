@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::limits::{ApprovalsTable, CallTable, ConcurrencyTable, DescribeTable, MOST_CALLS};
+use super::outside::{AdminTable, WebhookTable};
 use super::quantity::{Counted as _, Quantity, Unit};
 use super::secret::Secret;
 use super::{Format, Leases, Level, Proxy, SecretPlace, Sync, Tier, Vault};
@@ -19,6 +20,8 @@ use crate::name::{self, PluginName, ToolName};
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub(super) server: Server,
+    pub(super) admin: Option<AdminTable>,
+    pub(super) webhook: Vec<WebhookTable>,
     pub(super) limits: CallTable,
     pub(super) describe: DescribeTable,
     pub(super) approvals: ApprovalsTable,

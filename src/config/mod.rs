@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod findings;
 mod limits;
+mod outside;
 mod places;
 mod quantity;
 mod secret;
@@ -29,6 +30,7 @@ use crate::name::{PluginName, ToolName};
 
 pub use error::ConfigError;
 pub use findings::Finding;
+pub use outside::{Admin, Webhook};
 pub use places::{
     GitHubAppSecret, JwtSecret, LeaseTerms, Leases, OAuthSecret, SecretPlace, Vault, VaultLogin,
     VaultSecret,
@@ -42,6 +44,10 @@ pub const TEMPLATE: &str = include_str!("template.toml");
 pub struct Config {
     /// The HTTP endpoint for agents.
     pub server: Server,
+    /// The listener for people, where there is one.
+    pub admin: Option<Admin>,
+    /// Who is told of each new hold.
+    pub webhooks: Vec<Webhook>,
     /// Requests that plugins make.
     pub egress: Egress,
     /// The journal.
@@ -232,14 +238,17 @@ impl Config {
     ///
     /// The first thing in it that is wrong, with its place.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let file: file::File =
+        let mut file: file::File =
             toml::from_str(text).map_err(|e| ConfigError::from_toml(path, text, &e))?;
         if let Some((span, message)) = file.tier_fault() {
             return Err(ConfigError::at(path, text, span, message));
         }
         let lines = findings::Lines::of(path, text);
-        let mut config = Self::from_file(file, lines);
         let folder = path.parent().unwrap_or(Path::new(""));
+        file.webhook
+            .iter_mut()
+            .for_each(|webhook| webhook.within(folder));
+        let mut config = Self::from_file(file, lines);
         for ca in &mut config.egress.extra_ca {
             *ca = folder.join(&*ca);
         }
@@ -275,6 +284,12 @@ impl Config {
                 allowed_hosts: file.server.allowed_hosts.clone(),
                 allowed_origins: file.server.allowed_origins.clone(),
             },
+            admin: file.admin.as_ref().map(outside::AdminTable::admin),
+            webhooks: file
+                .webhook
+                .iter()
+                .map(outside::WebhookTable::webhook)
+                .collect(),
             egress: Egress {
                 extra_ca: file.egress.extra_ca.clone(),
                 proxy: file.egress.proxy.clone(),

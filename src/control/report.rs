@@ -36,6 +36,12 @@ pub struct StatusReport {
     pub serving: usize,
     /// Agents that were not removed.
     pub agents: usize,
+    /// Holds that wait for a person's answer.
+    #[serde(default)]
+    pub waiting: usize,
+    /// Where people answer them in a browser, where there is a listener for that.
+    #[serde(default)]
+    pub admin: Option<String>,
     /// Digest of the policies in force.
     pub policy_set: Digest,
     /// Calls under way.

@@ -98,6 +98,8 @@ impl Start {
         let from = log.metadata()?.len();
         let child = std::process::Command::new(&self.program)
             .args(&self.arguments)
+            // A person's credential is the client's: a daemon that outlives the command must not keep it.
+            .env_remove("TOLLGATE_PERSON_TOKEN")
             // Nothing of the client's protocol may reach the daemon, nor the reverse.
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 use zeroize::Zeroizing;
 
+use crate::control::Which;
 use crate::id::TaskId;
 use crate::identity::PersonId;
 use crate::task::{Allowed, Budgets};
@@ -59,7 +60,7 @@ pub(super) struct Welcome {
     pub(super) error: Option<ControlError>,
 }
 
-/// A secret's value on its way to the store. It is written to the socket and nowhere else.
+/// A secret's value, or a credential, on its way to the daemon. It is written to the socket and nowhere else.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretText(Zeroizing<String>);
 
@@ -193,6 +194,72 @@ pub enum Command {
     AgentRemove {
         /// Its name.
         name: String,
+    },
+    /// The approvals there are.
+    ApprovalList {
+        /// A person's credential.
+        credential: SecretText,
+        /// Which.
+        which: Which,
+    },
+    /// One approval.
+    ApprovalShow {
+        /// A person's credential.
+        credential: SecretText,
+        /// Which.
+        id: String,
+    },
+    /// Agrees to what is held.
+    ApprovalApprove {
+        /// The credential of the person who agrees.
+        credential: SecretText,
+        /// To which.
+        id: String,
+        /// Seconds for which identical calls are let go as well; only where the person asks for it.
+        standing: Option<u64>,
+    },
+    /// Says no to what is held.
+    ApprovalDeny {
+        /// The credential of the person who says no.
+        credential: SecretText,
+        /// To which.
+        id: String,
+        /// Why; the agent reads it.
+        why: Option<String>,
+    },
+    /// Reports approvals as they happen, until the connection ends.
+    ApprovalWatch {
+        /// A person's credential.
+        credential: SecretText,
+    },
+    /// Makes a person known and issues a credential.
+    PersonAdd {
+        /// The name.
+        name: String,
+        /// Whether the person may administer the host.
+        admin: bool,
+        /// Seconds until the credential expires.
+        ttl: Option<u64>,
+        /// The credential of whoever asks. The first administrator is added without one.
+        credential: Option<SecretText>,
+    },
+    /// The people there are.
+    PersonList {},
+    /// Issues a new credential in the place of a person's old one.
+    PersonRotate {
+        /// The name.
+        name: String,
+        /// Seconds until the new one expires.
+        ttl: Option<u64>,
+        /// The credential of whoever asks: the person, or an administrator.
+        credential: Option<SecretText>,
+    },
+    /// Removes a person; the credential is void.
+    PersonRemove {
+        /// The name.
+        name: String,
+        /// The credential of whoever asks.
+        credential: Option<SecretText>,
     },
     /// Stores a secret.
     SecretSet {

@@ -271,7 +271,7 @@ impl Outbound {
 
 /// The limit `http.<which>` of time is used up, in doing `what`; `within` is all of it, or one address's
 /// share. The record says it too, in the detail.
-fn late(what: &str, which: &str, within: Duration) -> Refusal {
+pub(super) fn late(what: &str, which: &str, within: Duration) -> Refusal {
     let (limit, spent) = (format!("http.{which}"), within.as_millis());
     let said = reached(&limit, spent, spent, " ms");
     Refusal::new(

@@ -4,6 +4,7 @@
 //! whole, so that a call never sees half of a change; and the services that calls use. What a call
 //! does with them is told in `call`.
 
+mod people;
 mod refresh;
 mod report;
 mod serve;
@@ -11,6 +12,7 @@ mod start;
 mod tasks;
 mod watch;
 
+pub use people::Door;
 pub(crate) use refresh::load_policies;
 pub use refresh::{RefreshFinding, Refreshed};
 pub use report::PluginReport;
@@ -31,7 +33,7 @@ use crate::clock::{SharedClock, Steady};
 use crate::config::{Config, Tier};
 use crate::entropy::SharedEntropy;
 use crate::home::Home;
-use crate::identity::Identities;
+use crate::identity::{Identities, People};
 use crate::journal::Journal;
 use crate::journal::record::{Changed, Event};
 use crate::name::ToolName;
@@ -53,6 +55,10 @@ pub struct Host {
     services: Arc<Services>,
     state: State,
     identities: Identities,
+    people: People,
+    misplaced: people::Misplaced,
+    /// Where browsers reach the approval page, once its listener is there.
+    page: std::sync::OnceLock<String>,
     entropy: SharedEntropy,
     reach: crate::secret::Reach,
     tasks: Tasks,

@@ -1,14 +1,15 @@
 //! The host as the protocol sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Host;
+use super::{Door, Host};
 use crate::call::{Arrival, Reply};
 use crate::config::Tier;
-use crate::id::TaskId;
+use crate::id::{ApprovalId, TaskId};
 use crate::identity::AgentId;
 use crate::mcp::{Backend, ListedTool, Unauthorized};
 
@@ -59,9 +60,18 @@ impl Backend for Host {
     }
 
     fn authenticate(&self, bearer: &str) -> Result<AgentId, Unauthorized> {
-        self.identities()
-            .authenticate(bearer)
-            .map_err(|_| Unauthorized)
+        self.identities().authenticate(bearer).map_err(|_| {
+            self.person_as_agent(bearer, Door::Mcp);
+            Unauthorized
+        })
+    }
+
+    fn approval_url(&self, approval: ApprovalId) -> Option<String> {
+        Self::approval_url(self, approval)
+    }
+
+    async fn answered(&self, approval: ApprovalId, limit: Duration) {
+        self.approvals().wait(approval, limit).await;
     }
 
     fn draining(&self) -> CancellationToken {

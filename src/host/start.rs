@@ -17,7 +17,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::egress::{Connector, Outbound, OwnClient, Resolver};
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::home::Home;
-use crate::identity::Identities;
+use crate::identity::{Identities, People};
 use crate::journal::record::{Event, Started};
 use crate::journal::{self, Journal};
 use crate::lease::{self, Leases};
@@ -205,6 +205,9 @@ impl Host {
         )?;
         let host = Arc::new(Self {
             identities: Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
+            people: People::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
+            misplaced: super::people::Misplaced::default(),
+            page: std::sync::OnceLock::new(),
             entropy,
             reach,
             config: ArcSwap::from_pointee(config),

@@ -189,9 +189,10 @@ pub struct Changed {
     /// What was done: `policy.loaded`, `policy.rejected`, `plugin.pinned`, `plugin.accepted`,
     /// `plugin.quarantined`, `plugin.refused`, `plugin.removed`, `agent.added`,
     /// `secret.set`, `secret.removed`, `task.ended`, `task.expired`, `agent.revoked` and the like of
-    /// whatever can be revoked, `all.lifted`, `clock.stepped`.
+    /// whatever can be revoked, `all.lifted`, `clock.stepped`, `person.added`, `person.rotated`,
+    /// `person.removed`, `identity.refused`, `webhook.told`.
     pub change: String,
-    /// On what: a plugin, an agent, a secret's name.
+    /// On what: a plugin, an agent, a person, a secret's name.
     pub subject: Option<String>,
     /// The digest of what is now in force.
     pub digest: Option<Digest>,

@@ -1,13 +1,14 @@
 //! What the protocol needs of the host behind it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Arrival, Reply};
-use crate::id::TaskId;
+use crate::id::{ApprovalId, TaskId};
 use crate::identity::AgentId;
 use crate::plugin::{Description, Hints, Tool};
 
@@ -34,6 +35,15 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// It was issued to none, was revoked, or has expired; the caller is told none of that.
     fn authenticate(&self, bearer: &str) -> Result<AgentId, Unauthorized>;
+
+    /// The page on which a person answers this approval, where there is one.
+    fn approval_url(&self, _approval: ApprovalId) -> Option<String> {
+        None
+    }
+
+    /// Waits until a person answered, at most for `limit`. What the answer is shows when the call comes
+    /// again.
+    async fn answered(&self, _approval: ApprovalId, _limit: Duration) {}
 
     /// Cancelled once the host takes no more calls.
     fn draining(&self) -> CancellationToken;

@@ -9,6 +9,7 @@
 mod backend;
 mod envelope;
 mod gate;
+mod held;
 mod http;
 mod listen;
 mod result;
@@ -20,8 +21,10 @@ pub(crate) mod tests;
 
 pub use backend::{Backend, ListedTool, Unauthorized};
 pub use gate::GateError;
+pub(crate) use gate::{Bearer, Gate, bearer};
 pub use http::{HttpConfig, router};
 pub use listen::serve;
+pub(crate) use listen::{accept, connection};
 pub use stream::serve_stream;
 
 /// Bytes of one message. Arguments are bounded far below by the host; this is what is read before

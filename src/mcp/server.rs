@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::backend::{Backend, ListedTool};
-use super::result::result_of;
+use super::held::Seals;
 use crate::call::{Arrival, Progress, ProgressSink};
 use crate::id::TaskId;
 use crate::identity::AgentId;
@@ -45,7 +45,8 @@ pub(super) struct Shared {
     pub(super) calls: TaskTracker,
     transport: &'static str,
     info: ServerConfig,
-    server_info: Value,
+    pub(super) server_info: Value,
+    pub(super) seals: Seals,
 }
 
 impl Shared {
@@ -67,6 +68,7 @@ impl Shared {
             transport,
             info,
             server_info: Value::Object(server_info),
+            seals: Seals::new(),
         })
     }
 }
@@ -85,7 +87,7 @@ pub(super) struct Arrived {
 
 /// Serves one session, or one request of the stateless revision.
 pub(super) struct Handler {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Cancelled when the session is about to end, so that subscriptions end in order.
     ending: CancellationToken,
     /// Ends the watch of an older session when the session is dropped.
@@ -99,6 +101,32 @@ impl Handler {
             ending,
             watch: OnceLock::new(),
         }
+    }
+
+    /// Hands a call to the host, as often as it comes.
+    pub(super) async fn carry_out(
+        &self,
+        arrived: &Arrived,
+        tool: &str,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<crate::call::Reply, ErrorData> {
+        let task = task_of(arrived, context)?;
+        let (sink, reports) = progress(context);
+        let arrival = Arrival {
+            caller: Caller {
+                agent: arrived.agent.clone(),
+                user: None,
+                transport: self.shared.transport.to_owned(),
+                client: client(context),
+                task,
+                chain: Vec::new(),
+            },
+            tool: tool.to_owned(),
+            arguments: arrived.arguments.clone(),
+            approval: named(context, "dev.tollgate/approval"),
+            progress: sink,
+        };
+        self.run(arrival, context, reports).await
     }
 
     async fn run(
@@ -336,25 +364,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let arrived = arrived(&context)?;
-        let task = task_of(arrived, &context)?;
-        let tool = request.name.into_owned();
-        let (sink, reports) = progress(&context);
-        let arrival = Arrival {
-            caller: Caller {
-                agent: arrived.agent.clone(),
-                user: None,
-                transport: self.shared.transport.to_owned(),
-                client: client(&context),
-                task,
-                chain: Vec::new(),
-            },
-            tool: tool.clone(),
-            arguments: arrived.arguments.clone(),
-            approval: named(&context, "dev.tollgate/approval"),
-            progress: sink,
-        };
-        let reply = self.run(arrival, &context, reports).await?;
-        result_of(reply, &tool, &self.shared.server_info).map(CallToolResponse::Complete)
+        let tool = request.name.clone().into_owned();
+        self.call_or_ask(&request, arrived, &tool, &context).await
     }
 
     /// Older sessions are told of changes without asking.

@@ -1,5 +1,5 @@
-//! What the host remembers: agents, the plugins that were accepted, approvals, tasks, what was revoked, and
-//! credentials to be taken back.
+//! What the host remembers: agents, people, the plugins that were accepted, approvals, tasks, what was revoked,
+//! and credentials to be taken back.
 //!
 //! SQLite behind one small interface. One process, the daemon, owns it; so what calls need on their
 //! way (which agent has this token) is kept in memory and never asks the disk. Methods that write
@@ -8,6 +8,7 @@
 mod agents;
 mod approvals;
 mod leases;
+mod people;
 mod pins;
 mod revocations;
 mod schema;
@@ -23,9 +24,11 @@ use tokio::sync::watch;
 
 pub use agents::AgentRecord;
 pub(crate) use leases::LeaseRow;
+pub use people::PersonRecord;
+pub(crate) use people::people_in;
 pub use pins::{AcceptedBy, Pin};
 
-use crate::identity::AgentId;
+use crate::identity::{AgentId, PersonId};
 use crate::name::PluginName;
 use crate::private::{self, PrivateError};
 
@@ -70,6 +73,14 @@ pub enum StateError {
     /// No such agent.
     #[error("there is no agent {0:?}: `tollgate agent list` shows those that there are")]
     NoAgent(AgentId),
+    /// The person has a credential that is in force.
+    #[error(
+        "the person {0:?} is known already: renew the credential with `tollgate person rotate`, or remove the person first"
+    )]
+    PersonExists(PersonId),
+    /// No such person.
+    #[error("there is no person {0:?}: `tollgate person list` shows those that there are")]
+    NoPerson(PersonId),
     /// No such pin.
     #[error("the plugin {0:?} has no pin")]
     NoPin(PluginName),
@@ -84,6 +95,7 @@ struct Inner {
     connection: Mutex<Connection>,
     agents: ArcSwap<agents::Directory>,
     revocations: ArcSwap<revocations::Revocations>,
+    people: ArcSwap<people::Directory>,
     changes: watch::Sender<u64>,
 }
 
@@ -109,16 +121,18 @@ impl State {
         schema::migrate(&mut connection, path)?;
         let agents = agents::Directory::load(&connection, path)?;
         let revocations = revocations::Revocations::load(&connection, path)?;
+        let people = people::Directory::load(&connection, path)?;
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
             connection: Mutex::new(connection),
             agents: ArcSwap::from_pointee(agents),
             revocations: ArcSwap::from_pointee(revocations),
+            people: ArcSwap::from_pointee(people),
             changes: watch::Sender::new(0),
         })))
     }
 
-    /// Wakes whenever an agent or a pin changed, so that calls that rest on it can be ended.
+    /// Wakes whenever an agent, a person or a pin changed, so that calls that rest on it can be ended.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()

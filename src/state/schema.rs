@@ -31,6 +31,7 @@ const MIGRATIONS: &[&str] = &[
     super::approvals::TABLES,
     super::revocations::TABLES,
     super::tasks::TABLES,
+    super::people::TABLES,
     super::leases::TABLES,
 ];
 

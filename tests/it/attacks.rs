@@ -37,6 +37,7 @@ claims![
     crate::limits::a_retry_is_counted_and_a_storm_of_them_is_stopped,
     crate::limits::an_instance_that_was_cut_short_is_never_seen_again,
     crate::limits::traps_in_a_row_open_the_breaker_and_others_go_on,
+    crate::people::a_client_that_opens_pages_is_asked_to_and_that_approves_nothing,
     crate::plugins::compiled_code_that_was_changed_is_compiled_again,
     crate::policies::a_reload_is_swapped_whole_and_a_broken_one_changes_nothing,
     crate::revoke::a_revoked_agents_running_call_dies,

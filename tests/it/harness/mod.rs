@@ -11,6 +11,7 @@ mod look;
 pub(crate) mod mcp;
 pub(crate) mod network;
 mod setup;
+pub(crate) mod web;
 
 pub(crate) use bench::Bench;
 pub(crate) use look::{Look, change, reason_of};
