@@ -227,7 +227,7 @@ fn secrets(home: &Home, config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
     } else {
         Vec::new()
     };
-    let values = Secrets::new(home, config, Arc::new(SystemEntropy));
+    let values = Secrets::new(home, config, Arc::new(SystemEntropy), None);
     let plugins = loaded
         .iter()
         .filter_map(|loaded| loaded.plugin.as_ref().ok());
@@ -241,7 +241,8 @@ fn secrets(home: &Home, config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
             let line = config.line(&format!("secret.{}.{}", plugin.name, secret.name));
             let found = missing(home, &key, &place, line, stored.contains(&key));
             if found.is_none()
-                && let Ok(value) = values.get(&plugin.name, &secret.name)
+                && let (source, _) = values.source(&plugin.name, &secret.name)
+                && let Some(value) = source.local_value(&plugin.name, &secret.name)
             {
                 findings.extend(short(home, &key, &place, line, value.expose().len()));
             }
@@ -307,9 +308,7 @@ fn short(
             let file = in_home(home, format!("plugins/{plugin}.wasm"));
             Finding::new(Level::Warning, file, message)
         }
-        SecretPlace::Variable(_) | SecretPlace::File(_) => {
-            Finding::new(Level::Warning, in_home(home, "tollgate.toml"), message).at(line, 1)
-        }
+        _ => Finding::new(Level::Warning, in_home(home, "tollgate.toml"), message).at(line, 1),
     };
     Some(found.help("have its issuer make a longer one"))
 }

@@ -28,6 +28,11 @@ pub trait Source: Send + Sync + fmt::Debug {
         false
     }
 
+    /// The value, at once, of one that is on this machine. May read a file.
+    fn local_value(&self, _plugin: &PluginName, _name: &str) -> Option<SecretValue> {
+        None
+    }
+
     /// Whether what it makes for one call or task hangs together, so that all of it can be taken
     /// back by one handle, also what the host does not know of: the key under which it does.
     fn bond_key(&self) -> Option<&str> {
@@ -138,6 +143,10 @@ impl Source for Local {
 
     fn is_local(&self) -> bool {
         true
+    }
+
+    fn local_value(&self, plugin: &PluginName, name: &str) -> Option<SecretValue> {
+        self.source.get(plugin, name).ok()
     }
 
     async fn issue(&self, ask: &Ask, _: Option<&SecretValue>) -> Result<Issued, SourceError> {
