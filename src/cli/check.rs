@@ -240,11 +240,12 @@ fn secrets(home: &Home, config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
             let place = config.secret_place(&plugin.name, &secret.name);
             let line = config.line(&format!("secret.{}.{}", plugin.name, secret.name));
             let found = missing(home, &key, &place, line, stored.contains(&key));
-            if found.is_none()
-                && let (source, _) = values.source(&plugin.name, &secret.name)
-                && let Some(value) = source.local_value(&plugin.name, &secret.name)
-            {
-                findings.extend(short(home, &key, &place, line, value.expose().len()));
+            if found.is_none() {
+                let (source, _) = values.source(&plugin.name, &secret.name);
+                if let Some(value) = source.local_value(&plugin.name, &secret.name) {
+                    let bytes = value.expose().len();
+                    findings.extend(short(home, &key, &place, line, bytes));
+                }
             }
             findings.extend(found);
         }
