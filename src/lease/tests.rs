@@ -208,11 +208,7 @@ impl Bench {
         Self::open(folder, home, server, terms, 128)
     }
 
-    async fn lend(
-        &self,
-        call: u128,
-        task: Option<TaskId>,
-    ) -> Result<Loaned, crate::reason::Refusal> {
+    async fn lend(&self, call: u128, task: Option<TaskId>) -> Result<Loaned, Refusal> {
         self.lend_as(call, task, "bearer").await
     }
 
@@ -221,7 +217,7 @@ impl Bench {
         call: u128,
         task: Option<TaskId>,
         scheme: &str,
-    ) -> Result<Loaned, crate::reason::Refusal> {
+    ) -> Result<Loaned, Refusal> {
         self.leases
             .lend(Asked {
                 call: id(call),
