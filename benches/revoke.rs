@@ -36,6 +36,7 @@ fn arrival() -> Arrival {
         arguments: bytes::Bytes::from_static(
             br#"{"requirement":"api","method":"GET","url":"http://bench.example/"}"#,
         ),
+        approval: None,
         progress: None,
     }
 }

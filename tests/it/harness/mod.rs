@@ -13,7 +13,7 @@ pub(crate) mod network;
 mod setup;
 pub(crate) mod web;
 
-pub(crate) use bench::Bench;
+pub(crate) use bench::{Bench, Running};
 pub(crate) use look::{Look, change, reason_of};
 pub(crate) use setup::{PROBE_POLICY, PROBE_TOML, REVEAL, Setup, place};
 
