@@ -226,6 +226,8 @@ async fn send(
         Ok(loans) => loans,
         Err(refusal) => return finish(context, reference, unsent(refusal), began).await,
     };
+    // And so did a source of secrets, perhaps.
+    context.in_force()?;
     context.requested();
 
     let services = Arc::clone(&context.services);

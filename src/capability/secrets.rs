@@ -12,6 +12,7 @@ use crate::journal::record::{Event, HostCall, HostCallOutcome};
 use crate::lease::{Asked, Loaned};
 use crate::policy::{Fact, HostAction, HostQuestion, Target};
 use crate::reason::{Reason, Refusal};
+use crate::revocation::Scope;
 use crate::runtime::bindings::secrets::{Host, HostSecret};
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
@@ -69,6 +70,8 @@ impl CallContext {
             scheme: allowed.scheme.clone(),
         });
         let loaned = loaned.await?;
+        // Whoever takes the lease back stops the call, too.
+        self.facts.under_way.rests_on(Scope::Lease(loaned.lease));
         self.lent.lend(&allowed.name, Arc::clone(&loaned.value));
         Ok(loaned)
     }

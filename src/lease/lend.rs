@@ -30,6 +30,7 @@ pub(crate) struct Asked {
 /// A credential, for one request.
 #[derive(Debug)]
 pub(crate) struct Loaned {
+    pub(crate) lease: LeaseId,
     pub(crate) value: Arc<SecretValue>,
     /// The user name that goes with it, where its source made one.
     pub(crate) user: Option<String>,
@@ -246,6 +247,7 @@ impl Leases {
 
 fn loaned(held: &Held) -> Loaned {
     Loaned {
+        lease: held.lease,
         value: Arc::clone(&held.value),
         user: held.user.clone(),
     }
