@@ -244,10 +244,13 @@ async fn run(host: &Host, arrival: Arrival, admitted: Admitted, mut entry: Entry
         limits,
         arrival.progress,
     ));
+    // Whatever ends the call, a dropped future included, takes back what was lent to it.
+    let lent = host.leases().of_call(entry.call());
     let mut ended = host
         .runtime()
         .run(permit, &plugin.code, context, &limits, &cancel)
         .await;
+    drop(lent);
     if let Some(task) = &task {
         if let (Some((reserved, true)), Err(refusal)) = (fuel, &mut ended.answer)
             && refusal.reason == Reason::TrapFuel

@@ -245,6 +245,8 @@ impl Operator {
             Command::SecretRemove { plugin, name } => {
                 change::secret_remove(host, &plugin, &name).await
             }
+            Command::Leases { pending: true } => value(&host.leases().pending()),
+            Command::Leases { pending: false } => value(&host.leases().list()),
             Command::Stop {} => {
                 tracing::info!("asked to end");
                 host.drain();

@@ -17,7 +17,7 @@
 //! | a hold waits for a person, and a person's answer becomes a permit, once | [`approval`] |
 //! | requirements that policy leaves open become grants | [`grant`], [`plugin`] |
 //! | grants become an instance, under fuel, time and memory | [`runtime`] |
-//! | each host call: canonicalise, decide, record, act, bound | `capability`, [`egress`], [`secret`] |
+//! | each host call: canonicalise, decide, record, act, bound | `capability`, [`egress`], [`secret`], [`lease`] |
 //! | the result is bounded, checked and redacted; the entry is closed | [`call`] |
 //!
 //! People answer approvals and administer over [`admin`]. [`host`] puts the parts together, [`daemon`] lets thin clients share one, [`control`] is what its
@@ -44,6 +44,7 @@ pub mod id;
 pub mod identity;
 pub mod journal;
 pub mod json;
+pub mod lease;
 pub mod limits;
 pub mod mcp;
 pub mod name;

@@ -116,6 +116,12 @@ pub(crate) enum Command {
     /// Set, list and remove secrets.
     #[command(subcommand)]
     Secret(Secret),
+    /// List what is lent to calls and tasks, and what waits to be taken back.
+    Leases {
+        /// Only what waits to be taken back.
+        #[arg(long)]
+        pending: bool,
+    },
     /// Read and verify the journal.
     #[command(subcommand)]
     Audit(Audit),
@@ -583,6 +589,8 @@ mod tests {
             "audit tail -n 5 -f --agent claude --tool fetch --kind refusal",
             "audit show 0000cafe",
             "audit verify",
+            "leases",
+            "leases --pending",
             "reload -v",
             "status",
             "stop",
@@ -657,6 +665,7 @@ mod tests {
           approvals  See what waits for a person, and answer it
           person     Add, list, renew and remove the people who approve and administer
           secret     Set, list and remove secrets
+          leases     List what is lent to calls and tasks, and what waits to be taken back
           audit      Read and verify the journal
           reload     Make the daemon take in what changed on disk, and say what it found
           status     Say what the daemon is doing

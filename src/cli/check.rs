@@ -228,7 +228,7 @@ fn secrets(home: &Home, config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
     } else {
         Vec::new()
     };
-    let values = Secrets::new(home, config, Arc::new(SystemEntropy));
+    let values = Secrets::new(home, config, Arc::new(SystemEntropy), None);
     let plugins = loaded
         .iter()
         .filter_map(|loaded| loaded.plugin.as_ref().ok());
@@ -241,10 +241,12 @@ fn secrets(home: &Home, config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
             let place = config.secret_place(&plugin.name, &secret.name);
             let line = config.line(&format!("secret.{}.{}", plugin.name, secret.name));
             let found = missing(home, &key, &place, line, stored.contains(&key));
-            if found.is_none()
-                && let Ok(value) = values.get(&plugin.name, &secret.name)
-            {
-                findings.extend(short(home, &key, &place, line, value.expose().len()));
+            if found.is_none() {
+                let (source, _) = values.source(&plugin.name, &secret.name);
+                if let Some(value) = source.local_value(&plugin.name, &secret.name) {
+                    let bytes = value.expose().len();
+                    findings.extend(short(home, &key, &place, line, bytes));
+                }
             }
             findings.extend(found);
         }
@@ -260,8 +262,8 @@ fn missing(
     is_stored: bool,
 ) -> Option<Finding> {
     match place {
-        SecretPlace::Store if is_stored => None,
-        SecretPlace::Store => {
+        place if place.is_in_store() && is_stored => None,
+        place if place.is_in_store() => {
             let file = in_home(home, format!("plugins/{plugin}.wasm"));
             let message =
                 format!("the plugin `{plugin}` asks for the secret `{name}`, which has no value");
@@ -284,6 +286,8 @@ fn missing(
                 format!("the secret `{plugin}/{name}`: {}", chain(&error)),
             )
         }),
+        // Others are asked when they are lent; `check` reaches out to nothing.
+        _ => None,
     }
 }
 
@@ -306,9 +310,7 @@ fn short(
             let file = in_home(home, format!("plugins/{plugin}.wasm"));
             Finding::new(Level::Warning, file, message)
         }
-        SecretPlace::Variable(_) | SecretPlace::File(_) => {
-            Finding::new(Level::Warning, in_home(home, "tollgate.toml"), message).at(line, 1)
-        }
+        _ => Finding::new(Level::Warning, in_home(home, "tollgate.toml"), message).at(line, 1),
     };
     Some(found.help("have its issuer make a longer one"))
 }

@@ -10,7 +10,9 @@ mod file;
 mod findings;
 mod limits;
 mod outside;
+mod places;
 mod quantity;
+mod secret;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -30,6 +32,10 @@ use crate::plugin::Trust;
 pub use error::ConfigError;
 pub use findings::Finding;
 pub use outside::{Admin, Webhook};
+pub use places::{
+    GitHubAppSecret, JwtSecret, LeaseTerms, Leases, OAuthSecret, SecretPlace, Vault, VaultLogin,
+    VaultSecret,
+};
 
 /// A commented file of the defaults, to start from.
 pub const TEMPLATE: &str = include_str!("template.toml");
@@ -55,8 +61,15 @@ pub struct Config {
     pub tasks: Tasks,
     /// Calls at once.
     pub concurrency: Concurrency,
+<<<<<<< HEAD
     /// Whose signatures of components count.
     pub trust: Trust,
+=======
+    /// The server of secrets, where there is one.
+    pub vault: Option<Vault>,
+    /// What is lent.
+    pub leases: Leases,
+>>>>>>> leases
     file: file::File,
     lines: findings::Lines,
 }
@@ -202,18 +215,6 @@ impl Tier {
     }
 }
 
-/// Where a secret's value is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum SecretPlace {
-    /// In the host's encrypted store: `tollgate secret set`.
-    #[default]
-    Store,
-    /// In this environment variable of the host.
-    Variable(String),
-    /// In this file, as an absolute path once loaded from a home.
-    File(PathBuf),
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self::from_file(file::File::default(), findings::Lines::default())
@@ -262,6 +263,14 @@ impl Config {
                 *path = folder.join(&*path);
             }
         }
+        if let Some(vault) = &mut config.vault {
+            let (VaultLogin::TokenFile(file)
+            | VaultLogin::AppRole {
+                secret_id_file: file,
+                ..
+            }) = &mut vault.login;
+            *file = folder.join(&*file);
+        }
         Ok(config)
     }
 
@@ -307,6 +316,7 @@ impl Config {
                 required: file.tasks.required,
             },
             concurrency,
+<<<<<<< HEAD
             trust: Trust {
                 keys: file
                     .plugins
@@ -320,6 +330,10 @@ impl Config {
                     .as_ref()
                     .is_some_and(|required| *required.get_ref()),
             },
+=======
+            vault: file.vault.clone(),
+            leases: file.leases,
+>>>>>>> leases
             file,
             lines,
         }
@@ -455,14 +469,25 @@ impl Config {
     #[must_use]
     pub fn secret_place(&self, plugin: &PluginName, name: &str) -> SecretPlace {
         self.file
-            .secret_place(plugin, name)
-            .cloned()
+            .secret(plugin, name)
+            .map(|secret| secret.place.clone())
+            .unwrap_or_default()
+    }
+
+    /// How the secret `name` of `plugin` is lent.
+    #[must_use]
+    pub fn secret_terms(&self, plugin: &PluginName, name: &str) -> LeaseTerms {
+        self.file
+            .secret(plugin, name)
+            .map(|secret| secret.terms)
             .unwrap_or_default()
     }
 
     /// Every secret whose place is set, with its plugin.
     pub fn secret_places(&self) -> impl Iterator<Item = (&PluginName, &str, &SecretPlace)> {
-        self.file.all_secrets()
+        self.file
+            .all_secrets()
+            .map(|(plugin, name, secret)| (plugin, name, &secret.place))
     }
 }
 

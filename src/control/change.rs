@@ -116,10 +116,12 @@ pub(super) async fn secret_set(
     let plugin = plugin_of(plugin)?;
     secret_name(name)?;
     // A value that is never looked at would be a surprise.
-    let elsewhere = match host.config().secret_place(&plugin, name) {
-        SecretPlace::Store => None,
+    let place = host.config().secret_place(&plugin, name);
+    let elsewhere = match &place {
+        place if place.is_in_store() => None,
         SecretPlace::Variable(variable) => Some(format!("the variable `{variable}`")),
         SecretPlace::File(path) => Some(format!("the file `{}`", path.display())),
+        place => Some(format!("`{place}`")),
     };
     if let Some(place) = elsewhere {
         return Err(ControlError::new(

@@ -117,7 +117,7 @@ pub struct SecretReport {
     pub plugin: String,
     /// Its name.
     pub name: String,
-    /// `store`, `env:<variable>` or `file:<path>`.
+    /// `store`, `env:<variable>`, `file:<path>`, `vault:<path>#<field>`, ...
     pub place: String,
     /// `set`, or `missing` where the plugin asks for it and the store has no value.
     pub status: String,
@@ -152,15 +152,15 @@ pub(super) async fn secrets(host: &Host) -> Result<Vec<SecretReport>, ControlErr
         .map(|key| {
             let is_stored = stored.contains(&key);
             let (plugin, name) = key;
-            let (place, is_set) = match config.secret_place(&plugin, &name) {
-                SecretPlace::Store => (String::from("store"), is_stored),
+            let place = config.secret_place(&plugin, &name);
+            let is_set = match &place {
+                place if place.is_in_store() => is_stored,
                 // Whether the place has it shows when it is lent, or by `tollgate check`.
-                SecretPlace::Variable(variable) => {
-                    let is_set = std::env::var_os(&variable).is_some();
-                    (format!("env:{variable}"), is_set)
-                }
-                SecretPlace::File(path) => (format!("file:{}", path.display()), path.is_file()),
+                SecretPlace::Variable(variable) => std::env::var_os(variable).is_some(),
+                SecretPlace::File(path) => path.is_file(),
+                _ => true,
             };
+            let place = place.to_string();
             SecretReport {
                 plugin: plugin.to_string(),
                 name,

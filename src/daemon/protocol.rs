@@ -292,6 +292,11 @@ pub enum Command {
         /// Its name.
         name: String,
     },
+    /// What is lent, and what waits to be taken back.
+    Leases {
+        /// Only the latter.
+        pending: bool,
+    },
     /// Ends the daemon in order.
     Stop {},
 }

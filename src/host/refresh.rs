@@ -124,7 +124,12 @@ impl Host {
         match Config::load(&self.home) {
             Ok(config) => {
                 seen.config = Some(digest);
-                let secrets = Secrets::new(&self.home, &config, Arc::clone(&self.entropy));
+                let secrets = Secrets::new(
+                    &self.home,
+                    &config,
+                    Arc::clone(&self.entropy),
+                    Some(self.reach.clone()),
+                );
                 self.services.secrets.store(Arc::new(secrets));
                 self.services.approvals.configure(config.approvals);
                 self.config.store(Arc::new(config));

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
@@ -13,19 +14,20 @@ use crate::call::{Pace, Places};
 use crate::capability::Services;
 use crate::clock::{SharedClock, Steady, SystemClock};
 use crate::config::{self, Config, ConfigError};
-use crate::egress::{Connector, Outbound, Resolver};
+use crate::egress::{Connector, Outbound, OwnClient, Resolver};
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::home::Home;
 use crate::identity::{Identities, People};
 use crate::journal::record::{Event, Started};
 use crate::journal::{self, Journal};
+use crate::lease::{self, Leases};
 use crate::plugin::Registry;
 use crate::policy::PolicySet;
 use crate::private::PrivateError;
 use crate::revocation::Followers;
 use crate::running::Running;
 use crate::runtime::{Artifacts, Runtime, Settings};
-use crate::secret::Secrets;
+use crate::secret::{Reach, Secrets};
 use crate::state::{State, StateError};
 use crate::task::Tasks;
 
@@ -99,6 +101,9 @@ pub enum StartError {
     Key(PathBuf, String),
 }
 
+/// How long the end of the host waits for leases to be taken back.
+const ENDING: Duration = Duration::from_secs(5);
+
 impl Host {
     /// Starts a host, and waits until all of its plugins are loaded.
     ///
@@ -149,7 +154,6 @@ impl Host {
             resolver,
             connector,
         )?;
-        let secrets = Secrets::new(&home, &config, Arc::clone(&entropy));
         let policy = Arc::new(ArcSwap::from_pointee(
             PolicySet::load(&home.policies(), &[], None).set,
         ));
@@ -162,12 +166,26 @@ impl Host {
             config.approvals,
         )?;
         approvals.watch_time();
+        let reach = Reach::new(OwnClient::of(&outbound), Arc::clone(&clock));
+        let secrets = Secrets::new(&home, &config, Arc::clone(&entropy), Some(reach.clone()));
+        let store = secrets.store().clone();
+        let secrets = Arc::new(ArcSwap::from_pointee(secrets));
+        let leases = Leases::open(lease::Parts {
+            desk: Arc::clone(&secrets) as _,
+            state: state.clone(),
+            store,
+            journal: journal.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            haste: 1,
+        })?;
         let services = Arc::new(Services {
             policy,
             approvals,
             journal: journal.clone(),
             outbound,
-            secrets: ArcSwap::from_pointee(secrets),
+            secrets,
+            leases,
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         });
@@ -191,6 +209,7 @@ impl Host {
             misplaced: super::people::Misplaced::default(),
             page: std::sync::OnceLock::new(),
             entropy,
+            reach,
             config: ArcSwap::from_pointee(config),
             runtime,
             registry,
@@ -213,6 +232,8 @@ impl Host {
             policy_set: Some(host.policy().digest()),
             plugins: host.catalogue().serving.len(),
         }))?;
+        host.followers().add(Arc::new(host.leases().clone()));
+        host.leases().resume();
         tokio::spawn(crate::task::keep(Arc::downgrade(&host)));
         Ok(host)
     }
@@ -225,6 +246,8 @@ impl Host {
             tracing::warn!(%refusal, "expired approvals could not be written down");
         }
         self.tasks.close().await;
+        // Most sources answer at once; what does not is taken back by the next start.
+        self.leases().close(ENDING).await;
         if let Err(error) = self.journal().append(&Event::Stopped {}) {
             tracing::error!(%error, "the end of the host could not be written down");
         }

@@ -1,4 +1,5 @@
-//! What the host remembers: agents, people, the plugins that were accepted, approvals, tasks, and what was revoked.
+//! What the host remembers: agents, people, the plugins that were accepted, approvals, tasks, what was revoked,
+//! and credentials to be taken back.
 //!
 //! SQLite behind one small interface. One process, the daemon, owns it; so what calls need on their
 //! way (which agent has this token) is kept in memory and never asks the disk. Methods that write
@@ -6,6 +7,7 @@
 
 mod agents;
 mod approvals;
+mod leases;
 mod people;
 mod pins;
 mod revocations;
@@ -21,6 +23,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 pub use agents::AgentRecord;
+pub(crate) use leases::LeaseRow;
 pub use people::PersonRecord;
 pub(crate) use people::people_in;
 pub use pins::{AcceptedBy, Facts, Pin, Signed};

@@ -32,7 +32,11 @@ const MIGRATIONS: &[&str] = &[
     super::revocations::TABLES,
     super::tasks::TABLES,
     super::people::TABLES,
+<<<<<<< HEAD
     super::pins::FACTS,
+=======
+    super::leases::TABLES,
+>>>>>>> leases
 ];
 
 /// Brings the database to the version that this host knows.

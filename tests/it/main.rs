@@ -14,6 +14,7 @@
 )]
 
 mod harness;
+mod servers;
 mod upstream;
 
 mod admin;
@@ -23,6 +24,7 @@ mod binary;
 mod daemon;
 mod fairness;
 mod journal;
+mod leases;
 mod limits;
 mod people;
 mod pins;
