@@ -81,9 +81,9 @@ pub struct Exchange {
 /// The way out of this host.
 #[derive(Clone)]
 pub struct Outbound {
-    resolver: Arc<dyn Resolver>,
+    pub(super) resolver: Arc<dyn Resolver>,
     connector: Arc<dyn Connector>,
-    tls: TlsConnector,
+    pub(super) tls: TlsConnector,
     proxy: Option<Origin>,
 }
 
@@ -130,6 +130,14 @@ impl Outbound {
             tls: connect::tls(config, clock)?,
             proxy: connect::proxy(config)?,
         })
+    }
+
+    /// The same way without the proxy, for what only this machine can reach.
+    pub(super) fn without_proxy(&self) -> Self {
+        Self {
+            proxy: None,
+            ..self.clone()
+        }
     }
 
     /// Sends an admitted request and reads the whole response.
@@ -202,7 +210,7 @@ impl Outbound {
     }
 
     /// Dials the checked addresses one after the other until one answers.
-    async fn dial(
+    pub(super) async fn dial(
         &self,
         checked: &CheckedAddresses,
         origin: &Origin,
@@ -261,7 +269,7 @@ impl Outbound {
     }
 }
 
-fn late(what: &'static str, limit: Duration) -> Refusal {
+pub(super) fn late(what: &'static str, limit: Duration) -> Refusal {
     Refusal::new(Reason::LimitHttpTime, "the server took too long")
         .with_detail(format!("{what}: more than {limit:?}"))
 }
@@ -286,7 +294,7 @@ fn message(
     Ok(message)
 }
 
-async fn exchange(
+pub(super) async fn exchange(
     stream: BoxedStream,
     message: http::Request<Full<Bytes>>,
     limits: &HttpLimits,
