@@ -98,6 +98,7 @@ fn decision(c: &mut Criterion) {
     let time = Duration::from_secs(1_795_353_728);
     let question = CallQuestion {
         agent: &agent,
+        chain: &[],
         user: None,
         tool: &tool,
         plugin_digest: Digest::of(b""),
@@ -110,6 +111,7 @@ fn decision(c: &mut Criterion) {
     };
     let facts = CallFacts {
         agent: &agent,
+        chain: &[],
         user: None,
         tool: &tool,
         tier: "write",

@@ -8,6 +8,7 @@ mod arrival;
 mod entry;
 mod pace;
 mod reply;
+mod step;
 
 pub use arrival::{Arrival, Progress, ProgressSink};
 pub use reply::{Annotations, Completion, Content, Media, Reply, ResourceBody};
@@ -76,6 +77,7 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
     };
     entry.arguments(&arguments);
     conforms(&plugin, &tool, &arguments)?;
+    step::admit(host, arrival, &tool, &arguments)?;
 
     // Before policy, so that one who only repeats what was refused does not keep policy busy.
     let attempt = host
@@ -93,6 +95,7 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
     let set = host.policy();
     let question = CallQuestion {
         agent: &arrival.caller.agent,
+        chain: &arrival.caller.chain,
         user: arrival.caller.user.as_deref(),
         tool: &tool,
         plugin_digest: plugin.digest,
@@ -119,13 +122,12 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
         .map(|(tool, _)| tool.uses.as_slice())
         .unwrap_or_default();
     let grants = plugin.ceiling.filter(|name| {
+        let user = arrival.caller.user.as_deref();
         uses.iter().any(|used| used == name)
-            && set.may_use(
-                &arrival.caller.agent,
-                arrival.caller.user.as_deref(),
-                &tool,
-                name,
-            )
+            && arrival
+                .caller
+                .agents()
+                .all(|agent| set.may_use(agent, user, &tool, name))
     });
     Ok(Admitted {
         permit,
@@ -181,6 +183,11 @@ async fn run(
         Err(refusal) => return entry.refused(refusal).await,
     };
 
+    // Before the intent: what is used up here is used up, whatever comes after.
+    if let Err(refusal) = step::take(host, &arrival).await {
+        return entry.refused(refusal).await;
+    }
+
     // INVARIANT: the intent is written before anything runs. It need not be on the disk yet: each host
     // call that leaves the host waits for the disk itself, and a pure call has no effect to be lost.
     if let Err(refusal) = entry.intent(&permit, &grants).await {
@@ -190,6 +197,7 @@ async fn run(
     let facts = Facts {
         call: entry.call(),
         agent: arrival.caller.agent,
+        chain: arrival.caller.chain,
         user: arrival.caller.user,
         tool: tool.clone(),
         tier: tier.as_str().to_owned(),

@@ -8,6 +8,7 @@ mod change;
 mod report;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use report::{AgentReport, CallReport, RefusalReport, SecretReport, StatusReport};
 
@@ -94,6 +95,7 @@ impl Operator {
             },
             tool,
             arguments: arguments.into(),
+            credential: None,
             progress: Some(sink),
         };
         let reply = self.host.call(arrival, cancel).await;
@@ -171,6 +173,12 @@ impl Operator {
             Command::Accept { plugin } => change::accept(host, &plugin).await,
             Command::Reload {} => value(&host.refresh().await),
             Command::AgentAdd { name, ttl } => change::agent_add(host, &name, ttl).await,
+            Command::AgentRotate { name, ttl, overlap } => {
+                token::agent_rotate(host, &name, ttl, overlap).await
+            }
+            Command::TokenMint(ask) => token::mint(host, ask).await,
+            Command::TokenRevoke { id } => token::revoke(host, &id).await,
+            Command::TokenRotateKey { at_once } => token::rotate_key(host, at_once).await,
             Command::AgentList {} => value(&report::agents(host)),
             Command::AgentRemove { name } => change::agent_remove(host, &name).await,
             Command::SecretSet {

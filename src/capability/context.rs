@@ -47,6 +47,7 @@ pub(crate) struct Services {
 pub(crate) struct Facts {
     pub(crate) call: CallId,
     pub(crate) agent: AgentId,
+    pub(crate) chain: Vec<AgentId>,
     pub(crate) user: Option<String>,
     pub(crate) tool: ToolName,
     pub(crate) tier: String,
@@ -181,6 +182,7 @@ impl CallContext {
     pub(super) fn decide<T: HostQuestion>(&self, question: T) -> Result<Checked<T>, Refusal> {
         let facts = CallFacts {
             agent: &self.facts.agent,
+            chain: &self.facts.chain,
             user: self.facts.user.as_deref(),
             tool: &self.facts.tool,
             tier: &self.facts.tier,

@@ -89,9 +89,12 @@ pub(crate) enum Command {
     Policy(Policy),
     /// Check configuration, policies, entities, plugins, cases and secrets; needs no daemon.
     Check,
-    /// Add, list and remove agents.
+    /// Add, list and remove agents; rotate their tokens.
     #[command(subcommand)]
     Agent(Agent),
+    /// Make tokens for one step and hand-offs, narrow and revoke them.
+    #[command(subcommand)]
+    Token(Token),
     /// Set, list and remove secrets.
     #[command(subcommand)]
     Secret(Secret),
@@ -211,17 +214,88 @@ pub(crate) enum Agent {
     Add {
         /// 1 to 64 of `a`-`z`, `0`-`9`, `.`, `_` and `-`.
         name: AgentId,
-        /// For how long the token is good, such as `30d` or `12h` [default: until it is removed].
-        #[arg(long, value_name = "TIME", value_parser = lifetime)]
-        ttl: Option<Duration>,
+        /// For how long the token is good, such as `30d` or `12h`; `never` for no end.
+        // Three months: rare enough that rotating stays a habit and not a script that nobody reads,
+        // and a token that leaked unseen does not outlive the season.
+        #[arg(long, value_name = "TIME", default_value = "90d", value_parser = ttl)]
+        ttl: Ttl,
     },
     /// List the agents.
     List,
+    /// Give an agent a new token; its present one stays good for a while.
+    Rotate {
+        /// The agent.
+        name: AgentId,
+        /// For how long the new token is good; `never` for no end.
+        #[arg(long, value_name = "TIME", default_value = "90d", value_parser = ttl)]
+        ttl: Ttl,
+        /// For how long the present token is good beside it; `0s` ends it at once.
+        // Long enough to restart what uses it, short enough that nobody forgets to.
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = overlap)]
+        overlap: Duration,
+    },
     /// Take an agent's token back; its calls under way are stopped.
+    #[command(visible_alias = "revoke")]
     Remove {
         /// The agent.
         name: AgentId,
     },
+}
+
+/// For how long a token is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ttl(pub(crate) Option<Duration>);
+
+/// `tollgate token`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token for one call of an agent, good once and at most 60 s; print it.
+    Step(Make),
+    /// Make a token by which an agent hands work on to another, good for at most 10 minutes; print it.
+    Handoff(Make),
+    /// Narrow the token on standard input, offline; print the narrower one.
+    Narrow {
+        /// A condition, such as `check if argument("/path", "a.txt")`.
+        #[arg(long = "check", value_name = "DATALOG", required = true)]
+        checks: Vec<String>,
+    },
+    /// Revoke a token by its id, and whatever was made of it.
+    Revoke {
+        /// `step_…`, `agent_…` or `jwt_…`.
+        id: String,
+    },
+    /// Make a new key for step tokens and hand-offs.
+    RotateKey {
+        /// End the tokens that there are, too.
+        #[arg(long)]
+        at_once: bool,
+    },
+}
+
+/// What a token is to be for.
+#[derive(Debug, Args)]
+pub(crate) struct Make {
+    /// The agent whose right it carries.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent: AgentId,
+    /// The agent to hand on to; for `handoff` only.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) to: Option<AgentId>,
+    /// The only tool.
+    #[arg(long, value_name = "TOOL")]
+    pub(crate) tool: Option<String>,
+    /// Exactly these arguments, a JSON object.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) arguments: Option<String>,
+    /// The value of one argument, by JSON pointer: `/path="a.txt"`.
+    #[arg(long = "argument", value_name = "POINTER=JSON", value_parser = pointed)]
+    pub(crate) values: Vec<(String, String)>,
+    /// The task.
+    #[arg(long, value_name = "ID")]
+    pub(crate) task: Option<crate::id::TaskId>,
+    /// For how long, if less than the most.
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    pub(crate) ttl: Option<Duration>,
 }
 
 /// `tollgate secret`.
@@ -277,6 +351,34 @@ pub(crate) struct Tail {
     /// Of this kind: `intent`, `refusal`, `outcome`, ...
     #[arg(long, value_name = "KIND")]
     pub(crate) kind: Option<String>,
+}
+
+/// A JSON pointer, and the JSON that must be there.
+fn pointed(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((pointer, value)) if pointer.starts_with('/') => {
+            Ok((pointer.to_owned(), value.to_owned()))
+        }
+        _ => Err(String::from(
+            "write a JSON pointer, `=` and JSON, such as `/path=\"a.txt\"`",
+        )),
+    }
+}
+
+/// A lifetime, or `never`.
+fn ttl(text: &str) -> Result<Ttl, String> {
+    match text {
+        "never" => Ok(Ttl(None)),
+        text => lifetime(text).map(|ttl| Ttl(Some(ttl))),
+    }
+}
+
+/// A lifetime, or none.
+fn overlap(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" | "0s" => Ok(Duration::ZERO),
+        text => lifetime(text),
+    }
 }
 
 /// `30d`, `12h`, `45m`, `90s`, `2w`.

@@ -25,6 +25,7 @@ mod quickstart;
 mod secret;
 mod serve;
 mod table;
+mod token;
 
 pub use exit::Exit;
 
@@ -96,6 +97,7 @@ fn dispatch(command: Command, global: &Global, printer: &mut Printer) -> Result<
         Command::Policy(command) => wait(policy::run(command, &home, printer)),
         Command::Check => wait(check::run(&home, printer)),
         Command::Agent(command) => agent::run(command, &home, printer),
+        Command::Token(command) => token::run(command, &home, printer),
         Command::Secret(command) => secret::run(command, &home, printer),
         Command::Audit(command) => audit::run(command, &home, printer),
         Command::Reload => daemon::reload(&home, printer),

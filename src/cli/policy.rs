@@ -161,6 +161,7 @@ async fn explain(
     let now = SystemClock.now();
     let answer = loaded.set.explain_call(&CallQuestion {
         agent: &explain.agent,
+        chain: &[],
         user: None,
         tool: &tool,
         plugin_digest: plugin.digest,
@@ -177,6 +178,7 @@ async fn explain(
         let asked = Asked::parse(text, &plugin, &tool)?;
         let facts = CallFacts {
             agent: &explain.agent,
+            chain: &[],
             user: None,
             tool: &tool,
             tier: tier.as_str(),

@@ -8,6 +8,7 @@
 mod error;
 mod file;
 mod findings;
+pub(crate) mod issuer;
 mod limits;
 mod quantity;
 
@@ -26,6 +27,7 @@ use crate::name::{PluginName, ToolName};
 
 pub use error::ConfigError;
 pub use findings::Finding;
+pub use issuer::{AgentClaim, Issuer, KeySource};
 
 /// A commented file of the defaults, to start from.
 pub const TEMPLATE: &str = include_str!("template.toml");
@@ -43,6 +45,8 @@ pub struct Config {
     pub log: Log,
     /// Calls at once.
     pub concurrency: Concurrency,
+    /// Issuers whose tokens are taken beside the host's own.
+    pub issuers: Vec<Issuer>,
     file: file::File,
     lines: findings::Lines,
 }
@@ -56,6 +60,8 @@ pub struct Server {
     pub allowed_hosts: Vec<String>,
     /// Values of `Origin` that are answered. A request without one comes from no browser.
     pub allowed_origins: Vec<String>,
+    /// The URL under which agents know this server: the audience of tokens for it.
+    pub resource: String,
 }
 
 /// Requests that plugins make.
@@ -222,6 +228,11 @@ impl Config {
         for ca in &mut config.egress.extra_ca {
             *ca = folder.join(&*ca);
         }
+        for issuer in &mut config.issuers {
+            if let KeySource::File(path) = &mut issuer.keys {
+                *path = folder.join(&*path);
+            }
+        }
         for place in config.file.secret_places() {
             if let SecretPlace::File(path) = place {
                 *path = folder.join(&*path);
@@ -233,16 +244,21 @@ impl Config {
     fn from_file(file: file::File, lines: findings::Lines) -> Self {
         let mut concurrency = Concurrency::default();
         file.concurrency.apply(&mut concurrency);
+        let listen = file
+            .server
+            .listen
+            .as_ref()
+            .map_or_else(file::Listen::default, |l| *l.get_ref())
+            .0;
         Self {
             server: Server {
-                listen: file
-                    .server
-                    .listen
-                    .as_ref()
-                    .map_or_else(file::Listen::default, |l| *l.get_ref())
-                    .0,
+                listen,
                 allowed_hosts: file.server.allowed_hosts.clone(),
                 allowed_origins: file.server.allowed_origins.clone(),
+                resource: match &file.server.resource {
+                    Some(url) => url.0.clone(),
+                    None => format!("http://{listen}/mcp"),
+                },
             },
             egress: Egress {
                 extra_ca: file.egress.extra_ca.clone(),
@@ -260,6 +276,7 @@ impl Config {
                 format: file.log.format,
             },
             concurrency,
+            issuers: file.issuer.0.clone(),
             file,
             lines,
         }

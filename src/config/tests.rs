@@ -16,7 +16,7 @@ fn tool(name: &str) -> ToolName {
 
 /// The template with every default written out.
 fn written_out() -> String {
-    let example = ["plugin", "secret"];
+    let example = ["plugin", "secret", "[issuer", "issuer"];
     let mut skip = false;
     let mut out = String::new();
     for line in TEMPLATE.lines() {

@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::Host;
 use crate::config::Config;
 use crate::digest::Digest;
-use crate::egress::OutboundConfig;
+use crate::egress::{OutboundConfig, OwnClient};
+use crate::identity::Issuers;
 use crate::journal::record::{Changed, Event};
 use crate::plugin::{Catalogue, Which};
 use crate::policy::{Loaded, PluginFacts, PolicySet, Severity};
@@ -103,6 +104,9 @@ impl Host {
                 let secrets =
                     Secrets::new(&self.home, &config, std::sync::Arc::clone(&self.entropy));
                 self.services.secrets.store(std::sync::Arc::new(secrets));
+                let client = OwnClient::of(&self.services.outbound);
+                self.identities
+                    .trust(|before| Issuers::new(&config, Some(client), before));
                 self.config.store(std::sync::Arc::new(config));
                 if !first {
                     let event = Event::Changed(Changed {

@@ -12,10 +12,10 @@ use crate::call::{Pace, Places};
 use crate::capability::Services;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{self, Config, ConfigError};
-use crate::egress::{Connector, Outbound, Resolver};
+use crate::egress::{Connector, Outbound, OwnClient, Resolver};
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::home::Home;
-use crate::identity::Identities;
+use crate::identity::{Identities, Issuers, Roots};
 use crate::journal::record::{Event, Started};
 use crate::journal::{self, Journal};
 use crate::plugin::Registry;
@@ -90,6 +90,9 @@ pub enum StartError {
     /// Certificates or proxy.
     #[error("`[egress]` can't be used: {0}")]
     Egress(#[from] crate::egress::OutboundConfigError),
+    /// The keys of step tokens.
+    #[error(transparent)]
+    Roots(#[from] crate::identity::RootError),
     /// The key of compiled code.
     #[error("the key of compiled code in `{0}` can't be made: {1}")]
     Key(PathBuf, String),
@@ -161,8 +164,13 @@ impl Host {
             Arc::clone(&clock),
         );
         let places = Places::new(config.concurrency);
+        let roots = Roots::open(&home.keys().join("steps.key"), &*entropy, clock.now())?;
+        let identities = Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy))
+            .with(roots, journal.clone());
+        let client = OwnClient::of(&services.outbound);
+        identities.trust(|before| Issuers::new(&config, Some(client), before));
         let host = Arc::new(Self {
-            identities: Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
+            identities,
             entropy,
             config: ArcSwap::from_pointee(config),
             runtime,

@@ -151,8 +151,9 @@ pub struct Recovered {
 #[serde(deny_unknown_fields)]
 pub struct Changed {
     /// What was done: `policy.loaded`, `policy.rejected`, `plugin.pinned`, `plugin.accepted`,
-    /// `plugin.quarantined`, `plugin.refused`, `plugin.removed`, `agent.added`, `agent.removed`,
-    /// `secret.set`, `secret.removed`.
+    /// `plugin.quarantined`, `plugin.refused`, `plugin.removed`, `agent.added`, `agent.rotated`,
+    /// `agent.removed`, `secret.set`, `secret.removed`, `token.minted`, `token.revoked`, `token.key_rotated`,
+    /// `clock.stepped`.
     pub change: String,
     /// On what: a plugin, an agent, a secret's name.
     pub subject: Option<String>,
@@ -184,6 +185,13 @@ pub struct Caller {
     /// The agents that handed the work on, from the first to the last before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<AgentId>,
+}
+
+impl Caller {
+    /// The agent and those that handed on to it.
+    pub fn agents(&self) -> impl Iterator<Item = &AgentId> {
+        self.chain.iter().chain([&self.agent])
+    }
 }
 
 /// Arguments as the journal keeps them.

@@ -15,10 +15,10 @@ use axum::http::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING,
     WWW_AUTHENTICATE,
 };
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post as posted};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Frame, SizeHint};
@@ -27,12 +27,13 @@ use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::backend::Backend;
+use super::backend::{Backend, Credentials, Unauthorized};
 use super::envelope::{self, Fault, INVALID_PARAMS, INVALID_REQUEST, Kind};
-use super::gate::{Bearer, Gate, GateError, bearer};
+use super::gate::{Bearer, Gate, GateError, HANDOFF, bearer, handoff};
 use super::server::{Arrived, Handler, Shared};
 use super::session::{Answering, CREATOR, Sessions};
-use crate::identity::AgentId;
+use super::{metadata, token};
+use crate::identity::{Authenticated, Principal};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
@@ -87,7 +88,8 @@ struct Http {
     body_time: Duration,
 }
 
-/// The routes: `/mcp`, `/healthz` and `/readyz`. No route hands out tokens or registers clients.
+/// The routes: `/mcp`, `/token`, `/healthz`, `/readyz` and what RFC 9728 asks for. `/token` makes
+/// narrower tokens of what an agent has; no route hands out rights or registers clients.
 ///
 /// Cancelling `end` ends every stream and session that is still open.
 ///
@@ -136,6 +138,9 @@ pub(super) fn routes(
     });
     Ok(Router::new()
         .route("/mcp", any(mcp))
+        .route("/token", posted(token))
+        .route(metadata::PATH, get(resource_metadata))
+        .route(metadata::MCP_PATH, get(resource_metadata))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .layer(from_fn_with_state(http.clone(), admit))
@@ -160,7 +165,7 @@ async fn admit(State(http): State<Arc<Http>>, request: Request, next: Next) -> R
     }
 }
 
-fn refuse(status: StatusCode, fault: &Fault) -> Response {
+pub(super) fn refuse(status: StatusCode, fault: &Fault) -> Response {
     let mut response = Response::new(Body::from(fault.to_json()));
     *response.status_mut() = status;
     response
@@ -169,44 +174,81 @@ fn refuse(status: StatusCode, fault: &Fault) -> Response {
     response
 }
 
-fn unauthorized(challenge: &'static str) -> Response {
-    let fault = Fault::new(INVALID_REQUEST, "a bearer token of an agent is needed");
-    let mut response = refuse(StatusCode::UNAUTHORIZED, &fault);
-    response
-        .headers_mut()
-        .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-    response
+/// A response in place of going on; boxed, since it is large and rare.
+pub(super) type Refused = Box<Response>;
+
+/// The answer to a credential that is not believed, with what RFC 6750 and RFC 9728 ask of it.
+fn challenge(http: &Http, error: Option<&Unauthorized>) -> Refused {
+    let mut challenge = String::from("Bearer realm=\"tollgate\"");
+    if let Some(metadata) = http.shared.backend.metadata() {
+        let url = metadata::url(&metadata.resource);
+        challenge.push_str(&format!(", resource_metadata=\"{url}\""));
+    }
+    let (status, message) = match error {
+        None => (
+            StatusCode::UNAUTHORIZED,
+            "a bearer token of an agent is needed",
+        ),
+        Some(Unauthorized::Invalid(reason)) => {
+            challenge.push_str(", error=\"invalid_token\"");
+            if let Some(reason) = reason {
+                challenge.push_str(&format!(", error_description=\"{reason}\""));
+            }
+            (
+                StatusCode::UNAUTHORIZED,
+                "a bearer token of an agent is needed",
+            )
+        }
+        Some(Unauthorized::Scope(scope)) => {
+            challenge.push_str(", error=\"insufficient_scope\"");
+            let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
+            if scope.chars().all(plain) {
+                challenge.push_str(&format!(", scope=\"{scope}\""));
+            }
+            (StatusCode::FORBIDDEN, "the token lacks a scope")
+        }
+        Some(Unauthorized::Unavailable) => {
+            let fault = Fault::new(INVALID_REQUEST, "the token can't be verified now");
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, &fault).into();
+        }
+    };
+    let mut response = refuse(status, &Fault::new(INVALID_REQUEST, message));
+    // Of plain letters by construction; a metadata URL is one, and reasons and scopes are looked at.
+    if let Ok(value) = HeaderValue::try_from(challenge) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, value);
+    }
+    response.into()
 }
 
-/// A response in place of going on; boxed, since it is large and rare.
-type Refused = Box<Response>;
-
-fn authenticate(http: &Http, request: &Request) -> Result<AgentId, Refused> {
-    const INVALID: &str = r#"Bearer realm="tollgate", error="invalid_token""#;
-    match bearer(request.headers()) {
-        Bearer::Absent => Err(unauthorized(r#"Bearer realm="tollgate""#).into()),
-        Bearer::Malformed => Err(unauthorized(INVALID).into()),
-        Bearer::Token(token) => http
-            .shared
-            .backend
-            .authenticate(token)
-            .map_err(|_| unauthorized(INVALID).into()),
-    }
+async fn authenticate(http: &Http, headers: &HeaderMap) -> Result<Authenticated, Refused> {
+    let malformed = Unauthorized::Invalid(None);
+    let bearer = match bearer(headers) {
+        Bearer::Absent => return Err(challenge(http, None)),
+        Bearer::Malformed => return Err(challenge(http, Some(&malformed))),
+        Bearer::Token(token) => token,
+    };
+    let handoff = handoff(headers).map_err(|()| challenge(http, Some(&malformed)))?;
+    http.shared
+        .backend
+        .authenticate(Credentials { bearer, handoff })
+        .await
+        .map_err(|error| challenge(http, Some(&error)))
 }
 
 async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
-    let agent = match authenticate(&http, &request) {
-        Ok(agent) => agent,
+    let who = match authenticate(&http, request.headers()).await {
+        Ok(who) => Arc::new(who),
         Err(response) => return *response,
     };
-    // From here on nothing needs the token, and what has no token can't log or leak it.
+    // From here on nothing needs the tokens, and what has none can't log or leak them.
     request.headers_mut().remove(AUTHORIZATION);
-    let session = match session_of(&http, &request, &agent) {
+    request.headers_mut().remove(HANDOFF);
+    let session = match session_of(&http, &request, &who.principal()) {
         Ok(session) => session,
         Err(response) => return *response,
     };
     if request.method() == Method::POST {
-        post(&http, request, agent, session.as_deref()).await
+        post(&http, request, who, session.as_deref()).await
     } else {
         let (parts, _) = request.into_parts();
         let bare = Request::from_parts(parts, Full::new(Bytes::new()));
@@ -214,14 +256,32 @@ async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
     }
 }
 
-/// The session that a request names. One of another agent does not exist for this one.
-fn session_of(http: &Http, request: &Request, agent: &AgentId) -> Result<Option<String>, Refused> {
+async fn token(State(http): State<Arc<Http>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    match body_of(&http, body).await {
+        Ok(text) => token::exchange(&*http.shared.backend, &parts.headers, &text).await,
+        Err(response) => *response,
+    }
+}
+
+async fn resource_metadata(State(http): State<Arc<Http>>) -> Response {
+    match http.shared.backend.metadata() {
+        Some(found) => metadata::document(&found),
+        None => {
+            let fault = Fault::new(INVALID_REQUEST, "no issuer of tokens is configured");
+            refuse(StatusCode::NOT_FOUND, &fault)
+        }
+    }
+}
+
+/// The session that a request names. One of someone else does not exist for this one.
+fn session_of(http: &Http, request: &Request, who: &Principal) -> Result<Option<String>, Refused> {
     let mut named = request.headers().get_all(SESSION).iter();
     let Some(id) = named.next() else {
         return Ok(None);
     };
     match (id.to_str(), named.next()) {
-        (Ok(id), None) if http.sessions.owned(id, agent) => Ok(Some(id.to_owned())),
+        (Ok(id), None) if http.sessions.owned(id, who) => Ok(Some(id.to_owned())),
         (_, Some(_)) => Err(refuse(
             StatusCode::BAD_REQUEST,
             &Fault::new(INVALID_REQUEST, "more than one session"),
@@ -266,7 +326,12 @@ async fn body_of(http: &Http, body: Body) -> Result<Bytes, Refused> {
     }
 }
 
-async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&str>) -> Response {
+async fn post(
+    http: &Http,
+    request: Request,
+    who: Arc<Authenticated>,
+    session: Option<&str>,
+) -> Response {
     let (mut parts, body) = request.into_parts();
     let text = match body_of(http, body).await {
         Ok(text) => text,
@@ -289,7 +354,8 @@ async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&st
         _ => None,
     };
     let starts = matches!(message.kind, Kind::Request) && message.method() == Some("initialize");
-    if starts && let Err(fault) = may_start(http, &message, &agent) {
+    let principal = who.principal();
+    if starts && let Err(fault) = may_start(http, &message, &principal) {
         let status = if fault.code == INVALID_PARAMS {
             StatusCode::BAD_REQUEST
         } else {
@@ -311,13 +377,13 @@ async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&st
     parts.headers.remove(TRANSFER_ENCODING);
     parts.headers.insert(CONTENT_LENGTH, rewritten.len().into());
     parts.extensions.insert(Arrived {
-        agent: agent.clone(),
+        who,
         arguments: message.arguments(&text),
         _slot: slot,
     });
     let request = Request::from_parts(parts, Full::new(rewritten));
     let response = if starts {
-        CREATOR.scope(agent, http.service.handle(request)).await
+        CREATOR.scope(principal, http.service.handle(request)).await
     } else {
         http.service.handle(request).await
     };
@@ -327,13 +393,13 @@ async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&st
     }
 }
 
-fn may_start(http: &Http, message: &envelope::Message<'_>, agent: &AgentId) -> Result<(), Fault> {
+fn may_start(http: &Http, message: &envelope::Message<'_>, who: &Principal) -> Result<(), Fault> {
     // Otherwise `rmcp` takes it for another method and asks for a session.
     let params = message.params().map_or("null", |params| params.get());
     if serde_json::from_str::<InitializeRequestParams>(params).is_err() {
         return Err(message.fault(INVALID_PARAMS, "malformed parameters"));
     }
-    if !http.sessions.room(agent) {
+    if !http.sessions.room(who) {
         return Err(message.fault(INVALID_REQUEST, "too many sessions; close one or wait"));
     }
     Ok(())

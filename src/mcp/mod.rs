@@ -11,14 +11,16 @@ mod envelope;
 mod gate;
 mod http;
 mod listen;
+mod metadata;
 mod result;
 mod server;
 mod session;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
+mod token;
 
-pub use backend::{Backend, ListedTool, Unauthorized};
+pub use backend::{Backend, Credentials, ListedTool, Metadata, Unauthorized};
 pub use gate::GateError;
 pub use http::{HttpConfig, router};
 pub use listen::serve;

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::backend::{Backend, ListedTool};
 use super::result::result_of;
 use crate::call::{Arrival, Progress, ProgressSink};
-use crate::identity::AgentId;
+use crate::identity::Authenticated;
 use crate::journal::record::Caller;
 
 /// Tools in one page of a list. Some clients never ask for the second page, so that it holds far
@@ -73,7 +73,7 @@ impl Shared {
 /// What the transport knows of a request, beside its text.
 #[derive(Clone)]
 pub(super) struct Arrived {
-    pub(super) agent: AgentId,
+    pub(super) who: Arc<Authenticated>,
     /// The text of a call's arguments.
     pub(super) arguments: Bytes,
     /// Keeps the request's id taken until it is answered.
@@ -281,8 +281,8 @@ impl ServerHandler for Handler {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let agent = &arrived(&context)?.agent;
-        let tools = self.shared.backend.tools(agent);
+        let who = &arrived(&context)?.who;
+        let tools = self.shared.backend.tools(who);
         let cursor = request.and_then(|request| request.cursor);
         let (tools, next_cursor) = page(&tools, cursor.as_deref(), PAGE)?;
         let mut result = ListToolsResult {
@@ -307,15 +307,16 @@ impl ServerHandler for Handler {
         let (sink, reports) = progress(&context);
         let arrival = Arrival {
             caller: Caller {
-                agent: arrived.agent.clone(),
-                user: None,
+                agent: arrived.who.agent.clone(),
+                user: arrived.who.user.clone(),
                 transport: self.shared.transport.to_owned(),
                 client: client(&context),
-                task: None,
-                chain: Vec::new(),
+                task: arrived.who.task,
+                chain: arrived.who.chain.clone(),
             },
             tool: tool.clone(),
             arguments: arrived.arguments.clone(),
+            credential: Some(arrived.who.clone()),
             progress: sink,
         };
         let reply = self.run(arrival, &context, reports).await?;

@@ -21,7 +21,7 @@ use super::MAX_MESSAGE;
 use super::backend::Backend;
 use super::envelope::{self, Fault, INVALID_REQUEST, Kind};
 use super::server::{Arrived, Handler, Shared};
-use crate::identity::AgentId;
+use crate::identity::{AgentId, Authenticated};
 
 /// How long calls under way may take once the input has ended: a call's own limit, and a little to
 /// write its reply.
@@ -62,7 +62,7 @@ where
         skipping: false,
         fault: None,
         shared: shared.clone(),
-        agent,
+        who: Arc::new(Authenticated::of(agent)),
         pending: Arc::default(),
         queue: Some(queue),
         draining,
@@ -181,7 +181,7 @@ struct Lines<R> {
     /// An answer of ours that waits for a place in the queue.
     fault: Option<Fault>,
     shared: Arc<Shared>,
-    agent: AgentId,
+    who: Arc<Authenticated>,
     pending: Arc<Pending>,
     queue: Option<mpsc::Sender<Outgoing>>,
     draining: CancellationToken,
@@ -275,7 +275,7 @@ impl<R: AsyncRead + Send + Unpin> Lines<R> {
                     ));
                 }
                 request.request.extensions_mut().insert(Arrived {
-                    agent: self.agent.clone(),
+                    who: self.who.clone(),
                     arguments: message.arguments(&text),
                     _slot: None,
                 });

@@ -207,6 +207,7 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
         None => set.prepare_call(
             &CallQuestion {
                 agent: &case.agent,
+                chain: &[],
                 user: case.user.as_deref(),
                 tool: &case.tool,
                 plugin_digest: plugin.known.digest,
@@ -222,6 +223,7 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
         Some(host_call) => set.prepare_host_call(
             &CallFacts {
                 agent: &case.agent,
+                chain: &[],
                 user: case.user.as_deref(),
                 tool: &case.tool,
                 tier,

@@ -11,6 +11,7 @@ use cedar_policy::RestrictedExpression;
 use serde_json::Value;
 
 use crate::clock::rfc3339;
+use crate::identity::AgentId;
 use crate::json::Arguments;
 
 use super::argument::{self, Field};
@@ -126,6 +127,16 @@ fn common(
     Ok(pairs)
 }
 
+/// The agents before the one that acts; not in an order, and never the one that is asked about alone.
+fn chain(pairs: &mut Pairs, seen: &Mentioned, chain: &[AgentId]) {
+    if seen.key("chain") {
+        let agents = chain
+            .iter()
+            .map(|agent| RestrictedExpression::new_entity_uid(entities::agent(agent.as_str())));
+        pairs.push(("chain", RestrictedExpression::new_set(agents)));
+    }
+}
+
 pub(super) fn call(
     fields: &[Field],
     seen: &Mentioned,
@@ -139,6 +150,7 @@ pub(super) fn call(
         question.time,
         question.user,
     )?;
+    chain(&mut pairs, seen, question.chain);
     if seen.key("plugin_digest") {
         pairs.push(("plugin_digest", text(&question.plugin_digest.to_string())));
     }
@@ -181,6 +193,7 @@ pub(super) fn host_call(
         call.time,
         call.user,
     )?;
+    chain(&mut pairs, seen, call.chain);
     let seen = facts.into_iter().filter(|(name, _)| seen.key(name));
     pairs.extend(seen.map(|(name, fact)| (name, express(fact))));
     Ok(pairs)

@@ -9,6 +9,7 @@ use cedar_policy::{
 use crate::name::ToolName;
 use crate::reason::{Reason, Refusal};
 
+use super::chain;
 use super::context::{self, Pairs};
 use super::entities::{self, Directory};
 use super::load::{PluginPolicies, PolicySet};
@@ -35,9 +36,11 @@ struct Evaluated {
 impl PolicySet {
     /// May this call run?
     pub fn decide_call(&self, question: &CallQuestion<'_>) -> Verdict<Permit> {
-        let asked = self
-            .prepare_call(question, None)
-            .and_then(|(prepared, pairs)| self.answer(&prepared, pairs, question.approved));
+        let asked = chain::strictest(question.chain, question.agent, |agent| {
+            let question = CallQuestion { agent, ..*question };
+            self.prepare_call(&question, None)
+                .and_then(|(prepared, pairs)| self.answer(&prepared, pairs, question.approved))
+        });
         match self.settle(asked, "this call") {
             Verdict::Allow(ground) => Verdict::Allow(Permit {
                 agent: question.agent.clone(),
@@ -59,9 +62,11 @@ impl PolicySet {
         call: &CallFacts<'_>,
         question: T,
     ) -> Verdict<Checked<T>> {
-        let asked = self
-            .prepare_host_call(call, &question, None)
-            .and_then(|(prepared, pairs)| self.answer(&prepared, pairs, call.approved));
+        let asked = chain::strictest(call.chain, call.agent, |agent| {
+            let call = CallFacts { agent, ..*call };
+            self.prepare_host_call(&call, &question, None)
+                .and_then(|(prepared, pairs)| self.answer(&prepared, pairs, call.approved))
+        });
         match self.settle(asked, "this use") {
             Verdict::Allow(ground) => Verdict::Allow(Checked {
                 value: question,

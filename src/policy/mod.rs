@@ -9,6 +9,7 @@
 
 mod argument;
 mod cases;
+mod chain;
 mod context;
 mod decide;
 mod entities;

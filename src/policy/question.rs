@@ -15,6 +15,8 @@ use super::vocabulary::{HostAction, Type};
 pub struct CallQuestion<'a> {
     /// Who asks.
     pub agent: &'a AgentId,
+    /// The agents that handed the work on to it. Each is asked about as well.
+    pub chain: &'a [AgentId],
     /// On whose behalf, when known.
     pub user: Option<&'a str>,
     /// What is called.
@@ -40,6 +42,8 @@ pub struct CallQuestion<'a> {
 pub struct CallFacts<'a> {
     /// Who asked.
     pub agent: &'a AgentId,
+    /// The agents that handed the work on to it. Each is asked about as well.
+    pub chain: &'a [AgentId],
     /// On whose behalf, when known.
     pub user: Option<&'a str>,
     /// What was called.

@@ -76,6 +76,7 @@ pub(super) enum Type {
     Time,
     Address,
     User,
+    Agents,
 }
 
 /// One key of a context.
@@ -97,6 +98,7 @@ const fn key(name: &'static str, kind: Type) -> Key {
 /// What the host says about every question, beside `args`.
 pub(super) const COMMON: &[Key] = &[
     key("approved", Type::Truth),
+    key("chain", Type::Agents),
     key("tier", Type::Text),
     key("time", Type::Time),
     Key {

@@ -7,6 +7,7 @@
 mod agents;
 mod pins;
 mod schema;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 
 pub use agents::AgentRecord;
 pub use pins::{AcceptedBy, Pin};
+pub use tokens::{Deny, Rotation};
 
 use crate::identity::AgentId;
 use crate::name::PluginName;
@@ -61,6 +63,9 @@ pub enum StateError {
         "the agent {0:?} has a token already: remove it first (`tollgate agent remove`), or use another name"
     )]
     AgentExists(AgentId),
+    /// Another agent has this token.
+    #[error("the token of {0:?} is another agent's already: each agent has its own")]
+    TokenShared(AgentId),
     /// No such agent.
     #[error("there is no agent {0:?}: `tollgate agent list` shows those that there are")]
     NoAgent(AgentId),
@@ -77,6 +82,7 @@ struct Inner {
     path: PathBuf,
     connection: Mutex<Connection>,
     agents: ArcSwap<agents::Directory>,
+    denied: ArcSwap<tokens::Denied>,
     changes: watch::Sender<u64>,
 }
 
@@ -101,10 +107,12 @@ impl State {
         prepare(&connection).map_err(in_file(path))?;
         schema::migrate(&mut connection, path)?;
         let agents = agents::Directory::load(&connection, path)?;
+        let denied = tokens::Denied::load(&connection).map_err(in_file(path))?;
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
             connection: Mutex::new(connection),
             agents: ArcSwap::from_pointee(agents),
+            denied: ArcSwap::from_pointee(denied),
             changes: watch::Sender::new(0),
         })))
     }

@@ -140,6 +140,7 @@ impl Call {
     pub(super) fn question(&self) -> CallQuestion<'_> {
         CallQuestion {
             agent: &self.agent,
+            chain: &[],
             user: self.user,
             tool: &self.tool,
             plugin_digest: Digest::of(b"component"),
@@ -155,6 +156,7 @@ impl Call {
     pub(super) fn facts(&self) -> CallFacts<'_> {
         CallFacts {
             agent: &self.agent,
+            chain: &[],
             user: self.user,
             tool: &self.tool,
             tier: "write",

@@ -422,6 +422,7 @@ pub(crate) fn arrival(name: &str, tool: &str, arguments: impl Into<Vec<u8>>) -> 
         },
         tool: tool.into(),
         arguments: arguments.into().into(),
+        credential: None,
         progress: None,
     }
 }
