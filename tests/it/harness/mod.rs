@@ -8,6 +8,7 @@ pub(crate) mod artifacts;
 pub(crate) mod binary;
 pub(crate) mod mcp;
 pub(crate) mod network;
+pub(crate) mod served;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,7 +62,7 @@ pub(crate) const PROBE_TOML: &str =
 
 /// A clock that stands still until a test moves it.
 #[derive(Debug)]
-pub(crate) struct TestClock(AtomicU64);
+pub(crate) struct TestClock(pub(crate) AtomicU64);
 
 impl Clock for TestClock {
     fn now(&self) -> Duration {
