@@ -21,7 +21,7 @@ const LIMITS: Limits = Limits {
 
 /// The keys of one issuer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KeySet(Vec<(Option<String>, PublicKey)>);
+pub(crate) struct KeySet(Vec<(Option<String>, PublicKey)>);
 
 /// A key set can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +51,7 @@ impl KeySet {
     /// # Errors
     ///
     /// It is not a set, is ambiguous, or has no usable key.
-    pub fn parse(text: &[u8], algorithms: &[Algorithm]) -> Result<Self, KeySetError> {
+    pub(crate) fn parse(text: &[u8], algorithms: &[Algorithm]) -> Result<Self, KeySetError> {
         let value = json::parse_any_number(text, &LIMITS)
             .map_err(|fault| KeySetError::Form(fault.message))?;
         let keys = value
@@ -117,7 +117,7 @@ impl KeySet {
     }
 
     /// Whether both have a key in common.
-    pub(super) fn shares_a_key(&self, other: &Self) -> bool {
+    pub(crate) fn shares_a_key(&self, other: &Self) -> bool {
         self.keys()
             .any(|key| other.keys().any(|known| known.is_same_key(key)))
     }

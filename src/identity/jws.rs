@@ -26,7 +26,7 @@ use serde_json::{Map, Value};
 use crate::json::{self, Limits};
 
 /// Bytes of a token. Access tokens have 1 to 2 KiB; what carries lists of groups may have some more.
-pub const MAX_TOKEN: usize = 8 << 10;
+pub(super) const MAX_TOKEN: usize = 8 << 10;
 
 /// Bytes of a key's id.
 pub(super) const MAX_KEY_ID: usize = 256;
@@ -82,7 +82,7 @@ impl Algorithm {
 
 /// A public key, for one algorithm only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicKey {
+pub(crate) struct PublicKey {
     algorithm: Algorithm,
     material: Material,
 }
@@ -135,7 +135,7 @@ impl PublicKey {
 
     /// The one algorithm that it verifies.
     #[must_use]
-    pub const fn algorithm(&self) -> Algorithm {
+    pub(super) const fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
@@ -166,7 +166,7 @@ impl PublicKey {
 
 /// Why a text is no token that could be verified. No part of the text is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum JwsError {
+pub(super) enum JwsError {
     /// Too long.
     #[error("the token has more than {MAX_TOKEN} bytes")]
     TooLarge,

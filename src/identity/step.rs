@@ -15,18 +15,20 @@
 //!
 //! A single use is the host's to keep: a token alone can't know that it was used.
 
+mod bounds;
+mod terms;
+
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use biscuit_auth::builder::{
-    Binary, BiscuitBuilder, Check, CheckKind, Expression, Fact, Op, Predicate, Rule, Term,
-};
-use biscuit_auth::datalog::RunLimits;
+use biscuit_auth::builder::{BiscuitBuilder, Check, Fact, Term};
 use biscuit_auth::{AuthorizerBuilder, Biscuit, KeyPair, RootKeyProvider};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::bounds::{bounded, limits};
+use self::terms::{MAX_TEXT, is, leaves, scalar, time_check};
 use super::AgentId;
 use super::authenticated::TokenFault;
 use crate::digest::Digest;
@@ -52,24 +54,6 @@ pub const STEP_LIFE: Duration = Duration::from_secs(60);
 /// The longest that a hand-off is good. It is worth something in the hands of one agent only, who
 /// proves itself beside it, so it may last for a piece of work; each further one asks again.
 pub const HANDOFF_LIFE: Duration = Duration::from_secs(600);
-
-const MAX_BLOCKS: usize = 9;
-const MAX_FACTS: usize = 64;
-const MAX_CHECKS: usize = 32;
-const MAX_QUERIES: usize = 32;
-const MAX_PREDICATES: usize = 2;
-const MAX_OPERATIONS: usize = 64;
-/// Scalars of the arguments that checks can see.
-const MAX_ARGUMENTS: usize = 32;
-const MAX_TEXT: usize = 1 << 10;
-
-fn limits() -> RunLimits {
-    RunLimits {
-        max_facts: 256,
-        max_iterations: 16,
-        max_time: Duration::from_millis(50),
-    }
-}
 
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -377,59 +361,6 @@ pub fn narrow(text: &str, checks: &[String]) -> Result<String, TokenFault> {
     Ok(text)
 }
 
-/// Refuses a token that would cost more than a decision may.
-fn bounded(token: &Biscuit) -> Result<(), TokenFault> {
-    let excess = |what: &str| TokenFault::invalid(format!("a step token with {what}"));
-    if token.block_count() > MAX_BLOCKS {
-        return Err(excess("too many blocks"));
-    }
-    for index in 0..token.block_count() {
-        if !matches!(token.block_external_key(index), Ok(None)) {
-            return Err(excess("a block of a third party"));
-        }
-    }
-    // Reads every block and runs nothing. What it gives is complete, since all of it was read.
-    let (facts, rules, checks, _) = AuthorizerBuilder::new()
-        .build(token)
-        .map_err(|error| excess(&format!("a block that can't be read: {error}")))?
-        .dump();
-    if facts.len() > MAX_FACTS {
-        return Err(excess("too many facts"));
-    }
-    if !rules.is_empty() {
-        return Err(excess("rules, where only checks may be"));
-    }
-    let queries = || checks.iter().flat_map(|check| &check.queries);
-    if checks.len() > MAX_CHECKS || queries().count() > MAX_QUERIES {
-        return Err(excess("too many checks"));
-    }
-    if checks.iter().any(|check| check.kind != CheckKind::One) {
-        return Err(excess("a check that is no `check if`"));
-    }
-    for query in queries() {
-        let operations: usize = query.expressions.iter().map(|e| e.ops.len()).sum();
-        if query.body.len() > MAX_PREDICATES || operations > MAX_OPERATIONS {
-            return Err(excess("a check that is too long"));
-        }
-        if !query.scopes.is_empty() {
-            return Err(excess("a check that trusts other blocks"));
-        }
-        let plain = |op: &Op| match op {
-            Op::Value(_) => true,
-            Op::Unary(unary) => !matches!(unary, biscuit_auth::builder::Unary::Ffi(_)),
-            Op::Binary(binary) => !matches!(
-                binary,
-                Binary::Regex | Binary::Ffi(_) | Binary::All | Binary::Any | Binary::TryOr
-            ),
-            Op::Closure(..) => false,
-        };
-        if !query.expressions.iter().flat_map(|e| &e.ops).all(plain) {
-            return Err(excess("a check with a pattern or a closure"));
-        }
-    }
-    Ok(())
-}
-
 fn encode(token: &Biscuit) -> Result<String, TokenFault> {
     let bytes = token
         .to_vec()
@@ -437,73 +368,5 @@ fn encode(token: &Biscuit) -> Result<String, TokenFault> {
     Ok(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))
 }
 
-fn check(body: Predicate, expressions: Vec<Expression>) -> Check {
-    Check {
-        queries: vec![Rule::new(
-            Predicate::new("query".into(), vec![]),
-            vec![body],
-            expressions,
-            vec![],
-        )],
-        kind: CheckKind::One,
-    }
-}
-
-fn is(name: &str, terms: Vec<Term>) -> Check {
-    check(Predicate::new(name.into(), terms), vec![])
-}
-
-fn time_check(expires: u64) -> Check {
-    let now = || Term::Variable("time".into());
-    check(
-        Predicate::new("time".into(), vec![now()]),
-        vec![Expression {
-            ops: vec![
-                Op::Value(now()),
-                Op::Value(Term::Date(expires)),
-                Op::Binary(Binary::LessThan),
-            ],
-        }],
-    )
-}
-
-/// A value that a check can compare. Numbers that are not whole have no exact form in Datalog.
-fn scalar(value: &Value) -> Option<Term> {
-    match value {
-        Value::String(text) if text.len() <= MAX_TEXT => Some(Term::Str(text.clone())),
-        Value::Number(number) => number.as_i64().map(Term::Integer),
-        Value::Bool(truth) => Some(Term::Bool(*truth)),
-        Value::Null => Some(Term::Null),
-        _ => None,
-    }
-}
-
-/// The scalars of `value` by JSON pointer; false where there are too many.
-fn leaves(value: &Value, at: &mut String, out: &mut Vec<(String, Term)>) -> bool {
-    let length = at.len();
-    let good = match value {
-        Value::Object(members) => members.iter().all(|(name, member)| {
-            at.push('/');
-            at.push_str(&name.replace('~', "~0").replace('/', "~1"));
-            let good = leaves(member, at, out);
-            at.truncate(length);
-            good
-        }),
-        Value::Array(items) => items.iter().enumerate().all(|(index, item)| {
-            at.push('/');
-            at.push_str(&index.to_string());
-            let good = leaves(item, at, out);
-            at.truncate(length);
-            good
-        }),
-        other => {
-            out.extend(scalar(other).map(|term| (at.clone(), term)));
-            true
-        }
-    };
-    good && out.len() <= MAX_ARGUMENTS
-}
-
 #[cfg(test)]
-#[path = "step_tests.rs"]
 mod tests;

@@ -61,6 +61,12 @@ pub struct Credentials<'a> {
     pub handoff: Option<&'a str>,
 }
 
+impl std::fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}
+
 /// Where clients get tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {

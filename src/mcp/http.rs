@@ -13,7 +13,6 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING,
-    WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
@@ -28,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::backend::{Backend, Credentials, Unauthorized};
+use super::challenge::challenge;
 use super::envelope::{self, Fault, INVALID_PARAMS, INVALID_REQUEST, Kind};
 use super::gate::{Bearer, Gate, GateError, HANDOFF, bearer, handoff};
 use super::server::{Arrived, Handler, Shared};
@@ -177,62 +177,20 @@ pub(super) fn refuse(status: StatusCode, fault: &Fault) -> Response {
 /// A response in place of going on; boxed, since it is large and rare.
 pub(super) type Refused = Box<Response>;
 
-/// The answer to a credential that is not believed, with what RFC 6750 and RFC 9728 ask of it.
-fn challenge(http: &Http, error: Option<&Unauthorized>) -> Refused {
-    let mut challenge = String::from("Bearer realm=\"tollgate\"");
-    if let Some(metadata) = http.shared.backend.metadata() {
-        let url = metadata::url(&metadata.resource);
-        challenge.push_str(&format!(", resource_metadata=\"{url}\""));
-    }
-    let (status, message) = match error {
-        None => (
-            StatusCode::UNAUTHORIZED,
-            "a bearer token of an agent is needed",
-        ),
-        Some(Unauthorized::Invalid(reason)) => {
-            challenge.push_str(", error=\"invalid_token\"");
-            if let Some(reason) = reason {
-                challenge.push_str(&format!(", error_description=\"{reason}\""));
-            }
-            (
-                StatusCode::UNAUTHORIZED,
-                "a bearer token of an agent is needed",
-            )
-        }
-        Some(Unauthorized::Scope(scope)) => {
-            challenge.push_str(", error=\"insufficient_scope\"");
-            let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
-            if scope.chars().all(plain) {
-                challenge.push_str(&format!(", scope=\"{scope}\""));
-            }
-            (StatusCode::FORBIDDEN, "the token lacks a scope")
-        }
-        Some(Unauthorized::Unavailable) => {
-            let fault = Fault::new(INVALID_REQUEST, "the token can't be verified now");
-            return refuse(StatusCode::SERVICE_UNAVAILABLE, &fault).into();
-        }
-    };
-    let mut response = refuse(status, &Fault::new(INVALID_REQUEST, message));
-    // Of plain letters by construction; a metadata URL is one, and reasons and scopes are looked at.
-    if let Ok(value) = HeaderValue::try_from(challenge) {
-        response.headers_mut().insert(WWW_AUTHENTICATE, value);
-    }
-    response.into()
-}
-
 async fn authenticate(http: &Http, headers: &HeaderMap) -> Result<Authenticated, Refused> {
     let malformed = Unauthorized::Invalid(None);
     let bearer = match bearer(headers) {
-        Bearer::Absent => return Err(challenge(http, None)),
-        Bearer::Malformed => return Err(challenge(http, Some(&malformed))),
+        Bearer::Absent => return Err(challenge(&*http.shared.backend, None)),
+        Bearer::Malformed => return Err(challenge(&*http.shared.backend, Some(&malformed))),
         Bearer::Token(token) => token,
     };
-    let handoff = handoff(headers).map_err(|()| challenge(http, Some(&malformed)))?;
+    let handoff =
+        handoff(headers).map_err(|()| challenge(&*http.shared.backend, Some(&malformed)))?;
     http.shared
         .backend
         .authenticate(Credentials { bearer, handoff })
         .await
-        .map_err(|error| challenge(http, Some(&error)))
+        .map_err(|error| challenge(&*http.shared.backend, Some(&error)))
 }
 
 async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {

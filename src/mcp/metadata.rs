@@ -36,8 +36,10 @@ pub(super) fn document(metadata: &Metadata) -> Response {
         "bearer_methods_supported": ["header"],
         "resource_name": "Tollgate",
     });
-    if !metadata.scopes.is_empty() {
-        document["scopes_supported"] = json!(metadata.scopes);
+    if let Some(members) = document.as_object_mut()
+        && !metadata.scopes.is_empty()
+    {
+        members.insert("scopes_supported".to_owned(), json!(metadata.scopes));
     }
     let mut response = Response::new(Body::from(document.to_string()));
     response

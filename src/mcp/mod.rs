@@ -7,6 +7,7 @@
 //! what comes back is only written in MCP's form.
 
 mod backend;
+mod challenge;
 mod envelope;
 mod gate;
 mod http;

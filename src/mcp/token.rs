@@ -138,8 +138,8 @@ async fn granted(backend: &dyn Backend, headers: &HeaderMap, body: &[u8]) -> Res
         "token_type": token_type,
         "expires_in": minted.life.as_secs(),
     });
-    if let Some(tool) = &minted.grant.tool {
-        answer["scope"] = json!(format!("call:{tool}"));
+    if let (Some(members), Some(tool)) = (answer.as_object_mut(), &minted.grant.tool) {
+        members.insert("scope".to_owned(), json!(format!("call:{tool}")));
     }
     Ok(answer)
 }

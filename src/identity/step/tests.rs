@@ -5,6 +5,8 @@ use biscuit_auth::{BlockBuilder, UnverifiedBiscuit};
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::bounds::MAX_BLOCKS;
+use super::terms::MAX_ARGUMENTS;
 use super::*;
 use crate::json::Limits;
 
