@@ -77,13 +77,13 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
     };
     entry.arguments(&arguments);
     conforms(&plugin, &tool, &arguments)?;
-    step::admit(host, arrival, &tool, &arguments)?;
 
     // Before policy, so that one who only repeats what was refused does not keep policy busy.
     let attempt = host
         .pace()
         .attempt(&arrival.caller.agent, &tool, arguments.digest())?;
     entry.attempt(attempt);
+    step::admit(host, arrival, &tool, &arguments)?;
 
     let tier = host.tier(&plugin, &tool);
     if tier == Tier::Forbid {

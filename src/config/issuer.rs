@@ -36,6 +36,8 @@ pub struct Issuer {
     pub agent_claim: AgentClaim,
     /// The claim that names the person on whose behalf it acts.
     pub user_claim: Option<String>,
+    /// What stands before that name, so that two issuers' people are not taken for one another.
+    pub user_prefix: String,
     /// Who is which agent: value of the claim, name of the agent.
     pub agents: BTreeMap<String, AgentId>,
     /// Values that begin so and are the agents' own names.
@@ -92,6 +94,8 @@ struct Table {
     agent: Option<String>,
     user: Option<String>,
     #[serde(default)]
+    user_prefix: String,
+    #[serde(default)]
     agents: BTreeMap<String, String>,
     agent_pattern: Option<String>,
     scope: Option<String>,
@@ -111,6 +115,7 @@ impl<'de> Deserialize<'de> for Issuers {
             .map_err(D::Error::custom)?;
         let mut names = BTreeSet::new();
         let mut domains = BTreeSet::new();
+        let mut people: Vec<&str> = Vec::new();
         for one in &all {
             if !names.insert(&one.issuer) {
                 let name = &one.issuer;
@@ -124,6 +129,19 @@ impl<'de> Deserialize<'de> for Issuers {
                     "two issuers have the trust domain `{domain}`, so that one could name the other's agents: set `trust_domain` apart"
                 )));
             }
+        }
+        for one in all.iter().filter(|one| one.user_claim.is_some()) {
+            let prefix = one.user_prefix.as_str();
+            if people
+                .iter()
+                .any(|other| other.starts_with(prefix) || prefix.starts_with(other))
+            {
+                let name = &one.issuer;
+                return Err(D::Error::custom(format_args!(
+                    "issuer `{name}`: it could name the people of another issuer: set `user_prefix` apart for each issuer with `user`"
+                )));
+            }
+            people.push(prefix);
         }
         Ok(Self(all))
     }
@@ -164,6 +182,12 @@ fn issuer(table: Table) -> Result<Issuer, String> {
     }
     let agent_claim = agent_claim(table.agent.as_deref(), table.spiffe).map_err(|w| wrong(&w))?;
     let user_claim = table.user;
+    let plain = |b: u8| b.is_ascii_graphic() && !b"\"'`\\".contains(&b);
+    if table.user_prefix.len() > 64 || !table.user_prefix.bytes().all(plain) {
+        return Err(wrong(
+            "`user_prefix` has at most 64 visible ASCII letters, no quotes or backslashes",
+        ));
+    }
     if table.spiffe && user_claim.is_some() {
         return Err(wrong("a JWT-SVID names a workload and no `user`"));
     }
@@ -211,6 +235,7 @@ fn issuer(table: Table) -> Result<Issuer, String> {
         trust_domain,
         agent_claim,
         user_claim,
+        user_prefix: table.user_prefix,
         agents,
         agent_prefix,
         scope: table.scope,
@@ -361,6 +386,19 @@ mod tests {
         let error = read(&format!("{GOOD}{GOOD}")).unwrap_err();
         assert!(error.contains("two issuers are"), "{error}");
         let other = GOOD.replace("https://login.example", "https://login.example/realm");
+        let users = format!(
+            "{GOOD}user = \"sub\"\n{}user = \"sub\"\n",
+            GOOD.replace("login", "other")
+        );
+        let error = read(&users).unwrap_err();
+        assert!(error.contains("the people of another issuer"), "{error}");
+        let apart = users.replacen("user =", "user_prefix = \"a/\"\nuser =", 1);
+        assert!(read(&apart).is_err(), "none is a prefix of all");
+        let apart = apart.replace(
+            "other.example\"\n",
+            "other.example\"\nuser_prefix = \"b/\"\n",
+        );
+        assert_eq!(read(&apart).unwrap().len(), 2);
         let error = read(&format!("{GOOD}{other}")).unwrap_err();
         assert!(
             error.contains("two issuers have the trust domain"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AgentId, Step};
+use super::{AgentId, Step, StepId};
 use crate::id::TaskId;
 use crate::reason::{Reason, Refusal};
 
@@ -50,6 +50,7 @@ impl Authenticated {
             agent: self.agent.clone(),
             user: self.user.clone(),
             chain: self.chain.clone(),
+            step: self.step.as_ref().map(|step| step.grant().id),
         }
     }
 
@@ -68,6 +69,8 @@ pub struct Principal {
     pub user: Option<String>,
     /// The agents before it.
     pub chain: Vec<AgentId>,
+    /// The step token or hand-off that limits it: its holder must not get at what is the agent's own.
+    pub step: Option<StepId>,
 }
 
 /// Why a credential was not believed. The one who presented it hears the reason and nothing else.

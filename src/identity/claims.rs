@@ -23,6 +23,7 @@ pub(super) struct Established {
     pub(super) agent: AgentId,
     pub(super) user: Option<String>,
     pub(super) chain: Vec<AgentId>,
+    /// From when on it is worth nothing, the leeway included.
     pub(super) expires: Duration,
 }
 
@@ -114,7 +115,8 @@ fn times(issuer: &Issuer, claims: &Claims, now: Duration) -> Result<Duration, To
         ));
     };
     let early = now.saturating_add(issuer.leeway);
-    if now >= expires.saturating_add(issuer.leeway) {
+    let expires = expires.saturating_add(issuer.leeway);
+    if now >= expires {
         return Err(TokenFault::new(Reason::TokenExpired, "its `exp` is over"));
     }
     for name in ["nbf", "iat"] {
@@ -195,7 +197,7 @@ fn user(issuer: &Issuer, claims: &Claims) -> Result<Option<String>, TokenFault> 
     if text(claims, issuer.agent_claim.as_str())? == Some(value) {
         return Ok(None);
     }
-    value
+    format!("{}{value}", issuer.user_prefix)
         .parse::<PersonId>()
         .map(|person| Some(person.as_str().to_owned()))
         .map_err(|error| TokenFault::invalid(format!("its `{claim}`: {error}")))

@@ -28,6 +28,7 @@ fn issuer() -> Issuer {
         trust_domain: "login.example".into(),
         agent_claim: AgentClaim::Azp,
         user_claim: Some("sub".into()),
+        user_prefix: String::new(),
         agents: BTreeMap::from([
             ("client-1".into(), agent("one")),
             ("client-2".into(), agent("two")),
@@ -80,6 +81,12 @@ fn agent_and_person_are_kept_apart() {
     );
     assert_eq!(established.user.as_deref(), Some("ada"));
     assert_eq!(established.chain, []);
+    let prefixed = Issuer {
+        user_prefix: "login/".into(),
+        ..issuer()
+    };
+    let established = judge(&prefixed, HERE, None, &with(json!({})), NOW).unwrap();
+    assert_eq!(established.user.as_deref(), Some("login/ada"));
     // A client's own token has nobody behind it.
     let own = judge(
         &issuer(),

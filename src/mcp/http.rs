@@ -216,7 +216,7 @@ async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
 
 async fn token(State(http): State<Arc<Http>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    match body_of(&http, body).await {
+    match body_of(&http, body, token::MAX_BODY).await {
         Ok(text) => token::exchange(&*http.shared.backend, &parts.headers, &text).await,
         Err(response) => *response,
     }
@@ -253,9 +253,8 @@ fn session_of(http: &Http, request: &Request, who: &Principal) -> Result<Option<
     }
 }
 
-async fn body_of(http: &Http, body: Body) -> Result<Bytes, Refused> {
+async fn body_of(http: &Http, body: Body, most: usize) -> Result<Bytes, Refused> {
     let too_large = || {
-        let most = super::MAX_MESSAGE;
         refuse(
             StatusCode::PAYLOAD_TOO_LARGE,
             &Fault::new(
@@ -264,10 +263,10 @@ async fn body_of(http: &Http, body: Body) -> Result<Bytes, Refused> {
             ),
         )
     };
-    if hyper::body::Body::size_hint(&body).lower() > super::MAX_MESSAGE as u64 {
+    if hyper::body::Body::size_hint(&body).lower() > most as u64 {
         return Err(too_large().into());
     }
-    let read = Limited::new(body, super::MAX_MESSAGE).collect();
+    let read = Limited::new(body, most).collect();
     match tokio::time::timeout(http.body_time, read).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large().into()),
@@ -291,7 +290,7 @@ async fn post(
     session: Option<&str>,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    let text = match body_of(http, body).await {
+    let text = match body_of(http, body, super::MAX_MESSAGE).await {
         Ok(text) => text,
         Err(response) => return *response,
     };
