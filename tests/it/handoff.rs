@@ -106,7 +106,7 @@ async fn the_result_is_what_both_may_do() {
 
 /// J06.
 #[tokio::test]
-async fn a_hand_off_is_worth_nothing_in_other_hands() {
+pub(crate) async fn a_hand_off_is_worth_nothing_in_other_hands() {
     let (served, tokens) = served().await;
     let [alice, bob, mallory] = [&tokens[0], &tokens[1], &tokens[2]];
     let handoff = served.token(alice, None, &to("bob")).await;
@@ -222,7 +222,7 @@ async fn what_was_narrowed_stays_narrow_through_every_hand() {
 
 /// J07.
 #[tokio::test]
-async fn a_chain_is_short_and_has_no_loop() {
+pub(crate) async fn a_chain_is_short_and_has_no_loop() {
     let (served, tokens) = served().await;
     // alice -> bob -> c1 -> c2 -> c3 -> c4: five hand-offs.
     let order = [0, 1, 3, 4, 5, 6];

@@ -80,7 +80,7 @@ async fn a_token_of_a_trusted_issuer_is_an_agent_on_behalf_of_a_person() {
 }
 
 #[tokio::test]
-async fn a_token_without_trust_gets_a_challenge_that_says_where_to_get_one() {
+pub(crate) async fn a_token_without_trust_gets_a_challenge_that_says_where_to_get_one() {
     let key = Signer::ed(1);
     let server = KeyServer::start(&set(&[key.jwk("a")])).await;
     let served = by_url(&server, "scope = \"tools\"\n").await;
@@ -148,7 +148,7 @@ async fn a_token_without_trust_gets_a_challenge_that_says_where_to_get_one() {
 
 /// M05. A trick gets nothing but a 401, and makes the host ask nobody but the issuer that is pinned.
 #[tokio::test]
-async fn tricks_with_tokens_are_refused() {
+pub(crate) async fn tricks_with_tokens_are_refused() {
     let (key, stranger) = (Signer::ed(1), Signer::ed(9));
     let server = KeyServer::start(&set(&[key.jwk("a")])).await;
     let evil = KeyServer::start(&set(&[stranger.jwk("a")])).await;
@@ -308,7 +308,7 @@ async fn a_workload_shows_its_identity_document() {
 
 /// J01, across issuers: a key that two of them have speaks for neither.
 #[tokio::test]
-async fn two_issuers_with_one_key_are_not_both_believed() {
+pub(crate) async fn two_issuers_with_one_key_are_not_both_believed() {
     let key = Signer::ed(1);
     let server = KeyServer::start(&set(&[key.jwk("a")])).await;
     let port = server.address.port();
@@ -329,7 +329,7 @@ async fn two_issuers_with_one_key_are_not_both_believed() {
 
 /// M06: a session of the older revisions belongs to the agent and the person of its creation.
 #[tokio::test]
-async fn a_session_is_of_one_agent_and_one_person() {
+pub(crate) async fn a_session_is_of_one_agent_and_one_person() {
     let key = Signer::ed(1);
     let server = KeyServer::start(&set(&[key.jwk("a")])).await;
     let served = by_url(&server, "").await;
@@ -361,7 +361,7 @@ async fn a_session_is_of_one_agent_and_one_person() {
 
 /// M12, M13: nothing to register at, and nothing that a client names is fetched.
 #[tokio::test]
-async fn it_is_no_authorization_server() {
+pub(crate) async fn it_is_no_authorization_server() {
     let key = Signer::ed(1);
     let server = KeyServer::start(&set(&[key.jwk("a")])).await;
     let elsewhere = KeyServer::start("{}").await;

@@ -31,7 +31,7 @@ async fn served() -> (Served, String, String) {
 const ECHO: &[(&str, &str)] = &[("scope", "call:probe.echo")];
 
 #[tokio::test]
-async fn a_step_token_gives_one_step_once() {
+pub(crate) async fn a_step_token_gives_one_step_once() {
     let (served, alice, _) = served().await;
     let step = served.token(&alice, None, ECHO).await;
     assert_eq!(served.client(&step).tools().await, ["probe_echo"]);
@@ -111,7 +111,7 @@ async fn of_many_calls_at_once_with_one_token_one_runs() {
 }
 
 #[tokio::test]
-async fn what_a_step_is_bound_to_can_not_be_changed() {
+pub(crate) async fn what_a_step_is_bound_to_can_not_be_changed() {
     let (served, alice, _) = served().await;
     let arguments = json!({"text": "exactly"});
     let text = arguments.to_string();
@@ -173,7 +173,7 @@ async fn what_a_step_is_bound_to_can_not_be_changed() {
 
 /// J13.
 #[tokio::test]
-async fn a_clock_that_is_set_back_revives_no_token() {
+pub(crate) async fn a_clock_that_is_set_back_revives_no_token() {
     let (served, alice, _) = served().await;
     let short = served
         .host
@@ -456,4 +456,122 @@ async fn each_agent_has_its_own_identity_in_the_records() {
         })
         .collect();
     assert_eq!(agents, ["alice", "bob"]);
+}
+
+/// J15. Whoever holds a token can add a block of any program to it; none of it is ever run.
+#[tokio::test]
+pub(crate) async fn a_token_that_is_a_program_is_refused() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use tollgate::identity::STEP_PREFIX;
+
+    let (served, alice, _) = served().await;
+    let with = |token: &str, code: &str| {
+        let bytes = URL_SAFE_NO_PAD
+            .decode(token.strip_prefix(STEP_PREFIX).unwrap())
+            .unwrap();
+        let token = biscuit_auth::UnverifiedBiscuit::from(&bytes).unwrap();
+        let block = biscuit_auth::BlockBuilder::new().code(code).unwrap();
+        let bytes = token.append(block).unwrap().to_vec().unwrap();
+        format!("{STEP_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+    };
+    let facts: String = (0..150).map(|n| format!("n({n});")).collect();
+    for code in [
+        format!("{facts} sum($x + $y) <- n($x), n($y);"),
+        format!("{facts} check if n($a), n($b), n($c), n($d), $a + $b + $c + $d == 9999;"),
+        "check if tool($t), $t.matches(\"(a*)*(b*)*c\");".to_owned(),
+        "check if [1, 2, 3].any($a -> [1, 2, 3].any($b -> $a + $b == 9));".to_owned(),
+        "tool(\"probe.echo\"); allow($t) <- tool($t);".to_owned(),
+    ] {
+        let step = served.token(&alice, None, ECHO).await;
+        let code_of = served
+            .code(&with(&step, &code), None, "probe_echo", &x())
+            .await;
+        assert_eq!(code_of, "http 401", "{code}");
+        assert_eq!(served.code(&step, None, "probe_echo", &x()).await, "ok");
+    }
+    // Longer than any token, and never decoded.
+    let long = format!("{STEP_PREFIX}{}", "A".repeat(8_192));
+    assert_eq!(
+        served.code(&long, None, "probe_echo", &x()).await,
+        "http 401"
+    );
+}
+
+/// J05, over HTTP: a first block of one's own, and the host's with its later blocks taken off.
+#[tokio::test]
+pub(crate) async fn a_token_whose_blocks_were_changed_is_refused() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use biscuit_auth::format::SerializedBiscuit;
+    use biscuit_auth::{KeyPair, UnverifiedBiscuit};
+    use tollgate::identity::STEP_PREFIX;
+
+    let (served, alice, _) = served().await;
+    let step = served.token(&alice, None, ECHO).await;
+    let narrowed = narrow(&step, &["check if false".into()]).unwrap();
+    let bytes = |token: &str| {
+        URL_SAFE_NO_PAD
+            .decode(token.strip_prefix(STEP_PREFIX).unwrap())
+            .unwrap()
+    };
+    let text = |bytes: Vec<u8>| format!("{STEP_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
+    assert!(UnverifiedBiscuit::from(bytes(&narrowed)).is_ok());
+    // The block is cut out of the bytes where it begins and ends.
+    let (whole, first) = (bytes(&narrowed), bytes(&step));
+    let mut cut = whole.clone();
+    cut.truncate(first.len());
+    let mut mixed = whole.clone();
+    for (at, byte) in first.iter().enumerate().take(40) {
+        mixed[at] ^= byte;
+    }
+    let own = KeyPair::new();
+    let forged = biscuit_auth::Biscuit::builder()
+        .root_key_id(1)
+        .code("tollgate(\"{}\"); tool(\"probe.echo\");")
+        .unwrap()
+        .build(&own)
+        .unwrap()
+        .to_vec()
+        .unwrap();
+    assert!(SerializedBiscuit::from_slice(&forged, own.public()).is_ok());
+    for (what, token) in [("cut", cut), ("mixed", mixed), ("forged", forged)] {
+        assert_eq!(
+            served.code(&text(token), None, "probe_echo", &x()).await,
+            "http 401",
+            "{what}"
+        );
+    }
+    // What was narrowed says no, and what it was made of still says yes.
+    assert_eq!(
+        served.code(&narrowed, None, "probe_echo", &x()).await,
+        "token.check_failed"
+    );
+    assert_eq!(served.code(&step, None, "probe_echo", &x()).await, "ok");
+}
+
+/// J16. The library's own limit of 1 ms refused 3 of 2,000 on a busy machine.
+#[tokio::test]
+pub(crate) async fn no_allowed_step_is_refused_for_lack_of_time() {
+    use tollgate::identity::StepQuestion;
+
+    let (served, alice, _) = served().await;
+    let token = served.token(&alice, None, ECHO).await;
+    let audience = crate::harness::served::HERE;
+    let identities = served.host.identities();
+    let who = identities.authenticate(&token, audience).await.unwrap();
+    let step = who.step.unwrap();
+    let arguments =
+        tollgate::json::Arguments::parse(br#"{"text":"x"}"#, &tollgate::json::Limits::default())
+            .unwrap();
+    let question = StepQuestion {
+        tool: &"probe.echo".parse().unwrap(),
+        arguments: &arguments,
+        task: None,
+        time: identities.now(),
+    };
+    let refused = (0..5_000)
+        .filter(|_| step.admits(&question).is_err())
+        .count();
+    assert_eq!(refused, 0);
 }
