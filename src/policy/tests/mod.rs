@@ -15,6 +15,7 @@ use crate::plugin::Description;
 use crate::reason::Reason;
 
 mod author;
+mod chain;
 mod decide;
 mod load;
 mod model;
