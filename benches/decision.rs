@@ -107,7 +107,7 @@ fn decision(c: &mut Criterion) {
         transport: "stdio",
         time,
         attempt: 1,
-        approved: false,
+        approval: None,
     };
     let facts = CallFacts {
         agent: &agent,
@@ -117,7 +117,7 @@ fn decision(c: &mut Criterion) {
         tier: "write",
         arguments: &arguments,
         time,
-        approved: false,
+        approval: None,
     };
     let mut group = c.benchmark_group("decision");
     for count in [10, 100, 1_000] {
@@ -140,6 +140,18 @@ fn decision(c: &mut Criterion) {
         });
         group.bench_function(BenchmarkId::new("http", count), |b| {
             b.iter(|| black_box(set.decide_host_call(black_box(&facts), Send)));
+        });
+        // What a list of tools asks of each: again, and of an agent that never asked before.
+        assert!(set.may_call(&agent, None, &tool));
+        group.bench_function(BenchmarkId::new("listed", count), |b| {
+            b.iter(|| black_box(set.may_call(black_box(&agent), None, &tool)));
+        });
+        let mut agents = (0_u64..).map(|n| AgentId::local(&format!("new{n}")).unwrap());
+        group.bench_function(BenchmarkId::new("listed_first", count), |b| {
+            b.iter(|| {
+                let agent = agents.next().unwrap();
+                black_box(set.may_call(black_box(&agent), None, &tool))
+            });
         });
         let (request, entities, bare) = bare(count);
         group.bench_function(BenchmarkId::new("bare_authorizer", count), |b| {

@@ -6,6 +6,7 @@
 mod answer;
 mod arrival;
 mod entry;
+mod hold;
 mod pace;
 mod reply;
 mod step;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use self::entry::Entry;
+use self::hold::Asking;
 use crate::capability::{CallContext, Facts};
 use crate::config::Tier;
 use crate::grant::Grants;
@@ -27,13 +29,13 @@ use crate::host::Host;
 use crate::json::Arguments;
 use crate::name::ToolName;
 use crate::plugin::Plugin;
-use crate::policy::{CallQuestion, Permit, Verdict};
+use crate::policy::Permit;
 use crate::reason::{Reason, Refusal};
 
 /// Carries out one call, whatever comes of it: there is always a reply, and always a record of it.
 pub(crate) async fn call(host: &Host, arrival: Arrival, cancel: CancellationToken) -> Reply {
     let mut entry = Entry::open(host, &arrival);
-    match admit(host, &arrival, &mut entry) {
+    match admit(host, &arrival, &mut entry, &cancel).await {
         Err(refusal) => entry.refused(refusal).await,
         Ok(admitted) => run(host, arrival, admitted, entry, cancel).await,
     }
@@ -49,13 +51,18 @@ struct Admitted {
     permit: Permit,
     plugin: Arc<Plugin>,
     tool: ToolName,
-    tier: Tier,
+    tier: String,
     arguments: Arguments,
     grants: Grants,
 }
 
 /// Everything up to the permit. Nothing here has an effect outside of the host.
-fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitted, Refusal> {
+async fn admit(
+    host: &Host,
+    arrival: &Arrival,
+    entry: &mut Entry<'_>,
+    cancel: &CancellationToken,
+) -> Result<Admitted, Refusal> {
     if host.is_draining() {
         return Err(Refusal::new(
             Reason::HostDraining,
@@ -92,30 +99,23 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
                 .with_detail("its tier is `forbid`"),
         );
     }
-    let set = host.policy();
-    let question = CallQuestion {
-        agent: &arrival.caller.agent,
-        chain: &arrival.caller.chain,
-        user: arrival.caller.user.as_deref(),
+    // Policy alone, or a person whom it lets: an approval is used up here, on the disk, before anything
+    // rests on it.
+    let tier_name = crate::host::tier_name(&host.config(), &plugin, &tool);
+    let asking = Asking {
+        host,
+        arrival,
+        call: entry.call(),
+        plugin: &plugin,
         tool: &tool,
-        plugin_digest: plugin.digest,
-        tier: tier.as_str(),
+        tier,
+        tier_name: &tier_name,
         arguments: &arguments,
-        transport: &arrival.caller.transport,
-        time: host.now(),
         attempt,
-        approved: false,
     };
-    let permit = match set.decide_call(&question) {
-        // What policy allows alone, the operator's tier may still keep for a person.
-        Verdict::Allow(permit) if tier == Tier::Hold => {
-            return Err(held().with_ground(permit.ground().clone()));
-        }
-        Verdict::Allow(permit) => permit,
-        Verdict::Hold(ground) => return Err(held().with_ground(ground)),
-        Verdict::Refuse(refusal) => return Err(refusal),
-    };
+    let permit = asking.permit(cancel).await?;
 
+    let set = host.policy();
     // At most what the tool says it uses, and what policy could allow this agent at all.
     let uses = plugin
         .tool(&tool)
@@ -133,7 +133,7 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
         permit,
         plugin,
         tool,
-        tier,
+        tier: tier_name,
         arguments,
         grants,
     })
@@ -146,13 +146,6 @@ fn unknown(host: &Host) -> Refusal {
         "there is no tool of that name"
     };
     Refusal::new(Reason::NameUnknown, message)
-}
-
-fn held() -> Refusal {
-    Refusal::new(
-        Reason::ApprovalRequired,
-        "a person must agree to this call first",
-    )
 }
 
 /// From the permit to the recorded outcome.
@@ -196,11 +189,11 @@ async fn run(
 
     let facts = Facts {
         call: entry.call(),
-        agent: arrival.caller.agent,
-        chain: arrival.caller.chain,
-        user: arrival.caller.user,
+        caller: arrival.caller,
         tool: tool.clone(),
-        tier: tier.as_str().to_owned(),
+        plugin: plugin.digest,
+        needed: host.config().approvals_needed(&tool),
+        tier,
         arguments,
     };
     let context = Box::new(CallContext::new(
@@ -215,7 +208,7 @@ async fn run(
         .run(permit, &plugin.code, context, &limits, &cancel)
         .await;
 
-    let answer = answer::settle(&plugin, &tool, &limits, ended);
+    let answer = answer::settle(&plugin, &tool, &limits, ended).await;
     entry.outcome(answer).await
 }
 

@@ -96,6 +96,7 @@ impl Operator {
             tool,
             arguments: arguments.into(),
             credential: None,
+            approval: None,
             progress: Some(sink),
         };
         let reply = self.host.call(arrival, cancel).await;

@@ -62,8 +62,6 @@ macro_rules! id {
     };
 }
 
-pub(crate) use id;
-
 id!(
     /// A task.
     TaskId, "task"

@@ -13,6 +13,7 @@
 //! | transport facts become an agent, or a chain of them | [`identity`], [`handoff`] |
 //! | the call's entry is opened: what can't be written is not done | [`call`], [`journal`] |
 //! | the call question: a permit, a hold, a refusal | [`policy`] |
+//! | a hold waits for a person, and a person's answer becomes a permit, once | [`approval`] |
 //! | requirements that policy leaves open become grants | [`grant`], [`plugin`] |
 //! | grants become an instance, under fuel, time and memory | [`runtime`] |
 //! | each host call: canonicalise, decide, record, act, bound | `capability`, [`egress`], [`secret`] |
@@ -23,6 +24,7 @@
 //! share: [`name`], [`id`], [`digest`], [`reason`], [`limits`], [`clock`], [`entropy`].
 #![deny(unsafe_code)]
 
+pub mod approval;
 pub mod call;
 mod capability;
 pub mod cli;

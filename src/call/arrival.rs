@@ -19,6 +19,9 @@ pub struct Arrival {
     /// What the caller presented for this request, where it did; a step token or a hand-off limits the
     /// call. Absent where the transport itself says who the agent is.
     pub credential: Option<Arc<Authenticated>>,
+    /// The approval that the caller names for it, as it came. It needs to name none: an identical call
+    /// finds its own.
+    pub approval: Option<String>,
     /// Where reports of progress go, where the client asked for them.
     pub progress: Option<ProgressSink>,
 }

@@ -202,8 +202,10 @@ impl<'a> Entry<'a> {
             Err(error) => Err(error),
         };
         if let Some((tool, _)) = &self.tool {
-            let well = answer.refusal.is_none();
-            self.host.pace().ended(&self.caller.agent, tool, well);
+            match answer.refusal {
+                None => self.host.pace().succeeded(&self.caller.agent, tool),
+                Some(_) => self.failed(tool),
+            }
         }
         tracing::info!(
             call = %self.call, agent = %self.caller.agent, tool = %self.asked, status,
@@ -237,10 +239,17 @@ impl<'a> Entry<'a> {
                 | Reason::HostDraining
                 | Reason::JournalUnavailable
                 | Reason::CallCancelled
+                // Whoever asks too often is told so by the cap on asks.
+                | Reason::ApprovalRequired
         );
         if let Some((tool, _)) = self.tool.as_ref().filter(|_| own_doing) {
-            self.host.pace().ended(&self.caller.agent, tool, false);
+            self.failed(tool);
         }
+    }
+
+    fn failed(&self, tool: &ToolName) {
+        let limits = self.host.config().limits(tool);
+        self.host.pace().failed(&self.caller.agent, tool, &limits);
     }
 
     /// What the agent is told instead of a result.

@@ -7,21 +7,22 @@ use arc_swap::ArcSwap;
 
 use super::log::GuestLog;
 use super::progress::Reports;
+use crate::approval::{Approvals, Approved};
 use crate::call::ProgressSink;
 use crate::clock::SharedClock;
+use crate::digest::Digest;
 use crate::egress::Outbound;
 use crate::entropy::SharedEntropy;
 use crate::grant::{Grant, Grants};
-use crate::identity::AgentId;
-use crate::journal::record::{CallId, Event, HostCallRef, Refused};
+use crate::journal::record::{CallId, Caller, Event, HostCallRef, Refused};
 use crate::journal::{Journal, Position, escape_bytes};
 use crate::json::Arguments;
-use crate::limits::CallLimits;
+use crate::limits::{CallLimits, reached};
 use crate::name::ToolName;
 use crate::policy::{CallFacts, Checked, HostQuestion, PolicySet, Verdict};
 use crate::reason::{Kind, Reason, Refusal};
-use crate::runtime::Ending;
 use crate::runtime::bindings::types as wit;
+use crate::runtime::{Ending, Patience};
 use crate::secret::{Lent, Placeholders, Secrets};
 
 /// Bytes of a target in a record: a URL of the longest length that is sent is cut, its digest is not.
@@ -35,6 +36,7 @@ const DECIDING: usize = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct Services {
     pub(crate) policy: Arc<ArcSwap<PolicySet>>,
+    pub(crate) approvals: Approvals,
     pub(crate) journal: Journal,
     pub(crate) outbound: Outbound,
     pub(crate) secrets: ArcSwap<Secrets>,
@@ -46,10 +48,12 @@ pub(crate) struct Services {
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) call: CallId,
-    pub(crate) agent: AgentId,
-    pub(crate) chain: Vec<AgentId>,
-    pub(crate) user: Option<String>,
+    pub(crate) caller: Caller,
     pub(crate) tool: ToolName,
+    /// The component that runs.
+    pub(crate) plugin: Digest,
+    /// How many persons must agree, where anyone must.
+    pub(crate) needed: u32,
     pub(crate) tier: String,
     pub(crate) arguments: Arguments,
 }
@@ -79,6 +83,7 @@ pub(crate) struct CallContext {
     pub(super) lent: Lent,
     pub(super) reports: Reports,
     pub(super) placeholders: Placeholders,
+    pub(super) patience: Patience,
     grants: Grants,
     usage: Usage,
     log: Arc<GuestLog>,
@@ -115,10 +120,16 @@ impl CallContext {
             placeholders: Placeholders::new(lent.clone()),
             lent,
             reports: Reports::new(progress),
+            patience: Patience::start(),
             grants,
             usage: Usage::default(),
             log,
         }
+    }
+
+    /// The time that the call takes, but for what people take.
+    pub(crate) fn patience(&self) -> Patience {
+        self.patience.clone()
     }
 
     pub(crate) const fn arguments(&self) -> &Arguments {
@@ -169,30 +180,36 @@ impl CallContext {
         if self.usage.bytes > self.limits.host_bytes {
             return Err(Ending::from(Refusal::new(
                 Reason::BudgetHostBytes,
-                format!(
-                    "more than {} bytes through host calls",
-                    self.limits.host_bytes
+                reached(
+                    "host_bytes",
+                    self.usage.bytes,
+                    self.limits.host_bytes,
+                    " bytes",
                 ),
             )));
         }
         Ok(())
     }
 
-    /// Asks policy, now, about exactly `question`; what comes back proves it.
-    pub(super) fn decide<T: HostQuestion>(&self, question: T) -> Result<Checked<T>, Refusal> {
-        let facts = CallFacts {
-            agent: &self.facts.agent,
-            chain: &self.facts.chain,
-            user: self.facts.user.as_deref(),
+    /// What policy is told of the call, now.
+    pub(super) fn call_facts<'a>(&'a self, approval: Option<&'a Approved>) -> CallFacts<'a> {
+        CallFacts {
+            agent: &self.facts.caller.agent,
+            chain: &self.facts.caller.chain,
+            user: self.facts.caller.user.as_deref(),
             tool: &self.facts.tool,
             tier: &self.facts.tier,
             arguments: &self.facts.arguments,
             time: self.services.clock.now(),
-            approved: false,
-        };
+            approval,
+        }
+    }
+
+    /// Asks policy, now, about exactly `question`; what comes back proves it.
+    pub(super) fn decide<T: HostQuestion>(&self, question: T) -> Result<Checked<T>, Refusal> {
+        let facts = self.call_facts(None);
         let policy = self.services.policy.load();
-        let verdict = stacker::grow(DECIDING, || policy.decide_host_call(&facts, question));
-        match verdict {
+        match with_stack(|| policy.decide_host_call(&facts, question)) {
             Verdict::Allow(checked) => Ok(checked),
             Verdict::Hold(ground) => Err(Refusal::new(
                 Reason::ApprovalRequired,
@@ -268,11 +285,16 @@ impl CallContext {
         if refusals > self.limits.refusals {
             return Err(Ending::from(Refusal::new(
                 Reason::BudgetRefusals,
-                format!("more than {} host calls were refused", self.limits.refusals),
+                reached("refusals", refusals, self.limits.refusals, ""),
             )));
         }
         Ok(error)
     }
+}
+
+/// Runs a decision where it has the stack for it.
+pub(super) fn with_stack<R>(decide: impl FnOnce() -> R) -> R {
+    stacker::grow(DECIDING, decide)
 }
 
 /// What a guest is told.

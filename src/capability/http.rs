@@ -11,19 +11,20 @@ use wasmtime::component::{Resource, ResourceTable};
 
 use super::CallContext;
 use super::context::wit_error;
+use super::park::Effect;
 use super::secrets::{Secret, Use};
 use crate::egress::{
     self, Admitted, CheckedRequest, Class, Credential, CredentialScheme, Exchange, Request,
     ScopedRequest,
 };
 use crate::grant::Grant;
-use crate::journal::record::{Event, HostCall, HostCallOutcome, HostCallRef};
+use crate::journal::record::{Event, HostCall, HostCallOutcome, HostCallRef, SecretUse};
 use crate::policy::{Checked, Fact, HostAction, HostQuestion, Target};
 use crate::reason::{Kind, Reason, Refusal};
 use crate::runtime::bindings::http as wit;
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
-use crate::secret::{SecretValue, Substituted};
+use crate::secret::{Lent, SecretValue, Substituted, aside};
 
 /// The right to send requests within one requirement, for this call. Only its name: the grant
 /// itself stays in the context.
@@ -39,7 +40,7 @@ pub(super) struct Outgoing {
     request: ScopedRequest,
     origin: String,
     requirement: String,
-    secrets: Vec<String>,
+    secrets: Vec<SecretUse>,
     sent_before: u32,
 }
 
@@ -68,7 +69,7 @@ impl HostQuestion for Outgoing {
                 "body_bytes",
                 Fact::Whole(i64::try_from(self.request.body().len()).unwrap_or(i64::MAX)),
             ),
-            ("secrets", Fact::Texts(self.secrets.clone())),
+            ("secrets", Fact::Texts(names(&self.secrets))),
             ("http_calls", Fact::Whole(self.sent_before.into())),
         ]
     }
@@ -128,7 +129,7 @@ impl wit::HostOrigin for CallState {
     async fn send(
         &mut self,
         origin: Resource<Origin>,
-        request: wit::Request,
+        mut request: wit::Request,
         credentials: Vec<wit::Credential>,
     ) -> wasmtime::Result<Result<wit::Response, types::Error>> {
         let (table, context) = self.parts()?;
@@ -143,8 +144,19 @@ impl wit::HostOrigin for CallState {
         context.count("http", size)?;
         // What is written down where the text is no URL: the text itself, cut and escaped.
         let reference = context.reference("http", &request.url);
+        let scoped = admitted(context, &requirement, &mut request).await;
         // The table of handles is not held while waiting.
-        let prepared = prepare(table, context, &requirement, request, credentials);
+        let (table, context) = self.parts()?;
+        let prepared = scoped.and_then(|scoped| {
+            prepare(
+                table,
+                context,
+                &requirement,
+                scoped,
+                &request.headers,
+                credentials,
+            )
+        });
         let sent = match prepared {
             Ok((outgoing, loans)) => send(context, &reference, outgoing, loans).await?,
             Err(refusal) => Err(Unsent::Refused(refusal)),
@@ -167,6 +179,9 @@ impl wit::HostOrigin for CallState {
 struct Loan {
     scheme: CredentialScheme,
     value: Arc<SecretValue>,
+    /// The secrets, and how they are said to be used.
+    of: Vec<String>,
+    said: &'static str,
 }
 
 /// Why there is no response.
@@ -182,11 +197,17 @@ async fn send(
     context: &mut CallContext,
     reference: &HostCallRef,
     outgoing: Outgoing,
-    loans: Vec<Loan>,
+    mut loans: Vec<Loan>,
 ) -> wasmtime::Result<Result<wit::Response, Unsent>> {
     let limits = context.limits.http;
-    let checked = match context.decide(outgoing) {
-        Ok(checked) => checked,
+    let agreed = context.agree(outgoing, effect, reference).await;
+    let checked = match agreed {
+        Ok((checked, false)) => checked,
+        // A person took time: whether the secrets may go along is decided as things are now.
+        Ok((checked, true)) => match renew(context, &checked, &mut loans) {
+            Ok(()) => checked,
+            Err(refusal) => return Ok(Err(Unsent::Refused(refusal))),
+        },
         Err(refusal) => return Ok(Err(Unsent::Refused(refusal))),
     };
 
@@ -224,7 +245,37 @@ async fn send(
             &limits,
         )
         .await;
-    finish(context, reference, exchange, began)
+    finish(context, reference, exchange, began).await
+}
+
+/// What a person reads of a request: the very one that is decided on.
+fn effect(outgoing: &Outgoing) -> Effect {
+    let request = &outgoing.request;
+    Effect::http(
+        request.method().as_str(),
+        &request.url().to_string(),
+        request.body(),
+        request.body_digest(),
+    )
+}
+
+/// Decides again on each secret that goes along, and takes its value anew.
+fn renew(
+    context: &CallContext,
+    checked: &Checked<Outgoing>,
+    loans: &mut [Loan],
+) -> Result<(), Refusal> {
+    let to = checked.get().request.url().origin();
+    for loan in loans {
+        for name in &loan.of {
+            let value = lend(context, name, to, loan.said)?;
+            // In the place of a placeholder stands a whole header, made of the value before.
+            if loan.said != "placeholder" {
+                loan.value = value;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn intent(context: &CallContext, reference: &HostCallRef, checked: &Checked<Outgoing>) -> Event {
@@ -240,19 +291,18 @@ fn intent(context: &CallContext, reference: &HostCallRef, checked: &Checked<Outg
         method: Some(request.method().as_str().to_owned()),
         bytes_out: request.body().len() as u64,
         body: (!request.body().is_empty()).then(|| request.body_digest()),
-        secrets: secrets.clone(),
+        secrets: names(secrets),
+        secret_uses: secrets.clone(),
         decision: checked.ground().clone(),
     })
 }
 
-/// Everything before policy: the canonical request within its grant, and the values to go with it.
-fn prepare(
-    table: &ResourceTable,
-    context: &mut CallContext,
+/// The canonical request within its grant, with nothing in it that was lent.
+async fn admitted(
+    context: &CallContext,
     requirement: &str,
-    mut request: wit::Request,
-    credentials: Vec<wit::Credential>,
-) -> Result<(Outgoing, Vec<Loan>), Refusal> {
+    request: &mut wit::Request,
+) -> Result<ScopedRequest, Refusal> {
     let grant = context.grant(requirement);
     let Some(Grant::Http(scope)) = grant.as_deref() else {
         return Err(Refusal::new(
@@ -276,10 +326,26 @@ fn prepare(
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()));
     let url = scoped.url().to_string();
-    if let Some(found) = context.lent.finds_in_request(&url, headers, scoped.body()) {
+    if let Some(found) = context.lent.finds_in_head(&url, headers) {
         return Err(found.into());
     }
+    let body = scoped.body().clone();
+    let search = move |lent: &Lent| lent.finds_in_body(&body);
+    match aside(&context.lent, scoped.body().len(), search).await? {
+        Some(found) => Err(found.into()),
+        None => Ok(scoped),
+    }
+}
 
+/// The request with the values that go along, each of them allowed.
+fn prepare(
+    table: &ResourceTable,
+    context: &CallContext,
+    requirement: &str,
+    scoped: ScopedRequest,
+    headers: &[(String, String)],
+    credentials: Vec<wit::Credential>,
+) -> Result<(Outgoing, Vec<Loan>), Refusal> {
     let to = scoped.url().origin();
     let mut secrets = Vec::new();
     let mut loans = Vec::new();
@@ -294,26 +360,36 @@ fn prepare(
             wit::Scheme::Header(name) => (CredentialScheme::Header(name), "header"),
             wit::Scheme::Query(name) => (CredentialScheme::Query(name), "query"),
         };
-        let value = lend(context, &secret.name, to, said)?;
-        secrets.push(secret.name.clone());
-        loans.push(Loan { scheme, value });
+        let (value, used) = lend(context, &secret.name, to, said)?;
+        secrets.push(used);
+        loans.push(Loan {
+            scheme,
+            value,
+            of: vec![secret.name.clone()],
+            said,
+        });
     }
     // Anywhere but in a header for credentials a placeholder is only a random text.
     let bound = to.to_string();
-    for (header, value) in &request.headers {
+    for (header, value) in headers {
         let standing = context
             .placeholders
             .substitute(&bound, header, value.as_bytes())?;
         let Some(Substituted { value, names }) = standing else {
             continue;
         };
+        let mut of = Vec::new();
         for name in names {
-            lend(context, &name, to, "placeholder")?;
-            secrets.push(name.to_string());
+            let (_, used) = lend(context, &name, to, "placeholder")?;
+            secrets.push(used);
+            of.push(name.to_string());
         }
+        secrets.extend(of.iter().cloned());
         loans.push(Loan {
             scheme: CredentialScheme::Instead(header.clone()),
             value: Arc::new(value),
+            of,
+            said: "placeholder",
         });
     }
     let outgoing = Outgoing {
@@ -326,13 +402,18 @@ fn prepare(
     Ok((outgoing, loans))
 }
 
-/// A secret's value, for this request only, once its binding and policy allow it.
+/// The secrets' names, as policy and the record have them.
+fn names(secrets: &[SecretUse]) -> Vec<String> {
+    secrets.iter().map(|used| used.secret.clone()).collect()
+}
+
+/// A secret's value, for this request only, once its binding and policy allow it; and the decision.
 fn lend(
     context: &CallContext,
     name: &str,
     to: &egress::Origin,
     said: &'static str,
-) -> Result<Arc<SecretValue>, Refusal> {
+) -> Result<(Arc<SecretValue>, SecretUse), Refusal> {
     let grant = context.grant(name);
     let Some(Grant::Secret { origin: bound, .. }) = grant.as_deref() else {
         return Err(crate::secret::not_granted());
@@ -351,12 +432,18 @@ fn lend(
         origin: to.to_string(),
         scheme: said,
     };
-    let (question, _) = context.decide(question)?.into_inner();
-    context.value(&question.name)
+    let (question, decision) = context.decide(question)?.into_inner();
+    let value = context.value(&question.name)?;
+    let used = SecretUse {
+        secret: question.name,
+        scheme: said.to_owned(),
+        decision,
+    };
+    Ok((value, used))
 }
 
 /// Records how it ended, and hands the reply on within its bounds.
-fn finish(
+async fn finish(
     context: &mut CallContext,
     reference: &HostCallRef,
     exchange: Exchange,
@@ -398,9 +485,15 @@ fn finish(
             (name.clone(), context.lent.redact(&value).0.into_owned())
         })
         .collect();
+    let (status, body) = (response.status, response.body);
+    let clean = aside(&context.lent, body.len(), move |lent| {
+        let (clean, count) = lent.redact_bytes(&body);
+        let clean = (count > 0).then(|| clean.into_owned());
+        clean.unwrap_or(body)
+    });
     Ok(Ok(wit::Response {
-        status: response.status,
+        status,
         headers,
-        body: context.lent.redact_bytes(&response.body).0.into_owned(),
+        body: clean.await.map_err(Ending::from)?,
     }))
 }

@@ -8,6 +8,7 @@ mod clock;
 mod context;
 pub(crate) mod http;
 pub(crate) mod log;
+mod park;
 mod progress;
 mod random;
 pub(crate) mod secrets;

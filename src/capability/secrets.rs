@@ -154,6 +154,8 @@ impl HostSecret for CallState {
             bytes_out: 0,
             body: None,
             secrets: vec![question.name.clone()],
+            // The decision of this record is the one about the secret.
+            secret_uses: Vec::new(),
             decision: ground,
         }))?;
         let revealed = context.value(&question.name).and_then(|value| {

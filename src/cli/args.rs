@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::exit::Exit;
-use crate::identity::AgentId;
+use crate::identity::{AgentId, PersonId};
 use crate::name::PluginName;
 pub(crate) use token::{Token, Ttl};
 use token::{overlap, ttl};
@@ -205,6 +205,9 @@ pub(crate) struct Explain {
     /// Ask as if a person had agreed to this call.
     #[arg(long)]
     pub(crate) approved: bool,
+    /// Ask as well whether this person may agree to it, where it is held.
+    #[arg(long, value_name = "PERSON")]
+    pub(crate) approver: Option<PersonId>,
     /// Ask about a host call of the call as well: `GET https://api.example.com/x`,
     /// `use-secret NAME`, `reveal-secret NAME`, `clock` or `random`.
     #[arg(long = "host-call", value_name = "WHAT")]

@@ -11,16 +11,16 @@ use super::fault::{Fault, chain};
 use super::finding::{self, Finding, Level, in_home, number, shown};
 use super::offline::{self, Loaded, Loader};
 use super::printer::Printer;
-use crate::config::{Config, ConfigError, KeySource, SecretPlace};
+use crate::config::{Config, ConfigError, KeySource, SecretPlace, Tier};
 use crate::entropy::SystemEntropy;
 use crate::home::Home;
 use crate::identity::jwks::KeySet;
 use crate::identity::keys::read_file;
 use crate::name::{PluginName, ToolName};
-use crate::plugin::{Description, Requirement};
+use crate::plugin::{Description, Requirement, name_of};
 use crate::policy::PolicySet;
 use crate::private;
-use crate::secret::Store;
+use crate::secret::{SHORTEST_SEARCHED, Secrets, Store};
 
 pub(crate) async fn run(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
     let mut findings = Vec::new();
@@ -47,6 +47,7 @@ pub(crate) async fn run(home: &Home, printer: &mut Printer) -> Result<Exit, Faul
         .help(found.help)
     }));
     findings.extend(unmapped(home, &policies.set));
+    findings.extend(unanswerable(home, &config, &loaded, &policies.set));
     findings.extend(super::policy::case_findings(home, &policies.set));
     findings.extend(secrets(home, &config, &loaded));
     findings.extend(issuers(&config));
@@ -122,13 +123,12 @@ fn settings(config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
     let described: BTreeMap<PluginName, Option<Description>> = loaded
         .iter()
         .filter_map(|loaded| {
-            let stem = loaded.file.strip_suffix(".wasm").unwrap_or(&loaded.file);
             let description = loaded
                 .plugin
                 .as_ref()
                 .ok()
                 .map(|plugin| plugin.description.clone());
-            Some((stem.parse().ok()?, description))
+            Some((name_of(&loaded.file).ok()?, description))
         })
         .collect();
     config
@@ -157,6 +157,30 @@ fn unmapped(home: &Home, set: &PolicySet) -> Vec<Finding> {
         .collect()
 }
 
+/// Tools that wait for a person, where nobody may answer.
+fn unanswerable(home: &Home, config: &Config, loaded: &[Loaded], set: &PolicySet) -> Vec<Finding> {
+    let good = loaded
+        .iter()
+        .filter_map(|loaded| loaded.plugin.as_ref().ok());
+    let tools = good.flat_map(|plugin| {
+        let tools = plugin.description.tools.iter().map(|tool| &tool.name);
+        tools.filter(move |tool| {
+            let held = crate::host::tier(config, plugin, tool) == Tier::Hold || set.asks(tool);
+            held && !set.answerable(tool)
+        })
+    });
+    tools
+        .map(|tool| {
+            let file = in_home(home, format!("policies/{}.cedar", tool.plugin()));
+            let message =
+                format!("calls of `{tool}` wait for a person, and no rule lets anybody agree");
+            Finding::new(Level::Warning, file, message).help(
+                "add `permit (principal in Group::\"approvers\", action in Action::\"approve\", resource);` to `policies/shared.cedar`, and people to that group",
+            )
+        })
+        .collect()
+}
+
 /// Whether each secret that a plugin asks for has a value where the operator says it is.
 fn secrets(home: &Home, config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -175,6 +199,7 @@ fn secrets(home: &Home, config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
     } else {
         Vec::new()
     };
+    let values = Secrets::new(home, config, Arc::new(SystemEntropy));
     let plugins = loaded
         .iter()
         .filter_map(|loaded| loaded.plugin.as_ref().ok());
@@ -185,7 +210,14 @@ fn secrets(home: &Home, config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
             };
             let key = (plugin.name.clone(), secret.name.clone());
             let place = config.secret_place(&plugin.name, &secret.name);
-            findings.extend(missing(home, &key, &place, stored.contains(&key)));
+            let line = config.line(&format!("secret.{}.{}", plugin.name, secret.name));
+            let found = missing(home, &key, &place, line, stored.contains(&key));
+            if found.is_none()
+                && let Ok(value) = values.get(&plugin.name, &secret.name)
+            {
+                findings.extend(short(home, &key, &place, line, value.expose().len()));
+            }
+            findings.extend(found);
         }
     }
     findings
@@ -195,6 +227,7 @@ fn missing(
     home: &Home,
     (plugin, name): &(PluginName, String),
     place: &SecretPlace,
+    line: usize,
     is_stored: bool,
 ) -> Option<Finding> {
     match place {
@@ -211,6 +244,7 @@ fn missing(
             std::env::var_os(variable).is_none().then(|| {
                 let message = format!("the secret `{plugin}/{name}` is in the variable `{variable}`, which is not set here");
                 Finding::new(Level::Warning, in_home(home, "tollgate.toml"), message)
+                    .at(line, 1)
                     .help("set it where the daemon is started")
             })
         }
@@ -264,6 +298,32 @@ fn issuers(config: &Config) -> Vec<Finding> {
     findings
 }
 
+/// A value that stands in texts by chance is not looked for in what leaves a call, and not redacted.
+fn short(
+    home: &Home,
+    (plugin, name): &(PluginName, String),
+    place: &SecretPlace,
+    line: usize,
+    bytes: usize,
+) -> Option<Finding> {
+    if bytes >= SHORTEST_SEARCHED {
+        return None;
+    }
+    let message = format!(
+        "the secret `{plugin}/{name}` has fewer than {SHORTEST_SEARCHED} bytes: where a server or the plugin repeats it, it is not redacted"
+    );
+    let found = match place {
+        SecretPlace::Store => {
+            let file = in_home(home, format!("plugins/{plugin}.wasm"));
+            Finding::new(Level::Warning, file, message)
+        }
+        SecretPlace::Variable(_) | SecretPlace::File(_) => {
+            Finding::new(Level::Warning, in_home(home, "tollgate.toml"), message).at(line, 1)
+        }
+    };
+    Some(found.help("have its issuer make a longer one"))
+}
+
 /// What of the state is open to other users. A home that never served has none.
 fn permissions(home: &Home) -> Vec<Finding> {
     [home.state(), home.keys(), home.journal(), home.artifacts()]
@@ -309,12 +369,21 @@ mod tests {
     #[test]
     fn a_secret_without_a_value_says_how_to_set_it() {
         let key = ("github".parse().unwrap(), "token".to_owned());
-        let found = missing(&home(), &key, &SecretPlace::Store, false).unwrap();
+        let found = missing(&home(), &key, &SecretPlace::Store, 1, false).unwrap();
         assert_eq!(
             found.help.as_deref(),
             Some("run `tollgate secret set github token`")
         );
-        assert_eq!(missing(&home(), &key, &SecretPlace::Store, true), None);
+        assert_eq!(missing(&home(), &key, &SecretPlace::Store, 1, true), None);
+    }
+
+    #[test]
+    fn a_secret_that_is_too_short_to_be_found_again_is_a_warning() {
+        let key = ("github".parse().unwrap(), "token".to_owned());
+        let variable = SecretPlace::Variable("TOKEN".into());
+        let found = short(&home(), &key, &variable, 7, SHORTEST_SEARCHED - 1).unwrap();
+        assert_eq!((found.severity, found.line), (Level::Warning, Some(7)));
+        assert_eq!(short(&home(), &key, &variable, 7, SHORTEST_SEARCHED), None);
     }
 
     #[test]
@@ -325,11 +394,11 @@ mod tests {
         std::fs::write(&path, "x").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let key = ("github".parse().unwrap(), "token".to_owned());
-        let found = missing(&home(), &key, &SecretPlace::File(path.clone()), false).unwrap();
+        let found = missing(&home(), &key, &SecretPlace::File(path.clone()), 1, false).unwrap();
         assert_eq!(found.severity, Level::Error);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(
-            missing(&home(), &key, &SecretPlace::File(path), false),
+            missing(&home(), &key, &SecretPlace::File(path), 1, false),
             None
         );
     }

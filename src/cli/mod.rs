@@ -21,6 +21,7 @@ mod offline;
 mod plugins;
 mod policy;
 mod printer;
+mod prompt;
 mod quickstart;
 mod secret;
 mod serve;

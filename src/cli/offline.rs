@@ -20,7 +20,7 @@ use crate::home::Home;
 use crate::name::PluginName;
 use crate::plugin::{Catalogue, Plugin, component_files, read_component};
 use crate::private;
-use crate::reason::{Reason, Refusal};
+use crate::reason::Refusal;
 use crate::runtime::{Artifacts, Runtime, Settings};
 
 /// Describing takes one place at a time; a second one for the slack of the pool.
@@ -100,12 +100,11 @@ impl Loader {
         bar.enable_steady_tick(Duration::from_millis(120));
         let mut loaded: Vec<Loaded> = Vec::new();
         for (file, path) in files {
-            let stem = file.strip_suffix(".wasm").unwrap_or(&file).to_owned();
-            bar.set_message(crate::journal::escape(&stem));
-            let plugin = match stem.parse::<PluginName>() {
-                Ok(name) => self.load(config, &name, &path).await,
-                Err(error) => Err(Refusal::new(Reason::NameInvalid, error.to_string())),
-            };
+            bar.set_message(crate::journal::escape(&file));
+            let plugin = Plugin::of_file(&self.runtime, config, &file, read_component(&path))
+                .await
+                .map(Arc::new)
+                .map_err(|unusable| unusable.refusal);
             loaded.push(Loaded { file, plugin });
             bar.inc(1);
         }

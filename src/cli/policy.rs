@@ -1,7 +1,7 @@
 //! `tollgate policy`: a first policy, why a call is decided as it is, the schema, the cases. All of
 //! it offline: it shows what the files say, whatever a daemon has in force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 
 use serde_json::json;
@@ -11,7 +11,7 @@ use super::call::arguments;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::finding::{Finding, Level, in_home, number, shown};
-use super::hostcall::Asked;
+use super::hostcall;
 use super::offline::{self, Loader};
 use super::printer::{BAD, GOOD, Printer, WAIT, escape_lines};
 use crate::clock::{Clock as _, SystemClock};
@@ -22,7 +22,8 @@ use crate::json::Arguments;
 use crate::name::PluginName;
 use crate::plugin::{Catalogue, Plugin};
 use crate::policy::{
-    self, CallFacts, CallQuestion, CaseResult, Explanation, Loaded, PolicySet, Severity,
+    self, ApproveQuestion, CallFacts, CallQuestion, CaseResult, Explanation, Loaded, PolicySet,
+    Severity,
 };
 
 pub(crate) async fn run(
@@ -158,35 +159,57 @@ async fn explain(
         )));
     }
     let tier = crate::host::tier(config, &plugin, &tool);
+    let tier_name = crate::host::tier_name(config, &plugin, &tool);
     let now = SystemClock.now();
-    let answer = loaded.set.explain_call(&CallQuestion {
+    let question = CallQuestion {
         agent: &explain.agent,
         chain: &[],
         user: None,
         tool: &tool,
         plugin_digest: plugin.digest,
-        tier: tier.as_str(),
+        tier: &tier_name,
         arguments: &arguments,
         transport: "cli",
         time: now,
         attempt: 1,
-        approved: explain.approved,
-    });
+        approval: None,
+    };
+    let answer = loaded.set.explain_call(&question, explain.approved);
     let mut exit = told(&answer, printer)?;
     exit = tiered(tier, explain.approved, exit, printer);
+    if let Some(person) = &explain.approver {
+        let question = ApproveQuestion {
+            person,
+            agent: &explain.agent,
+            chain: &[],
+            user: None,
+            tool: &tool,
+            tier: &tier_name,
+            arguments: &arguments,
+            approvers: &BTreeSet::new(),
+            host_call: false,
+            standing: false,
+            time: now,
+        };
+        if told(&loaded.set.explain_approve(&question), printer)? != Exit::Ok {
+            exit = Exit::Denied;
+        }
+    }
     for text in &explain.host_calls {
-        let asked = Asked::parse(text, &plugin, &tool)?;
+        let asked = hostcall::parse(text, &plugin, &tool)?;
         let facts = CallFacts {
             agent: &explain.agent,
             chain: &[],
             user: None,
             tool: &tool,
-            tier: tier.as_str(),
+            tier: &tier_name,
             arguments: &arguments,
             time: now,
-            approved: explain.approved,
+            approval: None,
         };
-        let answer = loaded.set.explain_host_call(&facts, &asked);
+        let answer = loaded
+            .set
+            .explain_host_call(&facts, &asked, explain.approved);
         // The call's own answer is the exit code, unless a host call is worse off.
         if told(&answer, printer)? != Exit::Ok {
             exit = Exit::Denied;

@@ -148,6 +148,8 @@ async fn daemon(
         DaemonError::Running { pid, .. } => running(&pid, home),
         error => Fault::of(&error),
     })?;
+    // Given back last: whoever waits for the end of this daemon waits for its journal too.
+    let hold = daemon.hold()?;
     let watch = Watch::start(&host);
     if let Err(error) = &watch {
         tracing::warn!(%error, "changes on disk go unnoticed: run `tollgate reload` after a change");
@@ -195,6 +197,7 @@ async fn daemon(
         () = signals.next() => tracing::warn!("interrupted again: calls that are under way have no outcome"),
     }
     host.stop().await;
+    drop(hold);
     fault.map_or(Ok(Exit::Ok), Err)
 }
 

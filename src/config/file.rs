@@ -8,7 +8,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::limits::{CallTable, ConcurrencyTable, MOST_CALLS};
+use super::limits::{ApprovalsTable, CallTable, ConcurrencyTable, DescribeTable, MOST_CALLS};
 use super::quantity::{Counted as _, Quantity, Unit};
 use super::{Format, Level, Proxy, SecretPlace, Sync, Tier};
 use crate::name::{self, PluginName, ToolName};
@@ -20,8 +20,11 @@ pub(super) struct File {
     pub(super) server: Server,
     pub(super) issuer: super::issuer::Issuers,
     pub(super) limits: CallTable,
+    pub(super) describe: DescribeTable,
+    pub(super) approvals: ApprovalsTable,
     pub(super) concurrency: ConcurrencyTable,
     pub(super) tools: Tools,
+    pub(super) tier: BTreeMap<Spanned<Name>, OwnTier>,
     pub(super) plugin: BTreeMap<Spanned<PluginName>, Plugin>,
     pub(super) secret: BTreeMap<Spanned<PluginName>, BTreeMap<Spanned<Name>, SecretPlace>>,
     pub(super) egress: Egress,
@@ -67,16 +70,32 @@ impl<'de> Deserialize<'de> for Resource {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Tools {
-    pub(super) tier: Option<Tier>,
+    pub(super) tier: Option<Spanned<TierName>>,
+    pub(super) approvals: Option<People>,
 }
+
+/// `[tier.<name>]`: a tier of the operator's own.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OwnTier {
+    pub(super) like: Tier,
+    pub(super) approvals: Option<People>,
+}
+
+/// A tier by its name: one of the four, or one of the operator's own.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(super) struct TierName(pub(super) String);
 
 /// `[plugin.<name>]`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Plugin {
-    pub(super) tier: Option<Tier>,
+    pub(super) tier: Option<Spanned<TierName>>,
+    pub(super) approvals: Option<People>,
     pub(super) concurrency: Option<Calls>,
     pub(super) limits: CallTable,
+    pub(super) describe: DescribeTable,
     pub(super) settings: BTreeMap<Name, String>,
     pub(super) tool: BTreeMap<Spanned<Name>, Tool>,
 }
@@ -85,7 +104,8 @@ pub(super) struct Plugin {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Tool {
-    pub(super) tier: Option<Tier>,
+    pub(super) tier: Option<Spanned<TierName>>,
+    pub(super) approvals: Option<People>,
     pub(super) limits: CallTable,
 }
 
@@ -123,6 +143,51 @@ impl File {
             .iter()
             .find(|(k, _)| k.get_ref().0 == name.tool())
             .map(|(_, v)| v)
+    }
+
+    /// The tier that is set for a tool: its own, or its plugin's, or the host's.
+    pub(super) fn tier_of(&self, name: &ToolName) -> Option<&str> {
+        let plugin = self.plugin(name.plugin());
+        self.tool(name)
+            .and_then(|t| t.tier.as_ref())
+            .or_else(|| plugin.and_then(|p| p.tier.as_ref()))
+            .or(self.tools.tier.as_ref())
+            .map(|tier| tier.get_ref().0.as_str())
+    }
+
+    /// The operator's own tier of this name.
+    pub(super) fn own_tier(&self, name: &str) -> Option<&OwnTier> {
+        self.tier
+            .iter()
+            .find(|(own, _)| own.get_ref().as_str() == name)
+            .map(|(_, tier)| tier)
+    }
+
+    /// What is wrong with the tiers, and where.
+    pub(super) fn tier_fault(&self) -> Option<(std::ops::Range<usize>, String)> {
+        for own in self.tier.keys() {
+            let name = own.get_ref().as_str();
+            if Tier::named(name).is_some() {
+                let what = format!("`{name}` is a tier that there is already: choose another name");
+                return Some((own.span(), what));
+            }
+        }
+        let plugins = self.plugin.values().flat_map(|plugin| {
+            let tools = plugin.tool.values().filter_map(|tool| tool.tier.as_ref());
+            plugin.tier.iter().chain(tools)
+        });
+        let named = self.tools.tier.iter().chain(plugins);
+        for tier in named {
+            let name = &tier.get_ref().0;
+            if Tier::named(name).is_none() && self.own_tier(name).is_none() {
+                let what = format!(
+                    "there is no tier `{}`: use \"auto\", \"log\", \"hold\", \"forbid\", or the name of a table `[tier.<name>]`",
+                    name.escape_default()
+                );
+                return Some((tier.span(), what));
+            }
+        }
+        None
     }
 
     pub(super) fn secret_place(&self, plugin: &PluginName, name: &str) -> Option<&SecretPlace> {
@@ -211,6 +276,24 @@ impl<'de> Deserialize<'de> for Calls {
         };
         serde::de::DeserializeSeed::deserialize(quantity, deserializer)
             .map(|calls| Self(usize::counted(calls)))
+    }
+}
+
+/// Persons who must agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct People(pub(super) u32);
+
+impl<'de> Deserialize<'de> for People {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let quantity = Quantity {
+            name: "approvals",
+            unit: Unit::Count,
+            least: 1,
+            // More never meet within the time that an ask lives.
+            most: 8,
+        };
+        serde::de::DeserializeSeed::deserialize(quantity, deserializer)
+            .map(|people| Self(u32::counted(people)))
     }
 }
 

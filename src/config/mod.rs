@@ -20,9 +20,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::approval::Settings as Approvals;
 use crate::digest::Digest;
 use crate::home::Home;
-use crate::limits::{CallLimits, Concurrency};
+use crate::limits::{CallLimits, Concurrency, DescribeLimits};
 use crate::name::{PluginName, ToolName};
 
 pub use error::ConfigError;
@@ -43,6 +44,8 @@ pub struct Config {
     pub journal: Journal,
     /// The log.
     pub log: Log,
+    /// What waits for a person.
+    pub approvals: Approvals,
     /// Calls at once.
     pub concurrency: Concurrency,
     /// Issuers whose tokens are taken beside the host's own.
@@ -167,6 +170,14 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// The tier of this name, if it is one of the four.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Auto, Self::Log, Self::Hold, Self::Forbid]
+            .into_iter()
+            .find(|tier| tier.as_str() == name)
+    }
+
     /// Its name, as policy and records have it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -222,7 +233,10 @@ impl Config {
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let file: file::File =
             toml::from_str(text).map_err(|e| ConfigError::from_toml(path, text, &e))?;
-        let lines = findings::Lines::of(path, text, &file);
+        if let Some((span, message)) = file.tier_fault() {
+            return Err(ConfigError::at(path, text, span, message));
+        }
+        let lines = findings::Lines::of(path, text);
         let mut config = Self::from_file(file, lines);
         let folder = path.parent().unwrap_or(Path::new(""));
         for ca in &mut config.egress.extra_ca {
@@ -250,6 +264,8 @@ impl Config {
             .as_ref()
             .map_or_else(file::Listen::default, |l| *l.get_ref())
             .0;
+        let mut approvals = Approvals::default();
+        file.approvals.apply(&mut approvals);
         Self {
             server: Server {
                 listen,
@@ -275,6 +291,7 @@ impl Config {
                 level: file.log.level,
                 format: file.log.format,
             },
+            approvals,
             concurrency,
             issuers: file.issuer.0.clone(),
             file,
@@ -293,13 +310,24 @@ impl Config {
         limits
     }
 
-    /// The limits of a plugin apart from its tools: those under which it describes itself.
+    /// The limits of a plugin apart from its tools.
     #[must_use]
     pub fn plugin_limits(&self, plugin: &PluginName) -> CallLimits {
         let mut limits = CallLimits::default();
         self.file.limits.apply(&mut limits);
         if let Some(plugin) = self.file.plugin(plugin) {
             plugin.limits.apply(&mut limits);
+        }
+        limits
+    }
+
+    /// The limits under which a plugin says what it is.
+    #[must_use]
+    pub fn describe_limits(&self, plugin: &PluginName) -> DescribeLimits {
+        let mut limits = DescribeLimits::default();
+        self.file.describe.apply(&mut limits);
+        if let Some(plugin) = self.file.plugin(plugin) {
+            plugin.describe.apply(&mut limits);
         }
         limits
     }
@@ -313,16 +341,38 @@ impl Config {
             .map_or(self.concurrency.plugin, |calls| calls.0)
     }
 
-    /// The operator's tier of `tool`: its own, or its plugin's, or the host's.
+    /// The operator's tier of `tool`: its own, or its plugin's, or the host's; for a tier of the
+    /// operator's own, the one that it is like.
     #[must_use]
     pub fn tier(&self, tool: &ToolName) -> Tier {
+        let Some(name) = self.file.tier_of(tool) else {
+            return Tier::default();
+        };
+        Tier::named(name)
+            .or_else(|| Some(self.file.own_tier(name)?.like))
+            // Every name was looked up when the file was read.
+            .unwrap_or(Tier::Forbid)
+    }
+
+    /// The name of that tier, as policies and people see it.
+    #[must_use]
+    pub fn tier_name(&self, tool: &ToolName) -> &str {
+        let default = Tier::default().as_str();
+        self.file.tier_of(tool).unwrap_or(default)
+    }
+
+    /// How many persons must agree to a call of `tool`, where anyone must: the tool's own number, or its
+    /// tier's, or its plugin's, or the host's.
+    #[must_use]
+    pub fn approvals_needed(&self, tool: &ToolName) -> u32 {
         let plugin = self.file.plugin(tool.plugin());
         self.file
             .tool(tool)
-            .and_then(|t| t.tier)
-            .or_else(|| plugin.and_then(|p| p.tier))
-            .or(self.file.tools.tier)
-            .unwrap_or_default()
+            .and_then(|t| t.approvals)
+            .or_else(|| self.file.own_tier(self.file.tier_of(tool)?)?.approvals)
+            .or_else(|| plugin.and_then(|p| p.approvals))
+            .or(self.file.tools.approvals)
+            .map_or(1, |people| people.0)
     }
 
     /// The value that the operator gives `plugin` for the setting `name`.

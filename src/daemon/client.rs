@@ -306,6 +306,41 @@ fn is_free(lock: &Path) -> io::Result<bool> {
     }
 }
 
+/// What the file of a held lock says of its holder; none where no daemon has the state.
+fn holder(lock: &Path) -> io::Result<Option<String>> {
+    if is_free(lock)? {
+        return Ok(None);
+    }
+    std::fs::read_to_string(lock).map(Some)
+}
+
+/// Waits until the daemon that has the state when `ask` is called has given it back, for at most
+/// `within` once it was asked to end. Says whether it has.
+///
+/// # Errors
+///
+/// What `ask` says; or the lock can't be looked at.
+pub fn end<T, E: From<io::Error>>(
+    paths: &Paths,
+    within: Duration,
+    ask: impl FnOnce() -> Result<T, E>,
+) -> Result<(T, bool), E> {
+    let first = holder(&paths.lock)?;
+    let answer = ask()?;
+    let deadline = std::time::Instant::now() + within;
+    loop {
+        // Another one may have come since; that is not waited for.
+        match holder(&paths.lock)? {
+            Some(now) if first.as_ref() == Some(&now) => {}
+            _ => return Ok((answer, true)),
+        }
+        if std::time::Instant::now() >= deadline {
+            return Ok((answer, false));
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
 /// The end of what was written to the log since `from`.
 fn tail(log: &Path, from: u64) -> String {
     let read = || -> io::Result<Vec<u8>> {

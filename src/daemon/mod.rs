@@ -10,7 +10,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use client::{ClientError, Connection, ControlClient, Start, bridge, bridge_stdio};
+pub use client::{ClientError, Connection, ControlClient, Start, bridge, bridge_stdio, end};
 pub use protocol::{Command, ControlError, MintCommand, SecretText};
 pub use server::{Control, Daemon, DaemonError, Report, detach};
 

@@ -133,7 +133,7 @@ pub struct Daemon {
     listener: UnixListener,
     socket: PathBuf,
     // Closing the file frees the lock, however the process ends.
-    _lock: File,
+    lock: File,
 }
 
 impl Daemon {
@@ -169,8 +169,18 @@ impl Daemon {
         Ok(Self {
             listener,
             socket: socket.clone(),
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// A second hold on the lock: it is free once both are gone. Who has more to do after it has served
+    /// keeps this until the last of it is done, so that a free lock says that all is over.
+    ///
+    /// # Errors
+    ///
+    /// The system has no file descriptor left.
+    pub fn hold(&self) -> io::Result<File> {
+        self.lock.try_clone()
     }
 
     /// Serves clients until the host drains, and then until what they asked is answered.
@@ -178,7 +188,7 @@ impl Daemon {
         let Self {
             listener,
             socket,
-            _lock: lock,
+            lock,
         } = self;
         let draining = backend.draining();
         let mut connections = JoinSet::new();

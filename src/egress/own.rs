@@ -124,7 +124,7 @@ impl OwnClient {
         let shown = shown(request.uri());
         let result = match timeout(bounds.total, self.run(request, bounds, &mut sent)).await {
             Ok(result) => result,
-            Err(_) => Err(client::late("in all", bounds.total)),
+            Err(_) => Err(client::late("in all", "total", bounds.total)),
         };
         result.and_then(answer).map_err(|refusal| OwnError {
             to: shown,
@@ -145,7 +145,7 @@ impl OwnClient {
         let connecting = self.connect(url.origin(), &limits, &mut trace);
         let stream = timeout(bounds.connect, connecting)
             .await
-            .unwrap_or_else(|_| Err(client::late("connecting", bounds.connect)))?;
+            .unwrap_or_else(|_| Err(client::late("connecting", "connect", bounds.connect)))?;
         let (head, body) = request.into_parts();
         let mut message = http::Request::new(Full::new(body));
         *message.method_mut() = head.method;

@@ -23,6 +23,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
+use crate::approval::Approvals;
 use crate::call::{Arrival, Pace, Places, Reply};
 use crate::capability::Services;
 use crate::clock::SharedClock;
@@ -98,6 +99,12 @@ impl Host {
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.services.journal
+    }
+
+    /// What waits for a person, and what became of it.
+    #[must_use]
+    pub fn approvals(&self) -> &Approvals {
+        &self.services.approvals
     }
 
     /// Where secrets come from.
@@ -191,4 +198,14 @@ pub(crate) fn tier(config: &Config, plugin: &Plugin, tool: &ToolName) -> Tier {
         _ => Tier::Auto,
     };
     config.tier(tool).max(hinted)
+}
+
+/// The name of that tier: the operator's own, unless the plugin's hints raise it above that.
+pub(crate) fn tier_name(config: &Config, plugin: &Plugin, tool: &ToolName) -> String {
+    let raised = tier(config, plugin, tool);
+    if raised == config.tier(tool) {
+        config.tier_name(tool).to_owned()
+    } else {
+        raised.as_str().to_owned()
+    }
 }

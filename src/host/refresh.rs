@@ -3,11 +3,12 @@
 //! What can't be used changes nothing: the last good one stays in force, and the finding says why.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::Host;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::digest::Digest;
 use crate::egress::{OutboundConfig, OwnClient};
 use crate::identity::Issuers;
@@ -20,6 +21,8 @@ use crate::secret::Secrets;
 /// What was last taken in, to tell whether anything changed.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
+    /// What the host began with: some of it stays in force until it ends.
+    started: Option<Arc<Config>>,
     config: Option<Digest>,
     policies: Option<Digest>,
     findings: Vec<RefreshFinding>,
@@ -67,16 +70,36 @@ impl Host {
     async fn look(&self, which: Which) -> Refreshed {
         let mut seen = self.refreshing.lock().await;
         let mut findings = Vec::new();
+        let started = Arc::clone(seen.started.get_or_insert_with(|| self.config()));
         let which = match self.take_config(&mut seen, &mut findings) {
             true => Which::Everything,
             false => which,
         };
+        let waiting = self.config().waiting(&started);
+        findings.extend(waiting.into_iter().map(|found| RefreshFinding {
+            severity: Severity::Warning,
+            file: "tollgate.toml".into(),
+            line: found.line,
+            column: 1,
+            message: found.message,
+            help: "end the daemon with `tollgate stop` and start it again".into(),
+        }));
         // A plugin answers once its policies are in force, whatever else is still being compiled.
         let take = || {
             self.take_policies(&mut seen, &mut Vec::new());
         };
         self.registry.look(&self.config(), which, take).await;
         self.take_policies(&mut seen, &mut findings);
+        let catalogue = self.catalogue();
+        let loading: Vec<&str> = catalogue.loading().collect();
+        if !loading.is_empty() {
+            // What a rule names may come with one of these; whether it does shows when they are in.
+            findings.retain(|finding| finding.severity == Severity::Error);
+            tracing::info!(
+                "still loading {}: what their policies name is looked at once they are in",
+                loading.join(", ")
+            );
+        }
         if findings != seen.findings {
             for finding in &findings {
                 log(finding);
@@ -101,13 +124,13 @@ impl Host {
         match Config::load(&self.home) {
             Ok(config) => {
                 seen.config = Some(digest);
-                let secrets =
-                    Secrets::new(&self.home, &config, std::sync::Arc::clone(&self.entropy));
-                self.services.secrets.store(std::sync::Arc::new(secrets));
+                let secrets = Secrets::new(&self.home, &config, Arc::clone(&self.entropy));
+                self.services.secrets.store(Arc::new(secrets));
+                self.services.approvals.configure(config.approvals);
                 let client = OwnClient::of(&self.services.outbound);
                 self.identities
                     .trust(|before| Issuers::new(&config, Some(client), before));
-                self.config.store(std::sync::Arc::new(config));
+                self.config.store(Arc::new(config));
                 if !first {
                     let event = Event::Changed(Changed {
                         change: "config.loaded".to_owned(),
@@ -123,12 +146,21 @@ impl Host {
                 !first
             }
             Err(error) => {
+                let (line, column, message) = match &error {
+                    ConfigError::Wrong {
+                        line,
+                        column,
+                        message,
+                        ..
+                    } => (*line, *column, message.clone()),
+                    ConfigError::Read { .. } => (1, 1, error.to_string()),
+                };
                 findings.push(RefreshFinding {
                     severity: Severity::Error,
                     file: "tollgate.toml".into(),
-                    line: 1,
-                    column: 1,
-                    message: error.to_string(),
+                    line,
+                    column,
+                    message,
                     help: "the last good configuration stays in force".into(),
                 });
                 false
@@ -179,7 +211,7 @@ impl Host {
             message: f.message,
             help: f.help,
         }));
-        self.services.policy.store(std::sync::Arc::new(loaded.set));
+        self.services.policy.store(Arc::new(loaded.set));
         self.changes.send_modify(|n| *n += 1);
     }
 }
@@ -205,7 +237,8 @@ pub(crate) fn load_policies(
                 .map(|tool| {
                     (
                         tool.name.clone(),
-                        config.tier(&tool.name).as_str().to_owned(),
+                        // What calls have in their context: the operator's, as the plugin's hints raise it.
+                        super::tier_name(config, plugin, &tool.name),
                     )
                 })
                 .collect::<BTreeMap<_, _>>(),

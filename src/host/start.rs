@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Host;
 use super::refresh::{self, Seen};
+use crate::approval::Approvals;
 use crate::call::{Pace, Places};
 use crate::capability::Services;
 use crate::clock::{SharedClock, SystemClock};
@@ -146,10 +147,21 @@ impl Host {
             connector,
         )?;
         let secrets = Secrets::new(&home, &config, Arc::clone(&entropy));
+        let policy = Arc::new(ArcSwap::from_pointee(
+            PolicySet::load(&home.policies(), &[], None).set,
+        ));
+        let approvals = Approvals::open(
+            state.clone(),
+            journal.clone(),
+            Arc::clone(&policy),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            config.approvals,
+        )?;
+        approvals.watch_time();
         let services = Arc::new(Services {
-            policy: Arc::new(ArcSwap::from_pointee(
-                PolicySet::load(&home.policies(), &[], None).set,
-            )),
+            policy,
+            approvals,
             journal: journal.clone(),
             outbound,
             secrets: ArcSwap::from_pointee(secrets),
@@ -196,6 +208,10 @@ impl Host {
     /// Ends in order: writes that it stopped, and closes the journal.
     pub async fn stop(&self) {
         self.drain();
+        // What is over is so on the disk, whatever the clock says at the next start.
+        if let Err(refusal) = self.approvals().sweep().await {
+            tracing::warn!(%refusal, "expired approvals could not be written down");
+        }
         if let Err(error) = self.journal().append(&Event::Stopped {}) {
             tracing::error!(%error, "the end of the host could not be written down");
         }

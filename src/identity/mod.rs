@@ -4,6 +4,7 @@
 //! (OAuth, SPIFFE), or by a step token; a hand-off of another agent only ever narrows what it may do.
 
 mod agent;
+mod approver;
 mod authenticated;
 mod claims;
 mod identities;
@@ -19,6 +20,7 @@ mod step;
 mod token;
 
 pub use agent::{AgentId, LOCAL_TRUST_DOMAIN, ParseAgentError};
+pub use approver::Approver;
 pub use authenticated::{Authenticated, Principal, TokenFault};
 pub(crate) use identities::token_id;
 pub use identities::{AuthenticateError, Identities, IssueError, Issued, LIFETIME};

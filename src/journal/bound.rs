@@ -13,6 +13,8 @@ use crate::policy::Ground;
 const TEXT: usize = 1024;
 /// Items of one list.
 const ITEMS: usize = 32;
+/// Uses of secrets, and policies of each: every name stands among the secrets of the record.
+const USES: usize = 4;
 /// Bytes of one item's text.
 const ITEM: usize = 256;
 
@@ -55,6 +57,13 @@ pub(super) fn bounded(event: &Event) -> Event {
             host_call(&mut made.host_call);
             optional(&mut made.method);
             items(&mut made.secrets);
+            made.secret_uses.truncate(USES);
+            for lent in &mut made.secret_uses {
+                text(&mut lent.secret);
+                text(&mut lent.scheme);
+                lent.decision.policies.truncate(USES);
+                ground(&mut lent.decision);
+            }
             ground(&mut made.decision);
         }
         Event::HostCallOutcome(outcome) => {
@@ -74,6 +83,17 @@ pub(super) fn bounded(event: &Event) -> Event {
                 })
                 .collect::<BTreeMap<_, _>>();
         }
+        Event::ApprovalAsked(asked) => {
+            asked.host_call.iter_mut().for_each(host_call);
+            ground(&mut asked.decision);
+        }
+        Event::ApprovalAnswered(answered) => {
+            optional(&mut answered.why);
+            answered.decision.iter_mut().for_each(ground);
+        }
+        // Far more than must ever agree.
+        Event::ApprovalUsed(used) => used.by.truncate(ITEMS),
+        Event::ApprovalEnded(ended) => optional(&mut ended.why),
     }
     event
 }

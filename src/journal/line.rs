@@ -206,6 +206,10 @@ impl<'a> Head<'a> {
             "host-call" => read(scratch).map(Event::HostCall),
             "host-call-outcome" => read(scratch).map(Event::HostCallOutcome),
             "outcome" => read(scratch).map(Event::Outcome),
+            "approval-asked" => read(scratch).map(Event::ApprovalAsked),
+            "approval-answered" => read(scratch).map(Event::ApprovalAnswered),
+            "approval-used" => read(scratch).map(Event::ApprovalUsed),
+            "approval-ended" => read(scratch).map(Event::ApprovalEnded),
             _ => bad("`kind` is not one that this host knows"),
         }
     }

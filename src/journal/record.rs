@@ -4,6 +4,10 @@
 //! in it, so nothing that they write can end a line or start another. Values of arguments are kept
 //! as a digest and a redacted, bounded view; secrets by name only.
 
+mod approval;
+
+pub use approval::{ApprovalAnswered, ApprovalAsked, ApprovalEnded, ApprovalUsed};
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -67,6 +71,14 @@ pub enum Event {
     HostCallOutcome(HostCallOutcome),
     /// How a call ended.
     Outcome(Outcome),
+    /// A person is asked to agree.
+    ApprovalAsked(ApprovalAsked),
+    /// A person answered.
+    ApprovalAnswered(ApprovalAnswered),
+    /// An approval was used.
+    ApprovalUsed(ApprovalUsed),
+    /// An approval ended without having been used up.
+    ApprovalEnded(ApprovalEnded),
 }
 
 impl Event {
@@ -84,6 +96,10 @@ impl Event {
             Self::HostCall(_) => "host-call",
             Self::HostCallOutcome(_) => "host-call-outcome",
             Self::Outcome(_) => "outcome",
+            Self::ApprovalAsked(_) => "approval-asked",
+            Self::ApprovalAnswered(_) => "approval-answered",
+            Self::ApprovalUsed(_) => "approval-used",
+            Self::ApprovalEnded(_) => "approval-ended",
         }
     }
 
@@ -98,6 +114,10 @@ impl Event {
             Self::HostCall(made) => Some(made.call),
             Self::HostCallOutcome(outcome) => Some(outcome.call),
             Self::Outcome(outcome) => Some(outcome.call),
+            Self::ApprovalAsked(asked) => Some(asked.call),
+            Self::ApprovalAnswered(answered) => Some(answered.call),
+            Self::ApprovalUsed(used) => Some(used.call),
+            Self::ApprovalEnded(ended) => Some(ended.call),
         }
     }
 
@@ -320,6 +340,21 @@ pub struct HostCall {
     /// Names of the secrets lent to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
+    /// What the decisions to lend these rest on, one for each place that a secret is put into.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_uses: Vec<SecretUse>,
+    /// What the decision rests on.
+    pub decision: Ground,
+}
+
+/// A secret put into a request: a `use-secret` question that policy allowed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretUse {
+    /// Its name.
+    pub secret: String,
+    /// How: `bearer`, `basic`, `header`, `query`, `placeholder`.
+    pub scheme: String,
     /// What the decision rests on.
     pub decision: Ground,
 }

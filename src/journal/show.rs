@@ -3,6 +3,8 @@
 //! Pure functions to text. Everything that came from outside is escaped here, whatever was done when
 //! it was recorded, since a journal may have been written by someone else.
 
+mod approval;
+
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
@@ -11,7 +13,7 @@ use super::escape::{escape, head};
 use super::record::{
     ArgumentsView, Caller, Event, HostCall, HostCallOutcome, HostCallRef, Outcome, Record, Refused,
 };
-use crate::policy::Ground;
+use crate::policy::{Ground, PolicyRef};
 
 /// How to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -86,6 +88,10 @@ fn kind(event: &Event, look: Look) -> String {
         Event::Refusal(_) => BAD,
         Event::Hold(_) => WAIT,
         Event::Recovered(recovered) if !recovered.unknown.is_empty() => WAIT,
+        Event::ApprovalAsked(_) => WAIT,
+        Event::ApprovalAnswered(answered) if answered.refused.is_some() || !answered.approve => BAD,
+        Event::ApprovalAnswered(_) | Event::ApprovalUsed(_) => GOOD,
+        Event::ApprovalEnded(_) => WAIT,
         Event::Outcome(outcome) => status_style(&outcome.status),
         Event::HostCallOutcome(outcome) => status_style(&outcome.status),
         _ => Style::new(),
@@ -128,6 +134,10 @@ fn what(event: &Event, look: Look) -> Vec<String> {
         Event::HostCall(made) => vec![host_call(made), look.faint(&by(&made.decision))],
         Event::HostCallOutcome(outcome) => host_call_outcome(outcome, look),
         Event::Outcome(outcome) => self::outcome(outcome, look),
+        Event::ApprovalAsked(_)
+        | Event::ApprovalAnswered(_)
+        | Event::ApprovalUsed(_)
+        | Event::ApprovalEnded(_) => approval::told(event, look),
     }
 }
 
@@ -343,17 +353,12 @@ fn details(event: &Event) -> Vec<String> {
         Event::Hold(held) => Some(&held.decision),
         Event::HostCall(made) => Some(&made.decision),
         Event::Refusal(refused) => refused.decision.as_ref(),
+        Event::ApprovalAsked(asked) => Some(&asked.decision),
+        Event::ApprovalAnswered(answered) => answered.decision.as_ref(),
         _ => None,
     };
     if let Some(ground) = ground {
-        lines.extend(ground.policies.iter().map(|policy| {
-            format!(
-                "policy `{}` at policies/{}:{}",
-                foreign(&policy.id, SHORT),
-                foreign(&policy.file, SHORT),
-                policy.line
-            )
-        }));
+        lines.extend(ground.policies.iter().map(policy));
         lines.extend(
             ground
                 .errors
@@ -367,6 +372,15 @@ fn details(event: &Event) -> Vec<String> {
             lines.extend(refused.detail.as_deref().map(|text| foreign(text, LONG)));
         }
         Event::HostCall(made) => {
+            lines.extend(made.secret_uses.iter().map(|lent| {
+                let by: Vec<_> = lent.decision.policies.iter().map(policy).collect();
+                format!(
+                    "secret `{}` lent ({}) by {}",
+                    foreign(&lent.secret, SHORT),
+                    foreign(&lent.scheme, SHORT),
+                    by.join(", ")
+                )
+            }));
             lines.extend(made.body.map(|digest| format!("body {digest}")));
         }
         Event::Outcome(outcome) => {
@@ -387,6 +401,15 @@ fn details(event: &Event) -> Vec<String> {
         _ => {}
     }
     lines
+}
+
+fn policy(policy: &PolicyRef) -> String {
+    format!(
+        "policy `{}` at policies/{}:{}",
+        foreign(&policy.id, SHORT),
+        foreign(&policy.file, SHORT),
+        policy.line
+    )
 }
 
 /// The policies that determined it, in few words.

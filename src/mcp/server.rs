@@ -187,6 +187,12 @@ async fn forward(
 /// Reports that wait to be written; more are dropped, since only the latest matter.
 const REPORTS: usize = 16;
 
+/// A text that the client put into `_meta`. It names something; it never gives anything.
+fn named(context: &RequestContext<RoleServer>, key: &str) -> Option<String> {
+    let text = context.meta.get(key)?.as_str()?;
+    Some(text.chars().take(128).collect())
+}
+
 fn progress(
     context: &RequestContext<RoleServer>,
 ) -> (
@@ -317,6 +323,7 @@ impl ServerHandler for Handler {
             tool: tool.clone(),
             arguments: arrived.arguments.clone(),
             credential: Some(arrived.who.clone()),
+            approval: named(&context, "dev.tollgate/approval"),
             progress: sink,
         };
         let reply = self.run(arrival, &context, reports).await?;

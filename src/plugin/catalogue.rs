@@ -44,11 +44,17 @@ pub(crate) struct Catalogue {
 }
 
 impl Catalogue {
+    /// The files that are still being loaded, in the order of names.
+    pub(crate) fn loading(&self) -> impl Iterator<Item = &str> {
+        self.entries
+            .iter()
+            .filter(|(_, entry)| matches!(entry.status, Status::Loading))
+            .map(|(file, _)| file.as_str())
+    }
+
     /// Whether a file is still being loaded.
     pub(crate) fn is_loading(&self) -> bool {
-        self.entries
-            .values()
-            .any(|entry| matches!(entry.status, Status::Loading))
+        self.loading().next().is_some()
     }
 
     /// What there is where these serve, and nothing else is there.

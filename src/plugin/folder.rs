@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::name::{ParseNameError, PluginName};
 use crate::reason::{Reason, Refusal};
 use crate::runtime::MAX_COMPONENT;
 
@@ -35,6 +36,11 @@ pub(crate) fn files(folder: &Path) -> std::io::Result<BTreeMap<String, PathBuf>>
         }
     }
     Ok(found)
+}
+
+/// The name of the plugin in this file: the file's own, without its ending.
+pub(crate) fn name_of(file: &str) -> Result<PluginName, ParseNameError> {
+    file.strip_suffix(".wasm").unwrap_or(file).parse()
 }
 
 /// What identifies the content of the file now; nothing where it is gone.

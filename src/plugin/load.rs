@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::describe::{self, ToolSchemas};
 use super::description::{Description, Tool};
+use super::folder::name_of;
 use crate::capability::log::GuestLog;
 use crate::config::Config;
 use crate::digest::Digest;
@@ -15,14 +16,9 @@ use crate::json;
 use crate::limits::CallLimits;
 use crate::mcp::ListedTool;
 use crate::name::{PluginName, ToolName};
-use crate::reason::Refusal;
+use crate::reason::{Reason, Refusal};
 use crate::runtime::{Code, Runtime};
 use crate::secret::Lent;
-
-/// What `describe` may use: a statement, not a computation.
-const DESCRIBE_FUEL: u64 = 200_000_000;
-/// Its time.
-const DESCRIBE_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// A plugin that can serve.
 #[derive(Debug)]
@@ -43,7 +39,42 @@ pub(crate) struct Plugin {
     listed: Vec<(ToolName, Arc<ListedTool>)>,
 }
 
+/// A file that holds no plugin that could serve.
+#[derive(Debug)]
+pub(crate) struct Unusable {
+    /// Digest of its content, where it could be read and named.
+    pub(crate) digest: Option<Digest>,
+    /// Why.
+    pub(crate) refusal: Refusal,
+}
+
 impl Plugin {
+    /// The plugin in `file` of the folder, whose content is `bytes`, or why that could not be read.
+    ///
+    /// # Errors
+    ///
+    /// It has no name that a plugin can have, or it can't serve.
+    pub(crate) async fn of_file(
+        runtime: &Runtime,
+        config: &Config,
+        file: &str,
+        bytes: Result<Vec<u8>, Refusal>,
+    ) -> Result<Self, Unusable> {
+        let unread = |refusal| Unusable {
+            digest: None,
+            refusal,
+        };
+        let name = name_of(file)
+            .map_err(|error| unread(Refusal::new(Reason::NameInvalid, error.to_string())))?;
+        let bytes = bytes.map_err(unread)?;
+        Self::load(runtime, config, &name, &bytes)
+            .await
+            .map_err(|refusal| Unusable {
+                digest: Some(Digest::of(&bytes)),
+                refusal,
+            })
+    }
+
     /// Loads the component `bytes` as the plugin `name`.
     ///
     /// # Errors
@@ -57,11 +88,11 @@ impl Plugin {
     ) -> Result<Self, Refusal> {
         let digest = Digest::of(bytes);
         let code = runtime.code(digest, bytes).await?;
-        let limits = config.plugin_limits(name);
+        let describe = config.describe_limits(name);
         let limits = CallLimits {
-            fuel: limits.fuel.min(DESCRIBE_FUEL),
-            time: limits.time.min(DESCRIBE_TIME),
-            ..limits
+            fuel: describe.fuel,
+            time: describe.time,
+            ..config.plugin_limits(name)
         };
         let log = GuestLog::new(name.clone(), None, Lent::new(), limits.log_bytes);
         let said = runtime
@@ -69,7 +100,7 @@ impl Plugin {
             .await
             .map_err(|refusal| {
                 Refusal::new(
-                    crate::reason::Reason::ComponentDescribe,
+                    Reason::ComponentDescribe,
                     format!("`describe` did not answer: {refusal}"),
                 )
                 .with_detail(refusal.detail.unwrap_or_default())

@@ -18,6 +18,6 @@ pub use description::{
     Description, Hints, HttpRequirement, OriginScope, Requirement, SecretRequirement,
     SettingRequirement, Tool,
 };
-pub(crate) use folder::{files as component_files, read as read_component};
+pub(crate) use folder::{files as component_files, name_of, read as read_component};
 pub(crate) use load::Plugin;
 pub(crate) use registry::{Registry, Which};

@@ -13,8 +13,8 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt as _;
 
 use super::catalogue::{Catalogue, Entry, Status};
-use super::folder::{Stamp, files, read, stamp};
-use super::load::Plugin;
+use super::folder::{Stamp, files, name_of, read, stamp};
+use super::load::{Plugin, Unusable};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::digest::Digest;
@@ -23,7 +23,7 @@ use crate::journal::record::{Changed, Event};
 use crate::name::PluginName;
 use crate::reason::{Reason, Refusal};
 use crate::runtime::Runtime;
-use crate::state::{AcceptedBy, Pin, State};
+use crate::state::{AcceptedBy, Pin, State, StateError};
 
 /// How much a look takes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl Registry {
         }
         let (ready, rest): (Vec<_>, Vec<_>) = new.into_iter().partition(|(compiled, ..)| *compiled);
         for (_, file, path, bytes) in ready {
-            let loaded = self.load(config, &file, bytes).await;
+            let loaded = Plugin::of_file(&self.runtime, config, &file, bytes).await;
             self.take(config, &file, &path, loaded);
         }
         if rest.is_empty() {
@@ -123,7 +123,7 @@ impl Registry {
         let mut loading = futures_util::stream::iter(rest)
             .map(|(_, file, path, bytes)| async move {
                 self.note_loading(&file, &path);
-                let loaded = self.load(config, &file, bytes).await;
+                let loaded = Plugin::of_file(&self.runtime, config, &file, bytes).await;
                 (file, path, loaded)
             })
             .buffered(COMPILERS);
@@ -184,86 +184,48 @@ impl Registry {
         });
     }
 
-    fn take(
-        &self,
-        config: &Config,
-        file: &str,
-        path: &Path,
-        loaded: Result<Plugin, (Option<Digest>, Refusal)>,
-    ) {
+    fn take(&self, config: &Config, file: &str, path: &Path, loaded: Result<Plugin, Unusable>) {
         match loaded {
-            Err((digest, refusal)) => {
-                tracing::error!(
-                    file = %path.display(), reason = %refusal.reason,
-                    "{}{}", refusal.message, refusal.detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default()
-                );
-                self.changed("plugin.refused", file, digest, Some(&refusal));
-                self.publish(file, path.to_owned(), Err(digest), Status::Refused(refusal));
-            }
+            Err(Unusable { digest, refusal }) => self.refuse(file, path, digest, refusal),
             Ok(plugin) => self.admit(config, file, path, Arc::new(plugin)),
         }
     }
 
-    async fn load(
-        &self,
-        config: &Config,
-        file: &str,
-        bytes: Result<Vec<u8>, Refusal>,
-    ) -> Result<Plugin, (Option<Digest>, Refusal)> {
-        let stem = file.strip_suffix(".wasm").unwrap_or(file);
-        let name: PluginName = stem.parse().map_err(|error: crate::name::ParseNameError| {
-            (None, Refusal::new(Reason::NameInvalid, error.to_string()))
-        })?;
-        let bytes = bytes.map_err(|refusal| (None, refusal))?;
-        let digest = Digest::of(&bytes);
-        Plugin::load(&self.runtime, config, &name, &bytes)
-            .await
-            .map_err(|refusal| (Some(digest), refusal))
+    /// Says in the log, in the journal and in the catalogue that a file can't serve, and why.
+    fn refuse(&self, file: &str, path: &Path, digest: Option<Digest>, refusal: Refusal) {
+        let detail = refusal.detail.as_ref();
+        tracing::error!(
+            file = %path.display(), reason = %refusal.reason,
+            "{}{}", refusal.message, detail.map(|d| format!(": {d}")).unwrap_or_default()
+        );
+        self.changed("plugin.refused", file, digest, Some(&refusal));
+        self.publish(file, path.to_owned(), Err(digest), Status::Refused(refusal));
     }
 
     /// Puts a loaded plugin in force, or in quarantine.
     fn admit(&self, config: &Config, file: &str, path: &Path, plugin: Arc<Plugin>) {
-        let path = path.to_owned();
+        let digest = Some(plugin.digest);
         if let Some(refusal) = self.collision(&plugin) {
-            tracing::error!(file = %path.display(), reason = %refusal.reason, "{}", refusal.message);
-            self.changed("plugin.refused", file, Some(plugin.digest), Some(&refusal));
-            self.publish(
-                file,
-                path,
-                Err(Some(plugin.digest)),
-                Status::Refused(refusal),
-            );
-            return;
+            return self.refuse(file, path, digest, refusal);
         }
+        let unkept = |what: &'static str, error: &StateError| {
+            Refusal::new(Reason::HostInternal, what).with_detail(error.to_string())
+        };
         let pin = self.pin_of(config, &plugin, AcceptedBy::FirstSeen);
         let known = match self.state.pin(&plugin.name) {
             Ok(known) => known,
             Err(error) => {
-                let refusal = Refusal::new(Reason::HostInternal, "its pin can't be read")
-                    .with_detail(error.to_string());
-                tracing::error!(file = %path.display(), %error, "the plugin's pin can't be read");
-                self.publish(
-                    file,
-                    path,
-                    Err(Some(plugin.digest)),
-                    Status::Refused(refusal),
-                );
-                return;
+                let refusal = unkept("its pin can't be read", &error);
+                return self.refuse(file, path, digest, refusal);
             }
         };
+        let path = path.to_owned();
         match known {
             None => {
                 // The first of its name: it can do nothing that a policy, written for it, does not allow.
                 if let Err(error) = self.state.pin_first(&pin) {
-                    let refusal = Refusal::new(Reason::HostInternal, "its pin can't be kept")
-                        .with_detail(error.to_string());
-                    self.publish(
-                        file,
-                        path,
-                        Err(Some(plugin.digest)),
-                        Status::Refused(refusal),
-                    );
-                    return;
+                    let refusal = unkept("its pin can't be kept", &error);
+                    return self.refuse(file, &path, digest, refusal);
                 }
                 tracing::info!(plugin = %plugin.name, digest = %plugin.digest.short(), tools = plugin.description.tools.len(), "plugin pinned");
                 self.changed(
@@ -347,11 +309,7 @@ impl Registry {
             self.changed("plugin.removed", &file, None, None);
             self.swap(|next| {
                 next.entries.remove(&file);
-                if let Ok(name) = file
-                    .strip_suffix(".wasm")
-                    .unwrap_or(&file)
-                    .parse::<PluginName>()
-                {
+                if let Ok(name) = name_of(&file) {
                     next.serving.remove(&name);
                 }
             });
@@ -377,11 +335,7 @@ impl Registry {
                 // What was accepted goes on from memory until the new one is accepted, or the host ends.
                 (Status::Quarantined(_), _) => {}
                 _ => {
-                    if let Ok(name) = file
-                        .strip_suffix(".wasm")
-                        .unwrap_or(file)
-                        .parse::<PluginName>()
-                    {
+                    if let Ok(name) = name_of(file) {
                         next.serving.remove(&name);
                     }
                 }

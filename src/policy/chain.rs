@@ -5,6 +5,14 @@ use crate::identity::AgentId;
 use super::Ground;
 use super::decide::Answer;
 
+/// The agents that a question is asked for: the one that acts, and those before it.
+pub(super) fn each<'a>(
+    chain: &'a [AgentId],
+    last: &'a AgentId,
+) -> impl Iterator<Item = &'a AgentId> {
+    std::iter::once(last).chain(chain)
+}
+
 /// Asks for the agents of `chain` and for `last`, which acts. Nobody gains by a hand-off: it is
 /// allowed what each of them is, held where one is held, and refused where one is refused.
 pub(super) fn strictest(
@@ -12,14 +20,14 @@ pub(super) fn strictest(
     last: &AgentId,
     mut ask: impl FnMut(&AgentId) -> Result<Answer, String>,
 ) -> Result<Answer, String> {
-    let mut answer = ask(last)?;
+    let mut strictest = ask(last)?;
     for agent in chain {
-        if matches!(answer, Answer::Refuse(..)) {
+        if matches!(strictest, Answer::Refuse(..)) {
             break;
         }
-        answer = stricter(answer, ask(agent)?);
+        strictest = stricter(strictest, ask(agent)?);
     }
-    Ok(answer)
+    Ok(strictest)
 }
 
 fn stricter(one: Answer, other: Answer) -> Answer {

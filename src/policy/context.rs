@@ -14,12 +14,13 @@ use crate::clock::rfc3339;
 use crate::identity::AgentId;
 use crate::json::Arguments;
 
+use super::approve::ApproveQuestion;
 use super::argument::{self, Field};
 use super::entities;
 use super::question::{CallFacts, CallQuestion, Fact};
 use super::vocabulary::{HostAction, Key};
 
-/// Keys and values of a context, without `approved`.
+/// Keys and values of a context, without `approved` and `approvers`.
 pub(super) type Pairs = Vec<(&'static str, RestrictedExpression)>;
 
 /// What the rules of a slice can see. The rest of a context is not built: nothing would read it,
@@ -75,7 +76,7 @@ impl Mentioned {
         }
     }
 
-    fn key(&self, name: &str) -> bool {
+    pub(super) fn key(&self, name: &str) -> bool {
         self.everything || self.keys.contains(name)
     }
 
@@ -161,6 +162,29 @@ pub(super) fn call(
         let attempt = i64::from(question.attempt);
         pairs.push(("attempt", RestrictedExpression::new_long(attempt)));
     }
+    Ok(pairs)
+}
+
+pub(super) fn approve(
+    fields: &[Field],
+    seen: &Mentioned,
+    question: &ApproveQuestion<'_>,
+) -> Result<Pairs, String> {
+    let mut pairs = common(
+        fields,
+        seen,
+        question.arguments,
+        question.tier,
+        question.time,
+        question.user,
+    )?;
+    chain(&mut pairs, seen, question.chain);
+    let agent = entities::agent(question.agent.as_str());
+    pairs.push(("agent", RestrictedExpression::new_entity_uid(agent)));
+    pairs.push(("arguments", text(&question.arguments.digest().to_string())));
+    let truth = RestrictedExpression::new_bool;
+    pairs.push(("host_call", truth(question.host_call)));
+    pairs.push(("standing", truth(question.standing)));
     Ok(pairs)
 }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::approval::Approved;
 use crate::digest::Digest;
 use crate::identity::AgentId;
 use crate::json::Arguments;
@@ -33,8 +34,8 @@ pub struct CallQuestion<'a> {
     pub time: Duration,
     /// 1 for the first try of this call, more for a retry.
     pub attempt: u32,
-    /// Whether a person agreed to exactly this call. Never from what the model wrote.
-    pub approved: bool,
+    /// Proof that people agreed to exactly this call. Never from what the model wrote.
+    pub approval: Option<&'a Approved>,
 }
 
 /// What the host knows of the running call when one of its host calls is decided.
@@ -54,8 +55,8 @@ pub struct CallFacts<'a> {
     pub arguments: &'a Arguments,
     /// The host's time at this host call, since 1970.
     pub time: Duration,
-    /// Whether a person agreed to exactly this host call (not merely to the call).
-    pub approved: bool,
+    /// Proof that people agreed to exactly this host call (not merely to the call).
+    pub approval: Option<&'a Approved>,
 }
 
 /// What a host call is aimed at.

@@ -12,7 +12,7 @@ use crate::name::{PluginName, ToolName};
 use crate::plugin::{Description, Requirement, Tool};
 
 use super::argument::{Field, Kind, Unmapped, fields};
-use super::vocabulary::{CALL, CALL_KEYS, COMMON, HostAction, Key, Type};
+use super::vocabulary::{APPROVE, APPROVE_KEYS, CALL, CALL_KEYS, COMMON, HostAction, Key, Type};
 
 /// What policy needs to know of one plugin.
 #[derive(Debug, Clone)]
@@ -33,7 +33,8 @@ impl Model {
     /// The names of all its actions.
     pub(super) fn actions(&self) -> impl Iterator<Item = String> {
         self.tools.iter().flat_map(|(name, tool)| {
-            std::iter::once(CALL)
+            [CALL, APPROVE]
+                .into_iter()
                 .chain(tool.actions.iter().map(|kind| kind.group()))
                 .map(move |group| format!("{group}:{name}"))
         })
@@ -86,6 +87,7 @@ pub(super) fn json<'a>(
 ) -> Value {
     let mut actions = Map::new();
     actions.insert(CALL.to_owned(), json!({}));
+    actions.insert(APPROVE.to_owned(), json!({}));
     for action in HostAction::ALL {
         actions.insert(action.group().to_owned(), json!({}));
     }
@@ -98,12 +100,22 @@ pub(super) fn json<'a>(
             let arguments = record(&tool.arguments);
             actions.insert(
                 format!("{CALL}:{name}"),
-                action(CALL, "Tool", CALL_KEYS, &arguments),
+                action(CALL, "Agent", "Tool", CALL_KEYS, &arguments),
+            );
+            actions.insert(
+                format!("{APPROVE}:{name}"),
+                action(APPROVE, "User", "Tool", APPROVE_KEYS, &arguments),
             );
             for kind in &tool.actions {
                 actions.insert(
                     format!("{}:{name}", kind.group()),
-                    action(kind.group(), kind.resource(), kind.keys(), &arguments),
+                    action(
+                        kind.group(),
+                        "Agent",
+                        kind.resource(),
+                        kind.keys(),
+                        &arguments,
+                    ),
                 );
             }
         }
@@ -123,7 +135,7 @@ pub(super) fn json<'a>(
     }})
 }
 
-fn action(group: &str, resource: &str, keys: &[Key], arguments: &Value) -> Value {
+fn action(group: &str, principal: &str, resource: &str, keys: &[Key], arguments: &Value) -> Value {
     let mut attributes = Map::new();
     attributes.insert("args".to_owned(), arguments.clone());
     for key in COMMON.iter().chain(keys) {
@@ -134,7 +146,7 @@ fn action(group: &str, resource: &str, keys: &[Key], arguments: &Value) -> Value
     json!({
         "memberOf": [{ "id": group }],
         "appliesTo": {
-            "principalTypes": ["Agent"],
+            "principalTypes": [principal],
             "resourceTypes": [resource],
             "context": { "type": "Record", "attributes": attributes },
         },
@@ -159,6 +171,10 @@ fn key_type(kind: Type) -> Value {
         Type::Agents => {
             json!({ "type": "Set", "element": { "type": "Entity", "name": "Agent" } })
         }
+        Type::Users => {
+            json!({ "type": "Set", "element": { "type": "Entity", "name": "User" } })
+        }
+        Type::Agent => json!({ "type": "Entity", "name": "Agent" }),
     }
 }
 

@@ -4,7 +4,7 @@
 //! scope matches are picked once and kept, with the entities. A decision then costs what these few
 //! rules cost, however many others are loaded.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 
 use cedar_policy::{
@@ -17,6 +17,7 @@ use super::PolicyRef;
 use super::context::Mentioned;
 use super::entities::{self, Directory};
 use super::source::Rule;
+use super::vocabulary::APPROVE;
 
 /// The most questions kept. Origins can be many under an open requirement, and a plugin chooses
 /// them; an entry is a few KiB.
@@ -27,6 +28,8 @@ const MAX_KEPT: usize = 4_096;
 pub(super) struct Subject {
     pub(super) principal: EntityUid,
     pub(super) user: Option<EntityUid>,
+    /// The agent that a person answers.
+    pub(super) asker: Option<EntityUid>,
     pub(super) group: &'static str,
     pub(super) action: EntityUid,
     pub(super) resource: EntityUid,
@@ -35,7 +38,10 @@ pub(super) struct Subject {
 
 /// A question's subject as the host writes it.
 pub(super) struct Asked<'a> {
-    pub(super) agent: &'a str,
+    /// An agent; a person, where the group is `approve`.
+    pub(super) principal: &'a str,
+    /// The agent that a person answers.
+    pub(super) asker: Option<&'a str>,
     pub(super) user: Option<&'a str>,
     pub(super) group: &'static str,
     pub(super) tool: &'a ToolName,
@@ -52,8 +58,9 @@ impl Asked<'_> {
     pub(super) fn key(&self) -> String {
         let user = self.user.unwrap_or_default();
         format!(
-            "{}\n{}\n{}\n{}{}\n{user}{}",
-            self.agent,
+            "{}\n{}\n{}\n{}\n{}{}\n{user}{}",
+            self.principal,
+            self.asker.unwrap_or_default(),
             self.group,
             self.tool,
             if self.user.is_some() { "u" } else { "-" },
@@ -65,8 +72,12 @@ impl Asked<'_> {
     pub(super) fn subject(&self) -> Subject {
         let plugin = entities::plugin(self.tool.plugin());
         Subject {
-            principal: entities::agent(self.agent),
+            principal: match self.group {
+                APPROVE => entities::user(self.principal),
+                _ => entities::agent(self.principal),
+            },
             user: self.user.map(entities::user),
+            asker: self.asker.map(entities::agent),
             group: self.group,
             action: entities::action(self.action()),
             resource: match self.resource {
@@ -120,6 +131,31 @@ impl Prepared {
             rules: kept,
             seen,
         })
+    }
+
+    /// The persons whose agreement its rules could name: those that they name, and the one on whose
+    /// behalf the agent acts. Nobody, where they don't look at who agreed.
+    pub(super) fn people(&self) -> BTreeSet<String> {
+        if !self.seen.key("approvers") {
+            return BTreeSet::new();
+        }
+        self.rules
+            .iter()
+            .flat_map(|rule| rule.policy.entity_literals())
+            .filter(|uid| uid.type_name().basename() == "User")
+            .chain(self.subject.user.clone())
+            .map(|uid| uid.id().unescaped().to_owned())
+            .collect()
+    }
+
+    /// What the rule says, wherever it stands in its file.
+    pub(super) fn says(&self, reference: &PolicyRef) -> Vec<u8> {
+        let rule = self.rules.iter().find(|rule| rule.reference == *reference);
+        rule.and_then(|rule| rule.policy.to_json().ok())
+            .map_or_else(
+                || format!("{reference:?}").into_bytes(),
+                |tree| tree.to_string().into_bytes(),
+            )
     }
 
     /// The rules of these ids, as their authors find them; in the order of their files.
@@ -204,6 +240,9 @@ impl<'a> Scope<'a> {
         put(&self.subject.principal, &self.principal);
         if let (Some(user), Some(closure)) = (&self.subject.user, &self.user) {
             put(user, closure);
+        }
+        if let Some(asker) = &self.subject.asker {
+            put(asker, &directory.closure(asker));
         }
         put(&self.subject.action, &self.action);
         put(&self.subject.resource, &self.resource);

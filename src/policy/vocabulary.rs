@@ -5,6 +5,9 @@
 /// The group of the call question's actions.
 pub(super) const CALL: &str = "call";
 
+/// The group of the actions of people who answer what is held.
+pub(super) const APPROVE: &str = "approve";
+
 /// A kind of host call that policy is asked about; the group of its actions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostAction {
@@ -77,6 +80,8 @@ pub(super) enum Type {
     Address,
     User,
     Agents,
+    Users,
+    Agent,
 }
 
 /// One key of a context.
@@ -99,6 +104,7 @@ const fn key(name: &'static str, kind: Type) -> Key {
 pub(super) const COMMON: &[Key] = &[
     key("approved", Type::Truth),
     key("chain", Type::Agents),
+    key("approvers", Type::Users),
     key("tier", Type::Text),
     key("time", Type::Time),
     Key {
@@ -113,6 +119,14 @@ pub(super) const CALL_KEYS: &[Key] = &[
     key("plugin_digest", Type::Text),
     key("transport", Type::Text),
     key("attempt", Type::Whole),
+];
+
+/// What it says about a person's answer, beside what it says of the call.
+pub(super) const APPROVE_KEYS: &[Key] = &[
+    key("agent", Type::Agent),
+    key("arguments", Type::Text),
+    key("host_call", Type::Truth),
+    key("standing", Type::Truth),
 ];
 
 const HTTP: &[Key] = &[

@@ -4,6 +4,7 @@
 //! placeholder, and the host puts the value in on the way out, towards the bound origin only. What
 //! was lent to a call is searched for in everything that the call sends and returns.
 
+mod aside;
 mod forms;
 mod lent;
 mod placeholder;
@@ -18,6 +19,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 
+pub use aside::aside;
 pub use forms::SHORTEST as SHORTEST_SEARCHED;
 pub use lent::{Found, Lent};
 pub use placeholder::{HEADERS as PLACEHOLDER_HEADERS, Placeholders, Substituted};

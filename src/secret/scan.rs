@@ -19,6 +19,10 @@ use super::views::{Undo, origins, source};
 /// treated as if it had been found.
 const INFLATE: usize = 32 << 20;
 
+/// What a try to inflate costs of that, whatever comes out: a body that says nothing but "gzip starts
+/// here" must not keep a thread for seconds.
+const TRY: usize = 1 << 10;
+
 /// How often a run of base64 is tried at another place in it.
 const TRIES: usize = 32;
 
@@ -162,6 +166,11 @@ fn find(bytes: &[u8], what: &[u8], from: usize) -> Option<usize> {
 /// Whether a gzip member holds a lent value, or can't be searched; and how many bytes it takes.
 fn inflate(forms: &Forms, member: &[u8], budget: &mut usize) -> (Option<usize>, usize) {
     const PIECE: usize = 32 << 10;
+    if *budget < TRY {
+        *budget = 0;
+        return (Some(0), member.len());
+    }
+    *budget -= TRY;
     let mut reader = flate2::bufread::GzDecoder::new(member);
     // Each piece is searched together with the end of the one before.
     let mut window: Vec<u8> = Vec::with_capacity(PIECE + forms.longest);

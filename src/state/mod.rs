@@ -1,10 +1,11 @@
-//! What the host remembers: agents, and the plugins that were accepted.
+//! What the host remembers: agents, the plugins that were accepted, approvals.
 //!
 //! SQLite behind one small interface. One process, the daemon, owns it; so what calls need on their
 //! way (which agent has this token) is kept in memory and never asks the disk. Methods that write
 //! wait for the disk: from async code they belong in `spawn_blocking`. The others take microseconds.
 
 mod agents;
+mod approvals;
 mod pins;
 mod schema;
 mod tokens;

@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
         accepted_by        TEXT    NOT NULL CHECK (accepted_by IN ('first-seen', 'operator'))
     ) STRICT;
 ",
+    super::approvals::TABLES,
     super::tokens::TABLES,
 ];
 

@@ -19,6 +19,15 @@ macro_rules! claims {
 }
 
 claims![
+    crate::approvals::a_kill_between_answer_and_use_leaves_one_use_and_never_two,
+    crate::approvals::a_request_waits_only_as_long_as_it_may_and_dies_with_its_host,
+    crate::approvals::a_revocation_at_the_same_time_as_a_yes_wins,
+    crate::approvals::an_approval_expires_and_a_clock_set_back_revives_nothing,
+    crate::approvals::an_approval_is_worth_nothing_for_anything_else,
+    crate::approvals::an_approval_outlives_a_reload_of_something_else_and_no_change_of_what_decided,
+    crate::approvals::asks_are_capped,
+    crate::approvals::nobody_but_who_may_approve_answers_and_a_no_is_an_answer,
+    crate::approvals::what_a_person_reads_is_the_hosts_and_whole,
     crate::binary::a_proxy_that_the_environment_names_is_never_dialled,
     crate::fairness::a_thousand_calls_of_one_agent_leave_places_for_others,
     crate::handoff::a_chain_is_short_and_has_no_loop,

@@ -5,17 +5,9 @@ use tollgate::digest::Digest;
 use tollgate::journal::record::Event;
 
 use crate::harness::binary::{Daemon, run, run_with};
-use crate::harness::{Setup, assert_verifies, place, records};
+use crate::harness::{Setup, assert_verifies, misfit, place, records};
 use crate::journal::local;
 use crate::upstream::Upstream;
-
-fn misfit(kind: &str) -> Vec<u8> {
-    let (_, path) = guests::MISFITS
-        .iter()
-        .find(|(name, _)| *name == kind)
-        .unwrap();
-    std::fs::read(path).unwrap()
-}
 
 #[tokio::test]
 pub(crate) async fn a_proxy_that_the_environment_names_is_never_dialled() {
@@ -47,6 +39,29 @@ pub(crate) async fn a_proxy_that_the_environment_names_is_never_dialled() {
     );
     daemon.stop().await;
     assert_verifies(&home.journal());
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_still_being_compiled_is_not_taken_for_a_missing_one() {
+    let (_folder, home) = Setup::probe().shipped("jq").make().await;
+    let file = home.plugins().join("jq.wasm");
+    let digest = Digest::of(&std::fs::read(&file).unwrap()).hex();
+    for entry in std::fs::read_dir(home.artifacts()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_str().unwrap().contains(&digest) {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let mut daemon = Daemon::start(&home).await;
+    let said = daemon.said();
+    assert!(said.contains("still loading jq.wasm"), "{said}");
+    let missed = "no plugin `jq` serves";
+    assert!(!said.contains(missed), "{said}");
+    // One that is gone is missed.
+    std::fs::remove_file(&file).unwrap();
+    let said = run(&home, &["reload"]).await;
+    assert!(said.out.contains(missed), "{said:?}");
+    daemon.stop().await;
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@
 mod harness;
 mod upstream;
 
+mod approvals;
 mod attacks;
 mod binary;
 mod daemon;

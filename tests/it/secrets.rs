@@ -125,7 +125,16 @@ async fn a_secret_goes_to_its_origin_only_and_comes_back_redacted() {
                 Event::HostCall(made) => Some(made),
                 _ => None,
             });
-        assert_eq!(made.unwrap().secrets, ["token"], "by name only");
+        let made = made.unwrap();
+        assert_eq!(made.secrets, ["token"], "by name only");
+        let [lent] = made.secret_uses.as_slice() else {
+            panic!("one use: {made:?}");
+        };
+        assert_eq!(
+            (lent.secret.as_str(), lent.scheme.as_str()),
+            ("token", scheme)
+        );
+        assert_eq!(lent.decision.policies[0].id, "probe.secrets", "{scheme}");
     }
     // As a parameter, where policy allows it.
     let reply = bench
@@ -375,13 +384,7 @@ async fn sources_are_files_and_the_store_and_never_the_plugins_to_choose() {
         seen[0].header("authorization"),
         [format!("Bearer {CANARY}")]
     );
-    assert_eq!(
-        bench
-            .call("probe_echo", json!({"text": "x"}))
-            .await
-            .reason(),
-        None
-    );
+    assert_eq!(bench.echo().await, None);
     assert!(!matches!(
         bench
             .call("probe_panic", json!({"message": "x"}))

@@ -416,7 +416,7 @@ async fn what_needs_a_person_is_held_with_a_typed_answer() {
         permit (principal in Group::"everyone", action == Action::"http:probe.send", resource) when { context.approved };"#;
     let bench = Setup::probe_under(hold)
         .toml(
-            "[plugin.probe.tool.echo]\ntier = \"hold\"\n[plugin.probe.tool.now]\ntier = \"forbid\"",
+            "[approvals]\npark = \"0s\"\n[plugin.probe.tool.echo]\ntier = \"hold\"\n[plugin.probe.tool.now]\ntier = \"forbid\"",
         )
         .start()
         .await;
@@ -429,7 +429,7 @@ async fn what_needs_a_person_is_held_with_a_typed_answer() {
     );
     let events = bench.records_of(reply.call);
     assert!(
-        matches!(events.as_slice(), [Event::Hold(held)] if held.reason == Reason::ApprovalRequired),
+        matches!(events.as_slice(), [Event::ApprovalAsked(_), Event::Hold(held)] if held.reason == Reason::ApprovalRequired),
         "{events:?}"
     );
     // What the operator forbids is not held, whatever policy says.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::approval::{Approved, Binding, Subject};
 use crate::digest::Digest;
 use crate::identity::AgentId;
 use crate::json::{Arguments, Limits};
@@ -14,10 +15,12 @@ use crate::name::ToolName;
 use crate::plugin::Description;
 use crate::reason::Reason;
 
+mod approve;
 mod author;
 mod chain;
 mod decide;
 mod load;
+mod may;
 mod model;
 
 pub(super) const ORIGIN: &str = "https://api.github.com";
@@ -115,7 +118,7 @@ pub(super) struct Call {
     pub(super) agent: AgentId,
     pub(super) tool: ToolName,
     pub(super) arguments: Arguments,
-    pub(super) approved: bool,
+    pub(super) approval: Option<Approved>,
     pub(super) user: Option<&'static str>,
 }
 
@@ -124,7 +127,7 @@ pub(super) fn call(agent: &str, tool: &str, arguments: serde_json::Value) -> Cal
         agent: agent.parse().unwrap(),
         tool: tool.parse().unwrap(),
         arguments: Arguments::parse(arguments.to_string().as_bytes(), &Limits::default()).unwrap(),
-        approved: false,
+        approval: None,
         user: None,
     }
 }
@@ -138,6 +141,22 @@ pub(super) fn comment(agent: &str) -> Call {
 }
 
 impl Call {
+    /// As if these people had agreed to exactly this call.
+    pub(super) fn agreed(mut self, people: &[&str]) -> Self {
+        let binding = Binding {
+            agent: self.agent.clone(),
+            user: self.user.map(str::to_owned),
+            task: None,
+            chain: Vec::new(),
+            tool: self.tool.clone(),
+            plugin: Digest::of(b"component"),
+            arguments: self.arguments.digest(),
+            deciding: Digest::of(b""),
+        };
+        self.approval = Some(Approved::supposed(binding, Subject::Call {}, people));
+        self
+    }
+
     pub(super) fn question(&self) -> CallQuestion<'_> {
         CallQuestion {
             agent: &self.agent,
@@ -150,7 +169,7 @@ impl Call {
             transport: "stdio",
             time: Duration::from_millis(1_795_353_728_120),
             attempt: 1,
-            approved: self.approved,
+            approval: self.approval.as_ref(),
         }
     }
 
@@ -163,7 +182,7 @@ impl Call {
             tier: "write",
             arguments: &self.arguments,
             time: Duration::from_millis(1_795_353_728_120),
-            approved: self.approved,
+            approval: None,
         }
     }
 
