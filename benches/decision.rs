@@ -6,7 +6,7 @@
     reason = "a bench that can't set up has nothing to measure"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::Duration;
@@ -104,6 +104,7 @@ fn decision(c: &mut Criterion) {
         plugin_digest: Digest::of(b""),
         tier: "write",
         arguments: &arguments,
+        task: None,
         transport: "stdio",
         time,
         attempt: 1,
@@ -116,6 +117,7 @@ fn decision(c: &mut Criterion) {
         tool: &tool,
         tier: "write",
         arguments: &arguments,
+        task: None,
         time,
         approval: None,
     };
@@ -128,6 +130,7 @@ fn decision(c: &mut Criterion) {
             digest: Digest::of(b""),
             origins: BTreeMap::from([("api".to_owned(), ORIGIN.to_owned())]),
             tiers: BTreeMap::new(),
+            labels: BTreeSet::new(),
         };
         let set = PolicySet::load(dir.path(), &[plugin], None).set;
         assert!(matches!(set.decide_call(&question), Verdict::Allow(_)));

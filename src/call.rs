@@ -5,6 +5,7 @@
 
 mod answer;
 mod arrival;
+mod asked;
 mod entry;
 mod hold;
 mod pace;
@@ -31,13 +32,15 @@ use crate::name::ToolName;
 use crate::plugin::Plugin;
 use crate::policy::Permit;
 use crate::reason::{Reason, Refusal};
+use crate::running::Underway;
+use crate::task::{OnTask, out_of_fuel};
 
 /// Carries out one call, whatever comes of it: there is always a reply, and always a record of it.
-pub(crate) async fn call(host: &Host, arrival: Arrival, cancel: CancellationToken) -> Reply {
+pub(crate) async fn call(host: &Host, mut arrival: Arrival, cancel: CancellationToken) -> Reply {
     let mut entry = Entry::open(host, &arrival);
-    match admit(host, &arrival, &mut entry, &cancel).await {
+    match admit(host, &mut arrival, &mut entry, &cancel).await {
         Err(refusal) => entry.refused(refusal).await,
-        Ok(admitted) => run(host, arrival, admitted, entry, cancel).await,
+        Ok(admitted) => run(host, arrival, admitted, entry).await,
     }
 }
 
@@ -54,12 +57,14 @@ struct Admitted {
     tier: String,
     arguments: Arguments,
     grants: Grants,
+    task: Option<OnTask>,
+    under_way: Arc<Underway>,
 }
 
 /// Everything up to the permit. Nothing here has an effect outside of the host.
 async fn admit(
     host: &Host,
-    arrival: &Arrival,
+    arrival: &mut Arrival,
     entry: &mut Entry<'_>,
     cancel: &CancellationToken,
 ) -> Result<Admitted, Refusal> {
@@ -69,6 +74,8 @@ async fn admit(
             "the host is ending and takes no more calls",
         ));
     }
+    host.look_at_the_clock();
+    host.in_force(&arrival.caller.agent, &arrival.caller.chain, None)?;
     // A name matches exactly or not at all: two spellings of one tool would be two in a policy.
     let (plugin, tool) = host
         .catalogue()
@@ -92,6 +99,30 @@ async fn admit(
     entry.attempt(attempt);
     step::admit(host, arrival, &tool, &arguments)?;
 
+    // The task narrows whatever policy allows. From here on a stop finds this call; so what was
+    // revoked, or ended, before a stop could find it is looked at after that.
+    let task = host.tasks().enter(
+        &arrival.caller,
+        &tool,
+        &arguments,
+        limits.fuel,
+        host.config().tasks.required,
+    );
+    let task = task.inspect_err(|_| entry.on_no_task())?;
+    if let Some(task) = &task {
+        arrival.caller.task = task.id();
+        arrival.caller.user = arrival.caller.user.take().or(task.user().map(str::to_owned));
+    }
+    let under_way = entry.enters(&arrival.caller, &tool, task.as_ref(), cancel);
+    host.in_force(
+        &arrival.caller.agent,
+        &arrival.caller.chain,
+        Some(&plugin.name),
+    )?;
+    task.as_ref().map_or(Ok(()), OnTask::live)?;
+    step::rests(host, arrival, &under_way)?;
+    let task_facts = task.as_ref().map(OnTask::facts);
+
     let tier = host.tier(&plugin, &tool);
     if tier == Tier::Forbid {
         return Err(
@@ -111,9 +142,10 @@ async fn admit(
         tier,
         tier_name: &tier_name,
         arguments: &arguments,
+        task: task_facts.as_ref(),
         attempt,
     };
-    let permit = asking.permit(cancel).await?;
+    let permit = asking.permit(under_way.cancel()).await?;
 
     let set = host.policy();
     // At most what the tool says it uses, and what policy could allow this agent at all.
@@ -136,6 +168,8 @@ async fn admit(
         tier: tier_name,
         arguments,
         grants,
+        task,
+        under_way,
     })
 }
 
@@ -154,7 +188,6 @@ async fn run(
     arrival: Arrival,
     admitted: Admitted,
     mut entry: Entry<'_>,
-    cancel: CancellationToken,
 ) -> Reply {
     let Admitted {
         permit,
@@ -163,8 +196,15 @@ async fn run(
         tier,
         arguments,
         grants,
+        task,
+        under_way,
     } = admitted;
-    let limits = host.config().limits(&tool);
+    let mut limits = host.config().limits(&tool);
+    let cancel = under_way.cancel().clone();
+    let fuel = task.as_ref().map(|task| task.fuel(limits.fuel));
+    if let Some((fuel, _)) = fuel {
+        limits.fuel = fuel;
+    }
 
     // A place before the intent: a call that waits in line has not begun.
     let places = host
@@ -176,7 +216,14 @@ async fn run(
         Err(refusal) => return entry.refused(refusal).await,
     };
 
-    // Before the intent: what is used up here is used up, whatever comes after.
+    // What the task has left is taken for good before anything runs on it.
+    if let Some(task) = &task
+        && let Err(refusal) = task.begin().await
+    {
+    {
+        return entry.refused(refusal).await;
+    }
+    // What is used up here is used up, whatever comes after.
     if let Err(refusal) = step::take(host, &arrival).await {
         return entry.refused(refusal).await;
     }
@@ -195,6 +242,8 @@ async fn run(
         needed: host.config().approvals_needed(&tool),
         tier,
         arguments,
+        task: task.clone(),
+        under_way,
     };
     let context = Box::new(CallContext::new(
         host.services(),
@@ -203,10 +252,22 @@ async fn run(
         limits,
         arrival.progress,
     ));
-    let ended = host
+    let mut ended = host
         .runtime()
         .run(permit, &plugin.code, context, &limits, &cancel)
         .await;
+    if let Some(task) = &task {
+        if let (Some((reserved, true)), Err(refusal)) = (fuel, &mut ended.answer)
+            && refusal.reason == Reason::TrapFuel
+        {
+            *refusal = out_of_fuel(reserved);
+        }
+        // Before anything of it goes out, errors included: the plugin's words stand in them as well.
+        let labels = host.config().labels_of(&tool);
+        if let Err(refusal) = task.finish(ended.fuel, &labels).await {
+            ended.answer = Err(refusal);
+        }
+    }
 
     let answer = answer::settle(&plugin, &tool, &limits, ended).await;
     entry.outcome(answer).await

@@ -15,7 +15,7 @@ use crate::journal::record::CallId;
 use crate::json::Arguments;
 use crate::name::ToolName;
 use crate::plugin::Plugin;
-use crate::policy::{CallQuestion, Ground, Hold, Permit, PolicySet, Verdict};
+use crate::policy::{CallQuestion, Ground, Hold, Permit, PolicySet, TaskFacts, Verdict};
 use crate::reason::{Reason, Refusal};
 
 /// How often an answer is looked for again: others may use up what was given, and policies change.
@@ -32,6 +32,7 @@ pub(super) struct Asking<'a> {
     /// As policies and people see it.
     pub(super) tier_name: &'a str,
     pub(super) arguments: &'a Arguments,
+    pub(super) task: Option<&'a TaskFacts>,
     pub(super) attempt: u32,
 }
 
@@ -46,6 +47,7 @@ impl Asking<'_> {
             plugin_digest: self.plugin.digest,
             tier: self.tier_name,
             arguments: self.arguments,
+            task: self.task,
             transport: &caller.transport,
             time: self.host.now(),
             attempt: self.attempt,

@@ -6,6 +6,8 @@ use crate::identity::{Step, StepQuestion};
 use crate::json::Arguments;
 use crate::name::ToolName;
 use crate::reason::{Reason, Refusal};
+use crate::revocation::Scope;
+use crate::running::Underway;
 
 fn step_of(arrival: &Arrival) -> Option<&Step> {
     arrival.credential.as_ref()?.step.as_deref()
@@ -27,6 +29,18 @@ pub(super) fn admit(
             time: host.identities().now(),
         }),
     }
+}
+
+/// From now on the end of any of the caller's credentials stops this call; what was revoked before that
+/// is looked at after it.
+pub(super) fn rests(host: &Host, arrival: &Arrival, under_way: &Underway) -> Result<(), Refusal> {
+    let Some(who) = &arrival.credential else {
+        return Ok(());
+    };
+    for id in &who.tokens {
+        under_way.rests_on(Scope::Token(id.clone()));
+    }
+    Ok(host.identities().still(who)?)
 }
 
 /// Takes the token's single use, on the disk: of two calls with one token, one goes on.

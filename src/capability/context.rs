@@ -19,11 +19,13 @@ use crate::journal::{Journal, Position, escape_bytes};
 use crate::json::Arguments;
 use crate::limits::{CallLimits, reached};
 use crate::name::ToolName;
-use crate::policy::{CallFacts, Checked, HostQuestion, PolicySet, Verdict};
+use crate::policy::{CallFacts, Checked, HostQuestion, PolicySet, TaskFacts, Verdict};
 use crate::reason::{Kind, Reason, Refusal};
+use crate::running::Underway;
 use crate::runtime::bindings::types as wit;
 use crate::runtime::{Ending, Patience};
 use crate::secret::{Lent, Placeholders, Secrets};
+use crate::task::OnTask;
 
 /// Bytes of a target in a record: a URL of the longest length that is sent is cut, its digest is not.
 const TARGET: usize = 2 << 10;
@@ -56,6 +58,9 @@ pub(crate) struct Facts {
     pub(crate) needed: u32,
     pub(crate) tier: String,
     pub(crate) arguments: Arguments,
+    /// The task that it is on: every host call is charged to it.
+    pub(crate) task: Option<OnTask>,
+    pub(crate) under_way: Arc<Underway>,
 }
 
 /// What a call has used.
@@ -161,13 +166,27 @@ impl CallContext {
     ///
     /// Ends the instance where the call's bytes are used up.
     pub(super) fn count(&mut self, capability: &str, bytes: usize) -> Result<(), Ending> {
+        // A stopped call begins nothing more, also where its instance has not seen the stop yet.
+        self.in_force()?;
         match self.usage.host_calls.get_mut(capability) {
             Some(count) => *count += 1,
             None => {
                 self.usage.host_calls.insert(capability.to_owned(), 1);
             }
         }
-        self.charge(bytes)
+        self.charge_all(1, bytes)
+    }
+
+    /// Whether the call was not stopped.
+    ///
+    /// # Errors
+    ///
+    /// Ends the instance, for the reason of the stop.
+    pub(super) fn in_force(&self) -> Result<(), Ending> {
+        match self.facts.under_way.stopped() {
+            Some(refusal) => Err(Ending::from(refusal.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Counts bytes through a host call.
@@ -176,6 +195,14 @@ impl CallContext {
     ///
     /// As for `count`.
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), Ending> {
+        self.charge_all(0, bytes)
+    }
+
+    fn charge_all(&mut self, host_calls: u64, bytes: usize) -> Result<(), Ending> {
+        if let Some(task) = &self.facts.task {
+            task.charge(host_calls, bytes as u64)
+                .map_err(Ending::from)?;
+        }
         self.usage.bytes = self.usage.bytes.saturating_add(bytes as u64);
         if self.usage.bytes > self.limits.host_bytes {
             return Err(Ending::from(Refusal::new(
@@ -191,9 +218,19 @@ impl CallContext {
         Ok(())
     }
 
+    /// What policy is told of the call's task, now.
+    pub(super) fn task_facts(&self) -> Option<TaskFacts> {
+        self.facts.task.as_ref().map(OnTask::facts)
+    }
+
     /// What policy is told of the call, now.
-    pub(super) fn call_facts<'a>(&'a self, approval: Option<&'a Approved>) -> CallFacts<'a> {
+    pub(super) fn call_facts<'a>(
+        &'a self,
+        task: Option<&'a TaskFacts>,
+        approval: Option<&'a Approved>,
+    ) -> CallFacts<'a> {
         CallFacts {
+            task,
             agent: &self.facts.caller.agent,
             chain: &self.facts.caller.chain,
             user: self.facts.caller.user.as_deref(),
@@ -207,7 +244,8 @@ impl CallContext {
 
     /// Asks policy, now, about exactly `question`; what comes back proves it.
     pub(super) fn decide<T: HostQuestion>(&self, question: T) -> Result<Checked<T>, Refusal> {
-        let facts = self.call_facts(None);
+        let task = self.task_facts();
+        let facts = self.call_facts(task.as_ref(), None);
         let policy = self.services.policy.load();
         match with_stack(|| policy.decide_host_call(&facts, question)) {
             Verdict::Allow(checked) => Ok(checked),

@@ -25,6 +25,7 @@ use crate::runtime::bindings::http as wit;
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
 use crate::secret::{Lent, SecretValue, Substituted, aside};
+use crate::task::OnTask;
 
 /// The right to send requests within one requirement, for this call. Only its name: the grant
 /// itself stays in the context.
@@ -199,7 +200,12 @@ async fn send(
     outgoing: Outgoing,
     mut loans: Vec<Loan>,
 ) -> wasmtime::Result<Result<wit::Response, Unsent>> {
-    let limits = context.limits.http;
+    let mut limits = context.limits.http;
+    // What the task has no room for need not be carried here.
+    if let Some(left) = context.facts.task.as_ref().and_then(OnTask::bytes_left) {
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        limits.response_body = limits.response_body.min(left);
+    }
     let agreed = context.agree(outgoing, effect, reference).await;
     let checked = match agreed {
         Ok((checked, false)) => checked,
@@ -218,6 +224,11 @@ async fn send(
     durable
         .await
         .map_err(|error| Ending::from(Refusal::from(error)))?;
+    if let Some(task) = &context.facts.task {
+        task.settle().await.map_err(Ending::from)?;
+    }
+    // Both waited for the disk: what was revoked in the meantime sends nothing.
+    context.in_force()?;
     context.requested();
 
     let services = Arc::clone(&context.services);

@@ -118,7 +118,8 @@ impl CallContext {
         question: T,
         approval: Option<&Approved>,
     ) -> HostVerdict<T> {
-        let facts = self.call_facts(approval);
+        let task = self.task_facts();
+        let facts = self.call_facts(task.as_ref(), approval);
         let policy = self.services.policy.load();
         super::context::with_stack(|| policy.decide_or_hold(&facts, question))
     }
@@ -132,7 +133,8 @@ impl CallContext {
     ) -> Result<Ask, Refusal> {
         let facts = &self.facts;
         let needed = facts.needed.to_string();
-        let asked: CallFacts<'_> = self.call_facts(None);
+        let task = self.task_facts();
+        let asked: CallFacts<'_> = self.call_facts(task.as_ref(), None);
         let policy = self.services.policy.load();
         let Hold {
             policies,

@@ -11,6 +11,7 @@ use super::fault::{Fault, chain};
 use super::finding::{self, Finding, Level, in_home, number, shown};
 use super::offline::{self, Loaded, Loader};
 use super::printer::Printer;
+use super::standing;
 use crate::config::{Config, ConfigError, KeySource, SecretPlace, Tier};
 use crate::entropy::SystemEntropy;
 use crate::home::Home;
@@ -22,7 +23,11 @@ use crate::policy::PolicySet;
 use crate::private;
 use crate::secret::{SHORTEST_SEARCHED, Secrets, Store};
 
-pub(crate) async fn run(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
+pub(crate) async fn run(
+    zero_standing: bool,
+    home: &Home,
+    printer: &mut Printer,
+) -> Result<Exit, Fault> {
     let mut findings = Vec::new();
     let config = match Config::load(home) {
         Ok(config) => config,
@@ -52,6 +57,10 @@ pub(crate) async fn run(home: &Home, printer: &mut Printer) -> Result<Exit, Faul
     findings.extend(secrets(home, &config, &loaded));
     findings.extend(issuers(&config));
     findings.extend(permissions(home));
+    if zero_standing {
+        findings.extend(standing::findings(home, &config, &policies.set, &loaded)?);
+    }
+    findings.extend(credential_in_environment());
     let good = loaded.iter().filter(|loaded| loaded.plugin.is_ok()).count();
     let exit = finding::print(
         &findings,
@@ -63,8 +72,30 @@ pub(crate) async fn run(home: &Home, printer: &mut Printer) -> Result<Exit, Faul
             "note: whatever runs as this user can read `{}` and act as the operator: run agents as another user",
             shown(&home.state())
         ));
+        if crate::state::people_in(&home.database()).is_some_and(|people| people > 0) {
+            printer.warn(SAME_USER);
+        }
     }
     Ok(exit)
+}
+
+/// Can't be told from here: a daemon over HTTP does not see as whom an agent runs. Over stdio it does.
+const SAME_USER: &str = "an approval is worth as much as the approver's credential is out of the agents' reach. \
+An agent that runs as this user (every agent over `serve --stdio` does) can read this user's files, environment and browser, \
+take a person's credential from there, or write itself into the host's state, and then approve its own calls. \
+Run the daemon as a user of its own, connect agents over HTTP from other users, and keep people's credentials with people";
+
+/// Where this command's environment has a person's credential, so has whatever else is started from it.
+fn credential_in_environment() -> Option<Finding> {
+    let variable = super::credential::VARIABLE;
+    std::env::var_os(variable).map(|_| {
+        Finding::new(
+            Level::Warning,
+            "environment",
+            format!("`{variable}` is set here: an agent that is started from this environment gets it, and can approve its own calls"),
+        )
+        .help("set it for the one command that needs it, or use `--credential FILE`")
+    })
 }
 
 pub(crate) fn broken_config(error: &ConfigError) -> Finding {

@@ -25,13 +25,20 @@ fn told(report: &StatusReport, printer: &mut Printer) -> Result<Exit, Fault> {
         printer.object("status", report)?;
         return Ok(Exit::Ok);
     }
-    let state = if report.draining { "ending" } else { "serving" };
+    let state = match report {
+        report if report.draining => "ending",
+        report if report.stopped => "stopped (`tollgate revoke --lift`), up",
+        _ => "serving",
+    };
     let held = report.plugins.saturating_sub(report.serving);
     let held = if held == 0 {
         String::new()
     } else {
         format!(", {held} not (`tollgate plugins`)")
     };
+    let page = report.admin.as_deref().map_or_else(String::new, |page| {
+        format!(", answered on {}", escape(page))
+    });
     for line in [
         format!(
             "{state} since {}, process {}, version {}",
@@ -49,6 +56,9 @@ fn told(report: &StatusReport, printer: &mut Printer) -> Result<Exit, Fault> {
         ),
         format!("  plugins   {} serving{held}", report.serving),
         format!("  agents    {}", report.agents),
+        format!("  tasks     {}", report.tasks),
+        format!("  calls     {} under way", report.calls),
+        format!("  waiting   {}{page}", report.waiting),
         format!("  policies  {}", report.policy_set),
     ] {
         printer.line(&line)?;
@@ -182,7 +192,12 @@ mod tests {
             plugins: 5,
             serving: 4,
             agents: 1,
+            waiting: 2,
+            admin: Some("http://127.0.0.1:8788/approvals".into()),
             policy_set: Digest::of(b""),
+            calls: 2,
+            tasks: 3,
+            stopped: false,
             draining: false,
         };
         let (mut printer, out, _) = Printer::buffers(Format::Human);
@@ -193,6 +208,9 @@ mod tests {
           endpoint  http://127.0.0.1:8787/mcp
           plugins   4 serving, 1 not (`tollgate plugins`)
           agents    1
+          tasks     3
+          calls     2 under way
+          waiting   2, answered on http://127.0.0.1:8788/approvals
           policies  sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
         "#);
     }

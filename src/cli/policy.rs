@@ -23,7 +23,7 @@ use crate::name::PluginName;
 use crate::plugin::{Catalogue, Plugin};
 use crate::policy::{
     self, ApproveQuestion, CallFacts, CallQuestion, CaseResult, Explanation, Loaded, PolicySet,
-    Severity,
+    Severity, TaskFacts,
 };
 
 pub(crate) async fn run(
@@ -161,6 +161,13 @@ async fn explain(
     let tier = crate::host::tier(config, &plugin, &tool);
     let tier_name = crate::host::tier_name(config, &plugin, &tool);
     let now = SystemClock.now();
+    let task = explain.task.as_ref().map(|intent| TaskFacts {
+        id: "task_aaaaaaaaaaaaaaaa".to_owned(),
+        intent: intent.clone(),
+        labels: explain.labels.iter().cloned().collect(),
+        calls: 1,
+        host_calls: 0,
+    });
     let question = CallQuestion {
         agent: &explain.agent,
         chain: &[],
@@ -169,6 +176,7 @@ async fn explain(
         plugin_digest: plugin.digest,
         tier: &tier_name,
         arguments: &arguments,
+        task: task.as_ref(),
         transport: "cli",
         time: now,
         attempt: 1,
@@ -204,6 +212,7 @@ async fn explain(
             tool: &tool,
             tier: &tier_name,
             arguments: &arguments,
+            task: task.as_ref(),
             time: now,
             approval: None,
         };

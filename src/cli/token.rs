@@ -63,18 +63,6 @@ pub(crate) fn run(command: Token, home: &Home, printer: &mut Printer) -> Result<
             printer.line(&narrowed)?;
             Ok(Exit::Ok)
         }
-        Token::Revoke { id } => {
-            let command = Command::TokenRevoke { id: id.clone() };
-            let answer = client::ask(home, Absent::Starts, command, printer, drop)?;
-            if printer.is_json() {
-                printer.object("revoked", &answer)?;
-            }
-            printer.say(&format!(
-                "revoked `{}`, and whatever was made of it",
-                escape(&id)
-            ));
-            Ok(Exit::Ok)
-        }
         Token::RotateKey { at_once } => {
             let command = Command::TokenRotateKey { at_once };
             let answer = client::ask(home, Absent::Starts, command, printer, drop)?;

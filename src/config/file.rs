@@ -1,6 +1,6 @@
 //! The file as it is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::limits::{ApprovalsTable, CallTable, ConcurrencyTable, DescribeTable, MOST_CALLS};
+use super::outside::{AdminTable, WebhookTable};
 use super::quantity::{Counted as _, Quantity, Unit};
 use super::{Format, Level, Proxy, SecretPlace, Sync, Tier};
 use crate::name::{self, PluginName, ToolName};
@@ -19,12 +20,15 @@ use crate::name::{self, PluginName, ToolName};
 pub(super) struct File {
     pub(super) server: Server,
     pub(super) issuer: super::issuer::Issuers,
+    pub(super) admin: Option<AdminTable>,
+    pub(super) webhook: Vec<WebhookTable>,
     pub(super) limits: CallTable,
     pub(super) describe: DescribeTable,
     pub(super) approvals: ApprovalsTable,
     pub(super) concurrency: ConcurrencyTable,
     pub(super) tools: Tools,
     pub(super) tier: BTreeMap<Spanned<Name>, OwnTier>,
+    pub(super) tasks: Tasks,
     pub(super) plugin: BTreeMap<Spanned<PluginName>, Plugin>,
     pub(super) secret: BTreeMap<Spanned<PluginName>, BTreeMap<Spanned<Name>, SecretPlace>>,
     pub(super) egress: Egress,
@@ -87,6 +91,13 @@ pub(super) struct OwnTier {
 #[serde(transparent)]
 pub(super) struct TierName(pub(super) String);
 
+/// `[tasks]`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tasks {
+    pub(super) required: bool,
+}
+
 /// `[plugin.<name>]`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -106,6 +117,7 @@ pub(super) struct Plugin {
 pub(super) struct Tool {
     pub(super) tier: Option<Spanned<TierName>>,
     pub(super) approvals: Option<People>,
+    pub(super) labels: BTreeSet<Name>,
     pub(super) limits: CallTable,
 }
 
@@ -209,7 +221,7 @@ impl File {
     }
 }
 
-/// The name of a tool, a setting or a secret.
+/// The name of a tool, a setting, a secret or a label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name(String);
 

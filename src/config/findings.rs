@@ -149,6 +149,21 @@ impl Config {
                 ),
             );
         }
+        if let Some(admin) = &self.admin
+            && !admin.listen.ip().is_loopback()
+            && !admin
+                .url
+                .as_ref()
+                .is_some_and(|url| url.starts_with("https:"))
+        {
+            add(
+                "admin",
+                format!(
+                    "`{}` can be reached from other machines, and people's credentials go over it in the clear: put a TLS proxy in front and set `url`, or listen on 127.0.0.1",
+                    admin.listen
+                ),
+            );
+        }
         if self.journal.sync == Sync::Interval {
             add(
                 "journal.sync",

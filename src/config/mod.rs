@@ -10,9 +10,10 @@ mod file;
 mod findings;
 pub(crate) mod issuer;
 mod limits;
+mod outside;
 mod quantity;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ use crate::name::{PluginName, ToolName};
 pub use error::ConfigError;
 pub use findings::Finding;
 pub use issuer::{AgentClaim, Issuer, KeySource};
+pub use outside::{Admin, Webhook};
 
 /// A commented file of the defaults, to start from.
 pub const TEMPLATE: &str = include_str!("template.toml");
@@ -38,6 +40,10 @@ pub const TEMPLATE: &str = include_str!("template.toml");
 pub struct Config {
     /// The HTTP endpoint for agents.
     pub server: Server,
+    /// The listener for people, where there is one.
+    pub admin: Option<Admin>,
+    /// Who is told of each new hold.
+    pub webhooks: Vec<Webhook>,
     /// Requests that plugins make.
     pub egress: Egress,
     /// The journal.
@@ -46,6 +52,8 @@ pub struct Config {
     pub log: Log,
     /// What waits for a person.
     pub approvals: Approvals,
+    /// Tasks of agents.
+    pub tasks: Tasks,
     /// Calls at once.
     pub concurrency: Concurrency,
     /// Issuers whose tokens are taken beside the host's own.
@@ -103,6 +111,13 @@ pub enum Sync {
     Always,
     /// Now and then. A power failure loses records of effects that happened.
     Interval,
+}
+
+/// Tasks of agents.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tasks {
+    /// Whether an agent that is on no task is refused.
+    pub required: bool,
 }
 
 /// The log.
@@ -231,14 +246,17 @@ impl Config {
     ///
     /// The first thing in it that is wrong, with its place.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let file: file::File =
+        let mut file: file::File =
             toml::from_str(text).map_err(|e| ConfigError::from_toml(path, text, &e))?;
         if let Some((span, message)) = file.tier_fault() {
             return Err(ConfigError::at(path, text, span, message));
         }
         let lines = findings::Lines::of(path, text);
-        let mut config = Self::from_file(file, lines);
         let folder = path.parent().unwrap_or(Path::new(""));
+        file.webhook
+            .iter_mut()
+            .for_each(|webhook| webhook.within(folder));
+        let mut config = Self::from_file(file, lines);
         for ca in &mut config.egress.extra_ca {
             *ca = folder.join(&*ca);
         }
@@ -276,6 +294,12 @@ impl Config {
                     None => format!("http://{listen}/mcp"),
                 },
             },
+            admin: file.admin.as_ref().map(outside::AdminTable::admin),
+            webhooks: file
+                .webhook
+                .iter()
+                .map(outside::WebhookTable::webhook)
+                .collect(),
             egress: Egress {
                 extra_ca: file.egress.extra_ca.clone(),
                 proxy: file.egress.proxy.clone(),
@@ -292,6 +316,9 @@ impl Config {
                 format: file.log.format,
             },
             approvals,
+            tasks: Tasks {
+                required: file.tasks.required,
+            },
             concurrency,
             issuers: file.issuer.0.clone(),
             file,
@@ -373,6 +400,27 @@ impl Config {
             .or_else(|| plugin.and_then(|p| p.approvals))
             .or(self.file.tools.approvals)
             .map_or(1, |people| people.0)
+    }
+
+    /// The labels that a call of `tool` puts on its task: what the task has seen then.
+    #[must_use]
+    pub fn labels_of(&self, tool: &ToolName) -> BTreeSet<String> {
+        self.file
+            .tool(tool)
+            .into_iter()
+            .flat_map(|tool| &tool.labels)
+            .map(|label| label.as_str().to_owned())
+            .collect()
+    }
+
+    /// Every label that some tool puts on a task.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.file
+            .plugin
+            .values()
+            .flat_map(|plugin| plugin.tool.values())
+            .flat_map(|tool| &tool.labels)
+            .map(file::Name::as_str)
     }
 
     /// The value that the operator gives `plugin` for the setting `name`.

@@ -11,6 +11,7 @@ use crate::daemon::{ControlError, SecretText};
 use crate::host::Host;
 use crate::identity::{AgentId, IssueError, ParseAgentError};
 use crate::name::{ParseNameError, PluginName, is_plain};
+use crate::revocation::Scope;
 use crate::secret::{SecretValue, StoreError};
 use crate::state::StateError;
 
@@ -90,15 +91,9 @@ pub(super) async fn agent_remove(host: &Host, name: &str) -> Result<Value, Contr
     {
         return Err(unknown());
     }
-    journalled(host, "agent.removed", agent.name())?;
-    let id = agent.clone();
-    blocking(move || identities.revoke(&id))
-        .await?
-        .map_err(|error| match error {
-            IssueError::State(StateError::NoAgent(_)) => unknown(),
-            error => failed("agent", &error),
-        })?;
-    Ok(json!({"agent": agent, "name": agent.name()}))
+    // Removing an agent is revoking it: its calls are stopped, its tasks end, what it was lent goes back.
+    let revoked = super::revoking::take(host, Scope::Agent(agent.clone())).await?;
+    Ok(json!({"agent": agent, "name": agent.name(), "calls": revoked.calls, "tasks": revoked.tasks}))
 }
 
 pub(super) async fn secret_set(

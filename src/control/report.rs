@@ -36,8 +36,23 @@ pub struct StatusReport {
     pub serving: usize,
     /// Agents that were not removed.
     pub agents: usize,
+    /// Holds that wait for a person's answer.
+    #[serde(default)]
+    pub waiting: usize,
+    /// Where people answer them in a browser, where there is a listener for that.
+    #[serde(default)]
+    pub admin: Option<String>,
     /// Digest of the policies in force.
     pub policy_set: Digest,
+    /// Calls under way.
+    #[serde(default)]
+    pub calls: usize,
+    /// Tasks that are not over.
+    #[serde(default)]
+    pub tasks: usize,
+    /// Whether everything is stopped, until that is lifted.
+    #[serde(default)]
+    pub stopped: bool,
     /// Whether it is ending.
     pub draining: bool,
 }

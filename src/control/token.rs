@@ -1,5 +1,5 @@
-//! What an operator does with tokens: rotating an agent's, making step tokens, revoking one, and
-//! changing the key under which they are made. Written down first, then done.
+//! What an operator does with tokens: rotating an agent's, making step tokens, and changing the
+//! key under which they are made. Written down first, then done.
 
 use std::time::Duration;
 
@@ -103,23 +103,6 @@ pub(super) async fn mint(host: &Host, ask: MintCommand) -> Result<Value, Control
         "agent": minted.grant.agent, "tool": minted.grant.tool, "task": minted.grant.task,
         "to": minted.grant.to, "expires": expires,
     }))
-}
-
-pub(super) async fn revoke(host: &Host, id: &str) -> Result<Value, ControlError> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    if !(1..=64).contains(&id.len()) || !id.bytes().all(plain) {
-        return Err(ControlError::new(
-            "token.invalid",
-            "that is no token's id: write `step_…`, `agent_…` or `jwt_…`, never the token itself",
-        ));
-    }
-    journalled(host, "token.revoked", id)?;
-    let identities = host.identities().clone();
-    let denied = id.to_owned();
-    blocking(move || identities.revoke_token(&denied))
-        .await?
-        .map_err(|error| failed("token", &error))?;
-    Ok(json!({ "id": id }))
 }
 
 pub(super) async fn rotate_key(host: &Host, at_once: bool) -> Result<Value, ControlError> {

@@ -11,6 +11,11 @@ use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 use zeroize::Zeroizing;
 
+use crate::control::Which;
+use crate::id::TaskId;
+use crate::identity::PersonId;
+use crate::task::{Allowed, Budgets};
+
 /// The version of this protocol.
 pub(super) const VERSION: u32 = 1;
 
@@ -33,7 +38,12 @@ pub(super) struct Hello {
 #[serde(tag = "mode", rename_all = "kebab-case")]
 pub(super) enum Mode {
     /// MCP, by this agent.
-    Mcp { agent: String },
+    Mcp {
+        agent: String,
+        /// The task that the session is bound to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<TaskId>,
+    },
     /// Commands.
     Control,
 }
@@ -50,7 +60,7 @@ pub(super) struct Welcome {
     pub(super) error: Option<ControlError>,
 }
 
-/// A secret's value on its way to the store. It is written to the socket and nowhere else.
+/// A secret's value, or a credential, on its way to the daemon. It is written to the socket and nowhere else.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretText(Zeroizing<String>);
 
@@ -105,8 +115,28 @@ pub struct MintCommand {
     pub ttl: Option<u64>,
 }
 
+/// A task to start, as it is ordered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskOrder {
+    /// Whose.
+    pub agent: String,
+    /// On whose behalf.
+    pub user: Option<PersonId>,
+    /// What it is for.
+    pub intent: String,
+    /// What may be called.
+    pub tools: Vec<Allowed>,
+    /// How much.
+    pub budgets: Budgets,
+    /// For how many seconds.
+    pub seconds: u64,
+    /// The task that it is a part of.
+    pub within: Option<TaskId>,
+}
+
 /// What people ask of the daemon.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", content = "params", rename_all = "kebab-case")]
 pub enum Command {
     /// How it is.
@@ -119,6 +149,47 @@ pub enum Command {
         arguments: String,
         /// The agent to call as.
         agent: String,
+        /// The task to call on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<TaskId>,
+    },
+    /// Starts a task.
+    TaskStart {
+        /// What it is.
+        task: Box<TaskOrder>,
+    },
+    /// A task, as it is now.
+    TaskShow {
+        /// Which.
+        task: TaskId,
+    },
+    /// The tasks that there are.
+    TaskList {
+        /// Of this agent.
+        agent: Option<String>,
+        /// Those that are over, too.
+        all: bool,
+    },
+    /// Ends a task and its calls.
+    TaskEnd {
+        /// Which.
+        task: TaskId,
+        /// Why, for the record.
+        why: Option<String>,
+    },
+    /// Takes power back.
+    Revoke {
+        /// `agent`, `task`, `lease`, `plugin`, `approval`, `token` or `all`.
+        kind: String,
+        /// Which one; empty for all.
+        subject: String,
+    },
+    /// Lifts a revocation.
+    Lift {
+        /// As for `Revoke`.
+        kind: String,
+        /// As for `Revoke`.
+        subject: String,
     },
     /// What plugins there are and how each is.
     Plugins {},
@@ -147,11 +218,6 @@ pub enum Command {
     },
     /// Makes a step token or a hand-off.
     TokenMint(MintCommand),
-    /// Revokes a token by its id.
-    TokenRevoke {
-        /// The id.
-        id: String,
-    },
     /// Makes a new key for step tokens.
     TokenRotateKey {
         /// Whether the tokens that there are end with the old one.
@@ -163,6 +229,72 @@ pub enum Command {
     AgentRemove {
         /// Its name.
         name: String,
+    },
+    /// The approvals there are.
+    ApprovalList {
+        /// A person's credential.
+        credential: SecretText,
+        /// Which.
+        which: Which,
+    },
+    /// One approval.
+    ApprovalShow {
+        /// A person's credential.
+        credential: SecretText,
+        /// Which.
+        id: String,
+    },
+    /// Agrees to what is held.
+    ApprovalApprove {
+        /// The credential of the person who agrees.
+        credential: SecretText,
+        /// To which.
+        id: String,
+        /// Seconds for which identical calls are let go as well; only where the person asks for it.
+        standing: Option<u64>,
+    },
+    /// Says no to what is held.
+    ApprovalDeny {
+        /// The credential of the person who says no.
+        credential: SecretText,
+        /// To which.
+        id: String,
+        /// Why; the agent reads it.
+        why: Option<String>,
+    },
+    /// Reports approvals as they happen, until the connection ends.
+    ApprovalWatch {
+        /// A person's credential.
+        credential: SecretText,
+    },
+    /// Makes a person known and issues a credential.
+    PersonAdd {
+        /// The name.
+        name: String,
+        /// Whether the person may administer the host.
+        admin: bool,
+        /// Seconds until the credential expires.
+        ttl: Option<u64>,
+        /// The credential of whoever asks. The first administrator is added without one.
+        credential: Option<SecretText>,
+    },
+    /// The people there are.
+    PersonList {},
+    /// Issues a new credential in the place of a person's old one.
+    PersonRotate {
+        /// The name.
+        name: String,
+        /// Seconds until the new one expires.
+        ttl: Option<u64>,
+        /// The credential of whoever asks: the person, or an administrator.
+        credential: Option<SecretText>,
+    },
+    /// Removes a person; the credential is void.
+    PersonRemove {
+        /// The name.
+        name: String,
+        /// The credential of whoever asks.
+        credential: Option<SecretText>,
     },
     /// Stores a secret.
     SecretSet {

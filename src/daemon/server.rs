@@ -20,6 +20,7 @@ use super::protocol::{
     Answer, Command, ControlError, Hello, MAX_HELLO, MAX_LINE, Mode, Outcome, Request, VERSION,
     Welcome, line, read_line,
 };
+use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::mcp::{Backend, serve_stream};
 
@@ -316,15 +317,18 @@ async fn connection(
             };
             stream.write_all(&line(&welcome)?).await?;
             match agent {
-                Some(agent) => serve_stream(backend, agent, stream, "stdio").await,
+                Some((agent, task)) => serve_stream(backend, agent, task, stream, "stdio").await,
                 None => commands(stream, control, backend.draining()).await,
             }
         }
     }
 }
 
-/// The agent of an MCP session, or none for commands.
-async fn greet(text: &[u8], control: &dyn Control) -> Result<Option<AgentId>, ControlError> {
+/// The agent of an MCP session and its task, or none for commands.
+async fn greet(
+    text: &[u8],
+    control: &dyn Control,
+) -> Result<Option<(AgentId, Option<TaskId>)>, ControlError> {
     let hello: Hello = serde_json::from_slice(text)
         .map_err(|_| ControlError::new("hello.invalid", "the first line is not a hello"))?;
     if hello.tollgate != VERSION {
@@ -339,7 +343,7 @@ async fn greet(text: &[u8], control: &dyn Control) -> Result<Option<AgentId>, Co
     }
     match hello.mode {
         Mode::Control => Ok(None),
-        Mode::Mcp { agent } => {
+        Mode::Mcp { agent, task } => {
             let agent: AgentId =
                 agent
                     .parse()
@@ -347,7 +351,7 @@ async fn greet(text: &[u8], control: &dyn Control) -> Result<Option<AgentId>, Co
                         ControlError::new("hello.agent", error.to_string())
                     })?;
             control.admit(&agent).await?;
-            Ok(Some(agent))
+            Ok(Some((agent, task)))
         }
     }
 }

@@ -4,12 +4,15 @@
 //! whole, so that a call never sees half of a change; and the services that calls use. What a call
 //! does with them is told in `call`.
 
+mod people;
 mod refresh;
 mod report;
 mod serve;
 mod start;
+mod tasks;
 mod watch;
 
+pub use people::Door;
 pub(crate) use refresh::load_policies;
 pub use refresh::{RefreshFinding, Refreshed};
 pub use report::PluginReport;
@@ -26,18 +29,21 @@ use tokio_util::sync::CancellationToken;
 use crate::approval::Approvals;
 use crate::call::{Arrival, Pace, Places, Reply};
 use crate::capability::Services;
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, Steady};
 use crate::config::{Config, Tier};
 use crate::entropy::SharedEntropy;
 use crate::home::Home;
-use crate::identity::Identities;
+use crate::identity::{Identities, People};
 use crate::journal::Journal;
 use crate::journal::record::{Changed, Event};
 use crate::name::ToolName;
 use crate::plugin::{Catalogue, Plugin, Registry};
 use crate::policy::PolicySet;
+use crate::revocation::Followers;
+use crate::running::Running;
 use crate::runtime::Runtime;
 use crate::state::State;
+use crate::task::Tasks;
 
 /// A running host.
 #[derive(Debug)]
@@ -49,7 +55,15 @@ pub struct Host {
     services: Arc<Services>,
     state: State,
     identities: Identities,
+    people: People,
+    misplaced: people::Misplaced,
+    /// Where browsers reach the approval page, once its listener is there.
+    page: std::sync::OnceLock<String>,
     entropy: SharedEntropy,
+    tasks: Tasks,
+    running: Running,
+    followers: Followers,
+    steady: Arc<Steady>,
     pace: Pace,
     places: Places,
     draining: CancellationToken,
@@ -166,6 +180,20 @@ impl Host {
 
     pub(crate) fn services(&self) -> Arc<Services> {
         Arc::clone(&self.services)
+    }
+
+    /// The tasks that agents are on.
+    #[must_use]
+    pub const fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    pub(crate) const fn running(&self) -> &Running {
+        &self.running
+    }
+
+    pub(crate) const fn followers(&self) -> &Followers {
+        &self.followers
     }
 
     pub(crate) const fn pace(&self) -> &Pace {

@@ -242,6 +242,7 @@ pub(crate) fn load_policies(
                     )
                 })
                 .collect::<BTreeMap<_, _>>(),
+            labels: config.labels().map(str::to_owned).collect(),
         })
         .collect();
     PolicySet::load(folder, &facts, previous)

@@ -1,13 +1,15 @@
 //! The host as the protocol sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Host;
+use super::{Door, Host};
 use crate::call::{Arrival, Reply};
 use crate::config::Tier;
+use crate::id::{ApprovalId, TaskId};
 use crate::identity::{AuthenticateError, Authenticated, MintRequest, Minted, StepKind};
 use crate::journal::record::{Changed, Event};
 use crate::mcp::{Backend, Credentials, ListedTool, Metadata, Unauthorized};
@@ -17,13 +19,29 @@ use crate::reason::{Reason, Refusal};
 impl Backend for Host {
     /// What could be allowed to this agent, in the order of names. A decision about a call is
     /// another one, made when it comes.
-    fn tools(&self, who: &Authenticated) -> Vec<Arc<ListedTool>> {
+    fn tools(&self, who: &Authenticated, task: Option<TaskId>) -> Vec<Arc<ListedTool>> {
         let only = who.step.as_ref().and_then(|step| step.tool());
         let policy = self.policy();
+        // A task that was handed on is another agent's of the chain.
+        let owner = task
+            .and_then(|id| self.tasks().get(id))
+            .map(|task| task.agent.clone())
+            .filter(|owner| who.agents().any(|agent| agent == owner))
+            .unwrap_or_else(|| who.agent.clone());
+        let on = self
+            .tasks()
+            .shown_to(&owner, task, self.config().tasks.required);
         let mut tools = Vec::new();
         for plugin in self.catalogue().serving.values() {
+            if self
+                .in_force(&who.agent, &who.chain, Some(&plugin.name))
+                .is_err()
+            {
+                continue;
+            }
             for (tool, listed) in plugin.listed() {
                 if self.tier(plugin, tool) != Tier::Forbid
+                    && on.shows(tool)
                     && only.is_none_or(|only| only == tool)
                     && policy.may_all_call(who.agents(), who.user.as_deref(), tool)
                 {
@@ -74,6 +92,7 @@ impl Backend for Host {
             }
         };
         found.map_err(|error| {
+            self.person_as_agent(bearer, Door::Mcp);
             tracing::info!(%error, "a credential was not believed");
             match error {
                 AuthenticateError::Scope(scope) => Unauthorized::Scope(scope),
@@ -94,6 +113,14 @@ impl Backend for Host {
 
     async fn mint(&self, who: &Authenticated, ask: MintRequest) -> Result<Minted, Refusal> {
         Self::mint(self, who, ask).await
+    }
+
+    fn approval_url(&self, approval: ApprovalId) -> Option<String> {
+        Self::approval_url(self, approval)
+    }
+
+    async fn answered(&self, approval: ApprovalId, limit: Duration) {
+        self.approvals().wait(approval, limit).await;
     }
 
     fn draining(&self) -> CancellationToken {

@@ -11,20 +11,23 @@ use super::refresh::{self, Seen};
 use crate::approval::Approvals;
 use crate::call::{Pace, Places};
 use crate::capability::Services;
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{SharedClock, Steady, SystemClock};
 use crate::config::{self, Config, ConfigError};
 use crate::egress::{Connector, Outbound, OwnClient, Resolver};
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::home::Home;
-use crate::identity::{Identities, Issuers, Roots};
+use crate::identity::{Identities, Issuers, People, Roots};
 use crate::journal::record::{Event, Started};
 use crate::journal::{self, Journal};
 use crate::plugin::Registry;
 use crate::policy::PolicySet;
 use crate::private::PrivateError;
+use crate::revocation::Followers;
+use crate::running::Running;
 use crate::runtime::{Artifacts, Runtime, Settings};
 use crate::secret::Secrets;
 use crate::state::{State, StateError};
+use crate::task::Tasks;
 
 /// What a host is made of, where it is not the machine's own.
 #[derive(Debug)]
@@ -134,6 +137,9 @@ impl Host {
         let config = Config::load(&home)?;
         let journal = open_journal(&home, &config, &clock)?;
         let state = State::open(&home.database())?;
+        // Records carry the machine's time as it is; what expires asks one that never goes back.
+        let steady = Arc::new(Steady::new(clock, state.latest_time()?));
+        let clock: SharedClock = Arc::clone(&steady) as SharedClock;
         let key = artifact_key(&home, entropy.as_ref())?;
         let artifacts = Artifacts::new(home.artifacts(), key, compiler);
         // A plugin that is being described takes a place beside those that run.
@@ -178,17 +184,30 @@ impl Host {
         let places = Places::new(config.concurrency);
         let roots = Roots::open(&home.keys().join("steps.key"), &*entropy, clock.now())?;
         let identities = Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy))
-            .with(roots, journal.clone());
+            .with(roots);
         let client = OwnClient::of(&services.outbound);
         identities.trust(|before| Issuers::new(&config, Some(client), before));
+        let tasks = Tasks::load(
+            state.clone(),
+            journal.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        )?;
         let host = Arc::new(Self {
             identities,
+            people: People::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
+            misplaced: super::people::Misplaced::default(),
+            page: std::sync::OnceLock::new(),
             entropy,
             config: ArcSwap::from_pointee(config),
             runtime,
             registry,
             services,
             state,
+            tasks,
+            running: Running::default(),
+            followers: Followers::default(),
+            steady,
             pace: Pace::default(),
             places,
             draining: CancellationToken::new(),
@@ -196,12 +215,14 @@ impl Host {
             refreshing: tokio::sync::Mutex::new(Seen::default()),
             home,
         });
+        host.follow(Arc::new(host.identities().clone()));
         host.refresh_compiled().await;
         host.journal().append(&Event::Started(Started {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             policy_set: Some(host.policy().digest()),
             plugins: host.catalogue().serving.len(),
         }))?;
+        tokio::spawn(crate::task::keep(Arc::downgrade(&host)));
         Ok(host)
     }
 
@@ -212,6 +233,7 @@ impl Host {
         if let Err(refusal) = self.approvals().sweep().await {
             tracing::warn!(%refusal, "expired approvals could not be written down");
         }
+        self.tasks.close().await;
         if let Err(error) = self.journal().append(&Event::Stopped {}) {
             tracing::error!(%error, "the end of the host could not be written down");
         }

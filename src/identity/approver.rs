@@ -24,11 +24,9 @@ impl Approver {
         &self.person
     }
 
-    /// One without a credential, for tests of what comes after. Not in a release build.
-    #[cfg(any(test, debug_assertions))]
-    #[doc(hidden)]
-    #[must_use]
-    pub const fn for_tests(person: PersonId) -> Self {
+    /// One without a credential, for unit tests of what comes after.
+    #[cfg(test)]
+    pub(crate) const fn for_tests(person: PersonId) -> Self {
         Self::new(person)
     }
 }

@@ -1,7 +1,6 @@
 //! Who may act: the host's own agents and their tokens, those of trusted issuers, step tokens.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -10,20 +9,14 @@ use subtle::ConstantTimeEq as _;
 use super::authenticated::{Authenticated, TokenFault};
 use super::issuers::{IssuerError, Issuers};
 use super::roots::{RootError, Roots};
-use super::steady::Steady;
 use super::{AgentId, AgentToken, MalformedToken, ParseAgentError, step};
 use crate::clock::SharedClock;
 use crate::entropy::{Entropy, NoEntropy, SharedEntropy};
-use crate::journal::Journal;
-use crate::journal::record::{Changed, Event};
 use crate::reason::{Reason, Refusal};
-use crate::state::{AgentRecord, Deny, Rotation, State, StateError};
+use crate::state::{AgentRecord, Rotation, State, StateError};
 
 /// For how long an agent's token is good unless its operator says otherwise.
 pub const LIFETIME: Duration = Duration::from_secs(90 * 86_400);
-
-/// How often the time is written down, so that it holds over a restart.
-const WRITTEN: Duration = Duration::from_secs(60);
 
 /// A token could not be issued or revoked.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +83,12 @@ impl From<IssuerError> for AuthenticateError {
 
 impl From<AuthenticateError> for Refusal {
     fn from(error: AuthenticateError) -> Self {
-        Self::new(Reason::IdentityUnknown, "no agent has this token").with_detail(error.to_string())
+        let (reason, message) = match &error {
+            AuthenticateError::Revoked(_) => (Reason::RevokedAgent, "the agent was revoked"),
+            AuthenticateError::Fault(fault) => (fault.reason, "the token is not in force"),
+            _ => (Reason::IdentityUnknown, "no agent has this token"),
+        };
+        Self::new(reason, message).with_detail(error.to_string())
     }
 }
 
@@ -111,38 +109,29 @@ pub struct Issued {
 #[derive(Debug, Clone)]
 pub struct Identities {
     state: State,
-    time: Steady,
+    clock: SharedClock,
     entropy: SharedEntropy,
     issuers: Arc<ArcSwap<Issuers>>,
     roots: Option<Roots>,
-    journal: Option<Journal>,
-    /// When the time was written down last, in seconds.
-    written: Arc<AtomicU64>,
 }
 
 impl Identities {
-    /// The agents in `state`.
+    /// The agents in `state`. What expires goes by `clock`, which must not go back where that counts.
     #[must_use]
     pub fn new(state: State, clock: SharedClock, entropy: SharedEntropy) -> Self {
-        // Unreadable is as if it was never written: what is there to lose is a step of the clock
-        // while the host was not running.
-        let floor = state.latest().unwrap_or_default();
         Self {
-            time: Steady::new(clock, floor),
+            clock,
             state,
             entropy,
             issuers: Arc::default(),
             roots: None,
-            journal: None,
-            written: Arc::default(),
         }
     }
 
-    /// The same, with the keys of step tokens, and a journal for what only is noticed here.
+    /// The same, with the keys of step tokens.
     #[must_use]
-    pub fn with(mut self, roots: Roots, journal: Journal) -> Self {
+    pub fn with(mut self, roots: Roots) -> Self {
         self.roots = Some(roots);
-        self.journal = Some(journal);
         self
     }
 
@@ -174,30 +163,10 @@ impl Identities {
         self.roots.as_ref()
     }
 
-    /// The time by which tokens are judged. It never goes back, and says so where the clock did.
+    /// The time by which tokens are judged.
     #[must_use]
     pub fn now(&self) -> Duration {
-        let (now, stepped) = self.time.look();
-        if let Some(stepped) = stepped {
-            let by = stepped.by.as_secs();
-            tracing::warn!(
-                seconds = by,
-                "the clock was set back; tokens go by the later time"
-            );
-            let event = Event::Changed(Changed {
-                change: "clock.stepped".to_owned(),
-                subject: None,
-                digest: None,
-                reason: None,
-                detail: Some(format!(
-                    "the clock is {by} s behind the time that was seen before"
-                )),
-            });
-            if let Some(Err(error)) = self.journal.as_ref().map(|j| j.append(&event)) {
-                tracing::error!(%error, "a step of the clock could not be written down");
-            }
-        }
-        now
+        self.clock.now()
     }
 
     /// Makes the local agent `name` and its token, worth something for `lifetime`, or until it is revoked.
@@ -269,15 +238,12 @@ impl Identities {
         audience: &str,
     ) -> Result<Authenticated, AuthenticateError> {
         let now = self.now();
-        self.write_down(now);
         let who = if bearer.starts_with(step::PREFIX) {
             self.by_step(bearer, audience)?
         } else if bearer.contains('.') {
             let who = self.issuers.load_full().authenticate(bearer, now).await?;
             for agent in who.agents() {
-                if self.state.is_denied(Deny::Agent(agent)) {
-                    return Err(AuthenticateError::Revoked(agent.clone()));
-                }
+                self.unrevoked(agent)?;
             }
             who
         } else {
@@ -286,7 +252,7 @@ impl Identities {
         if who
             .tokens
             .iter()
-            .any(|id| self.state.is_denied(Deny::Token(id)))
+            .any(|id| self.state.is_denied(id))
         {
             return Err(TokenFault::new(Reason::TokenRevoked, "the token was revoked").into());
         }
@@ -306,6 +272,13 @@ impl Identities {
     ) -> Result<Authenticated, AuthenticateError> {
         let who = self.authenticate(bearer, audience).await?;
         Ok(self.by_handoff(who, handoff, audience)?)
+    }
+
+    /// The agent of this host's own whose token this is, wherever it is presented. From memory.
+    #[must_use]
+    pub fn holder(&self, bearer: &str) -> Option<AgentId> {
+        let who = self.by_own_token(bearer, self.now()).ok()?;
+        Some(who.agent)
     }
 
     fn by_own_token(
@@ -347,13 +320,18 @@ impl Identities {
     ///
     /// It is unknown, revoked or expired.
     pub fn known(&self, id: &AgentId) -> Result<AgentId, AuthenticateError> {
-        if self.state.is_denied(Deny::Agent(id)) {
-            return Err(AuthenticateError::Revoked(id.clone()));
-        }
+        self.unrevoked(id)?;
         match self.confirm(id) {
             Err(AuthenticateError::Unknown) if self.issuers.load().may_name(id) => Ok(id.clone()),
             confirmed => confirmed,
         }
+    }
+
+    fn unrevoked(&self, id: &AgentId) -> Result<(), AuthenticateError> {
+        if self.state.revocations().agents.contains(id) {
+            return Err(AuthenticateError::Revoked(id.clone()));
+        }
+        Ok(())
     }
 
     /// Whether what `who` presented is still good, for a session that outlives its request. From memory.
@@ -368,7 +346,7 @@ impl Identities {
         if who
             .tokens
             .iter()
-            .any(|id| self.state.is_denied(Deny::Token(id)))
+            .any(|id| self.state.is_denied(id))
         {
             return Err(TokenFault::new(Reason::TokenRevoked, "the token was revoked").into());
         }
@@ -388,17 +366,13 @@ impl Identities {
             .collect()
     }
 
-    /// Takes the tokens of `id` back, at once; an agent of another issuer is let in no more. Waits for
-    /// the disk.
+    /// Takes the tokens of `id` back, at once. Waits for the disk.
     ///
     /// # Errors
     ///
     /// There is no such agent, or it can't be written down.
     pub fn revoke(&self, id: &AgentId) -> Result<(), IssueError> {
-        if self.state.agent(id).is_none() && self.issuers.load().may_name(id) {
-            return Ok(self.state.deny(Deny::Agent(id), self.now())?);
-        }
-        Ok(self.state.revoke_agent(id, self.now())?)
+        Ok(self.state.revoke_agent(id, self.clock.now())?)
     }
 
     /// Takes one token back, by its id, and with it whatever was made of it. Waits for the disk.
@@ -407,7 +381,7 @@ impl Identities {
     ///
     /// It can't be written down.
     pub fn revoke_token(&self, id: &str) -> Result<(), IssueError> {
-        Ok(self.state.deny(Deny::Token(id), self.now())?)
+        Ok(self.state.deny(id, self.now())?)
     }
 
     /// Makes a new key for step tokens. Waits for the disk.
@@ -427,24 +401,6 @@ impl Identities {
     /// It can't be written down; then it was not taken, and nothing may be done.
     pub fn take_use(&self, id: String, expires: Duration) -> Result<bool, StateError> {
         self.state.use_tokens(&[id], expires, self.now())
-    }
-
-    fn write_down(&self, now: Duration) {
-        let (now_s, last) = (now.as_secs(), self.written.load(Ordering::Relaxed));
-        if now_s < last.saturating_add(WRITTEN.as_secs())
-            || self
-                .written
-                .compare_exchange(last, now_s, Ordering::Relaxed, Ordering::Relaxed)
-                .is_err()
-        {
-            return;
-        }
-        let state = self.state.clone();
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = state.seen(now) {
-                tracing::warn!(%error, "the time could not be written down");
-            }
-        });
     }
 }
 

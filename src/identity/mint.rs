@@ -10,7 +10,6 @@ use crate::handoff;
 use crate::id::TaskId;
 use crate::name::ToolName;
 use crate::reason::{Reason, Refusal};
-use crate::state::Deny;
 
 /// What a new token is to be for.
 #[derive(Debug, Clone, Default)]
@@ -230,7 +229,7 @@ impl Identities {
             .under
             .iter()
             .chain([&id])
-            .any(|id| self.state().is_denied(Deny::Token(id)))
+            .any(|id| self.state().is_denied(id))
         {
             return Err(TokenFault::new(
                 Reason::TokenRevoked,

@@ -7,15 +7,16 @@ mod agent;
 mod approver;
 mod authenticated;
 mod claims;
+mod follow;
 mod identities;
 mod issuers;
 pub(crate) mod jwks;
 mod jws;
 pub(crate) mod keys;
 mod mint;
+mod people;
 mod person;
 mod roots;
-mod steady;
 mod step;
 mod token;
 
@@ -27,10 +28,11 @@ pub use identities::{AuthenticateError, Identities, IssueError, Issued, LIFETIME
 pub use issuers::Issuers;
 pub use jws::Algorithm;
 pub use mint::{MintRequest, Minted};
+pub use people::{Credential, CredentialError, PEOPLE_LIFETIME, People, PersonError};
 pub use person::{ParsePersonError, PersonId};
 pub use roots::{RootError, Roots};
 pub use step::{
     Grant, HANDOFF_LIFE, MAX_STEP, Narrowing, PREFIX as STEP_PREFIX, STEP_LIFE, Step, StepId,
     StepKind, StepQuestion, narrow,
 };
-pub use token::{AgentToken, MalformedToken};
+pub use token::{AgentToken, MalformedCredential, MalformedToken, PersonToken};

@@ -33,6 +33,21 @@ pub(super) fn bounded(event: &Event) -> Event {
             optional(&mut changed.subject);
             optional(&mut changed.detail);
         }
+        Event::TaskStarted(started) => {
+            optional(&mut started.user);
+            text(&mut started.intent);
+            items(&mut started.tools);
+            text(&mut started.by);
+        }
+        Event::Revocation(revocation) => {
+            optional(&mut revocation.subject);
+            text(&mut revocation.by);
+            // The calls stand in their own records, each with its reason.
+            revocation.calls.truncate(512);
+            revocation.tasks.truncate(1024);
+            revocation.leases.truncate(1024);
+            revocation.approvals.truncate(1024);
+        }
         Event::Intent(intent) => {
             caller(&mut intent.caller);
             arguments(&mut intent.arguments);

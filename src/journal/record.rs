@@ -13,11 +13,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::id::TaskId;
+use crate::id::{ApprovalId, LeaseId, TaskId};
 use crate::identity::AgentId;
 use crate::name::ToolName;
 use crate::policy::Ground;
 use crate::reason::Reason;
+use crate::task::Budgets;
 
 /// The version of the format that this host writes.
 pub const VERSION: u32 = 1;
@@ -59,6 +60,10 @@ pub enum Event {
     Stopped {},
     /// Policies, plugins or settings changed, or were changed by an operator.
     Changed(Changed),
+    /// A task was started.
+    TaskStarted(TaskStarted),
+    /// Power was taken back, and from what.
+    Revocation(Revocation),
     /// A call was allowed and is about to run.
     Intent(Intent),
     /// A call, or a host call of one, was refused.
@@ -90,6 +95,8 @@ impl Event {
             Self::Recovered(_) => "recovered",
             Self::Stopped {} => "stopped",
             Self::Changed(_) => "changed",
+            Self::TaskStarted(_) => "task-started",
+            Self::Revocation(_) => "revocation",
             Self::Intent(_) => "intent",
             Self::Refusal(_) => "refusal",
             Self::Hold(_) => "hold",
@@ -107,7 +114,12 @@ impl Event {
     #[must_use]
     pub const fn call(&self) -> Option<CallId> {
         match self {
-            Self::Started(_) | Self::Recovered(_) | Self::Stopped {} | Self::Changed(_) => None,
+            Self::Started(_)
+            | Self::Recovered(_)
+            | Self::Stopped {}
+            | Self::Changed(_)
+            | Self::TaskStarted(_)
+            | Self::Revocation(_) => None,
             Self::Intent(intent) => Some(intent.call),
             Self::Refusal(refused) => Some(refused.call),
             Self::Hold(held) => Some(held.call),
@@ -172,10 +184,12 @@ pub struct Recovered {
 pub struct Changed {
     /// What was done: `policy.loaded`, `policy.rejected`, `plugin.pinned`, `plugin.accepted`,
     /// `plugin.quarantined`, `plugin.refused`, `plugin.removed`, `agent.added`, `agent.rotated`,
-    /// `agent.removed`, `secret.set`, `secret.removed`, `token.minted`, `token.revoked`, `token.key_rotated`,
-    /// `clock.stepped`.
+    /// `secret.set`, `secret.removed`, `task.ended`, `task.expired`, `agent.revoked` and the like of
+    /// whatever can be revoked, `all.lifted`, `clock.stepped`, `person.added`, `person.rotated`,
+    /// `person.removed`, `identity.refused`, `webhook.told`, `token.minted`, `token.handed_on`,
+    /// `token.key_rotated`.
     pub change: String,
-    /// On what: a plugin, an agent, a secret's name.
+    /// On what: a plugin, an agent, a person, a secret's name.
     pub subject: Option<String>,
     /// The digest of what is now in force.
     pub digest: Option<Digest>,
@@ -183,6 +197,73 @@ pub struct Changed {
     pub reason: Option<Reason>,
     /// For the operator.
     pub detail: Option<String>,
+}
+
+/// A task was started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskStarted {
+    /// The task.
+    pub task: TaskId,
+    /// Whose.
+    pub agent: AgentId,
+    /// On whose behalf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// What it is for, in the operator's words.
+    pub intent: String,
+    /// What may be called: `github.comment /repository="a/b"`.
+    pub tools: Vec<String>,
+    /// How much.
+    pub budgets: Budgets,
+    /// From when on it is over, RFC 3339.
+    pub expires: String,
+    /// The task that it is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<TaskId>,
+    /// Who started it.
+    pub by: String,
+}
+
+/// Power was taken back. A `changed` record came before it; this one says what it met.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revocation {
+    /// `agent`, `task`, `plugin`, `lease`, `approval`, `token` or `all`.
+    pub scope: String,
+    /// Which one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Who asked for it.
+    pub by: String,
+    /// Why what rests on it is refused from now on.
+    pub reason: Reason,
+    /// The calls that were under way, and are stopped.
+    pub calls: Vec<UnderWay>,
+    /// The tasks that ended with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<TaskId>,
+    /// The leases that go back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leases: Vec<LeaseId>,
+    /// The approvals that are void.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ApprovalId>,
+}
+
+/// A call that was under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnderWay {
+    /// The call.
+    pub call: CallId,
+    /// Whose.
+    pub agent: AgentId,
+    /// Of which tool.
+    pub tool: ToolName,
+    /// On which task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
 }
 
 /// Who asks, and how the request came.

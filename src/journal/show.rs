@@ -122,6 +122,29 @@ fn what(event: &Event, look: Look) -> Vec<String> {
             parts.extend(changed.detail.as_deref().map(|text| foreign(text, SHORT)));
             parts
         }
+        Event::TaskStarted(started) => vec![
+            started.task.to_string(),
+            foreign(&started.intent, SHORT),
+            foreign(&started.tools.join(", "), 4 * SHORT),
+            format!("until {}", foreign(&started.expires, SHORT)),
+        ],
+        Event::Revocation(revocation) => {
+            let mut parts = vec![look.paint(BAD, revocation.reason.code())];
+            let subject = revocation.subject.as_deref();
+            parts.extend(subject.map(|text| foreign(text, SHORT)));
+            parts.push(format!("by {}", foreign(&revocation.by, SHORT)));
+            for (count, what) in [
+                (revocation.calls.len(), "calls stopped"),
+                (revocation.tasks.len(), "tasks ended"),
+                (revocation.leases.len(), "leases taken back"),
+                (revocation.approvals.len(), "approvals void"),
+            ] {
+                if count > 0 || what == "calls stopped" {
+                    parts.push(format!("{count} {what}"));
+                }
+            }
+            parts
+        }
         Event::Intent(intent) => {
             let arguments = foreign(&intent.arguments.view, SHORT);
             vec![arguments, look.faint(&by(&intent.decision))]
@@ -329,6 +352,9 @@ fn caller(caller: &Caller) -> String {
     );
     if let Some(user) = &caller.user {
         let _ = write!(text, ", for {}", foreign(user, SHORT));
+    }
+    if let Some(task) = &caller.task {
+        let _ = write!(text, ", on {task}");
     }
     if let Some(client) = &caller.client {
         let _ = write!(

@@ -1,12 +1,14 @@
 //! What the protocol needs of the host behind it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Arrival, Reply};
+use crate::id::{ApprovalId, TaskId};
 use crate::identity::{Authenticated, MintRequest, Minted};
 use crate::plugin::{Description, Hints, Tool};
 use crate::reason::{Reason, Refusal};
@@ -14,8 +16,9 @@ use crate::reason::{Reason, Refusal};
 /// The host, as the protocol sees it.
 #[async_trait::async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// The tools that `who` could be allowed to call, in an order that stays the same while they do.
-    fn tools(&self, who: &Authenticated) -> Vec<Arc<ListedTool>>;
+    /// The tools that `who` could be allowed to call on `task`, where it names one, in an order that
+    /// stays the same while they do.
+    fn tools(&self, who: &Authenticated, task: Option<TaskId>) -> Vec<Arc<ListedTool>>;
 
     /// The tool that agents see by this name. Used to check a request's headers against its body,
     /// never to decide anything.
@@ -47,6 +50,15 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// It would give more, or can't be made.
     async fn mint(&self, who: &Authenticated, ask: MintRequest) -> Result<Minted, Refusal>;
+
+    /// The page on which a person answers this approval, where there is one.
+    fn approval_url(&self, _approval: ApprovalId) -> Option<String> {
+        None
+    }
+
+    /// Waits until a person answered, at most for `limit`. What the answer is shows when the call comes
+    /// again.
+    async fn answered(&self, _approval: ApprovalId, _limit: Duration) {}
 
     /// Cancelled once the host takes no more calls.
     fn draining(&self) -> CancellationToken;

@@ -14,7 +14,7 @@ const MAX_TOKEN: usize = 8_192;
 
 /// Hosts and origins that requests may name.
 #[derive(Debug, Clone)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     hosts: Vec<Place>,
     origins: Vec<(String, Place)>,
 }
@@ -43,7 +43,7 @@ pub enum GateError {
 }
 
 impl Gate {
-    pub(super) fn new(hosts: &[String], origins: &[String]) -> Result<Self, GateError> {
+    pub(crate) fn new(hosts: &[String], origins: &[String]) -> Result<Self, GateError> {
         let hosts = hosts
             .iter()
             .map(|text| place(text).ok_or_else(|| GateError::Host(text.clone())))
@@ -82,7 +82,7 @@ impl Gate {
     }
 
     /// Whether the request was meant for this server, and sent from where it may be.
-    pub(super) fn admits(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
+    pub(crate) fn admits(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
         let named = one(headers, &HOST).map_err(|()| "more than one Host header")?;
         let authority = match (named, uri.authority()) {
             (None, None) => return Err("no Host header"),
@@ -178,7 +178,7 @@ fn origin(text: &str) -> Option<(String, Place)> {
 
 /// What the `Authorization` header holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Bearer<'a> {
+pub(crate) enum Bearer<'a> {
     /// No header.
     Absent,
     /// Something that is no bearer token, or more than one.
@@ -204,7 +204,7 @@ pub(super) fn handoff(headers: &HeaderMap) -> Result<Option<&str>, ()> {
         .ok_or(())
 }
 
-pub(super) fn bearer(headers: &HeaderMap) -> Bearer<'_> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Bearer<'_> {
     let value = match one(headers, &AUTHORIZATION) {
         Ok(None) => return Bearer::Absent,
         Ok(Some(value)) => value,

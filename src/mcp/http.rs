@@ -33,9 +33,11 @@ use super::gate::{Bearer, Gate, GateError, HANDOFF, bearer, handoff};
 use super::server::{Arrived, Handler, Shared};
 use super::session::{Answering, CREATOR, Sessions};
 use super::{metadata, token};
+use crate::id::TaskId;
 use crate::identity::{Authenticated, Principal};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const TASK: HeaderName = HeaderName::from_static("tollgate-task");
 
 /// How MCP is served over HTTP.
 #[derive(Debug, Clone)]
@@ -253,6 +255,21 @@ fn session_of(http: &Http, request: &Request, who: &Principal) -> Result<Option<
     }
 }
 
+/// The task that a request's head names, or its credential.
+fn task_of(request: &Request, who: &Authenticated) -> Result<Option<TaskId>, Refused> {
+    let mut named = request.headers().get_all(TASK).iter();
+    let read = match (named.next(), named.next()) {
+        (None, _) => return Ok(who.task),
+        (Some(id), None) => id.to_str().ok().and_then(|text| text.parse().ok()),
+        _ => None,
+    };
+    let read = read.filter(|named| who.task.is_none_or(|held| held == *named));
+    read.map(Some).ok_or_else(|| {
+        let fault = Fault::new(INVALID_REQUEST, "`Tollgate-Task` names no task, or another than the credential is for");
+        refuse(StatusCode::BAD_REQUEST, &fault).into()
+    })
+}
+
 async fn body_of(http: &Http, body: Body, most: usize) -> Result<Bytes, Refused> {
     let too_large = || {
         refuse(
@@ -289,6 +306,10 @@ async fn post(
     who: Arc<Authenticated>,
     session: Option<&str>,
 ) -> Response {
+    let task = match task_of(&request, &who) {
+        Ok(task) => task,
+        Err(response) => return *response,
+    };
     let (mut parts, body) = request.into_parts();
     let text = match body_of(http, body, super::MAX_MESSAGE).await {
         Ok(text) => text,
@@ -335,6 +356,7 @@ async fn post(
     parts.headers.insert(CONTENT_LENGTH, rewritten.len().into());
     parts.extensions.insert(Arrived {
         who,
+        task,
         arguments: message.arguments(&text),
         _slot: slot,
     });

@@ -10,6 +10,7 @@ mod backend;
 mod challenge;
 mod envelope;
 mod gate;
+mod held;
 mod http;
 mod listen;
 mod metadata;
@@ -23,8 +24,10 @@ mod token;
 
 pub use backend::{Backend, Credentials, ListedTool, Metadata, Unauthorized};
 pub use gate::GateError;
+pub(crate) use gate::{Bearer, Gate, bearer};
 pub use http::{HttpConfig, router};
 pub use listen::serve;
+pub(crate) use listen::{accept, connection};
 pub use stream::serve_stream;
 
 /// Bytes of one message. Arguments are bounded far below by the host; this is what is read before

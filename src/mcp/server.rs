@@ -18,8 +18,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::backend::{Backend, ListedTool};
-use super::result::result_of;
+use super::held::Seals;
 use crate::call::{Arrival, Progress, ProgressSink};
+use crate::id::TaskId;
 use crate::identity::Authenticated;
 use crate::journal::record::Caller;
 
@@ -44,7 +45,8 @@ pub(super) struct Shared {
     pub(super) calls: TaskTracker,
     transport: &'static str,
     info: ServerConfig,
-    server_info: Value,
+    pub(super) server_info: Value,
+    pub(super) seals: Seals,
 }
 
 impl Shared {
@@ -66,6 +68,7 @@ impl Shared {
             transport,
             info,
             server_info: Value::Object(server_info),
+            seals: Seals::new(),
         })
     }
 }
@@ -74,6 +77,8 @@ impl Shared {
 #[derive(Clone)]
 pub(super) struct Arrived {
     pub(super) who: Arc<Authenticated>,
+    /// The task that the transport named: a header, the credential, or the session's own.
+    pub(super) task: Option<TaskId>,
     /// The text of a call's arguments.
     pub(super) arguments: Bytes,
     /// Keeps the request's id taken until it is answered.
@@ -82,7 +87,7 @@ pub(super) struct Arrived {
 
 /// Serves one session, or one request of the stateless revision.
 pub(super) struct Handler {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Cancelled when the session is about to end, so that subscriptions end in order.
     ending: CancellationToken,
     /// Ends the watch of an older session when the session is dropped.
@@ -96,6 +101,33 @@ impl Handler {
             ending,
             watch: OnceLock::new(),
         }
+    }
+
+    /// Hands a call to the host, as often as it comes.
+    pub(super) async fn carry_out(
+        &self,
+        arrived: &Arrived,
+        tool: &str,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<crate::call::Reply, ErrorData> {
+        let task = task_of(arrived, context)?;
+        let (sink, reports) = progress(context);
+        let arrival = Arrival {
+            caller: Caller {
+                agent: arrived.who.agent.clone(),
+                user: arrived.who.user.clone(),
+                transport: self.shared.transport.to_owned(),
+                client: client(context),
+                task,
+                chain: arrived.who.chain.clone(),
+            },
+            tool: tool.to_owned(),
+            arguments: arrived.arguments.clone(),
+            credential: Some(arrived.who.clone()),
+            approval: named(context, "dev.tollgate/approval"),
+            progress: sink,
+        };
+        self.run(arrival, context, reports).await
     }
 
     async fn run(
@@ -223,6 +255,29 @@ fn arrived(context: &RequestContext<RoleServer>) -> Result<&Arrived, ErrorData> 
         })
 }
 
+/// The key of `_meta` that names a task.
+const TASK: &str = "dev.tollgate/task";
+
+/// The task that a request names, in `_meta` or by its transport. It selects among the agent's own
+/// tasks, no more.
+fn task_of(
+    arrived: &Arrived,
+    context: &RequestContext<RoleServer>,
+) -> Result<Option<TaskId>, ErrorData> {
+    let wrong = |what: &'static str| ErrorData::invalid_params(what, None);
+    let Some(named) = context.meta.0.get(TASK) else {
+        return Ok(arrived.task);
+    };
+    let named: TaskId = named
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| wrong("`dev.tollgate/task` is no identifier of a task"))?;
+    match arrived.task {
+        Some(task) if task != named => Err(wrong("the request names two tasks")),
+        _ => Ok(Some(named)),
+    }
+}
+
 /// What the client calls itself: for the record, never for a decision.
 fn client(context: &RequestContext<RoleServer>) -> Option<String> {
     let info = context.client_info()?;
@@ -287,8 +342,9 @@ impl ServerHandler for Handler {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let who = &arrived(&context)?.who;
-        let tools = self.shared.backend.tools(who);
+        let arrived = arrived(&context)?;
+        let task = task_of(arrived, &context)?;
+        let tools = self.shared.backend.tools(&arrived.who, task);
         let cursor = request.and_then(|request| request.cursor);
         let (tools, next_cursor) = page(&tools, cursor.as_deref(), PAGE)?;
         let mut result = ListToolsResult {
@@ -309,25 +365,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let arrived = arrived(&context)?;
-        let tool = request.name.into_owned();
-        let (sink, reports) = progress(&context);
-        let arrival = Arrival {
-            caller: Caller {
-                agent: arrived.who.agent.clone(),
-                user: arrived.who.user.clone(),
-                transport: self.shared.transport.to_owned(),
-                client: client(&context),
-                task: arrived.who.task,
-                chain: arrived.who.chain.clone(),
-            },
-            tool: tool.clone(),
-            arguments: arrived.arguments.clone(),
-            credential: Some(arrived.who.clone()),
-            approval: named(&context, "dev.tollgate/approval"),
-            progress: sink,
-        };
-        let reply = self.run(arrival, &context, reports).await?;
-        result_of(reply, &tool, &self.shared.server_info).map(CallToolResponse::Complete)
+        let tool = request.name.clone().into_owned();
+        self.call_or_ask(&request, arrived, &tool, &context).await
     }
 
     /// Older sessions are told of changes without asking.

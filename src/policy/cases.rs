@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::id::TaskId;
 use crate::identity::{AgentId, PersonId};
 use crate::json::{Arguments, Limits};
 use crate::name::ToolName;
@@ -18,7 +19,7 @@ use super::approve::{Agreement, ApproveQuestion};
 use super::context::Pairs;
 use super::decide::Answer;
 use super::load::{Known, PluginPolicies, PolicySet};
-use super::question::{CallFacts, CallQuestion};
+use super::question::{CallFacts, CallQuestion, TaskFacts};
 use super::supposed::{Supposed, SupposedRequest, requirement_to};
 use super::vocabulary::HostAction;
 
@@ -58,6 +59,9 @@ struct Case {
     host_call: Option<HostCall>,
     #[serde(default)]
     tier: Option<String>,
+    /// The task that the call is on.
+    #[serde(default)]
+    task: Option<TaskCase>,
     #[serde(default)]
     transport: Option<String>,
     /// RFC 3339.
@@ -77,6 +81,17 @@ struct Case {
     standing: bool,
     decision: Expected,
     policies: Vec<String>,
+}
+
+/// A task: every part may be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TaskCase {
+    id: Option<TaskId>,
+    intent: String,
+    labels: BTreeSet<String>,
+    calls: u64,
+    host_calls: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -242,6 +257,15 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
         let (prepared, pairs) = set.prepare_approve(&question, directory.as_ref())?;
         return set.answer_once(&prepared, pairs, &agreement);
     }
+    let task = case.task.as_ref().map(|task| TaskFacts {
+        id: task
+            .id
+            .map_or_else(|| "task_aaaaaaaaaaaaaaaa".to_owned(), |id| id.to_string()),
+        intent: task.intent.clone(),
+        labels: task.labels.clone(),
+        calls: task.calls,
+        host_calls: task.host_calls,
+    });
     let ready: (std::sync::Arc<_>, Pairs) = match &case.host_call {
         None => set.prepare_call(
             &CallQuestion {
@@ -252,6 +276,7 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
                 plugin_digest: plugin.known.digest,
                 tier,
                 arguments: &arguments,
+                task: task.as_ref(),
                 transport: case.transport.as_deref().unwrap_or("stdio"),
                 time,
                 attempt: 1,
@@ -267,6 +292,7 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
                 tool: &case.tool,
                 tier,
                 arguments: &arguments,
+                task: task.as_ref(),
                 time,
                 approval: None,
             },

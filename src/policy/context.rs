@@ -17,7 +17,7 @@ use crate::json::Arguments;
 use super::approve::ApproveQuestion;
 use super::argument::{self, Field};
 use super::entities;
-use super::question::{CallFacts, CallQuestion, Fact};
+use super::question::{CallFacts, CallQuestion, Fact, TaskFacts};
 use super::vocabulary::{HostAction, Key};
 
 /// Keys and values of a context, without `approved` and `approvers`.
@@ -107,6 +107,7 @@ fn common(
     tier: &str,
     time: Duration,
     user: Option<&str>,
+    task: Option<&TaskFacts>,
 ) -> Result<Pairs, String> {
     let members = arguments
         .members()
@@ -124,6 +125,9 @@ fn common(
     if let Some(user) = user.filter(|_| seen.key("user")) {
         let user = entities::user(user);
         pairs.push(("user", RestrictedExpression::new_entity_uid(user)));
+    }
+    if let Some(task) = task.filter(|_| seen.key("task")) {
+        pairs.push(("task", task_record(task)?));
     }
     Ok(pairs)
 }
@@ -150,6 +154,7 @@ pub(super) fn call(
         question.tier,
         question.time,
         question.user,
+        question.task,
     )?;
     chain(&mut pairs, seen, question.chain);
     if seen.key("plugin_digest") {
@@ -216,11 +221,28 @@ pub(super) fn host_call(
         call.tier,
         call.time,
         call.user,
+        call.task,
     )?;
     chain(&mut pairs, seen, call.chain);
     let seen = facts.into_iter().filter(|(name, _)| seen.key(name));
     pairs.extend(seen.map(|(name, fact)| (name, express(fact))));
     Ok(pairs)
+}
+
+fn task_record(task: &TaskFacts) -> Result<RestrictedExpression, String> {
+    let whole = |n: u64| RestrictedExpression::new_long(i64::try_from(n).unwrap_or(i64::MAX));
+    let members = [
+        ("id", text(&task.id)),
+        ("intent", text(&task.intent)),
+        (
+            "labels",
+            RestrictedExpression::new_set(task.labels.iter().map(|label| text(label))),
+        ),
+        ("calls", whole(task.calls)),
+        ("host_calls", whole(task.host_calls)),
+    ];
+    let members = members.map(|(name, value)| (name.to_owned(), value));
+    RestrictedExpression::new_record(members).map_err(|error| entities::chain(&error))
 }
 
 fn express(fact: Fact) -> RestrictedExpression {

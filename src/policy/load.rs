@@ -38,6 +38,8 @@ pub struct PluginFacts<'a> {
     pub origins: BTreeMap<String, String>,
     /// The operator's tier of each tool.
     pub tiers: BTreeMap<ToolName, String>,
+    /// The labels that any tool of the host puts on a task.
+    pub labels: BTreeSet<String>,
 }
 
 /// The set in force after a load, and what was found on the way.
@@ -82,6 +84,7 @@ pub(super) struct Known {
     pub(super) digest: Digest,
     pub(super) origins: BTreeMap<String, String>,
     pub(super) tiers: BTreeMap<ToolName, String>,
+    pub(super) labels: BTreeSet<String>,
 }
 
 impl PolicySet {
@@ -139,6 +142,7 @@ impl Loader<'_> {
                 digest: fact.digest,
                 origins: fact.origins.clone(),
                 tiers: fact.tiers.clone(),
+                labels: fact.labels.clone(),
             };
             let model = Model::of(fact.description);
             let broken = schema::read(&schema::json([&model], [])).err();

@@ -1,5 +1,6 @@
 //! The questions that policy is asked, in words of the host.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,6 +11,21 @@ use crate::json::Arguments;
 use crate::name::ToolName;
 
 use super::vocabulary::{HostAction, Type};
+
+/// What policy is told of a task.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskFacts {
+    /// Its identifier.
+    pub id: String,
+    /// What it is for, in the operator's words.
+    pub intent: String,
+    /// What its calls have seen.
+    pub labels: BTreeSet<String>,
+    /// Its calls so far, this one included.
+    pub calls: u64,
+    /// Their host calls so far, this one included.
+    pub host_calls: u64,
+}
 
 /// May this agent make this call?
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +44,8 @@ pub struct CallQuestion<'a> {
     pub tier: &'a str,
     /// The arguments, which conform to the tool's input schema.
     pub arguments: &'a Arguments,
+    /// The task that the call is on.
+    pub task: Option<&'a TaskFacts>,
     /// `http`, `stdio` or `cli`.
     pub transport: &'a str,
     /// The host's time, since 1970.
@@ -53,6 +71,8 @@ pub struct CallFacts<'a> {
     pub tier: &'a str,
     /// The call's arguments.
     pub arguments: &'a Arguments,
+    /// The task that the call is on, as it is at this host call.
+    pub task: Option<&'a TaskFacts>,
     /// The host's time at this host call, since 1970.
     pub time: Duration,
     /// Proof that people agreed to exactly this host call (not merely to the call).

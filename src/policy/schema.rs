@@ -12,7 +12,9 @@ use crate::name::{PluginName, ToolName};
 use crate::plugin::{Description, Requirement, Tool};
 
 use super::argument::{Field, Kind, Unmapped, fields};
-use super::vocabulary::{APPROVE, APPROVE_KEYS, CALL, CALL_KEYS, COMMON, HostAction, Key, Type};
+use super::vocabulary::{
+    APPROVE, APPROVE_KEYS, CALL, CALL_KEYS, COMMON, HostAction, Key, TASK, Type,
+};
 
 /// What policy needs to know of one plugin.
 #[derive(Debug, Clone)]
@@ -138,11 +140,7 @@ pub(super) fn json<'a>(
 fn action(group: &str, principal: &str, resource: &str, keys: &[Key], arguments: &Value) -> Value {
     let mut attributes = Map::new();
     attributes.insert("args".to_owned(), arguments.clone());
-    for key in COMMON.iter().chain(keys) {
-        let mut attribute = key_type(key.kind);
-        set(&mut attribute, "required", key.required.into());
-        attributes.insert(key.name.to_owned(), attribute);
-    }
+    put_keys(&mut attributes, COMMON.iter().chain(keys));
     json!({
         "memberOf": [{ "id": group }],
         "appliesTo": {
@@ -151,6 +149,14 @@ fn action(group: &str, principal: &str, resource: &str, keys: &[Key], arguments:
             "context": { "type": "Record", "attributes": attributes },
         },
     })
+}
+
+fn put_keys<'a>(attributes: &mut Map<String, Value>, keys: impl Iterator<Item = &'a Key>) {
+    for key in keys {
+        let mut attribute = key_type(key.kind);
+        set(&mut attribute, "required", key.required.into());
+        attributes.insert(key.name.to_owned(), attribute);
+    }
 }
 
 fn set(value: &mut Value, key: &str, member: Value) {
@@ -175,6 +181,11 @@ fn key_type(kind: Type) -> Value {
             json!({ "type": "Set", "element": { "type": "Entity", "name": "User" } })
         }
         Type::Agent => json!({ "type": "Entity", "name": "Agent" }),
+        Type::Task => {
+            let mut attributes = Map::new();
+            put_keys(&mut attributes, TASK.iter());
+            json!({ "type": "Record", "attributes": attributes })
+        }
     }
 }
 

@@ -33,6 +33,8 @@ pub fn starter(description: &Description, origins: &BTreeMap<String, String>) ->
         "// or to a group of `entities.json`, `principal in Group::\"NAME\"`.",
         "// `when { context.approved }` means that a person must agree to each call. Who may, rules on the action `approve`",
         "// say: those in `shared.cedar`, or here `principal == User::\"NAME\"` with `action == Action::\"approve:PLUGIN.TOOL\"`.",
+        "// `when { context has task }` means that the agent is on a task (`tollgate task start`), whose",
+        "// `context.task.labels` says what it has seen.",
     ] {
         line(&mut out, text);
     }

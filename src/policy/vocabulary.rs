@@ -82,6 +82,8 @@ pub(super) enum Type {
     Agents,
     Users,
     Agent,
+    /// A record: `id`, `intent`, `labels`, `calls`, `host_calls`.
+    Task,
 }
 
 /// One key of a context.
@@ -112,6 +114,11 @@ pub(super) const COMMON: &[Key] = &[
         kind: Type::User,
         required: false,
     },
+    Key {
+        name: "task",
+        kind: Type::Task,
+        required: false,
+    },
 ];
 
 /// What it says about a call.
@@ -127,6 +134,15 @@ pub(super) const APPROVE_KEYS: &[Key] = &[
     key("arguments", Type::Text),
     key("host_call", Type::Truth),
     key("standing", Type::Truth),
+];
+
+/// What the host says of a task.
+pub(super) const TASK: &[Key] = &[
+    key("id", Type::Text),
+    key("intent", Type::Text),
+    key("labels", Type::Texts),
+    key("calls", Type::Whole),
+    key("host_calls", Type::Whole),
 ];
 
 const HTTP: &[Key] = &[

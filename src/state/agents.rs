@@ -97,6 +97,21 @@ struct AgentRow {
 }
 
 impl State {
+    /// The agents in the database at `path`, which another process may have open: nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// It can't be read, or is damaged.
+    pub fn look_at_agents(path: &Path) -> Result<Vec<Arc<AgentRecord>>, StateError> {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let connection = Connection::open_with_flags(path, flags).map_err(in_file(path))?;
+        connection
+            .busy_timeout(Duration::from_secs(5))
+            .map_err(in_file(path))?;
+        let directory = Directory::load(&connection, path)?;
+        Ok(directory.by_id.into_values().collect())
+    }
+
     /// The agent whose token has this digest. From memory.
     #[must_use]
     pub fn agent_by_token(&self, token: &Digest) -> Option<Arc<AgentRecord>> {
@@ -153,7 +168,15 @@ impl State {
                 ],
             )
             .map_err(&error)?;
+        // A new token gives back what was revoked; the tasks of before stay ended.
+        transaction
+            .execute(
+                "DELETE FROM revocations WHERE kind = 'agent' AND subject = ?1",
+                [agent.id.as_str()],
+            )
+            .map_err(&error)?;
         transaction.commit().map_err(&error)?;
+        self.reload_revocations(&connection)?;
         self.reload_agents(&connection)
     }
 

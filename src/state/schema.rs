@@ -29,6 +29,9 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
 ",
     super::approvals::TABLES,
+    super::revocations::TABLES,
+    super::tasks::TABLES,
+    super::people::TABLES,
     super::tokens::TABLES,
 ];
 

@@ -1,5 +1,4 @@
-//! Tokens beyond an agent's own: those it had before, those that were used, those that are denied;
-//! and the latest time that was seen, under which none of them comes back.
+//! Tokens beyond an agent's own: those it had before, those that were used, those that were revoked.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,40 +25,21 @@ pub(super) const TABLES: &str = "
         expires INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX used_tokens_expires ON used_tokens (expires);
-    -- Tokens and agents of other issuers that an operator revoked: nothing here can end those.
-    CREATE TABLE denied (
-        kind TEXT    NOT NULL CHECK (kind IN ('token', 'agent')),
-        id   TEXT    NOT NULL,
-        at   INTEGER NOT NULL,
-        PRIMARY KEY (kind, id)
-    ) STRICT;
-    CREATE TABLE latest (
-        one  INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
-        seen INTEGER NOT NULL
+    -- Tokens that were revoked by their ids; what was made of one is revoked with it.
+    CREATE TABLE denied_tokens (
+        id TEXT    NOT NULL PRIMARY KEY,
+        at INTEGER NOT NULL
     ) STRICT;
 ";
 
-/// What is denied, in memory: every request asks.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Denied {
-    tokens: HashSet<String>,
-    agents: HashSet<String>,
-}
+/// Ids of revoked tokens, in memory: every request asks.
+pub(super) type Denied = HashSet<String>;
 
-impl Denied {
-    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let mut denied = Self::default();
-        let mut read = connection.prepare("SELECT kind, id FROM denied")?;
-        let mut rows = read.query([])?;
-        while let Some(row) = rows.next()? {
-            let set = match row.get::<_, String>(0)?.as_str() {
-                "agent" => &mut denied.agents,
-                _ => &mut denied.tokens,
-            };
-            set.insert(row.get(1)?);
-        }
-        Ok(denied)
-    }
+pub(super) fn denied(connection: &Connection) -> rusqlite::Result<Denied> {
+    connection
+        .prepare("SELECT id FROM denied_tokens")?
+        .query_map([], |row| row.get(0))?
+        .collect()
 }
 
 type Previous = (Digest, String, Duration, Duration);
@@ -179,108 +159,40 @@ impl State {
                 return Ok(false);
             }
         }
-        // What has expired is refused for that, and time never goes back (`seen`).
+        // What has expired is refused for that, and time never goes back, also over a restart: it is
+        // kept in this very transaction.
         transaction
             .execute("DELETE FROM used_tokens WHERE expires < ?1", [millis(now)])
             .map_err(&error)?;
-        see(&transaction, now).map_err(&error)?;
+        super::tasks::keep(&transaction, now).map_err(&error)?;
         transaction.commit().map_err(&error)?;
         Ok(true)
     }
 
-    /// Denies a token by its id, or an agent of another issuer, for good.
+    /// Denies a token by its id, for good.
     ///
     /// # Errors
     ///
     /// The database failed.
-    pub fn deny(&self, kind: Deny<'_>, now: Duration) -> Result<(), StateError> {
-        let connection = self.lock();
-        let (name, id) = match kind {
-            Deny::Token(id) => ("token", id),
-            Deny::Agent(agent) => ("agent", agent.as_str()),
-        };
-        connection
-            .execute(
-                "INSERT INTO denied (kind, id, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                params![name, id, millis(now)],
-            )
-            .map_err(self.error())?;
-        let denied = Denied::load(&connection).map_err(self.error())?;
-        self.0.denied.store(Arc::new(denied));
-        self.changed();
-        Ok(())
-    }
-
-    /// Takes an agent of another issuer back in.
-    ///
-    /// # Errors
-    ///
-    /// The database failed.
-    pub fn admit_agent(&self, agent: &AgentId) -> Result<(), StateError> {
+    pub fn deny(&self, id: &str, now: Duration) -> Result<(), StateError> {
         let connection = self.lock();
         connection
             .execute(
-                "DELETE FROM denied WHERE kind = 'agent' AND id = ?1",
-                [agent.as_str()],
+                "INSERT INTO denied_tokens (id, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                params![id, millis(now)],
             )
             .map_err(self.error())?;
-        let denied = Denied::load(&connection).map_err(self.error())?;
-        self.0.denied.store(Arc::new(denied));
+        let all = denied(&connection).map_err(self.error())?;
+        self.0.denied.store(Arc::new(all));
         self.changed();
         Ok(())
     }
 
     /// Whether it was denied. From memory.
     #[must_use]
-    pub fn is_denied(&self, kind: Deny<'_>) -> bool {
-        let denied = self.0.denied.load();
-        match kind {
-            Deny::Token(id) => denied.tokens.contains(id),
-            Deny::Agent(agent) => denied.agents.contains(agent.as_str()),
-        }
+    pub fn is_denied(&self, id: &str) -> bool {
+        self.0.denied.load().contains(id)
     }
-
-    /// The latest time that was seen, before this host was started.
-    ///
-    /// # Errors
-    ///
-    /// The database failed.
-    pub fn latest(&self) -> Result<Duration, StateError> {
-        let found: Option<i64> = self
-            .lock()
-            .query_row("SELECT seen FROM latest", [], |row| row.get(0))
-            .optional()
-            .map_err(self.error())?;
-        Ok(found.map_or(Duration::ZERO, from_millis))
-    }
-
-    /// Keeps `now` as the latest time that was seen, if it is.
-    ///
-    /// # Errors
-    ///
-    /// The database failed.
-    pub fn seen(&self, now: Duration) -> Result<(), StateError> {
-        see(&self.lock(), now).map_err(self.error())
-    }
-}
-
-/// What is denied.
-#[derive(Debug, Clone, Copy)]
-pub enum Deny<'a> {
-    /// A token, by its id.
-    Token(&'a str),
-    /// An agent that another issuer names.
-    Agent(&'a AgentId),
-}
-
-fn see(connection: &Connection, now: Duration) -> rusqlite::Result<()> {
-    connection
-        .execute(
-            "INSERT INTO latest (one, seen) VALUES (1, ?1)
-             ON CONFLICT DO UPDATE SET seen = max(seen, excluded.seen)",
-            [millis(now)],
-        )
-        .map(drop)
 }
 
 #[cfg(test)]
@@ -328,7 +240,7 @@ mod tests {
         drop(state);
         let state = State::open(&dir.path().join("db")).unwrap();
         assert!(!state.use_tokens(&ids, s(60), s(3)).unwrap());
-        assert_eq!(state.latest().unwrap(), s(1));
+        assert_eq!(state.latest_time().unwrap(), s(1));
     }
 
     #[test]
@@ -377,15 +289,10 @@ mod tests {
     #[test]
     fn what_is_denied_stays_so() {
         let (dir, state) = state();
-        let agent: AgentId = "spiffe://x.example/agent/a".parse().unwrap();
-        state.deny(Deny::Agent(&agent), s(1)).unwrap();
-        state.deny(Deny::Token("t"), s(1)).unwrap();
+        state.deny("t", s(1)).unwrap();
         drop(state);
         let state = State::open(&dir.path().join("db")).unwrap();
-        assert!(state.is_denied(Deny::Agent(&agent)));
-        assert!(state.is_denied(Deny::Token("t")));
-        assert!(!state.is_denied(Deny::Token("u")));
-        state.admit_agent(&agent).unwrap();
-        assert!(!state.is_denied(Deny::Agent(&agent)));
+        assert!(state.is_denied("t"));
+        assert!(!state.is_denied("u"));
     }
 }

@@ -16,6 +16,7 @@
 mod harness;
 mod upstream;
 
+mod admin;
 mod approvals;
 mod attacks;
 mod binary;
@@ -25,9 +26,13 @@ mod handoff;
 mod journal;
 mod limits;
 mod oauth;
+mod people;
 mod plugins;
 mod policies;
+mod revoke;
 mod secrets;
 mod shipped;
 mod slice;
 mod tokens;
+mod tasks;
+mod webhook;

@@ -391,7 +391,7 @@ async fn tokens_are_rotated_listed_narrowed_and_revoked() {
         json.lines()[0]["id"].as_str().unwrap().to_owned(),
         json.lines()[0]["token"].as_str().unwrap().to_owned(),
     );
-    assert_eq!(run(&home, &["token", "revoke", &id]).await.code, 0);
+    assert_eq!(run(&home, &["revoke", "token", &id]).await.code, 0);
     let answer = daemon
         .client(&token)
         .request("tools/list", json!({}))

@@ -24,11 +24,6 @@ pub(crate) enum Token {
         #[arg(long = "check", value_name = "DATALOG", required = true)]
         checks: Vec<String>,
     },
-    /// Revoke a token by its id, and whatever was made of it.
-    Revoke {
-        /// `step_…`, `agent_…` or `jwt_…`.
-        id: String,
-    },
     /// Make a new key for step tokens and hand-offs.
     RotateKey {
         /// End the tokens that there are, too.

@@ -70,7 +70,7 @@ fn schema(value: Value) -> serde_json::Map<String, Value> {
 
 #[async_trait::async_trait]
 impl Backend for Fake {
-    fn tools(&self, who: &Authenticated) -> Vec<Arc<ListedTool>> {
+    fn tools(&self, who: &Authenticated, _: Option<crate::id::TaskId>) -> Vec<Arc<ListedTool>> {
         let mut tools = vec![self.tool("t_echo").unwrap(), self.tool("t_header").unwrap()];
         if who.agent.name() == "alice" {
             tools.push(self.tool("t_wait").unwrap());

@@ -1,6 +1,6 @@
 //! What the tests of policy share; the promises stand in the files below.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -71,6 +71,7 @@ pub(super) fn facts(description: &Description) -> PluginFacts<'_> {
             ("token".to_owned(), ORIGIN.to_owned()),
         ]),
         tiers: BTreeMap::new(),
+        labels: BTreeSet::from(["private".to_owned()]),
     }
 }
 
@@ -120,6 +121,7 @@ pub(super) struct Call {
     pub(super) arguments: Arguments,
     pub(super) approval: Option<Approved>,
     pub(super) user: Option<&'static str>,
+    pub(super) task: Option<TaskFacts>,
 }
 
 pub(super) fn call(agent: &str, tool: &str, arguments: serde_json::Value) -> Call {
@@ -129,6 +131,7 @@ pub(super) fn call(agent: &str, tool: &str, arguments: serde_json::Value) -> Cal
         arguments: Arguments::parse(arguments.to_string().as_bytes(), &Limits::default()).unwrap(),
         approval: None,
         user: None,
+        task: None,
     }
 }
 
@@ -166,6 +169,7 @@ impl Call {
             plugin_digest: Digest::of(b"component"),
             tier: "write",
             arguments: &self.arguments,
+            task: self.task.as_ref(),
             transport: "stdio",
             time: Duration::from_millis(1_795_353_728_120),
             attempt: 1,
@@ -181,6 +185,7 @@ impl Call {
             tool: &self.tool,
             tier: "write",
             arguments: &self.arguments,
+            task: self.task.as_ref(),
             time: Duration::from_millis(1_795_353_728_120),
             approval: None,
         }

@@ -11,6 +11,7 @@ mod look;
 pub(crate) mod mcp;
 pub(crate) mod network;
 pub(crate) mod served;
+pub(crate) mod web;
 mod setup;
 
 pub(crate) use bench::{Bench, TestClock};
