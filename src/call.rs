@@ -111,7 +111,11 @@ async fn admit(
     let task = task.inspect_err(|_| entry.on_no_task())?;
     if let Some(task) = &task {
         arrival.caller.task = task.id();
-        arrival.caller.user = arrival.caller.user.take().or(task.user().map(str::to_owned));
+        arrival.caller.user = arrival
+            .caller
+            .user
+            .take()
+            .or(task.user().map(str::to_owned));
     }
     let under_way = entry.enters(&arrival.caller, &tool, task.as_ref(), cancel);
     host.in_force(
@@ -183,12 +187,7 @@ fn unknown(host: &Host) -> Refusal {
 }
 
 /// From the permit to the recorded outcome.
-async fn run(
-    host: &Host,
-    arrival: Arrival,
-    admitted: Admitted,
-    mut entry: Entry<'_>,
-) -> Reply {
+async fn run(host: &Host, arrival: Arrival, admitted: Admitted, mut entry: Entry<'_>) -> Reply {
     let Admitted {
         permit,
         plugin,
@@ -219,7 +218,6 @@ async fn run(
     // What the task has left is taken for good before anything runs on it.
     if let Some(task) = &task
         && let Err(refusal) = task.begin().await
-    {
     {
         return entry.refused(refusal).await;
     }

@@ -183,8 +183,8 @@ impl Host {
         );
         let places = Places::new(config.concurrency);
         let roots = Roots::open(&home.keys().join("steps.key"), &*entropy, clock.now())?;
-        let identities = Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy))
-            .with(roots);
+        let identities =
+            Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)).with(roots);
         let client = OwnClient::of(&services.outbound);
         identities.trust(|before| Issuers::new(&config, Some(client), before));
         let tasks = Tasks::load(

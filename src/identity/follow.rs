@@ -14,7 +14,8 @@ impl Follower for Identities {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
         let ours = ["step_", "agent_", "jwt_"];
         // The token itself must not become its own name, in the database and in the journal.
-        if id.len() > 64 || !id.bytes().all(plain) || !ours.iter().any(|kind| id.starts_with(kind)) {
+        if id.len() > 64 || !id.bytes().all(plain) || !ours.iter().any(|kind| id.starts_with(kind))
+        {
             return Ok(Taken::default());
         }
         let (identities, denied) = (self.clone(), id.clone());

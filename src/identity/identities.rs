@@ -249,11 +249,7 @@ impl Identities {
         } else {
             self.by_own_token(bearer, now)?
         };
-        if who
-            .tokens
-            .iter()
-            .any(|id| self.state.is_denied(id))
-        {
+        if who.tokens.iter().any(|id| self.state.is_denied(id)) {
             return Err(TokenFault::new(Reason::TokenRevoked, "the token was revoked").into());
         }
         Ok(who)
@@ -343,11 +339,7 @@ impl Identities {
         for agent in who.agents() {
             self.known(agent)?;
         }
-        if who
-            .tokens
-            .iter()
-            .any(|id| self.state.is_denied(id))
-        {
+        if who.tokens.iter().any(|id| self.state.is_denied(id)) {
             return Err(TokenFault::new(Reason::TokenRevoked, "the token was revoked").into());
         }
         if who.expires.is_some_and(|end| end <= self.now()) {

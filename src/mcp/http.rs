@@ -265,7 +265,10 @@ fn task_of(request: &Request, who: &Authenticated) -> Result<Option<TaskId>, Ref
     };
     let read = read.filter(|named| who.task.is_none_or(|held| held == *named));
     read.map(Some).ok_or_else(|| {
-        let fault = Fault::new(INVALID_REQUEST, "`Tollgate-Task` names no task, or another than the credential is for");
+        let fault = Fault::new(
+            INVALID_REQUEST,
+            "`Tollgate-Task` names no task, or another than the credential is for",
+        );
         refuse(StatusCode::BAD_REQUEST, &fault).into()
     })
 }

@@ -33,6 +33,6 @@ mod revoke;
 mod secrets;
 mod shipped;
 mod slice;
-mod tokens;
 mod tasks;
+mod tokens;
 mod webhook;

@@ -11,8 +11,8 @@ mod look;
 pub(crate) mod mcp;
 pub(crate) mod network;
 pub(crate) mod served;
-pub(crate) mod web;
 mod setup;
+pub(crate) mod web;
 
 pub(crate) use bench::{Bench, TestClock};
 pub(crate) use look::{Look, change, reason_of};
