@@ -19,6 +19,8 @@ permit (principal == Agent::"spiffe://tollgate.local/agent/bob", action in Actio
 permit (principal == Agent::"spiffe://tollgate.local/agent/alice", action in Action::"call", resource == Tool::"probe.progress_reports") when { context.approved };
 @id("bob.progress")
 permit (principal == Agent::"spiffe://tollgate.local/agent/bob", action in Action::"call", resource == Tool::"probe.progress_reports");
+@id("loop")
+permit (principal, action in Action::"call", resource == Tool::"probe.loop");
 @id("not.from.mallory")
 forbid (principal, action in Action::"call", resource) when { context.chain.contains(Agent::"spiffe://tollgate.local/agent/mallory") };
 "#;
@@ -276,7 +278,76 @@ pub(crate) async fn a_chain_is_short_and_has_no_loop() {
     );
 }
 
-/// J08, for what comes after; calls under way are stopped by what revokes.
+/// J08. What was handed on ends with the one who handed it on, also in the middle of a call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+pub(crate) async fn a_call_under_way_ends_with_what_it_was_handed_on_from() {
+    use tollgate::revocation::{Scope, revoke};
+
+    for (what, code) in [
+        ("agent", "revoked.agent"),
+        ("task", "revoked.task"),
+        ("token", "token.revoked"),
+    ] {
+        let (served, tokens) = served().await;
+        let [alice, bob] = [&tokens[0], &tokens[1]];
+        let task = served
+            .host
+            .start_task(crate::tasks::task("alice", &["probe.loop"]))
+            .await
+            .unwrap()
+            .id;
+        let named = task.to_string();
+        let handoff = served
+            .token(alice, None, &[("handoff_to", "bob"), ("task", &named)])
+            .await;
+        let headers = [("tollgate-handoff", handoff.as_str())];
+        let answer = served
+            .client(bob)
+            .request_with(&headers, "tools/list", json!({}))
+            .await
+            .unwrap();
+        let listed = crate::harness::mcp::names(&answer.messages().pop().unwrap());
+        assert_eq!(listed, ["probe_loop"], "the task's tools");
+        assert_eq!(
+            served.code(bob, Some(&handoff), "probe_echo", &x()).await,
+            "task.tool"
+        );
+        let arguments = json!({});
+        let call = served.code(bob, Some(&handoff), "probe_loop", &arguments);
+        let end = async {
+            loop {
+                let begun = served.records().into_iter().any(|record| {
+                    matches!(record.event, Event::Intent(intent) if intent.caller.task == Some(task))
+                });
+                if begun {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            let scope = match what {
+                "agent" => Scope::Agent(AgentId::local("alice").unwrap()),
+                "task" => Scope::Task(task),
+                _ => {
+                    let detail = served
+                        .records()
+                        .into_iter()
+                        .find_map(|record| match record.event {
+                            Event::Changed(c) if c.change == "token.handed_on" => c.detail,
+                            _ => None,
+                        })
+                        .unwrap();
+                    Scope::Token(detail.split(' ').next().unwrap().to_owned())
+                }
+            };
+            let revoked = revoke(&served.host, scope, "test").await.unwrap();
+            assert_eq!(revoked.calls.len(), 1, "{what}");
+        };
+        let (ended, ()) = tokio::join!(call, end);
+        assert_eq!(ended, code);
+    }
+}
+
+/// And for what comes after.
 #[tokio::test]
 async fn what_a_revoked_agent_handed_on_is_gone() {
     for revoke in ["agent", "credential", "handoff"] {

@@ -34,7 +34,8 @@ pub(crate) fn task(name: &str, tools: &[&str]) -> NewTask {
 
 /// What an agent is shown. (Not by importing the trait: its `call` is another one.)
 pub(crate) fn tools(bench: &Bench, name: &str, task: Option<TaskId>) -> Vec<String> {
-    tollgate::mcp::Backend::tools(&*bench.host, &agent(name), task)
+    let who = tollgate::identity::Authenticated::of(agent(name));
+    tollgate::mcp::Backend::tools(&*bench.host, &who, task)
         .iter()
         .map(|tool| tool.name.clone())
         .collect()
