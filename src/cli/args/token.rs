@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::lifetime;
+use crate::clock::lifetime;
 use crate::identity::AgentId;
 
 /// For how long a token is good.
