@@ -10,7 +10,7 @@
 //! | step | module |
 //! | --- | --- |
 //! | a `tools/call` arrives and is read strictly | [`mcp`], [`json`] |
-//! | transport facts become an agent | [`identity`] |
+//! | transport facts become an agent, or a chain of them | [`identity`], [`handoff`] |
 //! | the task that it is on, with budgets and an end; what was revoked | [`task`], [`revocation`] |
 //! | the call's entry is opened: what can't be written is not done | [`call`], [`journal`] |
 //! | the call question: a permit, a hold, a refusal | [`policy`] |
@@ -38,6 +38,7 @@ pub mod digest;
 pub mod egress;
 pub mod entropy;
 pub mod grant;
+pub mod handoff;
 pub mod home;
 pub mod host;
 pub mod id;

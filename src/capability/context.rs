@@ -234,6 +234,7 @@ impl CallContext {
         CallFacts {
             task,
             agent: &self.facts.caller.agent,
+            chain: &self.facts.caller.chain,
             user: self.facts.caller.user.as_deref(),
             tool: &self.facts.tool,
             tier: &self.facts.tier,

@@ -22,6 +22,7 @@ use crate::plugin::{Key, TrustedKey};
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub(super) server: Server,
+    pub(super) issuer: super::issuer::Issuers,
     pub(super) admin: Option<AdminTable>,
     pub(super) webhook: Vec<WebhookTable>,
     pub(super) limits: CallTable,
@@ -47,6 +48,32 @@ pub(super) struct Server {
     pub(super) listen: Option<Spanned<Listen>>,
     pub(super) allowed_hosts: Vec<String>,
     pub(super) allowed_origins: Vec<String>,
+    pub(super) resource: Option<Resource>,
+}
+
+/// The URL of this server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Resource(pub(super) String);
+
+impl<'de> Deserialize<'de> for Resource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let good = url::Url::parse(&text).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.as_str() == text
+                && url.fragment().is_none()
+                && url.username().is_empty()
+        });
+        // Tokens are held against it byte by byte, so it stands in the one form that it has.
+        if good {
+            Ok(Self(text))
+        } else {
+            Err(D::Error::custom(format_args!(
+                "`{}` is not the URL of this server in its canonical form, such as \"https://tools.example/mcp\"",
+                text.escape_default()
+            )))
+        }
+    }
 }
 
 /// `[tools]`: what goes for every tool.

@@ -8,6 +8,7 @@
 mod error;
 mod file;
 mod findings;
+pub(crate) mod issuer;
 mod limits;
 mod outside;
 mod places;
@@ -31,6 +32,7 @@ use crate::plugin::Trust;
 
 pub use error::ConfigError;
 pub use findings::Finding;
+pub use issuer::{AgentClaim, Issuer, KeySource};
 pub use outside::{Admin, Webhook};
 pub use places::{
     GitHubAppSecret, JwtSecret, LeaseTerms, Leases, OAuthSecret, SecretPlace, Vault, VaultLogin,
@@ -61,15 +63,14 @@ pub struct Config {
     pub tasks: Tasks,
     /// Calls at once.
     pub concurrency: Concurrency,
-<<<<<<< HEAD
     /// Whose signatures of components count.
     pub trust: Trust,
-=======
     /// The server of secrets, where there is one.
     pub vault: Option<Vault>,
     /// What is lent.
     pub leases: Leases,
->>>>>>> leases
+    /// Issuers whose tokens are taken beside the host's own.
+    pub issuers: Vec<Issuer>,
     file: file::File,
     lines: findings::Lines,
 }
@@ -83,6 +84,8 @@ pub struct Server {
     pub allowed_hosts: Vec<String>,
     /// Values of `Origin` that are answered. A request without one comes from no browser.
     pub allowed_origins: Vec<String>,
+    /// The URL under which agents know this server: the audience of tokens for it.
+    pub resource: String,
 }
 
 /// Requests that plugins make.
@@ -258,6 +261,11 @@ impl Config {
         for ca in &mut config.egress.extra_ca {
             *ca = folder.join(&*ca);
         }
+        for issuer in &mut config.issuers {
+            if let KeySource::File(path) = &mut issuer.keys {
+                *path = folder.join(&*path);
+            }
+        }
         for place in config.file.secret_places() {
             if let SecretPlace::File(path) = place {
                 *path = folder.join(&*path);
@@ -277,18 +285,23 @@ impl Config {
     fn from_file(file: file::File, lines: findings::Lines) -> Self {
         let mut concurrency = Concurrency::default();
         file.concurrency.apply(&mut concurrency);
+        let listen = file
+            .server
+            .listen
+            .as_ref()
+            .map_or_else(file::Listen::default, |l| *l.get_ref())
+            .0;
         let mut approvals = Approvals::default();
         file.approvals.apply(&mut approvals);
         Self {
             server: Server {
-                listen: file
-                    .server
-                    .listen
-                    .as_ref()
-                    .map_or_else(file::Listen::default, |l| *l.get_ref())
-                    .0,
+                listen,
                 allowed_hosts: file.server.allowed_hosts.clone(),
                 allowed_origins: file.server.allowed_origins.clone(),
+                resource: match &file.server.resource {
+                    Some(url) => url.0.clone(),
+                    None => format!("http://{listen}/mcp"),
+                },
             },
             admin: file.admin.as_ref().map(outside::AdminTable::admin),
             webhooks: file
@@ -316,7 +329,6 @@ impl Config {
                 required: file.tasks.required,
             },
             concurrency,
-<<<<<<< HEAD
             trust: Trust {
                 keys: file
                     .plugins
@@ -330,10 +342,9 @@ impl Config {
                     .as_ref()
                     .is_some_and(|required| *required.get_ref()),
             },
-=======
             vault: file.vault.clone(),
             leases: file.leases,
->>>>>>> leases
+            issuers: file.issuer.0.clone(),
             file,
             lines,
         }

@@ -194,7 +194,7 @@ pub(super) async fn secret_remove(
 }
 
 /// INVARIANT: comes before the change itself. Where it fails, nothing is changed.
-fn journalled(host: &Host, change: &str, subject: &str) -> Result<(), ControlError> {
+pub(super) fn journalled(host: &Host, change: &str, subject: &str) -> Result<(), ControlError> {
     host.changed(change, subject).map_err(|error| {
         ControlError::new("journal.unavailable", error.to_string())
             .with_hint("nothing was changed: what can't be written down is not done")

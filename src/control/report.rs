@@ -72,6 +72,8 @@ pub struct AgentReport {
     pub expires: Option<String>,
     /// When it was removed.
     pub removed: Option<String>,
+    /// The id of its token, by which that can be revoked.
+    pub token: String,
 }
 
 pub(super) fn agents(host: &Host) -> Vec<AgentReport> {
@@ -94,6 +96,7 @@ pub(super) fn agents(host: &Host) -> Vec<AgentReport> {
                 created: rfc3339(agent.created),
                 expires: agent.expires.map(rfc3339),
                 removed: agent.revoked.map(rfc3339),
+                token: crate::identity::token_id(&agent.token),
             }
         })
         .collect()

@@ -17,7 +17,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::egress::{Connector, Outbound, OwnClient, Resolver};
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::home::Home;
-use crate::identity::{Identities, People};
+use crate::identity::{Identities, Issuers, People, Roots};
 use crate::journal::record::{Event, Started};
 use crate::journal::{self, Journal};
 use crate::lease::{self, Leases};
@@ -96,6 +96,9 @@ pub enum StartError {
     /// Certificates or proxy.
     #[error("`[egress]` can't be used: {0}")]
     Egress(#[from] crate::egress::OutboundConfigError),
+    /// The keys of step tokens.
+    #[error(transparent)]
+    Roots(#[from] crate::identity::RootError),
     /// The key of compiled code.
     #[error("the key of compiled code in `{0}` can't be made: {1}")]
     Key(PathBuf, String),
@@ -197,6 +200,11 @@ impl Host {
             Arc::clone(&clock),
         );
         let places = Places::new(config.concurrency);
+        let roots = Roots::open(&home.keys().join("steps.key"), &*entropy, clock.now())?;
+        let identities =
+            Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)).with(roots);
+        let client = OwnClient::of(&services.outbound);
+        identities.trust(|before| Issuers::new(&config, Some(client), before));
         let tasks = Tasks::load(
             state.clone(),
             journal.clone(),
@@ -204,7 +212,7 @@ impl Host {
             Arc::clone(&entropy),
         )?;
         let host = Arc::new(Self {
-            identities: Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
+            identities,
             people: People::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
             misplaced: super::people::Misplaced::default(),
             page: std::sync::OnceLock::new(),
@@ -226,6 +234,7 @@ impl Host {
             refreshing: tokio::sync::Mutex::new(Seen::default()),
             home,
         });
+        host.follow(Arc::new(host.identities().clone()));
         host.refresh_compiled().await;
         host.journal().append(&Event::Started(Started {
             version: env!("CARGO_PKG_VERSION").to_owned(),

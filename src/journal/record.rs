@@ -187,10 +187,11 @@ pub struct Recovered {
 #[serde(deny_unknown_fields)]
 pub struct Changed {
     /// What was done: `policy.loaded`, `policy.rejected`, `plugin.pinned`, `plugin.accepted`,
-    /// `plugin.quarantined`, `plugin.refused`, `plugin.removed`, `agent.added`,
+    /// `plugin.quarantined`, `plugin.refused`, `plugin.removed`, `agent.added`, `agent.rotated`,
     /// `secret.set`, `secret.removed`, `task.ended`, `task.expired`, `agent.revoked` and the like of
     /// whatever can be revoked, `all.lifted`, `clock.stepped`, `person.added`, `person.rotated`,
-    /// `person.removed`, `identity.refused`, `webhook.told`.
+    /// `person.removed`, `identity.refused`, `webhook.told`, `token.minted`, `token.handed_on`,
+    /// `token.key_rotated`.
     pub change: String,
     /// On what: a plugin, an agent, a person, a secret's name.
     pub subject: Option<String>,
@@ -292,6 +293,13 @@ pub struct Caller {
     /// The agents that handed the work on, from the first to the last before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<AgentId>,
+}
+
+impl Caller {
+    /// The agent and those that handed on to it.
+    pub fn agents(&self) -> impl Iterator<Item = &AgentId> {
+        self.chain.iter().chain([&self.agent])
+    }
 }
 
 /// Arguments as the journal keeps them.

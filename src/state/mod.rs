@@ -13,6 +13,7 @@ mod pins;
 mod revocations;
 mod schema;
 mod tasks;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,7 @@ pub(crate) use leases::LeaseRow;
 pub use people::PersonRecord;
 pub(crate) use people::people_in;
 pub use pins::{AcceptedBy, Facts, Pin, Signed};
+pub use tokens::Rotation;
 
 use crate::identity::{AgentId, PersonId};
 use crate::name::PluginName;
@@ -70,6 +72,9 @@ pub enum StateError {
         "the agent {0:?} has a token already: remove it first (`tollgate agent remove`), or use another name"
     )]
     AgentExists(AgentId),
+    /// Another agent has this token.
+    #[error("the token of {0:?} is another agent's already: each agent has its own")]
+    TokenShared(AgentId),
     /// No such agent.
     #[error("there is no agent {0:?}: `tollgate agent list` shows those that there are")]
     NoAgent(AgentId),
@@ -96,6 +101,7 @@ struct Inner {
     agents: ArcSwap<agents::Directory>,
     revocations: ArcSwap<revocations::Revocations>,
     people: ArcSwap<people::Directory>,
+    denied: ArcSwap<tokens::Denied>,
     changes: watch::Sender<u64>,
 }
 
@@ -122,12 +128,14 @@ impl State {
         let agents = agents::Directory::load(&connection, path)?;
         let revocations = revocations::Revocations::load(&connection, path)?;
         let people = people::Directory::load(&connection, path)?;
+        let denied = tokens::denied(&connection).map_err(in_file(path))?;
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
             connection: Mutex::new(connection),
             agents: ArcSwap::from_pointee(agents),
             revocations: ArcSwap::from_pointee(revocations),
             people: ArcSwap::from_pointee(people),
+            denied: ArcSwap::from_pointee(denied),
             changes: watch::Sender::new(0),
         })))
     }

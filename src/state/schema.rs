@@ -32,11 +32,9 @@ const MIGRATIONS: &[&str] = &[
     super::revocations::TABLES,
     super::tasks::TABLES,
     super::people::TABLES,
-<<<<<<< HEAD
     super::pins::FACTS,
-=======
     super::leases::TABLES,
->>>>>>> leases
+    super::tokens::TABLES,
 ];
 
 /// Brings the database to the version that this host knows.

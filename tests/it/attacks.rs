@@ -40,9 +40,16 @@ claims![
     crate::leases::j09_a_lease_appears_upstream_and_is_dead_after_the_call,
     crate::leases::j10_what_can_not_be_taken_back_is_pending_visible_retried_and_done,
     crate::leases::j12_a_lease_is_worth_nothing_once_policy_says_no,
+    crate::handoff::a_chain_is_short_and_has_no_loop,
+    crate::handoff::a_hand_off_is_worth_nothing_in_other_hands,
     crate::limits::a_retry_is_counted_and_a_storm_of_them_is_stopped,
     crate::limits::an_instance_that_was_cut_short_is_never_seen_again,
     crate::limits::traps_in_a_row_open_the_breaker_and_others_go_on,
+    crate::oauth::a_session_is_of_one_agent_and_one_person,
+    crate::oauth::a_token_without_trust_gets_a_challenge_that_says_where_to_get_one,
+    crate::oauth::it_is_no_authorization_server,
+    crate::oauth::tricks_with_tokens_are_refused,
+    crate::oauth::two_issuers_with_one_key_are_not_both_believed,
     crate::people::a_client_that_opens_pages_is_asked_to_and_that_approves_nothing,
     crate::plugins::compiled_code_that_was_changed_is_compiled_again,
     crate::policies::a_reload_is_swapped_whole_and_a_broken_one_changes_nothing,
@@ -58,6 +65,11 @@ claims![
     crate::tasks::a_clock_that_is_set_back_revives_nothing,
     crate::tasks::standing_rights_are_listed,
     crate::tasks::what_a_task_has_seen_decides_what_it_may_send,
+    crate::tokens::a_step_token_gives_one_step_once,
+    crate::tokens::a_token_that_is_a_program_is_refused,
+    crate::tokens::a_token_whose_blocks_were_changed_is_refused,
+    crate::tokens::no_allowed_step_is_refused_for_lack_of_time,
+    crate::tokens::what_a_step_is_bound_to_can_not_be_changed,
 ];
 
 /// Parts of the catalogue whose rows must all run.
