@@ -37,6 +37,7 @@ fn arrival() -> Arrival {
             br#"{"requirement":"api","method":"GET","url":"http://bench.example/"}"#,
         ),
         approval: None,
+        credential: None,
         progress: None,
     }
 }

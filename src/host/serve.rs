@@ -162,6 +162,7 @@ impl Host {
             change: change.to_owned(),
             subject: Some(grant.agent.to_string()),
             digest: None,
+            diff: None,
             reason: None,
             detail: Some(detail),
         });
@@ -177,5 +178,5 @@ impl Host {
 }
 
 fn rfc3339_of(seconds: u64) -> String {
-    crate::clock::rfc3339(std::time::Duration::from_secs(seconds))
+    crate::clock::rfc3339(Duration::from_secs(seconds))
 }

@@ -334,8 +334,8 @@ mod tests {
         assert_eq!(world.people.list().len(), 1);
     }
 
-    #[test]
-    fn the_two_classes_of_identity_never_stand_in_for_each_other() {
+    #[tokio::test]
+    async fn the_two_classes_of_identity_never_stand_in_for_each_other() {
         let world = world();
         let agent = world.agents.issue("ada", None).unwrap();
         let person = world.people.add(&ada(), true, None).unwrap();
@@ -343,7 +343,10 @@ mod tests {
             world.people.authenticate(agent.token.expose()),
             Err(CredentialError::Malformed(_))
         ));
-        assert!(world.agents.authenticate(person.token.expose()).is_err());
+        let asked = world
+            .agents
+            .authenticate(person.token.expose(), "http://127.0.0.1:8787/mcp");
+        assert!(asked.await.is_err());
     }
 
     #[test]

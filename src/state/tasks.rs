@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -269,6 +269,8 @@ fn json(value: &impl Serialize) -> String {
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
     serde_json::from_str(text)
 }
+
+/// Keeps the latest time, within a transaction of somebody's.
 pub(super) fn keep(connection: &Connection, latest: Duration) -> rusqlite::Result<()> {
     connection
         .execute(
