@@ -177,5 +177,5 @@ impl Host {
 }
 
 fn rfc3339_of(seconds: u64) -> String {
-    crate::clock::rfc3339(std::time::Duration::from_secs(seconds))
+    crate::clock::rfc3339(Duration::from_secs(seconds))
 }
