@@ -28,6 +28,7 @@ mod journal;
 mod leases;
 mod limits;
 mod oauth;
+mod oidc;
 mod people;
 mod pins;
 mod plugins;

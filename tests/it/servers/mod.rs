@@ -216,29 +216,35 @@ pub(crate) const CLIENT_SECRET: &str = "client-canary +&%/41";
 
 impl Oidc {
     pub(crate) async fn start() -> Self {
-        let node = servers().join("node");
-        let script = node.join("oidc.mjs");
-        // Node looks for packages beside the script.
-        let text = std::fs::read(repository().join("tests/servers/oidc.mjs")).unwrap();
-        crate::harness::place(&script, &text);
-        let mut child = Command::new(node.join("run"))
-            .arg(&script)
-            .arg(CLIENT_SECRET)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = said.next_line().await.unwrap();
-        let line: Value = serde_json::from_str(&line.expect("it ended before it served")).unwrap();
+        let (said, child) = node("oidc.mjs", &[CLIENT_SECRET]).await;
         Self {
-            issuer: line["issuer"].as_str().unwrap().to_owned(),
-            token: line["token"].as_str().unwrap().to_owned(),
+            issuer: said["issuer"].as_str().unwrap().to_owned(),
+            token: said["token"].as_str().unwrap().to_owned(),
             _child: child,
         }
     }
+}
+
+/// Runs a script of `tests/servers` beside the packages, and gives the one line that it says.
+pub(crate) async fn node(script: &str, arguments: &[&str]) -> (Value, Child) {
+    let node = servers().join("node");
+    // Node looks for packages beside the script.
+    let beside = node.join(script);
+    let text = std::fs::read(repository().join("tests/servers").join(script)).unwrap();
+    crate::harness::place(&beside, &text);
+    let mut child = Command::new("node")
+        .arg(&beside)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = said.next_line().await.unwrap();
+    let line = serde_json::from_str(&line.expect("it ended before it served")).unwrap();
+    (line, child)
 }
 
 /// A file that only its owner can read.
