@@ -500,12 +500,12 @@ fn deed() -> impl proptest::strategy::Strategy<Value = Deed> {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(12))]
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(6))]
     /// Whatever happens, and whenever the host dies: once its server answers, nothing is alive.
     #[test]
     fn nothing_outlives_its_holder(
         bonds: bool,
-        deeds in proptest::collection::vec(deed(), 1..16),
+        deeds in proptest::collection::vec(deed(), 1..12),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
