@@ -6,8 +6,8 @@ mod steady;
 
 pub(crate) use steady::Steady;
 
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where the host takes the time of day from.
 pub trait Clock: Send + Sync + std::fmt::Debug {
