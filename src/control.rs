@@ -8,8 +8,8 @@ mod approvals;
 mod change;
 mod people;
 mod report;
-mod revoking;
-mod tasks;
+pub(crate) mod revoking;
+pub(crate) mod tasks;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -205,12 +205,16 @@ impl Operator {
             Command::TokenRotateKey { at_once } => token::rotate_key(host, at_once).await,
             Command::AgentList {} => value(&report::agents(host)),
             Command::AgentRemove { name } => change::agent_remove(host, &name).await,
-            Command::TaskStart { task } => tasks::start(host, *task).await,
+            Command::TaskStart { task } => tasks::start(host, *task, revoking::BY).await,
             Command::TaskShow { task } => tasks::show(host, task),
             Command::TaskList { agent, all } => tasks::list(host, agent.as_deref(), all),
-            Command::TaskEnd { task, why } => tasks::end(host, task, why).await,
-            Command::Revoke { kind, subject } => revoking::revoke(host, &kind, &subject).await,
-            Command::Lift { kind, subject } => revoking::lift(host, &kind, &subject).await,
+            Command::TaskEnd { task, why } => tasks::end(host, task, why, revoking::BY).await,
+            Command::Revoke { kind, subject } => {
+                revoking::revoke(host, &kind, &subject, revoking::BY).await
+            }
+            Command::Lift { kind, subject } => {
+                revoking::lift(host, &kind, &subject, revoking::BY).await
+            }
             Command::ApprovalList { credential, which } => {
                 approvals::list(host, &credential, which)
             }

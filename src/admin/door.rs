@@ -1,6 +1,7 @@
 //! Who may pass, and in what form: the head of each request, the person behind it, the body, and the
 //! form of every error.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::Admin;
+use crate::daemon::ControlError;
 use crate::host::Door;
 use crate::identity::Approver;
 use crate::json::{Arguments, Limits};
@@ -127,8 +129,9 @@ impl<T: DeserializeOwned> FromRequest<Arc<Admin>> for Strict<T> {
         let text = body(request.into_body()).await?;
         let limits = Limits {
             bytes: BODY,
-            depth: 8,
-            nodes: 1_000,
+            // What a task allows may be compared with values of some depth.
+            depth: 32,
+            nodes: 10_000,
         };
         let read = Arguments::parse(&text, &limits).map_err(|refusal| Fault::of(&refusal))?;
         serde_json::from_value(read.value().clone())
@@ -190,7 +193,7 @@ pub(super) async fn body(body: Body) -> Result<Bytes, Fault> {
 #[derive(Debug)]
 pub struct Fault {
     status: StatusCode,
-    code: &'static str,
+    code: Cow<'static, str>,
     message: String,
     detail: Option<String>,
 }
@@ -201,8 +204,28 @@ impl Fault {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self {
             status,
-            code,
+            code: Cow::Borrowed(code),
             message: message.into(),
+            detail: None,
+        }
+    }
+
+    /// Why a command was not done, which the socket and this API do alike.
+    #[must_use]
+    pub fn of_command(error: &ControlError) -> Self {
+        let reason = Reason::ALL.iter().find(|r| r.code() == error.code);
+        let status = match (reason, error.code.rsplit('.').next()) {
+            (Some(reason), _) => Self::of(&Refusal::new(*reason, "")).status,
+            (_, Some("unknown")) => StatusCode::NOT_FOUND,
+            (_, Some("invalid" | "ambiguous")) => StatusCode::BAD_REQUEST,
+            (_, Some("exists" | "over" | "elsewhere")) => StatusCode::CONFLICT,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self {
+            status,
+            code: Cow::Owned(error.code.clone()),
+            message: error.message.clone(),
+            // Hints name commands; here they would only puzzle.
             detail: None,
         }
     }
@@ -248,7 +271,7 @@ impl Fault {
         );
         Self {
             status,
-            code: refusal.reason.code(),
+            code: Cow::Borrowed(refusal.reason.code()),
             message: refusal.message.to_string(),
             detail: refusal.detail.clone().filter(|_| !identity),
         }

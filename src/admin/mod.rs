@@ -20,6 +20,12 @@
 //! | `POST /v1/approvals/<id>/answer` `{"answer": "approve", "standing": "2h"}` | the same, answered; `standing` only where it is meant |
 //! | `POST /v1/approvals/<id>/answer` `{"answer": "deny", "why": "not today"}` | the same, denied; the agent reads `why` |
 //! | `GET /v1/approvals/watch` | server-sent events: `asked` for what waits, then `asked`, `answered`, `used`, `ended` as they happen, each with a report as its data; `lagged` before the end where the reader was too slow |
+//! | `GET /v1/tasks[?agent=<name>&which=live\|all]` | `{"tasks": […]}`; from here on for administrators |
+//! | `POST /v1/tasks` a [`TaskOrder`](crate::daemon::TaskOrder) | the [`TaskReport`](crate::control::TaskReport) of the task that was started |
+//! | `GET /v1/tasks/<id>` | one report |
+//! | `POST /v1/tasks/<id>/end` `{"why": "…"}` | `{"task": …, "ended": …}` |
+//! | `POST /v1/revoke` `{"kind": "agent", "subject": "claude"}` | what was under way and was stopped; kinds as `tollgate revoke` has them, `all` without a subject |
+//! | `POST /v1/lift` the same | the same; gives back |
 //! | `GET /healthz` | `ok` |
 //!
 //! A further service is a `Router<Arc<Admin>>` of its own that [`router`] merges; its handlers take a
@@ -34,6 +40,7 @@
 mod api;
 mod door;
 mod form;
+mod govern;
 mod html;
 mod listen;
 mod page;
@@ -117,6 +124,7 @@ pub fn router(
     });
     Ok(Router::new()
         .merge(api::routes())
+        .merge(govern::routes())
         .merge(page::routes())
         .fallback(|| async { Fault::not_found("page or service") })
         .layer(from_fn_with_state(Arc::clone(&admin), door::admit))

@@ -104,6 +104,7 @@ impl Config {
                 "server.allowed_origins",
                 server.allowed_origins != started.server.allowed_origins,
             ),
+            ("admin", self.admin != started.admin),
             (
                 "egress.extra_ca",
                 egress.extra_ca != started.egress.extra_ca,

@@ -101,7 +101,8 @@ pub(super) async fn agent_remove(host: &Host, name: &str) -> Result<Value, Contr
         return Err(unknown());
     }
     // Removing an agent is revoking it: its calls are stopped, its tasks end, what it was lent goes back.
-    let revoked = super::revoking::take(host, Scope::Agent(agent.clone())).await?;
+    let revoked =
+        super::revoking::take(host, Scope::Agent(agent.clone()), super::revoking::BY).await?;
     Ok(
         json!({"agent": agent, "name": agent.name(), "calls": revoked.calls, "tasks": revoked.tasks}),
     )

@@ -9,18 +9,28 @@ use crate::revocation::{self, RevokeError, Revoked, Scope};
 /// Whoever can open the socket.
 pub(super) const BY: &str = "operator";
 
-pub(super) async fn revoke(host: &Host, kind: &str, subject: &str) -> Result<Value, ControlError> {
+pub(crate) async fn revoke(
+    host: &Host,
+    kind: &str,
+    subject: &str,
+    by: &str,
+) -> Result<Value, ControlError> {
     let scope = scope(kind, subject)?;
-    super::value(&take(host, scope).await?)
+    super::value(&take(host, scope, by).await?)
 }
 
-pub(super) async fn take(host: &Host, scope: Scope) -> Result<Revoked, ControlError> {
-    revocation::revoke(host, scope, BY).await.map_err(error)
+pub(super) async fn take(host: &Host, scope: Scope, by: &str) -> Result<Revoked, ControlError> {
+    revocation::revoke(host, scope, by).await.map_err(error)
 }
 
-pub(super) async fn lift(host: &Host, kind: &str, subject: &str) -> Result<Value, ControlError> {
+pub(crate) async fn lift(
+    host: &Host,
+    kind: &str,
+    subject: &str,
+    by: &str,
+) -> Result<Value, ControlError> {
     let scope = scope(kind, subject)?;
-    revocation::lift(host, scope, BY).await.map_err(error)?;
+    revocation::lift(host, scope, by).await.map_err(error)?;
     Ok(json!({"kind": kind, "subject": subject}))
 }
 

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::change::agent_of;
-use super::revoking::BY;
 use crate::clock::rfc3339;
 use crate::daemon::{ControlError, TaskOrder};
 use crate::host::Host;
@@ -76,7 +75,7 @@ impl TaskReport {
     }
 }
 
-pub(super) async fn start(host: &Host, order: TaskOrder) -> Result<Value, ControlError> {
+pub(crate) async fn start(host: &Host, order: TaskOrder, by: &str) -> Result<Value, ControlError> {
     let agent = agent_of(&order.agent)?;
     if agent.is_local()
         && let Err(error) = host.identities().confirm(&agent)
@@ -109,14 +108,14 @@ pub(super) async fn start(host: &Host, order: TaskOrder) -> Result<Value, Contro
             budgets: order.budgets,
             lifetime: std::time::Duration::from_secs(order.seconds),
             parent: order.within,
-            by: BY.to_owned(),
+            by: by.to_owned(),
         })
         .await
         .map_err(|error| failed(&error))?;
     super::value(&TaskReport::of(&task))
 }
 
-pub(super) fn show(host: &Host, id: TaskId) -> Result<Value, ControlError> {
+pub(crate) fn show(host: &Host, id: TaskId) -> Result<Value, ControlError> {
     host.look_at_the_clock();
     let task = host
         .tasks()
@@ -125,7 +124,7 @@ pub(super) fn show(host: &Host, id: TaskId) -> Result<Value, ControlError> {
     super::value(&TaskReport::of(&task))
 }
 
-pub(super) fn list(host: &Host, agent: Option<&str>, all: bool) -> Result<Value, ControlError> {
+pub(crate) fn list(host: &Host, agent: Option<&str>, all: bool) -> Result<Value, ControlError> {
     host.look_at_the_clock();
     let filter = TaskFilter {
         agent: agent.map(agent_of).transpose()?,
@@ -140,12 +139,13 @@ pub(super) fn list(host: &Host, agent: Option<&str>, all: bool) -> Result<Value,
     super::value(&tasks)
 }
 
-pub(super) async fn end(
+pub(crate) async fn end(
     host: &Host,
     id: TaskId,
     why: Option<String>,
+    by: &str,
 ) -> Result<Value, ControlError> {
-    let why = why.unwrap_or_else(|| format!("ended by the {BY}"));
+    let why = why.unwrap_or_else(|| format!("ended by {by}"));
     let ended = host
         .end_task(id, End::Ended, &why)
         .await

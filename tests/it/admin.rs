@@ -563,3 +563,64 @@ async fn an_answer_has_a_record_with_its_person() {
     assert_eq!(answered[0].by.as_str(), "ada");
     assert_eq!(answered[0].approval.to_string(), id);
 }
+
+#[tokio::test]
+async fn an_administrator_starts_and_ends_tasks_and_revokes_and_nobody_else_does() {
+    let world = world().await;
+    let order = json!({
+        "agent": "alice", "intent": "look around", "seconds": 600,
+        "tools": [{"tool": "probe.*"}], "budgets": {"all": {"calls": 3}},
+    });
+    for (token, status) in [
+        (&world.bob, 403),
+        (&world.agent, 403),
+        (&String::new(), 401),
+    ] {
+        for (path, body) in [
+            ("/v1/tasks", order.clone()),
+            ("/v1/revoke", json!({"kind": "all"})),
+        ] {
+            let page = world.api("POST", path, token, body).await;
+            assert_eq!(page.status, status, "{path}");
+        }
+        assert_eq!(world.get("/v1/tasks", token).await.status, status);
+    }
+    let started = world
+        .api("POST", "/v1/tasks", &world.ada, order.clone())
+        .await;
+    assert_eq!(started.status, 200, "{started:?}");
+    let id = started.json()["task"].as_str().unwrap().to_owned();
+    let listed = world.get("/v1/tasks?agent=alice", &world.ada).await.json();
+    assert_eq!(listed["tasks"][0]["task"], id);
+    assert_eq!(listed["tasks"][0]["status"], "live");
+    let mut wrong = order.clone();
+    wrong["tools"] = json!([{"tool": "probe.nothing"}]);
+    let page = world.api("POST", "/v1/tasks", &world.ada, wrong).await;
+    assert_eq!((page.status, code(&page).as_str()), (400, "task.invalid"));
+    let mut more = order;
+    more["surprise"] = json!(1);
+    let page = world.api("POST", "/v1/tasks", &world.ada, more).await;
+    assert_eq!(page.status, 400);
+    let end = format!("/v1/tasks/{id}/end");
+    let ended = world
+        .api("POST", &end, &world.ada, json!({"why": "done"}))
+        .await;
+    assert_eq!(ended.status, 200, "{ended:?}");
+    let shown = world.get(&format!("/v1/tasks/{id}"), &world.ada).await;
+    assert_eq!(shown.json()["why"], "done");
+    for unknown in ["task_aaaaaaaaaaaaaaaa", "x"] {
+        let page = world.get(&format!("/v1/tasks/{unknown}"), &world.ada).await;
+        assert_eq!(page.status, 404, "{unknown}");
+    }
+    let alice = json!({"kind": "agent", "subject": "alice"});
+    let revoked = world
+        .api("POST", "/v1/revoke", &world.ada, alice.clone())
+        .await;
+    assert_eq!(revoked.status, 200, "{revoked:?}");
+    assert_eq!(revoked.json()["kind"], "agent");
+    let page = world
+        .api("POST", "/v1/revoke", &world.ada, json!({"kind": "moon"}))
+        .await;
+    assert_eq!(page.status, 400);
+    world.bench.verify();
+}
