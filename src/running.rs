@@ -55,8 +55,6 @@ impl Underway {
     }
 
     /// From now on a stop of `scope` stops this call.
-    // Whoever lends, approves or hands on calls this; each of them comes with its own module.
-    #[cfg_attr(not(test), expect(dead_code, reason = "leases, approvals and tokens call it"))]
     pub(crate) fn rests_on(&self, scope: Scope) {
         self.rests_on
             .lock()

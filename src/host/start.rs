@@ -207,6 +207,7 @@ impl Host {
             refreshing: tokio::sync::Mutex::new(Seen::default()),
             home,
         });
+        host.follow(Arc::new(host.approvals().clone()));
         host.refresh_compiled().await;
         host.journal().append(&Event::Started(Started {
             version: env!("CARGO_PKG_VERSION").to_owned(),
