@@ -36,6 +36,7 @@ fn arrival() -> Arrival {
         arguments: bytes::Bytes::from_static(
             br#"{"requirement":"api","method":"GET","url":"http://bench.example/"}"#,
         ),
+        approval: None,
         progress: None,
     }
 }
@@ -75,8 +76,7 @@ fn revocation(c: &mut Criterion) {
             let mut running = tokio::task::JoinSet::new();
             for _ in 0..calls {
                 let host = Arc::clone(&host);
-                running
-                    .spawn(async move { host.call(arrival(), CancellationToken::new()).await });
+                running.spawn(async move { host.call(arrival(), CancellationToken::new()).await });
             }
             for _ in 0..calls {
                 held.recv().await.unwrap();

@@ -109,7 +109,11 @@ async fn admit(
     let task = task.inspect_err(|_| entry.on_no_task())?;
     if let Some(task) = &task {
         arrival.caller.task = task.id();
-        arrival.caller.user = arrival.caller.user.take().or(task.user().map(str::to_owned));
+        arrival.caller.user = arrival
+            .caller
+            .user
+            .take()
+            .or(task.user().map(str::to_owned));
     }
     let under_way = entry.enters(&arrival.caller, &tool, task.as_ref(), cancel);
     host.in_force(
@@ -129,7 +133,7 @@ async fn admit(
     }
     // Policy alone, or a person whom it lets: an approval is used up here, on the disk, before anything
     // rests on it.
-    let tier_name = crate::host::tier_name(&host.config(), &plugin, &tool);
+    let tier_name = crate::host::tier_name(&host.config(), &plugin.description, &tool);
     let asking = Asking {
         host,
         arrival,
@@ -181,12 +185,7 @@ fn unknown(host: &Host) -> Refusal {
 }
 
 /// From the permit to the recorded outcome.
-async fn run(
-    host: &Host,
-    arrival: Arrival,
-    admitted: Admitted,
-    mut entry: Entry<'_>,
-) -> Reply {
+async fn run(host: &Host, arrival: Arrival, admitted: Admitted, mut entry: Entry<'_>) -> Reply {
     let Admitted {
         permit,
         plugin,

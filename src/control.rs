@@ -188,7 +188,12 @@ impl Operator {
                     .await
             }
             Command::Plugins {} => value(&host.plugins()),
-            Command::Accept { plugin } => change::accept(host, &plugin).await,
+            Command::PluginDiff { plugin } => value(&report::diffs(host, plugin.as_deref())?),
+            Command::Accept {
+                plugin,
+                diff,
+                component,
+            } => change::accept(host, &plugin, diff, component).await,
             Command::Reload {} => value(&host.refresh().await),
             Command::AgentAdd { name, ttl } => change::agent_add(host, &name, ttl).await,
             Command::AgentList {} => value(&report::agents(host)),

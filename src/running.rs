@@ -225,7 +225,10 @@ mod tests {
         let running = Running::default();
         let guard = running.enter(under("alice", "p.t"), &CancellationToken::new());
         let agent = Scope::Agent("alice".parse().unwrap());
-        assert_eq!(running.stop(&agent, &refusal(Reason::RevokedAgent)).len(), 1);
+        assert_eq!(
+            running.stop(&agent, &refusal(Reason::RevokedAgent)).len(),
+            1
+        );
         assert_eq!(running.stop(&Scope::All, &refusal(Reason::RevokedAll)), []);
         assert_eq!(
             guard.call().stopped().map(|refusal| refusal.reason),

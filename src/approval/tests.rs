@@ -273,6 +273,7 @@ fn policies(folder: &std::path::Path) -> PolicySet {
         digest: Digest::of(b"component"),
         origins: std::collections::BTreeMap::new(),
         tiers: std::collections::BTreeMap::new(),
+        labels: BTreeSet::new(),
     };
     let loaded = PolicySet::load(folder, &[facts], None);
     assert!(loaded.findings.is_empty(), "{:#?}", loaded.findings);

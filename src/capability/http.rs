@@ -279,7 +279,7 @@ fn renew(
     let to = checked.get().request.url().origin();
     for loan in loans {
         for name in &loan.of {
-            let value = lend(context, name, to, loan.said)?;
+            let (value, _) = lend(context, name, to, loan.said)?;
             // In the place of a placeholder stands a whole header, made of the value before.
             if loan.said != "placeholder" {
                 loan.value = value;
@@ -395,7 +395,6 @@ fn prepare(
             secrets.push(used);
             of.push(name.to_string());
         }
-        secrets.extend(of.iter().cloned());
         loans.push(Loan {
             scheme: CredentialScheme::Instead(header.clone()),
             value: Arc::new(value),

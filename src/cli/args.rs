@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::exit::Exit;
 use crate::clock::lifetime;
+use crate::digest::Digest;
 use crate::id::TaskId;
 use crate::identity::{AgentId, PersonId};
 use crate::name::{PluginName, ToolName};
@@ -219,7 +220,9 @@ fn bound_argument(text: &str) -> Result<BoundArgument, String> {
     let (tool, rest) = text.split_once(':').ok_or_else(wrong)?;
     let (at, value) = rest.split_once('=').ok_or_else(wrong)?;
     Ok(BoundArgument {
-        tool: tool.parse().map_err(|error: crate::name::ParseNameError| error.to_string())?,
+        tool: tool
+            .parse()
+            .map_err(|error: crate::name::ParseNameError| error.to_string())?,
         at: at.to_owned(),
         value: serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)),
     })
@@ -227,7 +230,9 @@ fn bound_argument(text: &str) -> Result<BoundArgument, String> {
 
 fn budget(text: &str) -> Result<OneBudget, String> {
     let wrong = || {
-        String::from("write `KIND=NUMBER` or `TOOL:KIND=NUMBER`, where KIND is `calls`, `host_calls`, `fuel` or `bytes`")
+        String::from(
+            "write `KIND=NUMBER` or `TOOL:KIND=NUMBER`, where KIND is `calls`, `host_calls`, `fuel` or `bytes`",
+        )
     };
     let (what, bound) = text.rsplit_once('=').ok_or_else(wrong)?;
     let (tool, kind) = match what.split_once(':') {
@@ -351,10 +356,43 @@ pub(crate) enum PluginsCommand {
         #[arg(value_name = "FILE|NAME")]
         plugin: String,
     },
-    /// Accept a plugin that changed: from now on this is the one that serves.
+    /// Show what changed of a plugin since it was accepted, and what policy would now let it reach.
+    Diff {
+        /// The plugin [default: each one that waits].
+        name: Option<PluginName>,
+    },
+    /// Accept a plugin that waits: show what changed, ask, and from then on this is the one that serves.
     Accept {
         /// The plugin.
         name: PluginName,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+        /// Only if this is the component's digest; needed to go back to an older version.
+        #[arg(long, value_name = "DIGEST")]
+        component: Option<Digest>,
+    },
+    /// Make a key that signs components; prints the one that verifies, for `[plugins] keys`.
+    Key {
+        /// Its name: whose it is.
+        name: String,
+        /// Where the key that signs goes [default: `<name>.key`].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Sign a component: writes `<file>.sig` beside it; needs no daemon.
+    Sign {
+        /// The component.
+        file: PathBuf,
+        /// The key that signs, made by `tollgate plugins key`.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The component's version: a number that only grows.
+        #[arg(long, value_name = "NUMBER")]
+        version: u64,
+        /// The name that the plugin serves under [default: the file's].
+        #[arg(long, value_name = "NAME")]
+        name: Option<PluginName>,
     },
 }
 
@@ -503,7 +541,12 @@ mod tests {
             "call jq.run - --format json",
             "plugins",
             "plugins inspect fetch",
+            "plugins key acme --out acme.key",
+            "plugins sign fetch.wasm --key acme.key --version 7 --name fetch",
+            "plugins diff",
+            "plugins diff fetch --format json",
             "plugins accept fetch",
+            "plugins accept fetch --yes --component sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
             "policy init fetch --write",
             "policy explain fetch_page {} --agent claude --host-call clock",
             "policy schema",
@@ -560,6 +603,7 @@ mod tests {
             "serve --stdio --agent claude --listen 127.0.0.1:0",
             "serve --stdio --agent claude --quickstart",
             "secret set github token value",
+            "plugins accept fetch --component ba7816bf",
             "call",
             "agent add Claude",
             "person add spiffe://x/agent/a",

@@ -193,7 +193,8 @@ fn unanswerable(home: &Home, config: &Config, loaded: &[Loaded], set: &PolicySet
     let tools = good.flat_map(|plugin| {
         let tools = plugin.description.tools.iter().map(|tool| &tool.name);
         tools.filter(move |tool| {
-            let held = crate::host::tier(config, plugin, tool) == Tier::Hold || set.asks(tool);
+            let held = crate::host::tier(config, &plugin.description, tool) == Tier::Hold
+                || set.asks(tool);
             held && !set.answerable(tool)
         })
     });

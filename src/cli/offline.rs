@@ -13,12 +13,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::fault::Fault;
 use super::printer::Printer;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::digest::Digest;
 use crate::entropy::{Entropy as _, SystemEntropy};
 use crate::home::Home;
 use crate::name::PluginName;
-use crate::plugin::{Catalogue, Plugin, component_files, read_component};
+use crate::plugin::{Catalogue, Content, Plugin, component_files};
 use crate::private;
 use crate::reason::Refusal;
 use crate::runtime::{Artifacts, Runtime, Settings};
@@ -76,8 +77,9 @@ impl Loader {
         name: &PluginName,
         path: &Path,
     ) -> Result<Arc<Plugin>, Refusal> {
-        let bytes = read_component(path)?;
-        Plugin::load(&self.runtime, config, name, &bytes)
+        let Content { bytes, note } = Content::read(path);
+        let (bytes, note, now) = (bytes?, note?, SystemClock.now());
+        Plugin::load(&self.runtime, config, name, &bytes, note.as_deref(), now)
             .await
             .map(Arc::new)
     }
@@ -101,7 +103,9 @@ impl Loader {
         let mut loaded: Vec<Loaded> = Vec::new();
         for (file, path) in files {
             bar.set_message(crate::journal::escape(&file));
-            let plugin = Plugin::of_file(&self.runtime, config, &file, read_component(&path))
+            let content = Content::read(&path);
+            let now = SystemClock.now();
+            let plugin = Plugin::of_file(&self.runtime, config, &file, &content, now)
                 .await
                 .map(Arc::new)
                 .map_err(|unusable| unusable.refusal);

@@ -158,8 +158,8 @@ async fn explain(
             plugin.name
         )));
     }
-    let tier = crate::host::tier(config, &plugin, &tool);
-    let tier_name = crate::host::tier_name(config, &plugin, &tool);
+    let tier = crate::host::tier(config, &plugin.description, &tool);
+    let tier_name = crate::host::tier_name(config, &plugin.description, &tool);
     let now = SystemClock.now();
     let task = explain.task.as_ref().map(|intent| TaskFacts {
         id: "task_aaaaaaaaaaaaaaaa".to_owned(),

@@ -29,6 +29,8 @@ struct Seen {
     latest: Duration,
     /// When it was read, by the monotonic clock.
     at: Duration,
+    /// The latest time that was given: of either clock.
+    given: Duration,
     /// The furthest that the wall clock stands behind, once it was set back.
     behind: Option<Duration>,
     /// A step that nobody was told of yet.
@@ -66,6 +68,7 @@ impl Steady {
             seen: Mutex::new(Seen {
                 latest: floor,
                 at: monotonic.now(),
+                given: floor,
                 behind: None,
                 step: None,
             }),
@@ -88,13 +91,14 @@ impl Clock for Steady {
     fn now(&self) -> Duration {
         // Read within the lock, so that no older reading is taken for a step.
         let mut seen = self.lock();
-        let wall = self.wall.now();
-        if wall >= seen.latest {
-            (seen.latest, seen.at, seen.behind) = (wall, self.monotonic.now(), None);
+        let (wall, monotonic) = (self.wall.now(), self.monotonic.now());
+        if wall >= seen.given {
+            (seen.latest, seen.at, seen.given, seen.behind) = (wall, monotonic, wall, None);
             return wall;
         }
-        let passed = self.monotonic.now().saturating_sub(seen.at);
-        let now = seen.latest.saturating_add(passed);
+        let passed = monotonic.saturating_sub(seen.at);
+        let now = seen.latest.saturating_add(passed).max(seen.given);
+        seen.given = now;
         let behind = now.saturating_sub(wall);
         // Told once, and again where it is set back further.
         let known = seen.behind.unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -13,6 +14,7 @@ use super::outside::{AdminTable, WebhookTable};
 use super::quantity::{Counted as _, Quantity, Unit};
 use super::{Format, Level, Proxy, SecretPlace, Sync, Tier};
 use crate::name::{self, PluginName, ToolName};
+use crate::plugin::{Key, TrustedKey};
 
 /// `tollgate.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -28,6 +30,7 @@ pub(super) struct File {
     pub(super) tools: Tools,
     pub(super) tier: BTreeMap<Spanned<Name>, OwnTier>,
     pub(super) tasks: Tasks,
+    pub(super) plugins: Plugins,
     pub(super) plugin: BTreeMap<Spanned<PluginName>, Plugin>,
     pub(super) secret: BTreeMap<Spanned<PluginName>, BTreeMap<Spanned<Name>, SecretPlace>>,
     pub(super) egress: Egress,
@@ -69,6 +72,52 @@ pub(super) struct TierName(pub(super) String);
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Tasks {
     pub(super) required: bool,
+}
+
+/// `[plugins]`: what goes for every plugin.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Plugins {
+    pub(super) keys: Vec<SigningKey>,
+    pub(super) require_signature: Option<Spanned<bool>>,
+}
+
+/// A key whose signatures count.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SigningKey {
+    #[serde(deserialize_with = "key")]
+    key: Key,
+    #[serde(default, deserialize_with = "time")]
+    expires: Option<Duration>,
+}
+
+impl SigningKey {
+    pub(super) fn trusted(&self) -> TrustedKey {
+        TrustedKey {
+            key: self.key.clone(),
+            expires: self.expires,
+        }
+    }
+}
+
+fn key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse()
+        .map_err(|error| D::Error::custom(format_args!("`{}` {error}", text.escape_default())))
+}
+
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let time: Option<jiff::Timestamp> = text.parse().ok();
+    time.and_then(|time| u64::try_from(time.as_millisecond()).ok())
+        .map(|millis| Some(Duration::from_millis(millis)))
+        .ok_or_else(|| {
+            D::Error::custom(format_args!(
+                "`{}` is no time: write it as \"2027-01-31T00:00:00Z\"",
+                text.escape_default()
+            ))
+        })
 }
 
 /// `[plugin.<name>]`.

@@ -157,7 +157,7 @@ impl Config {
                 .is_some_and(|url| url.starts_with("https:"))
         {
             add(
-                "admin",
+                "admin.listen",
                 format!(
                     "`{}` can be reached from other machines, and people's credentials go over it in the clear: put a TLS proxy in front and set `url`, or listen on 127.0.0.1",
                     admin.listen
@@ -168,6 +168,12 @@ impl Config {
             add(
                 "journal.sync",
                 "with `sync = \"interval\"` a power failure loses records of effects that happened: use \"gated\"".into(),
+            );
+        }
+        if self.trust.required && self.trust.keys.is_empty() {
+            add(
+                "plugins",
+                "`require_signature` is set and no key is trusted, so no plugin can serve: add `keys`".into(),
             );
         }
         for (plugin, table) in &self.file.plugin {

@@ -25,6 +25,7 @@ use crate::digest::Digest;
 use crate::home::Home;
 use crate::limits::{CallLimits, Concurrency, DescribeLimits};
 use crate::name::{PluginName, ToolName};
+use crate::plugin::Trust;
 
 pub use error::ConfigError;
 pub use findings::Finding;
@@ -54,6 +55,8 @@ pub struct Config {
     pub tasks: Tasks,
     /// Calls at once.
     pub concurrency: Concurrency,
+    /// Whose signatures of components count.
+    pub trust: Trust,
     file: file::File,
     lines: findings::Lines,
 }
@@ -304,6 +307,19 @@ impl Config {
                 required: file.tasks.required,
             },
             concurrency,
+            trust: Trust {
+                keys: file
+                    .plugins
+                    .keys
+                    .iter()
+                    .map(file::SigningKey::trusted)
+                    .collect(),
+                required: file
+                    .plugins
+                    .require_signature
+                    .as_ref()
+                    .is_some_and(|required| *required.get_ref()),
+            },
             file,
             lines,
         }

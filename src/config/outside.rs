@@ -56,11 +56,6 @@ impl AdminTable {
             allowed_hosts: self.allowed_hosts.clone(),
         }
     }
-
-    /// Where the address stands.
-    pub(super) fn span(&self) -> Option<std::ops::Range<usize>> {
-        self.listen.as_ref().map(Spanned::span)
-    }
 }
 
 /// `[[webhook]]`.

@@ -271,7 +271,7 @@ fn each_kind_of_mistake_has_its_message() {
     /home/tollgate.toml:1:9: `GitHub` can't be a name: use 1 to 32 of `a`-`z`, `A`-`Z`, `0`-`9`, `_` and `-`, starting with a letter or digit
     /home/tollgate.toml:1:21: `a b` can't be a name: use 1 to 64 of `a`-`z`, `A`-`Z`, `0`-`9`, `_` and `-`, starting with a letter or digit
     /home/tollgate.toml:2:7: invalid type: integer `5`, expected a string
-    /home/tollgate.toml:1:2: unknown field `sevrer`, expected one of `server`, `admin`, `webhook`, `limits`, `describe`, `approvals`, `concurrency`, `tools`, `tier`, `tasks`, `plugin`, `secret`, `egress`, `journal`, `log`
+    /home/tollgate.toml:1:2: unknown field `sevrer`, expected one of `server`, `admin`, `webhook`, `limits`, `describe`, `approvals`, `concurrency`, `tools`, `tier`, `tasks`, `plugins`, `plugin`, `secret`, `egress`, `journal`, `log`
     /home/tollgate.toml:2:10: `localhost` is no address to listen on: write an IP address and a port, such as "127.0.0.1:8787" or "[::1]:8787"
     /home/tollgate.toml:2:9: `proxy` is not an HTTP proxy: write "http://<host>:<port>", without user, path or query
     /home/tollgate.toml:2:10: unknown variant `vault`, expected one of `env`, `file`, `store`
@@ -284,6 +284,34 @@ fn each_kind_of_mistake_has_its_message() {
     /home/tollgate.toml:1:5: unclosed table, expected `]`
     /home/tollgate.toml:1:11: unexpected key or value, expected newline, `#`
     "#);
+}
+
+#[test]
+fn keys_are_read_and_what_is_none_is_not() {
+    let key = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    let text = format!(
+        "[plugins]\nrequire_signature = true\nkeys = [{{ key = \"{key}\" }}, {{ key = \"{key}\", expires = \"2027-01-31T00:00:00Z\" }}]"
+    );
+    let trust = parse(&text).unwrap().trust;
+    assert!(trust.required);
+    let expires: Vec<_> = trust.keys.iter().map(|trusted| trusted.expires).collect();
+    assert_eq!(expires, [None, Some(Duration::from_secs(1_801_353_600))]);
+    assert_eq!(trust.keys[0].key.to_string(), key);
+    assert_eq!(parse("").unwrap().trust, Trust::default());
+    for (wrong_part, with) in [
+        ("c74f20a3", "c74f20a4"),
+        ("2027-01-31T00:00:00Z", "2027-01-31"),
+        ("expires", "until"),
+        ("true", "1"),
+    ] {
+        wrong(&text.replace(wrong_part, with));
+    }
+    let unkeyed = parse("[plugins]\nrequire_signature = true").unwrap();
+    let found = unkeyed.findings(&BTreeMap::new());
+    assert!(
+        found[0].message.contains("no plugin can serve"),
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::clock::rfc3339;
 use crate::config::SecretPlace;
 use crate::daemon::{ControlError, SecretText};
+use crate::digest::Digest;
 use crate::host::Host;
 use crate::identity::{AgentId, IssueError, ParseAgentError};
 use crate::name::{ParseNameError, PluginName, is_plain};
@@ -16,13 +17,21 @@ use crate::secret::{SecretValue, StoreError};
 use crate::state::StateError;
 
 /// Accepts the plugin that waits under this name. The registry writes it down.
-pub(super) async fn accept(host: &Host, plugin: &str) -> Result<Value, ControlError> {
+pub(super) async fn accept(
+    host: &Host,
+    plugin: &str,
+    diff: Option<Digest>,
+    component: Option<Digest>,
+) -> Result<Value, ControlError> {
     let name = plugin_of(plugin)?;
-    let digest = host.accept(&name).await.map_err(|message| {
-        ControlError::new("plugin.refused", message)
-            .with_hint("`tollgate plugins` shows where each stands")
-    })?;
-    Ok(json!({"plugin": name, "digest": digest}))
+    let (digest, diff) = host.accept(&name, diff, component).await.map_err(stands)?;
+    Ok(json!({"plugin": name, "digest": digest, "diff": diff}))
+}
+
+/// Why nothing can be said or done about a plugin.
+pub(super) fn stands(message: String) -> ControlError {
+    ControlError::new("plugin.refused", message)
+        .with_hint("`tollgate plugins` shows where each stands")
 }
 
 pub(super) async fn agent_add(
@@ -93,7 +102,9 @@ pub(super) async fn agent_remove(host: &Host, name: &str) -> Result<Value, Contr
     }
     // Removing an agent is revoking it: its calls are stopped, its tasks end, what it was lent goes back.
     let revoked = super::revoking::take(host, Scope::Agent(agent.clone())).await?;
-    Ok(json!({"agent": agent, "name": agent.name(), "calls": revoked.calls, "tasks": revoked.tasks}))
+    Ok(
+        json!({"agent": agent, "name": agent.name(), "calls": revoked.calls, "tasks": revoked.tasks}),
+    )
 }
 
 pub(super) async fn secret_set(
@@ -205,7 +216,7 @@ pub(super) fn agent_of(name: &str) -> Result<AgentId, ControlError> {
         .map_err(|error: ParseAgentError| ControlError::new("agent.invalid", error.to_string()))
 }
 
-fn plugin_of(name: &str) -> Result<PluginName, ControlError> {
+pub(super) fn plugin_of(name: &str) -> Result<PluginName, ControlError> {
     name.parse()
         .map_err(|error: ParseNameError| ControlError::new("plugin.invalid", error.to_string()))
 }

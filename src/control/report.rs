@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::change::{blocking, failed};
+use super::change::{blocking, failed, plugin_of, stands};
 use crate::call::Reply;
 use crate::clock::rfc3339;
 use crate::config::SecretPlace;
 use crate::daemon::ControlError;
 use crate::digest::Digest;
-use crate::host::Host;
+use crate::host::{Host, PluginDiff};
 use crate::plugin::Requirement;
 use crate::policy::PolicyRef;
 use crate::reason::Reason;
@@ -97,6 +97,17 @@ pub(super) fn agents(host: &Host) -> Vec<AgentReport> {
             }
         })
         .collect()
+}
+
+/// What changed of a plugin; of every one that waits, where none is named.
+pub(super) fn diffs(host: &Host, plugin: Option<&str>) -> Result<Vec<PluginDiff>, ControlError> {
+    match plugin {
+        None => Ok(host.plugin_diffs()),
+        Some(name) => host
+            .plugin_diff(&plugin_of(name)?)
+            .map(|diff| vec![diff])
+            .map_err(stands),
+    }
 }
 
 /// A secret: never its value.

@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 use zeroize::Zeroizing;
 
 use crate::control::Which;
+use crate::digest::Digest;
 use crate::id::TaskId;
 use crate::identity::PersonId;
 use crate::task::{Allowed, Budgets};
@@ -174,10 +175,22 @@ pub enum Command {
     },
     /// What plugins there are and how each is.
     Plugins {},
-    /// Accepts a changed plugin as it is now.
+    /// What changed of a plugin, or of each that waits, since it was accepted.
+    PluginDiff {
+        /// The plugin.
+        #[serde(default)]
+        plugin: Option<String>,
+    },
+    /// Accepts a changed plugin as it was shown.
     Accept {
         /// The plugin.
         plugin: String,
+        /// Digest of the changes that were shown; nothing else is accepted.
+        #[serde(default)]
+        diff: Option<Digest>,
+        /// Digest of the component; to go back to an older one, it has to be named.
+        #[serde(default)]
+        component: Option<Digest>,
     },
     /// Reads policies, settings and plugins again.
     Reload {},

@@ -5,6 +5,7 @@
 //! does with them is told in `call`.
 
 mod people;
+mod pins;
 mod refresh;
 mod report;
 mod serve;
@@ -13,6 +14,7 @@ mod tasks;
 mod watch;
 
 pub use people::Door;
+pub use pins::{PluginDiff, Reach};
 pub(crate) use refresh::load_policies;
 pub use refresh::{RefreshFinding, Refreshed};
 pub use report::PluginReport;
@@ -37,7 +39,7 @@ use crate::identity::{Identities, People};
 use crate::journal::Journal;
 use crate::journal::record::{Changed, Event};
 use crate::name::ToolName;
-use crate::plugin::{Catalogue, Plugin, Registry};
+use crate::plugin::{Catalogue, Description, Plugin, Registry};
 use crate::policy::PolicySet;
 use crate::revocation::Followers;
 use crate::running::Running;
@@ -162,6 +164,7 @@ impl Host {
             digest: None,
             reason: None,
             detail: None,
+            diff: None,
         });
         self.journal().append(&event).map(drop)
     }
@@ -214,22 +217,22 @@ impl Host {
 
     /// The tier of a tool: the operator's, raised by what the plugin itself says of the tool.
     pub(crate) fn tier(&self, plugin: &Plugin, tool: &ToolName) -> Tier {
-        tier(&self.config(), plugin, tool)
+        tier(&self.config(), &plugin.description, tool)
     }
 }
 
 /// The tier of a tool under `config`: the operator's, raised by what the plugin itself says of the tool.
-pub(crate) fn tier(config: &Config, plugin: &Plugin, tool: &ToolName) -> Tier {
+pub(crate) fn tier(config: &Config, plugin: &Description, tool: &ToolName) -> Tier {
     let hinted = match plugin.tool(tool) {
-        Some((described, _)) if described.hints.destructive => Tier::Hold,
-        Some((described, _)) if !described.hints.read_only => Tier::Log,
+        Some(described) if described.hints.destructive => Tier::Hold,
+        Some(described) if !described.hints.read_only => Tier::Log,
         _ => Tier::Auto,
     };
     config.tier(tool).max(hinted)
 }
 
 /// The name of that tier: the operator's own, unless the plugin's hints raise it above that.
-pub(crate) fn tier_name(config: &Config, plugin: &Plugin, tool: &ToolName) -> String {
+pub(crate) fn tier_name(config: &Config, plugin: &Description, tool: &ToolName) -> String {
     let raised = tier(config, plugin, tool);
     if raised == config.tier(tool) {
         config.tier_name(tool).to_owned()

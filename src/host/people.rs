@@ -134,6 +134,7 @@ impl Host {
             digest: None,
             reason: Some(Reason::IdentityKind),
             detail: Some(format!("presented at {}{again}", door.as_str())),
+            diff: None,
         });
         // It is refused either way; a journal that takes nothing says so by itself.
         if let Err(error) = self.journal().append(&event) {
@@ -184,6 +185,7 @@ impl Host {
             digest: None,
             reason: None,
             detail: Some(detail),
+            diff: None,
         });
         self.journal().append(&event)
     }

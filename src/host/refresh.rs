@@ -12,7 +12,8 @@ use crate::config::{Config, ConfigError};
 use crate::digest::Digest;
 use crate::egress::OutboundConfig;
 use crate::journal::record::{Changed, Event};
-use crate::plugin::{Catalogue, Which};
+use crate::name::ToolName;
+use crate::plugin::{Catalogue, Description, Which};
 use crate::policy::{Loaded, PluginFacts, PolicySet, Severity};
 use crate::reason::Reason;
 use crate::secret::Secrets;
@@ -134,6 +135,7 @@ impl Host {
                         digest: Some(digest),
                         reason: None,
                         detail: None,
+                        diff: None,
                     });
                     if let Err(error) = self.journal().append(&event) {
                         tracing::error!(%error, "a change of the configuration could not be written down");
@@ -185,6 +187,7 @@ impl Host {
                 digest: Some(digest),
                 reason,
                 detail: detail.clone(),
+                diff: None,
             })
         };
         let new_set = seen.policies != Some(digest);
@@ -222,26 +225,39 @@ pub(crate) fn load_policies(
     let facts: Vec<PluginFacts<'_>> = catalogue
         .serving
         .values()
-        .map(|plugin| PluginFacts {
-            description: &plugin.description,
-            digest: plugin.digest,
-            origins: plugin.ceiling.origins(),
-            tiers: plugin
-                .description
-                .tools
-                .iter()
-                .map(|tool| {
-                    (
-                        tool.name.clone(),
-                        // What calls have in their context: the operator's, as the plugin's hints raise it.
-                        super::tier_name(config, plugin, &tool.name),
-                    )
-                })
-                .collect::<BTreeMap<_, _>>(),
-            labels: config.labels().map(str::to_owned).collect(),
+        .map(|plugin| {
+            let origins = plugin.ceiling.origins();
+            facts(config, &plugin.description, plugin.digest, origins)
         })
         .collect();
     PolicySet::load(folder, &facts, previous)
+}
+
+/// What policy is told of a plugin.
+pub(super) fn facts<'a>(
+    config: &Config,
+    description: &'a Description,
+    digest: Digest,
+    origins: BTreeMap<String, String>,
+) -> PluginFacts<'a> {
+    // What calls have in their context: the operator's, as the plugin's hints raise it.
+    let tier = |name| {
+        (
+            ToolName::clone(name),
+            super::tier_name(config, description, name),
+        )
+    };
+    PluginFacts {
+        description,
+        digest,
+        origins,
+        tiers: description
+            .tools
+            .iter()
+            .map(|tool| tier(&tool.name))
+            .collect(),
+        labels: config.labels().map(str::to_owned).collect(),
+    }
 }
 
 /// What the outbound guard takes from the configuration.

@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::Host;
 use crate::digest::Digest;
-use crate::name::PluginName;
 use crate::plugin::Status;
 use crate::reason::Reason;
 use crate::revocation::Scope;
@@ -76,25 +75,5 @@ impl Host {
                 }
             })
             .collect()
-    }
-
-    /// Accepts a plugin that changed, as it is now, and puts it in force with its policies.
-    ///
-    /// # Errors
-    ///
-    /// There is none, or it can't serve: what and why.
-    pub async fn accept(&self, plugin: &PluginName) -> Result<Digest, String> {
-        let digest = self.registry().accept(&self.config(), plugin).await?;
-        // It was looked at, so a revocation of before is over.
-        let scope = Scope::Plugin(plugin.clone());
-        if self.state().is_revoked(&scope) {
-            let state = self.state().clone();
-            tokio::task::spawn_blocking(move || state.lift(&scope))
-                .await
-                .map_err(|error| error.to_string())?
-                .map_err(|error| error.to_string())?;
-        }
-        self.refresh().await;
-        Ok(digest)
     }
 }

@@ -72,6 +72,7 @@ impl Host {
                 crate::clock::rfc3339(step.from),
                 crate::clock::rfc3339(step.to)
             )),
+            diff: None,
         });
         if let Err(error) = self.journal().append(&event) {
             tracing::error!(%error, "a step of the clock could not be written down");
@@ -91,10 +92,13 @@ impl Host {
     ) -> Result<(), Unwritable> {
         let event = Event::Changed(Changed {
             change: change.to_owned(),
-            subject: subject.filter(|subject| !subject.is_empty()).map(str::to_owned),
+            subject: subject
+                .filter(|subject| !subject.is_empty())
+                .map(str::to_owned),
             digest: None,
             reason: None,
             detail: Some(format!("by {by}")),
+            diff: None,
         });
         self.journal().append(&event).map(drop)
     }

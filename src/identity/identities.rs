@@ -240,7 +240,11 @@ mod tests {
         let one = identities.issue("one", None).unwrap();
         identities.revoke(&one.agent).unwrap();
         let foreign = AgentToken::generate(&SeededEntropy(AtomicU64::new(900))).unwrap();
-        let said: Vec<_> = ["", "Bearer x", one.token.expose(), foreign.expose()]
+        // A revoked one that is established otherwise (stdio, the terminal) is told so; over HTTP all
+        // of these are a 401 without a reason.
+        let revoked = Refusal::from(identities.confirm(&one.agent).unwrap_err());
+        assert_eq!(revoked.reason, Reason::RevokedAgent);
+        let said: Vec<_> = ["", "Bearer x", foreign.expose()]
             .into_iter()
             .map(|t| Refusal::from(identities.authenticate(t).unwrap_err()).to_string())
             .collect();

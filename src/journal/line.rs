@@ -200,6 +200,8 @@ impl<'a> Head<'a> {
             "stopped" if self.members == b"}" => Ok(Event::Stopped {}),
             "stopped" => bad("`stopped` has no fields"),
             "changed" => read(scratch).map(Event::Changed),
+            "task-started" => read(scratch).map(Event::TaskStarted),
+            "revocation" => read(scratch).map(Event::Revocation),
             "intent" => read(scratch).map(Event::Intent),
             "refusal" => read(scratch).map(Event::Refusal),
             "hold" => read(scratch).map(Event::Hold),

@@ -196,6 +196,9 @@ pub struct Changed {
     pub reason: Option<Reason>,
     /// For the operator.
     pub detail: Option<String>,
+    /// Of a plugin that waits or was accepted: digest of what changed, as `tollgate plugins diff` shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<Digest>,
 }
 
 /// A task was started.

@@ -119,6 +119,7 @@ fn what(event: &Event, look: Look) -> Vec<String> {
             let mut parts = vec![foreign(&changed.change, SHORT)];
             parts.extend(changed.subject.as_deref().map(|text| foreign(text, SHORT)));
             parts.extend(changed.reason.map(|r| look.paint(BAD, r.code())));
+            parts.extend(changed.diff.map(|diff| format!("diff {}", diff.short())));
             parts.extend(changed.detail.as_deref().map(|text| foreign(text, SHORT)));
             parts
         }

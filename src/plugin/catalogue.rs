@@ -1,7 +1,6 @@
 //! What is known of the plugins at one moment: one value, published whole.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::load::Plugin;
@@ -25,7 +24,6 @@ pub(crate) enum Status {
 /// A file in the folder, and what became of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    pub(super) file: PathBuf,
     /// Absent where the file could not be read.
     pub(crate) digest: Option<Digest>,
     pub(crate) status: Status,

@@ -7,7 +7,8 @@ use tokio::sync::Semaphore;
 
 use super::describe::{self, ToolSchemas};
 use super::description::{Description, Tool};
-use super::folder::name_of;
+use super::folder::{Content, name_of};
+use super::signature;
 use crate::capability::log::GuestLog;
 use crate::config::Config;
 use crate::digest::Digest;
@@ -19,6 +20,7 @@ use crate::name::{PluginName, ToolName};
 use crate::reason::{Reason, Refusal};
 use crate::runtime::{Code, Runtime};
 use crate::secret::Lent;
+use crate::state::Signed;
 
 /// A plugin that can serve.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(crate) struct Plugin {
     /// Digest of its file.
     pub(crate) digest: Digest,
     pub(crate) description: Description,
+    /// The signature that came with it, where one was verified.
+    pub(crate) signed: Option<Signed>,
     pub(crate) code: Code,
     /// The most that any of its calls can be granted.
     pub(crate) ceiling: Grants,
@@ -49,7 +53,7 @@ pub(crate) struct Unusable {
 }
 
 impl Plugin {
-    /// The plugin in `file` of the folder, whose content is `bytes`, or why that could not be read.
+    /// The plugin in `file` of the folder, which holds `content`.
     ///
     /// # Errors
     ///
@@ -58,7 +62,8 @@ impl Plugin {
         runtime: &Runtime,
         config: &Config,
         file: &str,
-        bytes: Result<Vec<u8>, Refusal>,
+        content: &Content,
+        now: std::time::Duration,
     ) -> Result<Self, Unusable> {
         let unread = |refusal| Unusable {
             digest: None,
@@ -66,16 +71,18 @@ impl Plugin {
         };
         let name = name_of(file)
             .map_err(|error| unread(Refusal::new(Reason::NameInvalid, error.to_string())))?;
-        let bytes = bytes.map_err(unread)?;
-        Self::load(runtime, config, &name, &bytes)
+        let bytes = content.bytes.as_ref().map_err(|r| unread(r.clone()))?;
+        let refused = |refusal| Unusable {
+            digest: Some(Digest::of(bytes)),
+            refusal,
+        };
+        let note = content.note.as_ref().map_err(|r| refused(r.clone()))?;
+        Self::load(runtime, config, &name, bytes, note.as_deref(), now)
             .await
-            .map_err(|refusal| Unusable {
-                digest: Some(Digest::of(&bytes)),
-                refusal,
-            })
+            .map_err(refused)
     }
 
-    /// Loads the component `bytes` as the plugin `name`.
+    /// Loads the component `bytes`, which came with the signature `note`, as the plugin `name`.
     ///
     /// # Errors
     ///
@@ -85,8 +92,12 @@ impl Plugin {
         config: &Config,
         name: &PluginName,
         bytes: &[u8],
+        note: Option<&str>,
+        now: std::time::Duration,
     ) -> Result<Self, Refusal> {
         let digest = Digest::of(bytes);
+        // Before the compiler gets to see it.
+        let signed = signature::check(&config.trust, name, digest, note, now)?;
         let code = runtime.code(digest, bytes).await?;
         let describe = config.describe_limits(name);
         let limits = CallLimits {
@@ -131,6 +142,7 @@ impl Plugin {
             listed,
             digest,
             description: described.description,
+            signed,
             code,
             ceiling,
             places: Arc::new(Semaphore::new(config.plugin_concurrency(name))),

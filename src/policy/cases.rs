@@ -18,6 +18,7 @@ use crate::name::ToolName;
 use super::approve::{Agreement, ApproveQuestion};
 use super::context::Pairs;
 use super::decide::Answer;
+use super::entities;
 use super::load::{Known, PluginPolicies, PolicySet};
 use super::question::{CallFacts, CallQuestion, TaskFacts};
 use super::supposed::{Supposed, SupposedRequest, requirement_to};

@@ -170,6 +170,7 @@ pub(super) fn approve(
         question.tier,
         question.time,
         question.user,
+        None,
     )?;
     let agent = entities::agent(question.agent.as_str());
     pairs.push(("agent", RestrictedExpression::new_entity_uid(agent)));

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 pub use agents::AgentRecord;
 pub use people::PersonRecord;
 pub(crate) use people::people_in;
-pub use pins::{AcceptedBy, Pin};
+pub use pins::{AcceptedBy, Facts, Pin, Signed};
 
 use crate::identity::{AgentId, PersonId};
 use crate::name::PluginName;

@@ -32,6 +32,7 @@ const MIGRATIONS: &[&str] = &[
     super::revocations::TABLES,
     super::tasks::TABLES,
     super::people::TABLES,
+    super::pins::FACTS,
 ];
 
 /// Brings the database to the version that this host knows.

@@ -187,6 +187,7 @@ impl Tasks {
             digest: None,
             reason: Some(how.refusal().reason),
             detail: Some(why.to_owned()),
+            diff: None,
         }))?;
         let ended = Ended {
             at: self.now(),
@@ -268,12 +269,7 @@ impl Tasks {
     }
 
     /// The tools that `caller` could call by its task; none where it is on no task and needs none.
-    pub(crate) fn shown_to(
-        &self,
-        agent: &AgentId,
-        named: Option<TaskId>,
-        required: bool,
-    ) -> Shown {
+    pub(crate) fn shown_to(&self, agent: &AgentId, named: Option<TaskId>, required: bool) -> Shown {
         let now = self.now();
         let named = named.map(|id| {
             self.find(id)
@@ -365,7 +361,11 @@ impl Tasks {
         Some(line)
     }
 
-    pub(super) fn live_of(&self, agent: &AgentId, now: Duration) -> impl Iterator<Item = Arc<Live>> {
+    pub(super) fn live_of(
+        &self,
+        agent: &AgentId,
+        now: Duration,
+    ) -> impl Iterator<Item = Arc<Live>> {
         let found: Vec<Arc<Live>> = self
             .read()
             .live

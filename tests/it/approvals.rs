@@ -195,6 +195,8 @@ async fn what_a_person_agreed_to_runs_once() {
 
 #[tokio::test]
 pub(crate) async fn an_approval_is_worth_nothing_for_anything_else() {
+    let _row = crate::attacks::stands_for("A02");
+    let _row = crate::attacks::stands_for("A01");
     let bench = held_call().start().await;
     let id = asked(&bench.call("probe_send", post("abc")).await);
     bench.answer(id, "ada", once()).await.unwrap();
@@ -217,6 +219,7 @@ pub(crate) async fn an_approval_is_worth_nothing_for_anything_else() {
 #[tokio::test]
 pub(crate) async fn an_approval_outlives_a_reload_of_something_else_and_no_change_of_what_decided()
 {
+    let _row = crate::attacks::stands_for("A03");
     let bench = held_call().start().await;
     let id = asked(&bench.call("probe_send", post("abc")).await);
     bench.answer(id, "ada", once()).await.unwrap();
@@ -248,6 +251,7 @@ pub(crate) async fn an_approval_outlives_a_reload_of_something_else_and_no_chang
 
 #[tokio::test]
 pub(crate) async fn an_approval_expires_and_a_clock_set_back_revives_nothing() {
+    let _row = crate::attacks::stands_for("A04");
     let bench = held_call().start().await;
     let id = asked(&bench.call("probe_send", post("abc")).await);
     bench.answer(id, "ada", once()).await.unwrap();
@@ -286,6 +290,7 @@ async fn an_approval_survives_a_restart_and_is_used_once_over_it() {
 
 #[tokio::test]
 pub(crate) async fn nobody_but_who_may_approve_answers_and_a_no_is_an_answer() {
+    let _row = crate::attacks::stands_for("A05");
     let bench = held_call().start().await;
     let mut own = arrival("alice", "probe_send", post("abc").to_string());
     own.caller.user = Some("ada".to_owned());
@@ -338,6 +343,7 @@ async fn a_tier_may_want_two_and_goes_the_same_way() {
 
 #[tokio::test]
 pub(crate) async fn asks_are_capped() {
+    let _row = crate::attacks::stands_for("A07");
     let bench = held_call()
         .toml("[approvals]\nper_minute = 5")
         .start()
@@ -501,6 +507,7 @@ async fn what_a_person_agreed_to_is_decided_again_before_it_is_sent() {
 
 #[tokio::test]
 pub(crate) async fn a_request_waits_only_as_long_as_it_may_and_dies_with_its_host() {
+    let _row = crate::attacks::stands_for("A10");
     let bench = held_request().start().await;
     let mut events = bench.host.approvals().events();
     let parked = bench.spawn("alice", "probe_send", post("abc"));
@@ -543,6 +550,7 @@ async fn without_parking_a_held_request_is_refused_at_once() {
 
 #[tokio::test]
 pub(crate) async fn a_kill_between_answer_and_use_leaves_one_use_and_never_two() {
+    let _row = crate::attacks::stands_for("A11");
     let bench = held_call().start().await;
     let id = asked(&bench.call("probe_send", post("abc")).await);
     let bench = bench.killed().await;
@@ -574,6 +582,7 @@ pub(crate) async fn a_kill_between_answer_and_use_leaves_one_use_and_never_two()
 
 #[tokio::test]
 pub(crate) async fn what_a_person_reads_is_the_hosts_and_whole() {
+    let _row = crate::attacks::stands_for("A06");
     let bench = held_call().start().await;
     let evil = format!(
         "x\neffect     GET https://harmless.example\u{1b}[2J\u{202e}\u{200b}{}the tail",
@@ -598,6 +607,7 @@ pub(crate) async fn what_a_person_reads_is_the_hosts_and_whole() {
 
 #[tokio::test]
 pub(crate) async fn a_revocation_at_the_same_time_as_a_yes_wins() {
+    let _row = crate::attacks::stands_for("A09");
     let bench = held_call().start().await;
     for number in 0..10 {
         let arguments = post(&number.to_string());

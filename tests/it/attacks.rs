@@ -4,12 +4,18 @@
 //! look-ups and connections that were made, exactly one record with that reason, and a journal that
 //! verifies. A row without cases is claimed by a test of its own, or says what it waits for.
 
+mod call;
 mod case;
+mod craft;
+mod load;
+mod report;
 mod run;
 
 use std::collections::BTreeMap;
 
 use case::{Row, rows};
+
+pub(crate) use report::stands_for;
 
 /// The tests that stand for a row that is more of a story than a list. A test that is gone does not compile.
 macro_rules! claims {
@@ -39,6 +45,11 @@ claims![
     crate::revoke::a_revoked_agents_running_call_dies,
     crate::revoke::a_revoked_task_takes_its_calls_and_the_tasks_within_it,
     crate::secrets::no_connection_is_used_twice,
+    crate::pins::a_file_that_is_swapped_while_it_is_read_is_the_one_or_the_other,
+    crate::pins::an_archive_is_no_plugin_and_is_never_opened,
+    crate::secrets::a_loop_of_guesses_learns_nothing_and_is_stopped,
+    crate::secrets::a_secret_that_a_plugin_may_read_leaves_by_no_door,
+    crate::secrets::the_token_of_a_client_goes_nowhere,
     crate::slice::the_plugin_gets_exactly_the_text_whose_digest_is_recorded,
     crate::tasks::a_clock_that_is_set_back_revives_nothing,
     crate::tasks::standing_rights_are_listed,
@@ -46,7 +57,7 @@ claims![
 ];
 
 /// Parts of the catalogue whose rows must all run.
-const BUILT: &[char] = &['S', 'R', 'C', 'I'];
+const BUILT: &[char] = &['S', 'R', 'C', 'I', 'X', 'P'];
 
 #[test]
 fn every_row_runs_or_says_what_it_waits_for() {
@@ -129,4 +140,14 @@ async fn inputs_that_must_be_read_in_one_way() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn texts_that_must_not_be_believed() {
     run::part('I').await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_that_must_not_get_out() {
+    run::part('X').await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plugins_that_must_not_be_taken_for_others() {
+    run::part('P').await;
 }

@@ -11,6 +11,7 @@ use crate::upstream::Upstream;
 
 #[tokio::test]
 pub(crate) async fn a_proxy_that_the_environment_names_is_never_dialled() {
+    let _row = crate::attacks::stands_for("S28");
     let upstream = Upstream::start().await;
     let (_folder, home) = local(&upstream).make().await;
     let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -130,7 +131,7 @@ async fn a_replaced_plugin_serves_once_it_is_accepted() {
         "{listed:?}"
     );
     client.call("guest_act", &json!({})).await;
-    let accepted = run(&home, &["plugins", "accept", "guest"]).await;
+    let accepted = run(&home, &["plugins", "accept", "guest", "--yes"]).await;
     assert_eq!(accepted.code, 0, "{accepted:?}");
     client.call("guest_act", &json!({})).await;
     daemon.stop().await;
@@ -163,7 +164,12 @@ async fn a_call_under_way_ends_on_the_old_plugin_while_the_new_one_is_accepted()
     upstream.arrived(1).await;
     place(&home.plugins().join("probe.wasm"), &misfit("plain"));
     run(&home, &["reload"]).await;
-    assert_eq!(run(&home, &["plugins", "accept", "probe"]).await.code, 0);
+    assert_eq!(
+        run(&home, &["plugins", "accept", "probe", "--yes"])
+            .await
+            .code,
+        0
+    );
     run(&home, &["reload"]).await;
     upstream.release();
     let result = under_way.await.unwrap();

@@ -98,6 +98,7 @@ async fn finish(bench: &Bench, mut all: JoinSet<tollgate::call::Reply>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 pub(crate) async fn a_thousand_calls_of_one_agent_leave_places_for_others() {
+    let _row = crate::attacks::stands_for("R15");
     let bench = Setup::probe()
         .toml("[concurrency]\nagent = 4\nhost = 8\nwait = \"1ms\"\n[limits.http]\nfirst_byte = \"60s\"\ntotal = \"60s\"\n[limits]\ntime = \"60s\"")
         .start()

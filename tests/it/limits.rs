@@ -97,6 +97,7 @@ async fn fuel_is_counted_in_every_outcome_and_costs_the_same_twice() {
 
 #[tokio::test]
 pub(crate) async fn an_instance_that_was_cut_short_is_never_seen_again() {
+    let _row = crate::attacks::stands_for("R03");
     let bench = Setup::probe()
         .toml("[plugin.probe.tool.sleep.limits]\ntime = \"200ms\"\n[plugin.probe.tool.loop.limits]\nfuel = 1_000_000")
         .start()
@@ -199,6 +200,7 @@ const BREAKER: u32 = 20;
 
 #[tokio::test]
 pub(crate) async fn traps_in_a_row_open_the_breaker_and_others_go_on() {
+    let _row = crate::attacks::stands_for("R20");
     let bench = Setup::probe().start().await;
     for _ in 0..BREAKER {
         let reply = bench
@@ -231,6 +233,7 @@ pub(crate) async fn traps_in_a_row_open_the_breaker_and_others_go_on() {
 
 #[tokio::test]
 pub(crate) async fn a_retry_is_counted_and_a_storm_of_them_is_stopped() {
+    let _row = crate::attacks::stands_for("R21");
     let bench = Setup::probe_under("forbid (principal, action, resource);")
         .start()
         .await;

@@ -25,6 +25,7 @@ mod fairness;
 mod journal;
 mod limits;
 mod people;
+mod pins;
 mod plugins;
 mod policies;
 mod revoke;

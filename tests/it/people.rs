@@ -253,6 +253,7 @@ async fn ask(client: &crate::harness::mcp::Client, params: Value) -> Value {
 
 #[tokio::test]
 pub(crate) async fn a_client_that_opens_pages_is_asked_to_and_that_approves_nothing() {
+    let _row = crate::attacks::stands_for("M07");
     let toml = format!("{TOML}[admin]\nlisten = \"127.0.0.1:0\"\n");
     let (_folder, home) = Setup::probe_under(POLICY).toml(&toml).make().await;
     let daemon = Daemon::start(&home).await;

@@ -111,6 +111,7 @@ async fn a_call_under_way_keeps_the_plugin_that_it_began_with() {
 
 #[tokio::test]
 pub(crate) async fn compiled_code_that_was_changed_is_compiled_again() {
+    let _row = crate::attacks::stands_for("R19");
     let setup = with_guest();
     let digest = Digest::of(&misfit("plain"));
     let probe = Digest::of(&std::fs::read(guests::PROBE).unwrap());

@@ -12,6 +12,7 @@ const FORBIDS: &str = "@id(\"probe.closed\")\nforbid (principal, action, resourc
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 pub(crate) async fn a_reload_is_swapped_whole_and_a_broken_one_changes_nothing() {
+    let _row = crate::attacks::stands_for("C09");
     let bench = Setup::probe().start().await;
     let open = bench.host.policy().digest();
     let file = bench.policy_file("probe");

@@ -138,6 +138,7 @@ fn any_arguments() -> impl Strategy<Value = Value> {
 
 #[tokio::test]
 pub(crate) async fn the_plugin_gets_exactly_the_text_whose_digest_is_recorded() {
+    let _row = crate::attacks::stands_for("C07");
     let bench = Setup::probe().start().await;
     let mut runner = TestRunner::deterministic();
     for _ in 0..64 {

@@ -52,7 +52,10 @@ async fn call_on(bench: &Bench, task: TaskId, tool: &str, arguments: serde_json:
 
 #[tokio::test]
 async fn an_agent_on_no_task_is_refused_where_tasks_are_required() {
-    let bench = Setup::probe().toml("[tasks]\nrequired = true").start().await;
+    let bench = Setup::probe()
+        .toml("[tasks]\nrequired = true")
+        .start()
+        .await;
     let reply = bench.call("probe_echo", json!({"text": "x"})).await;
     assert_eq!(reply.reason(), Some(Reason::TaskRequired));
     assert!(tools(&bench, "alice", None).is_empty());
@@ -67,7 +70,12 @@ async fn an_agent_on_no_task_is_refused_where_tasks_are_required() {
     assert_eq!(events[0].caller().unwrap().task, Some(id));
     let reply = bench.call("probe_context", json!({})).await;
     assert_eq!(reply.reason(), Some(Reason::NameUnknown));
-    let reply = bench.call("probe_send", json!({"requirement": "api", "method": "GET", "url": "https://granted.example/"})).await;
+    let reply = bench
+        .call(
+            "probe_send",
+            json!({"requirement": "api", "method": "GET", "url": "https://granted.example/"}),
+        )
+        .await;
     assert_eq!(reply.reason(), Some(Reason::TaskTool));
     assert!(bench.upstream.ledger().await.is_empty());
     // Another agent's task is none.
@@ -132,6 +140,7 @@ async fn budgets_end_calls_and_host_calls() {
 /// I03: once the task has seen something private, nothing goes out of it.
 #[tokio::test]
 pub(crate) async fn what_a_task_has_seen_decides_what_it_may_send() {
+    let _row = crate::attacks::stands_for("I03");
     let policy = format!(
         "{PROBE_POLICY}\n@id(\"probe.taint\")\nforbid (principal, action in Action::\"http\", resource)\nwhen {{ context has task && context.task.labels.contains(\"private\") }};"
     );
@@ -147,7 +156,15 @@ pub(crate) async fn what_a_task_has_seen_decides_what_it_may_send() {
     assert_eq!(sent, 1);
     let reply = bench.call("probe_echo", json!({"text": "private"})).await;
     assert_eq!(reply.reason(), None);
-    assert!(bench.host.tasks().get(id).unwrap().labels.contains("private"));
+    assert!(
+        bench
+            .host
+            .tasks()
+            .get(id)
+            .unwrap()
+            .labels
+            .contains("private")
+    );
     let reply = bench.call("probe_send", send.clone()).await;
     assert_eq!(reply.refused("policy.forbidden"), 1, "{}", reply.text());
     assert_eq!(bench.upstream.ledger().await.len(), sent);
@@ -162,6 +179,7 @@ pub(crate) async fn what_a_task_has_seen_decides_what_it_may_send() {
 /// J13: a clock that is set back revives nothing, and that it was is written down.
 #[tokio::test]
 pub(crate) async fn a_clock_that_is_set_back_revives_nothing() {
+    let _row = crate::attacks::stands_for("J13");
     let bench = Setup::probe().start().await;
     let id = start(&bench, task("alice", &["probe.*"])).await;
     let issued = bench
@@ -201,13 +219,18 @@ async fn a_task_that_expires_stops_its_call() {
     bench.clock.set(NOW + Duration::from_secs(3_600));
     let reply = running.reply().await;
     assert_eq!(reply.reason(), Some(Reason::TaskExpired));
-    assert_eq!(
-        bench.outcome(reply.call).reason,
-        Some(Reason::TaskExpired)
-    );
+    assert_eq!(bench.outcome(reply.call).reason, Some(Reason::TaskExpired));
     bench.upstream.closed().await;
     assert_eq!(
-        bench.host.tasks().get(id).unwrap().ended.as_ref().unwrap().how,
+        bench
+            .host
+            .tasks()
+            .get(id)
+            .unwrap()
+            .ended
+            .as_ref()
+            .unwrap()
+            .how,
         End::Expired
     );
     bench.verify();
@@ -221,8 +244,20 @@ async fn the_commands_start_show_list_and_end_tasks() {
     let said = binary::run(
         &home,
         &[
-            "task", "start", "--agent", "alice", "--intent", "triage", "--tool", "probe.echo",
-            "--arg", "probe.echo:/text=x", "--budget", "calls=2", "--for", "30m",
+            "task",
+            "start",
+            "--agent",
+            "alice",
+            "--intent",
+            "triage",
+            "--tool",
+            "probe.echo",
+            "--arg",
+            "probe.echo:/text=x",
+            "--budget",
+            "calls=2",
+            "--for",
+            "30m",
         ],
     )
     .await;
@@ -231,7 +266,15 @@ async fn the_commands_start_show_list_and_end_tasks() {
     let call = async |arguments: &'static str| {
         binary::run(
             &home,
-            &["call", "probe.echo", arguments, "--agent", "alice", "--task", &id],
+            &[
+                "call",
+                "probe.echo",
+                arguments,
+                "--agent",
+                "alice",
+                "--task",
+                &id,
+            ],
         )
         .await
     };
@@ -245,14 +288,27 @@ async fn the_commands_start_show_list_and_end_tasks() {
     assert_eq!(shown["status"], "live");
     assert_eq!(shown["used"]["all"]["calls"], 1);
     let said = binary::run(&home, &["task", "list"]).await;
-    assert!(said.out.contains(&id) && said.out.contains("1 of 2"), "{}", said.out);
+    assert!(
+        said.out.contains(&id) && said.out.contains("1 of 2"),
+        "{}",
+        said.out
+    );
     let said = binary::run(&home, &["task", "end", &id, "--why", "done"]).await;
     assert_eq!(said.code, 0, "{}", said.err);
     let said = call(r#"{"text":"x"}"#).await;
     assert!(said.err.contains("task.ended"), "{}", said.err);
     let said = binary::run(
         &home,
-        &["task", "start", "--agent", "alice", "--intent", "x", "--tool", "probe.nothing"],
+        &[
+            "task",
+            "start",
+            "--agent",
+            "alice",
+            "--intent",
+            "x",
+            "--tool",
+            "probe.nothing",
+        ],
     )
     .await;
     assert_eq!(said.code, 3, "{}", said.err);
@@ -263,6 +319,7 @@ async fn the_commands_start_show_list_and_end_tasks() {
 /// J14: what stands by itself is listed, and a pipeline fails on it.
 #[tokio::test]
 pub(crate) async fn standing_rights_are_listed() {
+    let _row = crate::attacks::stands_for("J14");
     let (_folder, home) = Setup::probe().make().await;
     crate::harness::known(&home, &["alice"]);
     let said = binary::run(&home, &["check", "--zero-standing", "--format", "json"]).await;
@@ -272,8 +329,15 @@ pub(crate) async fn standing_rights_are_listed() {
         .iter()
         .filter_map(|line| line["message"].as_str().map(str::to_owned))
         .collect();
-    for part in ["`alice` never expires", "`probe.calls` permits calls", "without an end"] {
-        assert!(messages.iter().any(|m| m.contains(part)), "{part}: {messages:?}");
+    for part in [
+        "`alice` never expires",
+        "`probe.calls` permits calls",
+        "without an end",
+    ] {
+        assert!(
+            messages.iter().any(|m| m.contains(part)),
+            "{part}: {messages:?}"
+        );
     }
     let toml = std::fs::read_to_string(home.config()).unwrap();
     std::fs::write(home.config(), format!("{toml}\n[tasks]\nrequired = true\n")).unwrap();

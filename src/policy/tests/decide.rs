@@ -422,7 +422,7 @@ fn every_context_conforms_to_the_generated_schema() {
         tool: &asked.tool,
         tier: "hold",
         arguments: &asked.arguments,
-        approvers: &std::collections::BTreeSet::new(),
+        approvers: &BTreeSet::new(),
         host_call: false,
         standing: true,
         time: Duration::ZERO,

@@ -128,8 +128,10 @@ proptest! {
         for agent in ["ada", "bob"] {
             let mut asked = call(agent, "github.comment", arguments.clone());
             asked.user = user;
-            for approved in [false, true] {
-                asked.approved = approved;
+            for agreed in [false, true] {
+                if agreed {
+                    asked = asked.agreed(&["eve"]);
+                }
                 let answer = asked.decide(&set);
                 if answer.starts_with("allow") || answer.starts_with("hold") {
                     prop_assert!(

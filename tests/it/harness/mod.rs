@@ -10,10 +10,10 @@ pub(crate) mod binary;
 mod look;
 pub(crate) mod mcp;
 pub(crate) mod network;
-pub(crate) mod web;
 mod setup;
+pub(crate) mod web;
 
-pub(crate) use bench::Bench;
+pub(crate) use bench::{Bench, Running};
 pub(crate) use look::{Look, change, reason_of};
 pub(crate) use setup::{PROBE_POLICY, PROBE_TOML, REVEAL, Setup, place};
 

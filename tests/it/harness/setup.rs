@@ -121,6 +121,13 @@ impl Setup {
         self
     }
 
+    /// The signature of a component.
+    pub(crate) fn signature(mut self, name: &str, text: &str) -> Self {
+        self.plugins
+            .push((format!("{name}.wasm.sig"), text.as_bytes().to_vec()));
+        self
+    }
+
     /// `policies/<name>.cedar`, in the place of one of that name.
     pub(crate) fn policy(mut self, name: &str, text: &str) -> Self {
         let file = format!("{name}.cedar");
