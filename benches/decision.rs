@@ -98,6 +98,7 @@ fn decision(c: &mut Criterion) {
     let time = Duration::from_secs(1_795_353_728);
     let question = CallQuestion {
         agent: &agent,
+        chain: &[],
         user: None,
         tool: &tool,
         plugin_digest: Digest::of(b""),
@@ -111,6 +112,7 @@ fn decision(c: &mut Criterion) {
     };
     let facts = CallFacts {
         agent: &agent,
+        chain: &[],
         user: None,
         tool: &tool,
         tier: "write",

@@ -10,6 +10,7 @@ mod entry;
 mod hold;
 mod pace;
 mod reply;
+mod step;
 
 pub use arrival::{Arrival, Progress, ProgressSink};
 pub use reply::{Annotations, Completion, Content, Media, Reply, ResourceBody};
@@ -96,6 +97,7 @@ async fn admit(
         .pace()
         .attempt(&arrival.caller.agent, &tool, arguments.digest())?;
     entry.attempt(attempt);
+    step::admit(host, arrival, &tool, &arguments)?;
 
     // The task narrows whatever policy allows. From here on a stop finds this call; so what was
     // revoked, or ended, before a stop could find it is looked at after that.
@@ -122,6 +124,7 @@ async fn admit(
         Some(&plugin.name),
     )?;
     task.as_ref().map_or(Ok(()), OnTask::live)?;
+    step::rests(host, arrival, &under_way)?;
     let task_facts = task.as_ref().map(OnTask::facts);
 
     let tier = host.tier(&plugin, &tool);
@@ -155,13 +158,12 @@ async fn admit(
         .map(|(tool, _)| tool.uses.as_slice())
         .unwrap_or_default();
     let grants = plugin.ceiling.filter(|name| {
+        let user = arrival.caller.user.as_deref();
         uses.iter().any(|used| used == name)
-            && set.may_use(
-                &arrival.caller.agent,
-                arrival.caller.user.as_deref(),
-                &tool,
-                name,
-            )
+            && arrival
+                .caller
+                .agents()
+                .all(|agent| set.may_use(agent, user, &tool, name))
     });
     Ok(Admitted {
         permit,
@@ -219,6 +221,10 @@ async fn run(host: &Host, arrival: Arrival, admitted: Admitted, mut entry: Entry
     {
         return entry.refused(refusal).await;
     }
+    // What is used up here is used up, whatever comes after.
+    if let Err(refusal) = step::take(host, &arrival).await {
+        return entry.refused(refusal).await;
+    }
 
     // INVARIANT: the intent is written before anything runs. It need not be on the disk yet: each host
     // call that leaves the host waits for the disk itself, and a pure call has no effect to be lost.
@@ -244,10 +250,13 @@ async fn run(host: &Host, arrival: Arrival, admitted: Admitted, mut entry: Entry
         limits,
         arrival.progress,
     ));
+    // Whatever ends the call, a dropped future included, takes back what was lent to it.
+    let lent = host.leases().of_call(entry.call());
     let mut ended = host
         .runtime()
         .run(permit, &plugin.code, context, &limits, &cancel)
         .await;
+    drop(lent);
     if let Some(task) = &task {
         if let (Some((reserved, true)), Err(refusal)) = (fuel, &mut ended.answer)
             && refusal.reason == Reason::TrapFuel

@@ -13,6 +13,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Time since 1970-01-01T00:00:00Z, leap seconds left out.
     fn now(&self) -> Duration;
+
+    /// Time since some moment, by a clock that nobody can set; zero where there is none.
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// A clock that is shared by the parts of a host.
@@ -27,6 +32,11 @@ impl Clock for SystemClock {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
+    }
+
+    fn elapsed(&self) -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed()
     }
 }
 

@@ -12,6 +12,7 @@ mod revoking;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use approvals::{AnswerReport, ApprovalReport, BodyReport, Which, approve, deny, named};
 pub use people::PersonReport;
@@ -109,6 +110,7 @@ impl Operator {
             },
             tool,
             arguments: arguments.into(),
+            credential: None,
             approval: None,
             progress: Some(sink),
         };
@@ -196,6 +198,11 @@ impl Operator {
             } => change::accept(host, &plugin, diff, component).await,
             Command::Reload {} => value(&host.refresh().await),
             Command::AgentAdd { name, ttl } => change::agent_add(host, &name, ttl).await,
+            Command::AgentRotate { name, ttl, overlap } => {
+                token::agent_rotate(host, &name, ttl, overlap).await
+            }
+            Command::TokenMint(ask) => token::mint(host, ask).await,
+            Command::TokenRotateKey { at_once } => token::rotate_key(host, at_once).await,
             Command::AgentList {} => value(&report::agents(host)),
             Command::AgentRemove { name } => change::agent_remove(host, &name).await,
             Command::TaskStart { task } => tasks::start(host, *task).await,
@@ -245,6 +252,8 @@ impl Operator {
             Command::SecretRemove { plugin, name } => {
                 change::secret_remove(host, &plugin, &name).await
             }
+            Command::Leases { pending: true } => value(&host.leases().pending()),
+            Command::Leases { pending: false } => value(&host.leases().list()),
             Command::Stop {} => {
                 tracing::info!("asked to end");
                 host.drain();

@@ -264,7 +264,8 @@ fn key_at(place: &SecretPlace) -> Result<Zeroizing<Vec<u8>>, String> {
         SecretPlace::Variable(name) => std::env::var(name)
             .map(|text| Zeroizing::new(text.into_bytes()))
             .map_err(|_| format!("the variable `{name}` is not set"))?,
-        SecretPlace::Store => return Err(String::from("the store has no keys of webhooks")),
+        // The configuration takes no other.
+        _ => return Err(String::from("a webhook's key is in a file or a variable")),
     };
     key_of(&text)
 }

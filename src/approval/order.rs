@@ -186,6 +186,7 @@ impl Inner {
         let question = ApproveQuestion {
             person,
             agent: &approval.binding.agent,
+            chain: &approval.binding.chain,
             user: approval.binding.user.as_deref(),
             tool: &approval.binding.tool,
             tier: &approval.tier,

@@ -43,6 +43,7 @@ impl Asking<'_> {
         let caller = &self.arrival.caller;
         CallQuestion {
             agent: &caller.agent,
+            chain: &caller.chain,
             user: caller.user.as_deref(),
             tool: self.tool,
             plugin_digest: self.plugin.digest,

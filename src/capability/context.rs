@@ -17,6 +17,7 @@ use crate::grant::{Grant, Grants};
 use crate::journal::record::{CallId, Caller, Event, HostCallRef, Refused};
 use crate::journal::{Journal, Position, escape_bytes};
 use crate::json::Arguments;
+use crate::lease::{Leases, SharedSecrets};
 use crate::limits::{CallLimits, reached};
 use crate::name::ToolName;
 use crate::policy::{CallFacts, Checked, HostQuestion, PolicySet, TaskFacts, Verdict};
@@ -24,7 +25,7 @@ use crate::reason::{Kind, Reason, Refusal};
 use crate::running::Underway;
 use crate::runtime::bindings::types as wit;
 use crate::runtime::{Ending, Patience};
-use crate::secret::{Lent, Placeholders, Secrets};
+use crate::secret::{Lent, Placeholders};
 use crate::task::OnTask;
 
 /// Bytes of a target in a record: a URL of the longest length that is sent is cut, its digest is not.
@@ -41,7 +42,8 @@ pub(crate) struct Services {
     pub(crate) approvals: Approvals,
     pub(crate) journal: Journal,
     pub(crate) outbound: Outbound,
-    pub(crate) secrets: ArcSwap<Secrets>,
+    pub(crate) secrets: SharedSecrets,
+    pub(crate) leases: Leases,
     pub(crate) clock: SharedClock,
     pub(crate) entropy: SharedEntropy,
 }
@@ -122,7 +124,7 @@ impl CallContext {
             services,
             facts,
             limits,
-            placeholders: Placeholders::new(lent.clone()),
+            placeholders: Placeholders::new(),
             lent,
             reports: Reports::new(progress),
             patience: Patience::start(),
@@ -232,6 +234,7 @@ impl CallContext {
         CallFacts {
             task,
             agent: &self.facts.caller.agent,
+            chain: &self.facts.caller.chain,
             user: self.facts.caller.user.as_deref(),
             tool: &self.facts.tool,
             tier: &self.facts.tier,

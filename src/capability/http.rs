@@ -11,8 +11,10 @@ use wasmtime::component::{Resource, ResourceTable};
 
 use super::CallContext;
 use super::context::wit_error;
+use super::credentials::{Place, Wanted, allowed, borrow};
 use super::park::Effect;
-use super::secrets::{Secret, Use};
+use super::secrets::Secret;
+use super::sign;
 use crate::egress::{
     self, Admitted, CheckedRequest, Class, Credential, CredentialScheme, Exchange, Request,
     ScopedRequest,
@@ -24,7 +26,7 @@ use crate::reason::{Kind, Reason, Refusal};
 use crate::runtime::bindings::http as wit;
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
-use crate::secret::{Lent, SecretValue, Substituted, aside};
+use crate::secret::{Lent, aside};
 use crate::task::OnTask;
 
 /// The right to send requests within one requirement, for this call. Only its name: the grant
@@ -159,7 +161,7 @@ impl wit::HostOrigin for CallState {
             )
         });
         let sent = match prepared {
-            Ok((outgoing, loans)) => send(context, &reference, outgoing, loans).await?,
+            Ok((outgoing, wanted)) => send(context, &reference, outgoing, wanted).await?,
             Err(refusal) => Err(Unsent::Refused(refusal)),
         };
         match sent {
@@ -176,15 +178,6 @@ impl wit::HostOrigin for CallState {
     }
 }
 
-/// A secret's value on its way into one request.
-struct Loan {
-    scheme: CredentialScheme,
-    value: Arc<SecretValue>,
-    /// The secrets, and how they are said to be used.
-    of: Vec<String>,
-    said: &'static str,
-}
-
 /// Why there is no response.
 enum Unsent {
     /// Refused: it has no record yet.
@@ -198,7 +191,7 @@ async fn send(
     context: &mut CallContext,
     reference: &HostCallRef,
     outgoing: Outgoing,
-    mut loans: Vec<Loan>,
+    wanted: Vec<Wanted>,
 ) -> wasmtime::Result<Result<wit::Response, Unsent>> {
     let mut limits = context.limits.http;
     // What the task has no room for need not be carried here.
@@ -210,7 +203,7 @@ async fn send(
     let checked = match agreed {
         Ok((checked, false)) => checked,
         // A person took time: whether the secrets may go along is decided as things are now.
-        Ok((checked, true)) => match renew(context, &checked, &mut loans) {
+        Ok((checked, true)) => match renew(context, &checked, &wanted) {
             Ok(()) => checked,
             Err(refusal) => return Ok(Err(Unsent::Refused(refusal))),
         },
@@ -228,6 +221,12 @@ async fn send(
         task.settle().await.map_err(Ending::from)?;
     }
     // Both waited for the disk: what was revoked in the meantime sends nothing.
+    context.in_force()?;
+    let loans = match borrow(context, &wanted, &checked.get().request).await {
+        Ok(loans) => loans,
+        Err(refusal) => return finish(context, reference, unsent(refusal), began).await,
+    };
+    // And so did a source of secrets, perhaps.
     context.in_force()?;
     context.requested();
 
@@ -270,23 +269,31 @@ fn effect(outgoing: &Outgoing) -> Effect {
     )
 }
 
-/// Decides again on each secret that goes along, and takes its value anew.
+/// Decides again on each secret that goes along. None was lent yet.
 fn renew(
     context: &CallContext,
     checked: &Checked<Outgoing>,
-    loans: &mut [Loan],
+    wanted: &[Wanted],
 ) -> Result<(), Refusal> {
     let to = checked.get().request.url().origin();
-    for loan in loans {
-        for name in &loan.of {
-            let (value, _) = lend(context, name, to, loan.said)?;
-            // In the place of a placeholder stands a whole header, made of the value before.
-            if loan.said != "placeholder" {
-                loan.value = value;
-            }
-        }
+    for wanted in wanted {
+        allowed(
+            context,
+            &wanted.allowed.name,
+            to,
+            wanted.said,
+            &wanted.place,
+        )?;
     }
     Ok(())
+}
+
+/// An exchange that did not begin.
+fn unsent(refusal: Refusal) -> Exchange {
+    Exchange {
+        result: Err(refusal),
+        trace: egress::Trace::default(),
+    }
 }
 
 fn intent(context: &CallContext, reference: &HostCallRef, checked: &Checked<Outgoing>) -> Event {
@@ -356,51 +363,60 @@ fn prepare(
     scoped: ScopedRequest,
     headers: &[(String, String)],
     credentials: Vec<wit::Credential>,
-) -> Result<(Outgoing, Vec<Loan>), Refusal> {
+) -> Result<(Outgoing, Vec<Wanted>), Refusal> {
     let to = scoped.url().origin();
     let mut secrets = Vec::new();
-    let mut loans = Vec::new();
+    let mut wanted = Vec::new();
     for credential in credentials {
         let secret: &Secret = table.get(&credential.secret).map_err(|error| {
             Refusal::new(Reason::SecretNotGranted, "not a secret of this call")
                 .with_detail(error.to_string())
         })?;
-        let (scheme, said) = match credential.scheme {
-            wit::Scheme::Bearer => (CredentialScheme::Bearer, "bearer"),
-            wit::Scheme::Basic(user) => (CredentialScheme::Basic(user), "basic"),
-            wit::Scheme::Header(name) => (CredentialScheme::Header(name), "header"),
-            wit::Scheme::Query(name) => (CredentialScheme::Query(name), "query"),
+        let (place, said) = match credential.scheme {
+            wit::Scheme::Bearer => (Place::Scheme(CredentialScheme::Bearer), "bearer"),
+            wit::Scheme::Basic(user) => (Place::Scheme(CredentialScheme::Basic(user)), "basic"),
+            wit::Scheme::Header(name) => (Place::Scheme(CredentialScheme::Header(name)), "header"),
+            wit::Scheme::Query(name) => (Place::Scheme(CredentialScheme::Query(name)), "query"),
+            wit::Scheme::Sign(wit::Signing::AwsSigv4(scope)) => {
+                sign::check(&scope)?;
+                (Place::Sign(scope), "sign")
+            }
         };
-        let (value, used) = lend(context, &secret.name, to, said)?;
+        let (allowed, used) = allowed(context, &secret.name, to, said, &place)?;
         secrets.push(used);
-        loans.push(Loan {
-            scheme,
-            value,
-            of: vec![secret.name.clone()],
+        wanted.push(Wanted {
+            allowed,
+            place,
             said,
         });
     }
     // Anywhere but in a header for credentials a placeholder is only a random text.
     let bound = to.to_string();
     for (header, value) in headers {
-        let standing = context
+        let names = context
             .placeholders
-            .substitute(&bound, header, value.as_bytes())?;
-        let Some(Substituted { value, names }) = standing else {
-            continue;
-        };
-        let mut of = Vec::new();
+            .names(&bound, header, value.as_bytes())?;
         for name in names {
-            let (_, used) = lend(context, &name, to, "placeholder")?;
+            let place = Place::Within(header.clone(), value.clone());
+            let said = "placeholder";
+            let (allowed, used) = allowed(context, &name, to, said, &place)?;
             secrets.push(used);
-            of.push(name.to_string());
+            wanted.push(Wanted {
+                allowed,
+                place,
+                said,
+            });
         }
-        loans.push(Loan {
-            scheme: CredentialScheme::Instead(header.clone()),
-            value: Arc::new(value),
-            of,
-            said: "placeholder",
-        });
+    }
+    // Whatever else went in after the signature was made would break it, or not be signed.
+    let signs = wanted
+        .iter()
+        .any(|wanted| matches!(wanted.place, Place::Sign(_)));
+    if signs && wanted.len() > 1 {
+        return Err(Refusal::new(
+            Reason::EgressRequestInvalid,
+            "a request that is signed takes no other credential",
+        ));
     }
     let outgoing = Outgoing {
         origin: to.to_string(),
@@ -409,47 +425,12 @@ fn prepare(
         sent_before: context.requests(),
         request: scoped,
     };
-    Ok((outgoing, loans))
+    Ok((outgoing, wanted))
 }
 
 /// The secrets' names, as policy and the record have them.
 fn names(secrets: &[SecretUse]) -> Vec<String> {
     secrets.iter().map(|used| used.secret.clone()).collect()
-}
-
-/// A secret's value, for this request only, once its binding and policy allow it; and the decision.
-fn lend(
-    context: &CallContext,
-    name: &str,
-    to: &egress::Origin,
-    said: &'static str,
-) -> Result<(Arc<SecretValue>, SecretUse), Refusal> {
-    let grant = context.grant(name);
-    let Some(Grant::Secret { origin: bound, .. }) = grant.as_deref() else {
-        return Err(crate::secret::not_granted());
-    };
-    if bound != to {
-        return Err(Refusal::new(
-            Reason::SecretBinding,
-            "the secret is bound to another origin",
-        )
-        .with_detail(format!(
-            "`{name}` is bound to `{bound}`, the request goes to `{to}`"
-        )));
-    }
-    let question = Use {
-        name: name.to_owned(),
-        origin: to.to_string(),
-        scheme: said,
-    };
-    let (question, decision) = context.decide(question)?.into_inner();
-    let value = context.value(&question.name)?;
-    let used = SecretUse {
-        secret: question.name,
-        scheme: said.to_owned(),
-        decision,
-    };
-    Ok((value, used))
 }
 
 /// Records how it ended, and hands the reply on within its bounds.

@@ -1,5 +1,7 @@
 //! What can be typed. Help texts, the parser and its errors are all made of these definitions.
 
+mod token;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +21,8 @@ use crate::task::{Kind, Pattern};
 mod people;
 
 pub(crate) use people::{Approvals, Person};
+pub(crate) use token::{Token, Ttl};
+use token::{overlap, ttl};
 
 /// Serves sandboxed, policy-governed tools to agents over MCP.
 #[derive(Debug, Parser)]
@@ -99,9 +103,12 @@ pub(crate) enum Command {
     Policy(Policy),
     /// Check configuration, policies, entities, plugins, cases and secrets; needs no daemon.
     Check(Check),
-    /// Add, list and remove agents.
+    /// Add, list and remove agents; rotate their tokens.
     #[command(subcommand)]
     Agent(Agent),
+    /// Make tokens for one step and hand-offs, and narrow them.
+    #[command(subcommand)]
+    Token(Token),
     /// Start, show, list and end tasks of agents.
     #[command(subcommand)]
     Task(Task),
@@ -116,6 +123,12 @@ pub(crate) enum Command {
     /// Set, list and remove secrets.
     #[command(subcommand)]
     Secret(Secret),
+    /// List what is lent to calls and tasks, and what waits to be taken back.
+    Leases {
+        /// Only what waits to be taken back.
+        #[arg(long)]
+        pending: bool,
+    },
     /// Read and verify the journal.
     #[command(subcommand)]
     Audit(Audit),
@@ -451,13 +464,28 @@ pub(crate) enum Agent {
     Add {
         /// 1 to 64 of `a`-`z`, `0`-`9`, `.`, `_` and `-`.
         name: AgentId,
-        /// For how long the token is good, such as `30d` or `12h` [default: until it is removed].
-        #[arg(long, value_name = "TIME", value_parser = lifetime)]
-        ttl: Option<Duration>,
+        /// For how long the token is good, such as `30d` or `12h`; `never` for no end.
+        // Three months: rare enough that rotating stays a habit and not a script that nobody reads,
+        // and a token that leaked unseen does not outlive the season.
+        #[arg(long, value_name = "TIME", default_value = "90d", value_parser = ttl)]
+        ttl: Ttl,
     },
     /// List the agents.
     List,
+    /// Give an agent a new token; its present one stays good for a while.
+    Rotate {
+        /// The agent.
+        name: AgentId,
+        /// For how long the new token is good; `never` for no end.
+        #[arg(long, value_name = "TIME", default_value = "90d", value_parser = ttl)]
+        ttl: Ttl,
+        /// For how long the present token is good beside it; `0s` ends it at once.
+        // Long enough to restart what uses it, short enough that nobody forgets to.
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = overlap)]
+        overlap: Duration,
+    },
     /// Take an agent's token back; its calls under way are stopped.
+    #[command(visible_alias = "revoke")]
     Remove {
         /// The agent.
         name: AgentId,
@@ -583,6 +611,8 @@ mod tests {
             "audit tail -n 5 -f --agent claude --tool fetch --kind refusal",
             "audit show 0000cafe",
             "audit verify",
+            "leases",
+            "leases --pending",
             "reload -v",
             "status",
             "stop",
@@ -657,6 +687,7 @@ mod tests {
           approvals  See what waits for a person, and answer it
           person     Add, list, renew and remove the people who approve and administer
           secret     Set, list and remove secrets
+          leases     List what is lent to calls and tasks, and what waits to be taken back
           audit      Read and verify the journal
           reload     Make the daemon take in what changed on disk, and say what it found
           status     Say what the daemon is doing

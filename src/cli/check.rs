@@ -12,9 +12,11 @@ use super::finding::{self, Finding, Level, in_home, number, shown};
 use super::offline::{self, Loaded, Loader};
 use super::printer::Printer;
 use super::standing;
-use crate::config::{Config, ConfigError, SecretPlace, Tier};
+use crate::config::{Config, ConfigError, KeySource, SecretPlace, Tier};
 use crate::entropy::SystemEntropy;
 use crate::home::Home;
+use crate::identity::jwks::KeySet;
+use crate::identity::keys::read_file;
 use crate::name::{PluginName, ToolName};
 use crate::plugin::{Description, Requirement, name_of};
 use crate::policy::PolicySet;
@@ -53,6 +55,7 @@ pub(crate) async fn run(
     findings.extend(unanswerable(home, &config, &loaded, &policies.set));
     findings.extend(super::policy::case_findings(home, &policies.set));
     findings.extend(secrets(home, &config, &loaded));
+    findings.extend(issuers(&config));
     findings.extend(permissions(home));
     if zero_standing {
         findings.extend(standing::findings(home, &config, &policies.set, &loaded)?);
@@ -228,7 +231,7 @@ fn secrets(home: &Home, config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
     } else {
         Vec::new()
     };
-    let values = Secrets::new(home, config, Arc::new(SystemEntropy));
+    let values = Secrets::new(home, config, Arc::new(SystemEntropy), None);
     let plugins = loaded
         .iter()
         .filter_map(|loaded| loaded.plugin.as_ref().ok());
@@ -241,10 +244,12 @@ fn secrets(home: &Home, config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
             let place = config.secret_place(&plugin.name, &secret.name);
             let line = config.line(&format!("secret.{}.{}", plugin.name, secret.name));
             let found = missing(home, &key, &place, line, stored.contains(&key));
-            if found.is_none()
-                && let Ok(value) = values.get(&plugin.name, &secret.name)
-            {
-                findings.extend(short(home, &key, &place, line, value.expose().len()));
+            if found.is_none() {
+                let (source, _) = values.source(&plugin.name, &secret.name);
+                if let Some(value) = source.local_value(&plugin.name, &secret.name) {
+                    let bytes = value.expose().len();
+                    findings.extend(short(home, &key, &place, line, bytes));
+                }
             }
             findings.extend(found);
         }
@@ -260,8 +265,8 @@ fn missing(
     is_stored: bool,
 ) -> Option<Finding> {
     match place {
-        SecretPlace::Store if is_stored => None,
-        SecretPlace::Store => {
+        place if place.is_in_store() && is_stored => None,
+        place if place.is_in_store() => {
             let file = in_home(home, format!("plugins/{plugin}.wasm"));
             let message =
                 format!("the plugin `{plugin}` asks for the secret `{name}`, which has no value");
@@ -284,7 +289,49 @@ fn missing(
                 format!("the secret `{plugin}/{name}`: {}", chain(&error)),
             )
         }),
+        // Others are asked when they are lent; `check` reaches out to nothing.
+        _ => None,
     }
+}
+
+/// Keys of issuers that are in files: whether each set can be used, and whether two issuers have one
+/// key, so that each could speak for the other's agents.
+fn issuers(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut sets: Vec<(&str, KeySet)> = Vec::new();
+    for issuer in &config.issuers {
+        if issuer.agents.is_empty() && issuer.agent_prefix.is_none() {
+            let message = format!("the issuer `{}` names no agent", issuer.issuer);
+            findings.push(
+                Finding::new(Level::Warning, "tollgate.toml", message)
+                    .help("name its agents in `[issuer.agents]`, or set `agent_pattern`"),
+            );
+        }
+        let KeySource::File(path) = &issuer.keys else {
+            continue;
+        };
+        let read = read_file(path).and_then(|text| Ok(KeySet::parse(&text, &issuer.algorithms)?));
+        let set = match read {
+            Ok(set) => set,
+            Err(error) => {
+                let message = format!("the issuer `{}`: {error}", issuer.issuer);
+                findings.push(Finding::new(Level::Error, shown(path), message));
+                continue;
+            }
+        };
+        if let Some((other, _)) = sets.iter().find(|(_, known)| known.shares_a_key(&set)) {
+            let message = format!(
+                "the issuers `{}` and `{other}` have a key in common, so that each could speak for the other's agents",
+                issuer.issuer
+            );
+            findings.push(
+                Finding::new(Level::Error, shown(path), message)
+                    .help("give each issuer a key of its own"),
+            );
+        }
+        sets.push((&issuer.issuer, set));
+    }
+    findings
 }
 
 /// A value that stands in texts by chance is not looked for in what leaves a call, and not redacted.
@@ -306,9 +353,7 @@ fn short(
             let file = in_home(home, format!("plugins/{plugin}.wasm"));
             Finding::new(Level::Warning, file, message)
         }
-        SecretPlace::Variable(_) | SecretPlace::File(_) => {
-            Finding::new(Level::Warning, in_home(home, "tollgate.toml"), message).at(line, 1)
-        }
+        _ => Finding::new(Level::Warning, in_home(home, "tollgate.toml"), message).at(line, 1),
     };
     Some(found.help("have its issuer make a longer one"))
 }
@@ -390,6 +435,27 @@ mod tests {
             missing(&home(), &key, &SecretPlace::File(path), 1, false),
             None
         );
+    }
+
+    #[test]
+    fn two_issuers_with_one_key_are_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+        std::fs::write(folder.path().join("a.json"), key).unwrap();
+        std::fs::write(folder.path().join("b.json"), key.replace("\"a\"", "\"b\"")).unwrap();
+        let table = |name: &str| {
+            format!(
+                "[[issuer]]\nissuer = \"https://{name}.example\"\njwks = \"{name}.json\"\nagent_pattern = \"*\"\n"
+            )
+        };
+        let path = folder.path().join("tollgate.toml");
+        let of = |text: String| issuers(&Config::parse(&path, &text).unwrap());
+        assert_eq!(of(table("a")), []);
+        let found = of(table("a") + &table("b"));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].message.contains("a key in common"), "{found:?}");
+        let missing = of(table("c"));
+        assert_eq!(missing[0].severity, Level::Error);
     }
 
     #[test]

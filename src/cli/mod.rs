@@ -18,6 +18,7 @@ mod fault;
 mod finding;
 mod hostcall;
 mod inspect;
+mod leases;
 mod log;
 mod offline;
 mod person;
@@ -34,6 +35,7 @@ mod sign;
 mod standing;
 mod table;
 mod task;
+mod token;
 
 pub use exit::Exit;
 
@@ -109,7 +111,9 @@ fn dispatch(command: Command, global: &Global, printer: &mut Printer) -> Result<
         Command::Revoke(revoke) => revoke::run(&revoke, &home, printer),
         Command::Approvals(command) => approvals::run(command, &home, printer),
         Command::Person(command) => person::run(command, &home, printer),
+        Command::Token(command) => token::run(command, &home, printer),
         Command::Secret(command) => secret::run(command, &home, printer),
+        Command::Leases { pending } => leases::run(pending, &home, printer),
         Command::Audit(command) => audit::run(command, &home, printer),
         Command::Reload => daemon::reload(&home, printer),
         Command::Status => daemon::status(&home, printer),

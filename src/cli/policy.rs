@@ -170,6 +170,7 @@ async fn explain(
     });
     let question = CallQuestion {
         agent: &explain.agent,
+        chain: &[],
         user: None,
         tool: &tool,
         plugin_digest: plugin.digest,
@@ -188,6 +189,7 @@ async fn explain(
         let question = ApproveQuestion {
             person,
             agent: &explain.agent,
+            chain: &[],
             user: None,
             tool: &tool,
             tier: &tier_name,
@@ -205,6 +207,7 @@ async fn explain(
         let asked = hostcall::parse(text, &plugin, &tool)?;
         let facts = CallFacts {
             agent: &explain.agent,
+            chain: &[],
             user: None,
             tool: &tool,
             tier: &tier_name,

@@ -12,7 +12,8 @@ use toml::Spanned;
 use super::limits::{ApprovalsTable, CallTable, ConcurrencyTable, DescribeTable, MOST_CALLS};
 use super::outside::{AdminTable, WebhookTable};
 use super::quantity::{Counted as _, Quantity, Unit};
-use super::{Format, Level, Proxy, SecretPlace, Sync, Tier};
+use super::secret::Secret;
+use super::{Format, Leases, Level, Proxy, SecretPlace, Sync, Tier, Vault};
 use crate::name::{self, PluginName, ToolName};
 use crate::plugin::{Key, TrustedKey};
 
@@ -21,6 +22,7 @@ use crate::plugin::{Key, TrustedKey};
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub(super) server: Server,
+    pub(super) issuer: super::issuer::Issuers,
     pub(super) admin: Option<AdminTable>,
     pub(super) webhook: Vec<WebhookTable>,
     pub(super) limits: CallTable,
@@ -32,7 +34,9 @@ pub(super) struct File {
     pub(super) tasks: Tasks,
     pub(super) plugins: Plugins,
     pub(super) plugin: BTreeMap<Spanned<PluginName>, Plugin>,
-    pub(super) secret: BTreeMap<Spanned<PluginName>, BTreeMap<Spanned<Name>, SecretPlace>>,
+    pub(super) secret: BTreeMap<Spanned<PluginName>, BTreeMap<Spanned<Name>, Secret>>,
+    pub(super) vault: Option<Vault>,
+    pub(super) leases: Leases,
     pub(super) egress: Egress,
     pub(super) journal: Journal,
     pub(super) log: Log,
@@ -44,6 +48,32 @@ pub(super) struct Server {
     pub(super) listen: Option<Spanned<Listen>>,
     pub(super) allowed_hosts: Vec<String>,
     pub(super) allowed_origins: Vec<String>,
+    pub(super) resource: Option<Resource>,
+}
+
+/// The URL of this server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Resource(pub(super) String);
+
+impl<'de> Deserialize<'de> for Resource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let good = url::Url::parse(&text).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.as_str() == text
+                && url.fragment().is_none()
+                && url.username().is_empty()
+        });
+        // Tokens are held against it byte by byte, so it stands in the one form that it has.
+        if good {
+            Ok(Self(text))
+        } else {
+            Err(D::Error::custom(format_args!(
+                "`{}` is not the URL of this server in its canonical form, such as \"https://tools.example/mcp\"",
+                text.escape_default()
+            )))
+        }
+    }
 }
 
 /// `[tools]`: what goes for every tool.
@@ -224,22 +254,23 @@ impl File {
         None
     }
 
-    pub(super) fn secret_place(&self, plugin: &PluginName, name: &str) -> Option<&SecretPlace> {
+    pub(super) fn secret(&self, plugin: &PluginName, name: &str) -> Option<&Secret> {
         self.all_secrets()
             .find(|(p, n, _)| *p == plugin && *n == name)
-            .map(|(_, _, place)| place)
+            .map(|(_, _, secret)| secret)
     }
 
-    pub(super) fn all_secrets(&self) -> impl Iterator<Item = (&PluginName, &str, &SecretPlace)> {
+    pub(super) fn all_secrets(&self) -> impl Iterator<Item = (&PluginName, &str, &Secret)> {
         self.secret.iter().flat_map(|(plugin, secrets)| {
             secrets
                 .iter()
-                .map(|(name, place)| (plugin.get_ref(), name.get_ref().as_str(), place))
+                .map(|(name, secret)| (plugin.get_ref(), name.get_ref().as_str(), secret))
         })
     }
 
     pub(super) fn secret_places(&mut self) -> impl Iterator<Item = &mut SecretPlace> {
-        self.secret.values_mut().flat_map(BTreeMap::values_mut)
+        let tables = self.secret.values_mut().flat_map(BTreeMap::values_mut);
+        tables.map(|secret| &mut secret.place)
     }
 }
 
@@ -353,54 +384,6 @@ impl<'de> Deserialize<'de> for Proxy {
                 port,
             }),
             _ => Err(wrong()),
-        }
-    }
-}
-
-/// `[secret.<plugin>.<name>]`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SecretFile {
-    #[serde(default)]
-    source: Source,
-    variable: Option<String>,
-    path: Option<PathBuf>,
-}
-
-#[derive(Deserialize, Clone, Copy, Default)]
-#[serde(rename_all = "lowercase")]
-enum Source {
-    Env,
-    File,
-    #[default]
-    Store,
-}
-
-impl<'de> Deserialize<'de> for SecretPlace {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let file = SecretFile::deserialize(deserializer)?;
-        let wrong = |what| Err(D::Error::custom(what));
-        match (file.source, file.variable, file.path) {
-            (Source::Store, None, None) => Ok(Self::Store),
-            (Source::Env, Some(variable), None) => {
-                let letters = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-                if variable.is_empty() || !variable.bytes().all(letters) {
-                    return wrong(
-                        "`variable` can't be an environment variable's name: use letters, digits and `_`",
-                    );
-                }
-                Ok(Self::Variable(variable))
-            }
-            (Source::File, None, Some(path)) => Ok(Self::File(path)),
-            (Source::Env, _, _) => {
-                wrong("a secret with `source = \"env\"` needs `variable`, and nothing else")
-            }
-            (Source::File, _, _) => {
-                wrong("a secret with `source = \"file\"` needs `path`, and nothing else")
-            }
-            (Source::Store, _, _) => wrong(
-                "a secret with `source = \"store\"` needs nothing else: set its value with `tollgate secret set`",
-            ),
         }
     }
 }

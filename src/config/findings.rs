@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::error::place;
-use super::{Config, Sync};
+use super::{Config, SecretPlace, Sync};
 use crate::name::PluginName;
 use crate::plugin::{Description, Requirement};
 
@@ -209,8 +209,16 @@ impl Config {
                 }
             }
         }
-        for (plugin, name, _) in self.secret_places() {
+        for (plugin, name, place) in self.secret_places() {
             let at = format!("secret.{plugin}.{name}");
+            if matches!(place, SecretPlace::Vault(_)) && self.vault.is_none() {
+                add(
+                    &at,
+                    format!(
+                        "the secret `{plugin}/{name}` is in a server of secrets, and there is no `[vault]` that says which"
+                    ),
+                );
+            }
             match plugins.get(plugin) {
                 None => add(
                     &at,

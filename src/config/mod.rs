@@ -8,9 +8,12 @@
 mod error;
 mod file;
 mod findings;
+pub(crate) mod issuer;
 mod limits;
 mod outside;
+mod places;
 mod quantity;
+mod secret;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -29,7 +32,12 @@ use crate::plugin::Trust;
 
 pub use error::ConfigError;
 pub use findings::Finding;
+pub use issuer::{AgentClaim, Issuer, KeySource};
 pub use outside::{Admin, Webhook};
+pub use places::{
+    GitHubAppSecret, JwtSecret, LeaseTerms, Leases, OAuthSecret, SecretPlace, Vault, VaultLogin,
+    VaultSecret,
+};
 
 /// A commented file of the defaults, to start from.
 pub const TEMPLATE: &str = include_str!("template.toml");
@@ -57,6 +65,12 @@ pub struct Config {
     pub concurrency: Concurrency,
     /// Whose signatures of components count.
     pub trust: Trust,
+    /// The server of secrets, where there is one.
+    pub vault: Option<Vault>,
+    /// What is lent.
+    pub leases: Leases,
+    /// Issuers whose tokens are taken beside the host's own.
+    pub issuers: Vec<Issuer>,
     file: file::File,
     lines: findings::Lines,
 }
@@ -70,6 +84,8 @@ pub struct Server {
     pub allowed_hosts: Vec<String>,
     /// Values of `Origin` that are answered. A request without one comes from no browser.
     pub allowed_origins: Vec<String>,
+    /// The URL under which agents know this server: the audience of tokens for it.
+    pub resource: String,
 }
 
 /// Requests that plugins make.
@@ -202,18 +218,6 @@ impl Tier {
     }
 }
 
-/// Where a secret's value is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum SecretPlace {
-    /// In the host's encrypted store: `tollgate secret set`.
-    #[default]
-    Store,
-    /// In this environment variable of the host.
-    Variable(String),
-    /// In this file, as an absolute path once loaded from a home.
-    File(PathBuf),
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self::from_file(file::File::default(), findings::Lines::default())
@@ -257,10 +261,23 @@ impl Config {
         for ca in &mut config.egress.extra_ca {
             *ca = folder.join(&*ca);
         }
+        for issuer in &mut config.issuers {
+            if let KeySource::File(path) = &mut issuer.keys {
+                *path = folder.join(&*path);
+            }
+        }
         for place in config.file.secret_places() {
             if let SecretPlace::File(path) = place {
                 *path = folder.join(&*path);
             }
+        }
+        if let Some(vault) = &mut config.vault {
+            let (VaultLogin::TokenFile(file)
+            | VaultLogin::AppRole {
+                secret_id_file: file,
+                ..
+            }) = &mut vault.login;
+            *file = folder.join(&*file);
         }
         Ok(config)
     }
@@ -268,18 +285,23 @@ impl Config {
     fn from_file(file: file::File, lines: findings::Lines) -> Self {
         let mut concurrency = Concurrency::default();
         file.concurrency.apply(&mut concurrency);
+        let listen = file
+            .server
+            .listen
+            .as_ref()
+            .map_or_else(file::Listen::default, |l| *l.get_ref())
+            .0;
         let mut approvals = Approvals::default();
         file.approvals.apply(&mut approvals);
         Self {
             server: Server {
-                listen: file
-                    .server
-                    .listen
-                    .as_ref()
-                    .map_or_else(file::Listen::default, |l| *l.get_ref())
-                    .0,
+                listen,
                 allowed_hosts: file.server.allowed_hosts.clone(),
                 allowed_origins: file.server.allowed_origins.clone(),
+                resource: match &file.server.resource {
+                    Some(url) => url.0.clone(),
+                    None => format!("http://{listen}/mcp"),
+                },
             },
             admin: file.admin.as_ref().map(outside::AdminTable::admin),
             webhooks: file
@@ -320,6 +342,9 @@ impl Config {
                     .as_ref()
                     .is_some_and(|required| *required.get_ref()),
             },
+            vault: file.vault.clone(),
+            leases: file.leases,
+            issuers: file.issuer.0.clone(),
             file,
             lines,
         }
@@ -455,14 +480,25 @@ impl Config {
     #[must_use]
     pub fn secret_place(&self, plugin: &PluginName, name: &str) -> SecretPlace {
         self.file
-            .secret_place(plugin, name)
-            .cloned()
+            .secret(plugin, name)
+            .map(|secret| secret.place.clone())
+            .unwrap_or_default()
+    }
+
+    /// How the secret `name` of `plugin` is lent.
+    #[must_use]
+    pub fn secret_terms(&self, plugin: &PluginName, name: &str) -> LeaseTerms {
+        self.file
+            .secret(plugin, name)
+            .map(|secret| secret.terms)
             .unwrap_or_default()
     }
 
     /// Every secret whose place is set, with its plugin.
     pub fn secret_places(&self) -> impl Iterator<Item = (&PluginName, &str, &SecretPlace)> {
-        self.file.all_secrets()
+        self.file
+            .all_secrets()
+            .map(|(plugin, name, secret)| (plugin, name, &secret.place))
     }
 }
 

@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::SecretPlace;
 use super::file::Listen;
+use super::secret::Secret;
 
 /// The listener of the admin API and the approval page.
 ///
@@ -141,11 +142,11 @@ pub(super) struct Place(pub(super) SecretPlace);
 
 impl<'de> Deserialize<'de> for Place {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match SecretPlace::deserialize(deserializer)? {
-            SecretPlace::Store => Err(D::Error::custom(
+        match Secret::deserialize(deserializer)?.place {
+            place @ (SecretPlace::File(_) | SecretPlace::Variable(_)) => Ok(Self(place)),
+            _ => Err(D::Error::custom(
                 "a webhook's `secret` is in a file or a variable: write `{ source = \"file\", path = \"…\" }` or `{ source = \"env\", variable = \"…\" }`",
             )),
-            place => Ok(Self(place)),
         }
     }
 }

@@ -116,10 +116,12 @@ pub(super) async fn secret_set(
     let plugin = plugin_of(plugin)?;
     secret_name(name)?;
     // A value that is never looked at would be a surprise.
-    let elsewhere = match host.config().secret_place(&plugin, name) {
-        SecretPlace::Store => None,
+    let place = host.config().secret_place(&plugin, name);
+    let elsewhere = match &place {
+        place if place.is_in_store() => None,
         SecretPlace::Variable(variable) => Some(format!("the variable `{variable}`")),
         SecretPlace::File(path) => Some(format!("the file `{}`", path.display())),
+        place => Some(format!("`{place}`")),
     };
     if let Some(place) = elsewhere {
         return Err(ControlError::new(
@@ -192,7 +194,7 @@ pub(super) async fn secret_remove(
 }
 
 /// INVARIANT: comes before the change itself. Where it fails, nothing is changed.
-fn journalled(host: &Host, change: &str, subject: &str) -> Result<(), ControlError> {
+pub(super) fn journalled(host: &Host, change: &str, subject: &str) -> Result<(), ControlError> {
     host.changed(change, subject).map_err(|error| {
         ControlError::new("journal.unavailable", error.to_string())
             .with_hint("nothing was changed: what can't be written down is not done")

@@ -72,6 +72,8 @@ pub struct AgentReport {
     pub expires: Option<String>,
     /// When it was removed.
     pub removed: Option<String>,
+    /// The id of its token, by which that can be revoked.
+    pub token: String,
 }
 
 pub(super) fn agents(host: &Host) -> Vec<AgentReport> {
@@ -94,6 +96,7 @@ pub(super) fn agents(host: &Host) -> Vec<AgentReport> {
                 created: rfc3339(agent.created),
                 expires: agent.expires.map(rfc3339),
                 removed: agent.revoked.map(rfc3339),
+                token: crate::identity::token_id(&agent.token),
             }
         })
         .collect()
@@ -117,7 +120,7 @@ pub struct SecretReport {
     pub plugin: String,
     /// Its name.
     pub name: String,
-    /// `store`, `env:<variable>` or `file:<path>`.
+    /// `store`, `env:<variable>`, `file:<path>`, `vault:<path>#<field>`, ...
     pub place: String,
     /// `set`, or `missing` where the plugin asks for it and the store has no value.
     pub status: String,
@@ -152,15 +155,15 @@ pub(super) async fn secrets(host: &Host) -> Result<Vec<SecretReport>, ControlErr
         .map(|key| {
             let is_stored = stored.contains(&key);
             let (plugin, name) = key;
-            let (place, is_set) = match config.secret_place(&plugin, &name) {
-                SecretPlace::Store => (String::from("store"), is_stored),
+            let place = config.secret_place(&plugin, &name);
+            let is_set = match &place {
+                place if place.is_in_store() => is_stored,
                 // Whether the place has it shows when it is lent, or by `tollgate check`.
-                SecretPlace::Variable(variable) => {
-                    let is_set = std::env::var_os(&variable).is_some();
-                    (format!("env:{variable}"), is_set)
-                }
-                SecretPlace::File(path) => (format!("file:{}", path.display()), path.is_file()),
+                SecretPlace::Variable(variable) => std::env::var_os(variable).is_some(),
+                SecretPlace::File(path) => path.is_file(),
+                _ => true,
             };
+            let place = place.to_string();
             SecretReport {
                 plugin: plugin.to_string(),
                 name,

@@ -82,7 +82,9 @@ async fn agents_come_and_go_with_a_record_of_each_change() {
     let mut served = served("").await;
     let added = served.add("claude").await.unwrap();
     let token = added["token"].as_str().unwrap();
-    assert!(served.host.identities().authenticate(token).is_ok());
+    let here = &served.host.config().server.resource.clone();
+    let identities = served.host.identities().clone();
+    assert!(identities.authenticate(token, here).await.is_ok());
     assert_eq!(served.add("claude").await.unwrap_err(), "agent.exists");
     assert_eq!(served.add("Claude").await.unwrap_err(), "agent.invalid");
     assert_eq!(
@@ -91,7 +93,7 @@ async fn agents_come_and_go_with_a_record_of_each_change() {
     );
     let remove = |name: &str| Command::AgentRemove { name: name.into() };
     served.ask(remove("claude")).await.unwrap();
-    assert!(served.host.identities().authenticate(token).is_err());
+    assert!(identities.authenticate(token, here).await.is_err());
     assert_eq!(
         served.ask(remove("claude")).await.unwrap_err(),
         "agent.unknown"

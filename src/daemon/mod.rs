@@ -11,7 +11,7 @@ mod server;
 mod tests;
 
 pub use client::{ClientError, Connection, ControlClient, Start, bridge, bridge_stdio, end};
-pub use protocol::{Command, ControlError, SecretText, TaskOrder};
+pub use protocol::{Command, ControlError, MintCommand, SecretText, TaskOrder};
 pub use server::{Control, Daemon, DaemonError, Report, detach};
 
 use std::path::PathBuf;

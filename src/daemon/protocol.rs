@@ -97,6 +97,25 @@ impl fmt::Debug for SecretText {
     }
 }
 
+/// What a step token or a hand-off is to be for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MintCommand {
+    /// The agent whose right it carries.
+    pub agent: String,
+    /// The only tool.
+    pub tool: Option<String>,
+    /// The text of the only arguments.
+    pub arguments: Option<String>,
+    /// JSON pointers, and the JSON that must be there.
+    pub values: Vec<(String, String)>,
+    /// The task.
+    pub task: Option<String>,
+    /// The agent to hand on to.
+    pub to: Option<String>,
+    /// For how many seconds.
+    pub ttl: Option<u64>,
+}
+
 /// A task to start, as it is ordered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -201,6 +220,22 @@ pub enum Command {
         /// Seconds until the token expires; never where absent.
         ttl: Option<u64>,
     },
+    /// Gives an agent a new token.
+    AgentRotate {
+        /// Its name.
+        name: String,
+        /// Seconds until the new token expires; never where absent.
+        ttl: Option<u64>,
+        /// Seconds for which the present one is good beside it.
+        overlap: u64,
+    },
+    /// Makes a step token or a hand-off.
+    TokenMint(MintCommand),
+    /// Makes a new key for step tokens.
+    TokenRotateKey {
+        /// Whether the tokens that there are end with the old one.
+        at_once: bool,
+    },
     /// The agents there are.
     AgentList {},
     /// Removes an agent; its token is void.
@@ -291,6 +326,11 @@ pub enum Command {
         plugin: String,
         /// Its name.
         name: String,
+    },
+    /// What is lent, and what waits to be taken back.
+    Leases {
+        /// Only the latter.
+        pending: bool,
     },
     /// Ends the daemon in order.
     Stop {},

@@ -62,6 +62,7 @@ pub struct Host {
     /// Where browsers reach the approval page, once its listener is there.
     page: std::sync::OnceLock<String>,
     entropy: SharedEntropy,
+    reach: crate::secret::Reach,
     tasks: Tasks,
     running: Running,
     followers: Followers,
@@ -127,6 +128,12 @@ impl Host {
     #[must_use]
     pub fn secrets(&self) -> Arc<crate::secret::Secrets> {
         self.services.secrets.load_full()
+    }
+
+    /// What is lent, and what has to be taken back.
+    #[must_use]
+    pub fn leases(&self) -> &crate::lease::Leases {
+        &self.services.leases
     }
 
     /// Changes with whatever may change what an agent sees.

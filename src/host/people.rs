@@ -96,7 +96,7 @@ impl Host {
             Ok(person) => return Ok(person),
             Err(error) => error,
         };
-        let Ok(agent) = self.identities().authenticate(bearer) else {
+        let Some(agent) = self.identities().holder(bearer) else {
             return Err(error.into());
         };
         self.misplaced(agent.as_str(), door);

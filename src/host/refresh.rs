@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::Host;
 use crate::config::{Config, ConfigError};
 use crate::digest::Digest;
-use crate::egress::OutboundConfig;
+use crate::egress::{OutboundConfig, OwnClient};
+use crate::identity::Issuers;
 use crate::journal::record::{Changed, Event};
 use crate::name::ToolName;
 use crate::plugin::{Catalogue, Description, Which};
@@ -124,9 +125,17 @@ impl Host {
         match Config::load(&self.home) {
             Ok(config) => {
                 seen.config = Some(digest);
-                let secrets = Secrets::new(&self.home, &config, Arc::clone(&self.entropy));
+                let secrets = Secrets::new(
+                    &self.home,
+                    &config,
+                    Arc::clone(&self.entropy),
+                    Some(self.reach.clone()),
+                );
                 self.services.secrets.store(Arc::new(secrets));
                 self.services.approvals.configure(config.approvals);
+                let client = OwnClient::of(&self.services.outbound);
+                self.identities
+                    .trust(|before| Issuers::new(&config, Some(client), before));
                 self.config.store(Arc::new(config));
                 if !first {
                     let event = Event::Changed(Changed {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
@@ -13,19 +14,20 @@ use crate::call::{Pace, Places};
 use crate::capability::Services;
 use crate::clock::{SharedClock, Steady, SystemClock};
 use crate::config::{self, Config, ConfigError};
-use crate::egress::{Connector, Outbound, Resolver};
+use crate::egress::{Connector, Outbound, OwnClient, Resolver};
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::home::Home;
-use crate::identity::{Identities, People};
+use crate::identity::{Identities, Issuers, People, Roots};
 use crate::journal::record::{Event, Started};
 use crate::journal::{self, Journal};
+use crate::lease::{self, Leases};
 use crate::plugin::Registry;
 use crate::policy::PolicySet;
 use crate::private::PrivateError;
 use crate::revocation::Followers;
 use crate::running::Running;
 use crate::runtime::{Artifacts, Runtime, Settings};
-use crate::secret::Secrets;
+use crate::secret::{Reach, Secrets};
 use crate::state::{State, StateError};
 use crate::task::Tasks;
 
@@ -94,10 +96,16 @@ pub enum StartError {
     /// Certificates or proxy.
     #[error("`[egress]` can't be used: {0}")]
     Egress(#[from] crate::egress::OutboundConfigError),
+    /// The keys of step tokens.
+    #[error(transparent)]
+    Roots(#[from] crate::identity::RootError),
     /// The key of compiled code.
     #[error("the key of compiled code in `{0}` can't be made: {1}")]
     Key(PathBuf, String),
 }
+
+/// How long the end of the host waits for leases to be taken back.
+const ENDING: Duration = Duration::from_secs(5);
 
 impl Host {
     /// Starts a host, and waits until all of its plugins are loaded.
@@ -149,7 +157,6 @@ impl Host {
             resolver,
             connector,
         )?;
-        let secrets = Secrets::new(&home, &config, Arc::clone(&entropy));
         let policy = Arc::new(ArcSwap::from_pointee(
             PolicySet::load(&home.policies(), &[], None).set,
         ));
@@ -162,12 +169,26 @@ impl Host {
             config.approvals,
         )?;
         approvals.watch_time();
+        let reach = Reach::new(OwnClient::of(&outbound), Arc::clone(&clock));
+        let secrets = Secrets::new(&home, &config, Arc::clone(&entropy), Some(reach.clone()));
+        let store = secrets.store().clone();
+        let secrets = Arc::new(ArcSwap::from_pointee(secrets));
+        let leases = Leases::open(lease::Parts {
+            desk: Arc::clone(&secrets) as _,
+            state: state.clone(),
+            store,
+            journal: journal.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            haste: 1,
+        })?;
         let services = Arc::new(Services {
             policy,
             approvals,
             journal: journal.clone(),
             outbound,
-            secrets: ArcSwap::from_pointee(secrets),
+            secrets,
+            leases,
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         });
@@ -179,6 +200,11 @@ impl Host {
             Arc::clone(&clock),
         );
         let places = Places::new(config.concurrency);
+        let roots = Roots::open(&home.keys().join("steps.key"), &*entropy, clock.now())?;
+        let identities =
+            Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)).with(roots);
+        let client = OwnClient::of(&services.outbound);
+        identities.trust(|before| Issuers::new(&config, Some(client), before));
         let tasks = Tasks::load(
             state.clone(),
             journal.clone(),
@@ -186,11 +212,12 @@ impl Host {
             Arc::clone(&entropy),
         )?;
         let host = Arc::new(Self {
-            identities: Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
+            identities,
             people: People::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
             misplaced: super::people::Misplaced::default(),
             page: std::sync::OnceLock::new(),
             entropy,
+            reach,
             config: ArcSwap::from_pointee(config),
             runtime,
             registry,
@@ -208,12 +235,15 @@ impl Host {
             home,
         });
         host.follow(Arc::new(host.approvals().clone()));
+        host.follow(Arc::new(host.identities().clone()));
         host.refresh_compiled().await;
         host.journal().append(&Event::Started(Started {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             policy_set: Some(host.policy().digest()),
             plugins: host.catalogue().serving.len(),
         }))?;
+        host.followers().add(Arc::new(host.leases().clone()));
+        host.leases().resume();
         tokio::spawn(crate::task::keep(Arc::downgrade(&host)));
         Ok(host)
     }
@@ -226,6 +256,8 @@ impl Host {
             tracing::warn!(%refusal, "expired approvals could not be written down");
         }
         self.tasks.close().await;
+        // Most sources answer at once; what does not is taken back by the next start.
+        self.leases().close(ENDING).await;
         if let Err(error) = self.journal().append(&Event::Stopped {}) {
             tracing::error!(%error, "the end of the host could not be written down");
         }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::escape::head;
-use super::record::{ArgumentsView, Caller, Event, HostCallRef};
+use super::record::{ArgumentsView, Caller, Event, HostCallRef, LeaseChange};
 use crate::policy::Ground;
 
 /// Bytes of one text, of which a record has about a dozen; each may grow sixfold by escapes.
@@ -109,6 +109,21 @@ pub(super) fn bounded(event: &Event) -> Event {
         // Far more than must ever agree.
         Event::ApprovalUsed(used) => used.by.truncate(ITEMS),
         Event::ApprovalEnded(ended) => optional(&mut ended.why),
+        Event::Lease(change) => {
+            let LeaseChange {
+                stage,
+                secret,
+                source,
+                origin,
+                scheme,
+                detail,
+                ..
+            } = change;
+            [stage, secret, source, origin, scheme]
+                .into_iter()
+                .for_each(text);
+            optional(detail);
+        }
     }
     event
 }

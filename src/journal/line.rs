@@ -212,6 +212,7 @@ impl<'a> Head<'a> {
             "approval-answered" => read(scratch).map(Event::ApprovalAnswered),
             "approval-used" => read(scratch).map(Event::ApprovalUsed),
             "approval-ended" => read(scratch).map(Event::ApprovalEnded),
+            "lease" => read(scratch).map(Event::Lease),
             _ => bad("`kind` is not one that this host knows"),
         }
     }

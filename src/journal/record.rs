@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::id::{ApprovalId, LeaseId, TaskId};
 use crate::identity::AgentId;
-use crate::name::ToolName;
+use crate::name::{PluginName, ToolName};
 use crate::policy::Ground;
 use crate::reason::Reason;
 use crate::task::Budgets;
@@ -84,6 +84,8 @@ pub enum Event {
     ApprovalUsed(ApprovalUsed),
     /// An approval ended without having been used up.
     ApprovalEnded(ApprovalEnded),
+    /// A credential was lent, taken back, or could not be.
+    Lease(LeaseChange),
 }
 
 impl Event {
@@ -107,6 +109,7 @@ impl Event {
             Self::ApprovalAnswered(_) => "approval-answered",
             Self::ApprovalUsed(_) => "approval-used",
             Self::ApprovalEnded(_) => "approval-ended",
+            Self::Lease(_) => "lease",
         }
     }
 
@@ -130,6 +133,7 @@ impl Event {
             Self::ApprovalAnswered(answered) => Some(answered.call),
             Self::ApprovalUsed(used) => Some(used.call),
             Self::ApprovalEnded(ended) => Some(ended.call),
+            Self::Lease(change) => Some(change.call),
         }
     }
 
@@ -183,10 +187,11 @@ pub struct Recovered {
 #[serde(deny_unknown_fields)]
 pub struct Changed {
     /// What was done: `policy.loaded`, `policy.rejected`, `plugin.pinned`, `plugin.accepted`,
-    /// `plugin.quarantined`, `plugin.refused`, `plugin.removed`, `agent.added`,
+    /// `plugin.quarantined`, `plugin.refused`, `plugin.removed`, `agent.added`, `agent.rotated`,
     /// `secret.set`, `secret.removed`, `task.ended`, `task.expired`, `agent.revoked` and the like of
     /// whatever can be revoked, `all.lifted`, `clock.stepped`, `person.added`, `person.rotated`,
-    /// `person.removed`, `identity.refused`, `webhook.told`.
+    /// `person.removed`, `identity.refused`, `webhook.told`, `token.minted`, `token.handed_on`,
+    /// `token.key_rotated`.
     pub change: String,
     /// On what: a plugin, an agent, a person, a secret's name.
     pub subject: Option<String>,
@@ -288,6 +293,13 @@ pub struct Caller {
     /// The agents that handed the work on, from the first to the last before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<AgentId>,
+}
+
+impl Caller {
+    /// The agent and those that handed on to it.
+    pub fn agents(&self) -> impl Iterator<Item = &AgentId> {
+        self.chain.iter().chain([&self.agent])
+    }
 }
 
 /// Arguments as the journal keeps them.
@@ -497,6 +509,57 @@ pub struct Outcome {
     pub redacted: u64,
     /// Microseconds from arrival on.
     pub duration_us: u64,
+}
+
+/// Where a lease stands now. Never its value, nor what takes it back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseChange {
+    /// Which.
+    pub lease: LeaseId,
+    /// `wanted`, before it is asked for; `live`; `pending`, from its end until its source confirmed
+    /// that it is dead, which is `revoked`; `lapsed`, where its time was over first; `left`, where it
+    /// can't be taken back and its source keeps it alive; `unissued`.
+    pub stage: String,
+    /// The call that it was made for.
+    pub call: CallId,
+    /// The task that its call is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
+    /// The plugin.
+    pub plugin: PluginName,
+    /// The secret's name; `(bond)` for what the leases of one call or task hang on.
+    pub secret: String,
+    /// The kind of its source: `store`, `vault`, ...
+    pub source: String,
+    /// The one origin that it is bound to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub origin: String,
+    /// And how it stands in requests.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scheme: String,
+    /// Whether it can be taken back.
+    pub revocable: bool,
+    /// When it ends by itself, RFC 3339; absent where nothing ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// How often it went into a request.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub uses: u32,
+    /// How often taking it back failed.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub attempts: u32,
+    /// Why, for the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_none_yet(number: &u32) -> bool {
+    *number == 0
 }
 
 #[expect(

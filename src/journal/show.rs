@@ -11,7 +11,8 @@ use anstyle::{AnsiColor, Style};
 
 use super::escape::{escape, head};
 use super::record::{
-    ArgumentsView, Caller, Event, HostCall, HostCallOutcome, HostCallRef, Outcome, Record, Refused,
+    ArgumentsView, Caller, Event, HostCall, HostCallOutcome, HostCallRef, LeaseChange, Outcome,
+    Record, Refused,
 };
 use crate::policy::{Ground, PolicyRef};
 
@@ -162,7 +163,36 @@ fn what(event: &Event, look: Look) -> Vec<String> {
         | Event::ApprovalAnswered(_)
         | Event::ApprovalUsed(_)
         | Event::ApprovalEnded(_) => approval::told(event, look),
+        Event::Lease(change) => lease(change, look),
     }
+}
+
+fn lease(change: &LeaseChange, look: Look) -> Vec<String> {
+    let style = match change.stage.as_str() {
+        "pending" => WAIT,
+        "revoked" => GOOD,
+        _ => Style::new(),
+    };
+    let mut parts = vec![
+        look.paint(style, &foreign(&change.stage, SHORT)),
+        format!(
+            "`{}` from {}",
+            foreign(&change.secret, SHORT),
+            foreign(&change.source, SHORT)
+        ),
+        change.lease.to_string(),
+    ];
+    if !change.revocable {
+        parts.push(String::from("can't be taken back"));
+    }
+    if change.uses > 0 {
+        parts.push(format!("used \u{d7}{}", change.uses));
+    }
+    if change.attempts > 0 {
+        parts.push(look.paint(BAD, &format!("failed \u{d7}{}", change.attempts)));
+    }
+    parts.extend(change.detail.as_deref().map(|text| foreign(text, SHORT)));
+    parts
 }
 
 fn refusal(refused: &Refused, look: Look) -> Vec<String> {

@@ -10,7 +10,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Uri};
 
 /// The longest token that is looked up.
-const MAX_TOKEN: usize = 4_096;
+const MAX_TOKEN: usize = 8_192;
 
 /// Hosts and origins that requests may name.
 #[derive(Debug, Clone)]
@@ -185,6 +185,23 @@ pub(crate) enum Bearer<'a> {
     Malformed,
     /// A token, not yet looked up.
     Token(&'a str),
+}
+
+/// Where a hand-off stands: beside the agent's own credential.
+pub(super) const HANDOFF: HeaderName = HeaderName::from_static("tollgate-handoff");
+
+/// The hand-off that comes with the request, if there is one.
+pub(super) fn handoff(headers: &HeaderMap) -> Result<Option<&str>, ()> {
+    let Some(value) = one(headers, &HANDOFF)? else {
+        return Ok(None);
+    };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+    value
+        .to_str()
+        .ok()
+        .filter(|text| (1..=MAX_TOKEN).contains(&text.len()) && text.bytes().all(plain))
+        .map(Some)
+        .ok_or(())
 }
 
 pub(crate) fn bearer(headers: &HeaderMap) -> Bearer<'_> {

@@ -211,7 +211,7 @@ impl Handler {
         tool: &str,
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let round = Round::new(&arrived.agent, tool, &arrived.arguments);
+        let round = Round::new(&arrived.who.agent, tool, &arrived.arguments);
         let before = match &request.request_state {
             Some(state) => Some(self.shared.seals.open(&round, state)?),
             None => None,

@@ -7,19 +7,22 @@
 //! what comes back is only written in MCP's form.
 
 mod backend;
+mod challenge;
 mod envelope;
 mod gate;
 mod held;
 mod http;
 mod listen;
+mod metadata;
 mod result;
 mod server;
 mod session;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
+mod token;
 
-pub use backend::{Backend, ListedTool, Unauthorized};
+pub use backend::{Backend, Credentials, ListedTool, Metadata, Unauthorized};
 pub use gate::GateError;
 pub(crate) use gate::{Bearer, Gate, bearer};
 pub use http::{HttpConfig, router};

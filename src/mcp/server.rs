@@ -21,7 +21,7 @@ use super::backend::{Backend, ListedTool};
 use super::held::Seals;
 use crate::call::{Arrival, Progress, ProgressSink};
 use crate::id::TaskId;
-use crate::identity::AgentId;
+use crate::identity::Authenticated;
 use crate::journal::record::Caller;
 
 /// Tools in one page of a list. Some clients never ask for the second page, so that it holds far
@@ -76,8 +76,8 @@ impl Shared {
 /// What the transport knows of a request, beside its text.
 #[derive(Clone)]
 pub(super) struct Arrived {
-    pub(super) agent: AgentId,
-    /// The task that the transport named: a header, or the session's own.
+    pub(super) who: Arc<Authenticated>,
+    /// The task that the transport named: a header, the credential, or the session's own.
     pub(super) task: Option<TaskId>,
     /// The text of a call's arguments.
     pub(super) arguments: Bytes,
@@ -114,15 +114,16 @@ impl Handler {
         let (sink, reports) = progress(context);
         let arrival = Arrival {
             caller: Caller {
-                agent: arrived.agent.clone(),
-                user: None,
+                agent: arrived.who.agent.clone(),
+                user: arrived.who.user.clone(),
                 transport: self.shared.transport.to_owned(),
                 client: client(context),
                 task,
-                chain: Vec::new(),
+                chain: arrived.who.chain.clone(),
             },
             tool: tool.to_owned(),
             arguments: arrived.arguments.clone(),
+            credential: Some(arrived.who.clone()),
             approval: named(context, "dev.tollgate/approval"),
             progress: sink,
         };
@@ -343,7 +344,7 @@ impl ServerHandler for Handler {
     ) -> Result<ListToolsResult, ErrorData> {
         let arrived = arrived(&context)?;
         let task = task_of(arrived, &context)?;
-        let tools = self.shared.backend.tools(&arrived.agent, task);
+        let tools = self.shared.backend.tools(&arrived.who, task);
         let cursor = request.and_then(|request| request.cursor);
         let (tools, next_cursor) = page(&tools, cursor.as_deref(), PAGE)?;
         let mut result = ListToolsResult {

@@ -22,7 +22,7 @@ use super::backend::Backend;
 use super::envelope::{self, Fault, INVALID_REQUEST, Kind};
 use super::server::{Arrived, Handler, Shared};
 use crate::id::TaskId;
-use crate::identity::AgentId;
+use crate::identity::{AgentId, Authenticated};
 
 /// How long calls under way may take once the input has ended: a call's own limit, and a little to
 /// write its reply.
@@ -65,7 +65,7 @@ where
         skipping: false,
         fault: None,
         shared: shared.clone(),
-        agent,
+        who: Arc::new(Authenticated::of(agent)),
         task,
         pending: Arc::default(),
         queue: Some(queue),
@@ -185,7 +185,7 @@ struct Lines<R> {
     /// An answer of ours that waits for a place in the queue.
     fault: Option<Fault>,
     shared: Arc<Shared>,
-    agent: AgentId,
+    who: Arc<Authenticated>,
     task: Option<TaskId>,
     pending: Arc<Pending>,
     queue: Option<mpsc::Sender<Outgoing>>,
@@ -280,7 +280,7 @@ impl<R: AsyncRead + Send + Unpin> Lines<R> {
                     ));
                 }
                 request.request.extensions_mut().insert(Arrived {
-                    agent: self.agent.clone(),
+                    who: self.who.clone(),
                     task: self.task,
                     arguments: message.arguments(&text),
                     _slot: None,

@@ -12,6 +12,7 @@ use crate::json::Arguments;
 use crate::name::ToolName;
 use crate::reason::{Reason, Refusal};
 
+use super::chain;
 use super::context::{self, Mentioned, Pairs};
 use super::decide::Answer;
 use super::entities::{self, Directory};
@@ -100,6 +101,8 @@ pub struct ApproveQuestion<'a> {
     pub person: &'a PersonId,
     /// The agent that asked.
     pub agent: &'a AgentId,
+    /// The agents that handed the work on to it.
+    pub chain: &'a [AgentId],
     /// On whose behalf, when known.
     pub user: Option<&'a str>,
     /// The tool that it is about.
@@ -199,8 +202,10 @@ impl PolicySet {
         ground: &Ground,
         also: &[&str],
     ) -> Result<Hold, Refusal> {
-        self.prepare_call(question, None)
-            .and_then(|(prepared, pairs)| self.hold(&prepared, pairs, ground, also))
+        chain::each(question.chain, question.agent)
+            .map(|agent| self.prepare_call(&CallQuestion { agent, ..*question }, None))
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|asked| self.hold(&asked, ground, also))
             .map_err(undecided)
     }
 
@@ -216,40 +221,51 @@ impl PolicySet {
         ground: &Ground,
         also: &[&str],
     ) -> Result<Hold, Refusal> {
-        self.prepare_host_call(call, question, None)
-            .and_then(|(prepared, pairs)| self.hold(&prepared, pairs, ground, also))
+        chain::each(call.chain, call.agent)
+            .map(|agent| self.prepare_host_call(&CallFacts { agent, ..*call }, question, None))
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|asked| self.hold(&asked, ground, also))
             .map_err(undecided)
     }
 
+    /// Of a question as it is asked for each agent of a chain: enough is what is enough for all of them.
     fn hold(
         &self,
-        prepared: &Prepared,
-        pairs: Pairs,
+        asked: &[(std::sync::Arc<Prepared>, Pairs)],
         ground: &Ground,
         also: &[&str],
     ) -> Result<Hold, String> {
-        let allows = |people: &[&str]| match self.answer_once(
-            prepared,
-            pairs.clone(),
-            &Agreement::by(people.iter().copied()),
-        ) {
-            Ok(Answer::Allow(_)) => true,
-            Ok(Answer::Hold(_) | Answer::Refuse(..)) | Err(_) => false,
+        let allows = |people: &[&str]| {
+            let agreement = Agreement::by(people.iter().copied());
+            asked.iter().all(|(prepared, pairs)| {
+                matches!(
+                    self.answer_once(prepared, pairs.clone(), &agreement),
+                    Ok(Answer::Allow(_))
+                )
+            })
         };
-        let now = self.answer_once(prepared, pairs.clone(), &Agreement::default())?;
-        let (Answer::Allow(kept) | Answer::Hold(kept) | Answer::Refuse(_, kept)) = now;
-        let mut policies: Vec<PolicyRef> = kept.policies;
-        policies.extend(ground.policies.iter().cloned());
+        let mut policies: Vec<PolicyRef> = ground.policies.clone();
+        for (prepared, pairs) in asked {
+            let now = self.answer_once(prepared, pairs.clone(), &Agreement::default())?;
+            let (Answer::Allow(kept) | Answer::Hold(kept) | Answer::Refuse(_, kept)) = now;
+            policies.extend(kept.policies);
+        }
         policies.sort_by(|a, b| (&a.file, a.line, &a.id).cmp(&(&b.file, b.line, &b.id)));
         policies.dedup();
         let mut parts: Vec<Vec<u8>> = policies
             .iter()
-            .map(|policy| prepared.says(policy))
+            .flat_map(|policy| asked.iter().map(move |(prepared, _)| prepared.says(policy)))
             .collect();
         parts.extend(also.iter().map(|text| text.as_bytes().to_vec()));
         Ok(Hold {
             deciding: Digest::of_parts(parts.iter().map(Vec::as_slice)),
-            enough: enough(&prepared.people(), allows),
+            enough: enough(
+                &asked
+                    .iter()
+                    .flat_map(|(prepared, _)| prepared.people())
+                    .collect(),
+                allows,
+            ),
             policies,
         })
     }

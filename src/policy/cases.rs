@@ -245,6 +245,7 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
         let question = ApproveQuestion {
             person,
             agent: &case.agent,
+            chain: &[],
             user: case.user.as_deref(),
             tool: &case.tool,
             tier,
@@ -270,6 +271,7 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
         None => set.prepare_call(
             &CallQuestion {
                 agent: &case.agent,
+                chain: &[],
                 user: case.user.as_deref(),
                 tool: &case.tool,
                 plugin_digest: plugin.known.digest,
@@ -286,6 +288,7 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
         Some(host_call) => set.prepare_host_call(
             &CallFacts {
                 agent: &case.agent,
+                chain: &[],
                 user: case.user.as_deref(),
                 tool: &case.tool,
                 tier,

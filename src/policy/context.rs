@@ -11,6 +11,7 @@ use cedar_policy::RestrictedExpression;
 use serde_json::Value;
 
 use crate::clock::rfc3339;
+use crate::identity::AgentId;
 use crate::json::Arguments;
 
 use super::approve::ApproveQuestion;
@@ -131,6 +132,16 @@ fn common(
     Ok(pairs)
 }
 
+/// The agents before the one that acts; not in an order, and never the one that is asked about alone.
+fn chain(pairs: &mut Pairs, seen: &Mentioned, chain: &[AgentId]) {
+    if seen.key("chain") {
+        let agents = chain
+            .iter()
+            .map(|agent| RestrictedExpression::new_entity_uid(entities::agent(agent.as_str())));
+        pairs.push(("chain", RestrictedExpression::new_set(agents)));
+    }
+}
+
 pub(super) fn call(
     fields: &[Field],
     seen: &Mentioned,
@@ -145,6 +156,7 @@ pub(super) fn call(
         question.user,
         question.task,
     )?;
+    chain(&mut pairs, seen, question.chain);
     if seen.key("plugin_digest") {
         pairs.push(("plugin_digest", text(&question.plugin_digest.to_string())));
     }
@@ -172,6 +184,7 @@ pub(super) fn approve(
         question.user,
         None,
     )?;
+    chain(&mut pairs, seen, question.chain);
     let agent = entities::agent(question.agent.as_str());
     pairs.push(("agent", RestrictedExpression::new_entity_uid(agent)));
     pairs.push(("arguments", text(&question.arguments.digest().to_string())));
@@ -211,6 +224,7 @@ pub(super) fn host_call(
         call.user,
         call.task,
     )?;
+    chain(&mut pairs, seen, call.chain);
     let seen = facts.into_iter().filter(|(name, _)| seen.key(name));
     pairs.extend(seen.map(|(name, fact)| (name, express(fact))));
     Ok(pairs)

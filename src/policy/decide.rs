@@ -8,6 +8,7 @@ use crate::name::ToolName;
 use crate::reason::{Reason, Refusal};
 
 use super::approve::{self, Agreement};
+use super::chain;
 use super::context::{self, Pairs};
 use super::entities::{self, Directory};
 use super::load::{PluginPolicies, PolicySet};
@@ -41,9 +42,11 @@ impl PolicySet {
             return Verdict::Refuse(misplaced(why));
         }
         let agreement = Agreement::of(question.approval);
-        let asked = self
-            .prepare_call(question, None)
-            .and_then(|(prepared, pairs)| self.answer(&prepared, pairs, &agreement));
+        let asked = chain::strictest(question.chain, question.agent, |agent| {
+            let question = CallQuestion { agent, ..*question };
+            self.prepare_call(&question, None)
+                .and_then(|(prepared, pairs)| self.answer(&prepared, pairs, &agreement))
+        });
         match self.settle(asked, "this call") {
             Verdict::Allow(ground) => Verdict::Allow(Permit {
                 agent: question.agent.clone(),
@@ -85,9 +88,11 @@ impl PolicySet {
             return HostVerdict::Refuse(misplaced(why));
         }
         let agreement = Agreement::of(call.approval);
-        let asked = self
-            .prepare_host_call(call, &question, None)
-            .and_then(|(prepared, pairs)| self.answer(&prepared, pairs, &agreement));
+        let asked = chain::strictest(call.chain, call.agent, |agent| {
+            let call = CallFacts { agent, ..*call };
+            self.prepare_host_call(&call, &question, None)
+                .and_then(|(prepared, pairs)| self.answer(&prepared, pairs, &agreement))
+        });
         match self.settle(asked, "this use") {
             Verdict::Allow(ground) => HostVerdict::Allow(Checked {
                 value: question,

@@ -60,6 +60,19 @@ impl PolicySet {
     /// Whether this agent could be allowed to call this tool, for some arguments and with a person's
     /// agreement: what its list of tools shows. It may say yes too often, never no too often; the
     /// call itself is decided in full.
+    ///
+    /// Of a chain, each agent must be: `agents` are all of them.
+    #[must_use]
+    pub fn may_all_call<'a>(
+        &self,
+        mut agents: impl Iterator<Item = &'a AgentId>,
+        user: Option<&str>,
+        tool: &ToolName,
+    ) -> bool {
+        agents.all(|agent| self.may_call(agent, user, tool))
+    }
+
+    /// The same, for one agent.
     #[must_use]
     pub fn may_call(&self, agent: &AgentId, user: Option<&str>, tool: &ToolName) -> bool {
         self.may(agent, user, CALL, tool, ("tool", ""))

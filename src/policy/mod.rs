@@ -10,6 +10,7 @@
 mod approve;
 mod argument;
 mod cases;
+mod chain;
 mod context;
 mod decide;
 mod entities;

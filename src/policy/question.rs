@@ -32,6 +32,8 @@ pub struct TaskFacts {
 pub struct CallQuestion<'a> {
     /// Who asks.
     pub agent: &'a AgentId,
+    /// The agents that handed the work on to it. Each is asked about as well.
+    pub chain: &'a [AgentId],
     /// On whose behalf, when known.
     pub user: Option<&'a str>,
     /// What is called.
@@ -59,6 +61,8 @@ pub struct CallQuestion<'a> {
 pub struct CallFacts<'a> {
     /// Who asked.
     pub agent: &'a AgentId,
+    /// The agents that handed the work on to it. Each is asked about as well.
+    pub chain: &'a [AgentId],
     /// On whose behalf, when known.
     pub user: Option<&'a str>,
     /// What was called.

@@ -174,6 +174,9 @@ fn key_type(kind: Type) -> Value {
         Type::Time => json!({ "type": "Extension", "name": "datetime" }),
         Type::Address => json!({ "type": "Extension", "name": "ipaddr" }),
         Type::User => json!({ "type": "Entity", "name": "User" }),
+        Type::Agents => {
+            json!({ "type": "Set", "element": { "type": "Entity", "name": "Agent" } })
+        }
         Type::Users => {
             json!({ "type": "Set", "element": { "type": "Entity", "name": "User" } })
         }

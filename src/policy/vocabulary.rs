@@ -79,6 +79,7 @@ pub(super) enum Type {
     Time,
     Address,
     User,
+    Agents,
     Users,
     Agent,
     /// A record: `id`, `intent`, `labels`, `calls`, `host_calls`.
@@ -104,6 +105,7 @@ const fn key(name: &'static str, kind: Type) -> Key {
 /// What the host says about every question, beside `args`.
 pub(super) const COMMON: &[Key] = &[
     key("approved", Type::Truth),
+    key("chain", Type::Agents),
     key("approvers", Type::Users),
     key("tier", Type::Text),
     key("time", Type::Time),

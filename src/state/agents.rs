@@ -71,6 +71,20 @@ impl Directory {
             directory.by_token.insert(record.token, Arc::clone(&record));
             directory.by_id.insert(id, record);
         }
+        let previous = super::tokens::previous(connection).map_err(in_file(path))?;
+        for (token, agent, created, expires) in previous {
+            // Under an agent that is not there it would be nobody's; the foreign key keeps that out.
+            let Some(of) = directory.by_id.values().find(|r| r.id.as_str() == agent) else {
+                continue;
+            };
+            let record = Arc::new(AgentRecord {
+                token,
+                created,
+                expires: Some(expires),
+                ..AgentRecord::clone(of)
+            });
+            directory.by_token.insert(token, record);
+        }
         Ok(directory)
     }
 }
@@ -136,6 +150,9 @@ impl State {
         if live == Some(true) {
             return Err(StateError::AgentExists(agent.id.clone()));
         }
+        if super::tokens::is_taken(&transaction, &agent.token).map_err(&error)? {
+            return Err(StateError::TokenShared(agent.id.clone()));
+        }
         transaction
             .execute("DELETE FROM agents WHERE id = ?1", [agent.id.as_str()])
             .map_err(&error)?;
@@ -169,16 +186,25 @@ impl State {
     ///
     /// There is no such agent, or the database failed.
     pub fn revoke_agent(&self, id: &AgentId, now: Duration) -> Result<(), StateError> {
-        let connection = self.lock();
-        let found = connection
+        let mut connection = self.lock();
+        let error = self.error();
+        let transaction = connection.transaction().map_err(&error)?;
+        let found = transaction
             .execute(
                 "UPDATE agents SET revoked = coalesce(revoked, ?2) WHERE id = ?1",
                 params![id.as_str(), millis(now)],
             )
-            .map_err(self.error())?;
+            .map_err(&error)?;
         if found == 0 {
             return Err(StateError::NoAgent(id.clone()));
         }
+        transaction
+            .execute(
+                "DELETE FROM previous_tokens WHERE agent = ?1",
+                [id.as_str()],
+            )
+            .map_err(&error)?;
+        transaction.commit().map_err(&error)?;
         self.reload_agents(&connection)
     }
 

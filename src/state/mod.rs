@@ -1,4 +1,5 @@
-//! What the host remembers: agents, people, the plugins that were accepted, approvals, tasks, and what was revoked.
+//! What the host remembers: agents, people, the plugins that were accepted, approvals, tasks, what was revoked,
+//! and credentials to be taken back.
 //!
 //! SQLite behind one small interface. One process, the daemon, owns it; so what calls need on their
 //! way (which agent has this token) is kept in memory and never asks the disk. Methods that write
@@ -6,11 +7,13 @@
 
 mod agents;
 mod approvals;
+mod leases;
 mod people;
 mod pins;
 mod revocations;
 mod schema;
 mod tasks;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,9 +24,11 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 pub use agents::AgentRecord;
+pub(crate) use leases::LeaseRow;
 pub use people::PersonRecord;
 pub(crate) use people::people_in;
 pub use pins::{AcceptedBy, Facts, Pin, Signed};
+pub use tokens::Rotation;
 
 use crate::identity::{AgentId, PersonId};
 use crate::name::PluginName;
@@ -67,6 +72,9 @@ pub enum StateError {
         "the agent {0:?} has a token already: remove it first (`tollgate agent remove`), or use another name"
     )]
     AgentExists(AgentId),
+    /// Another agent has this token.
+    #[error("the token of {0:?} is another agent's already: each agent has its own")]
+    TokenShared(AgentId),
     /// No such agent.
     #[error("there is no agent {0:?}: `tollgate agent list` shows those that there are")]
     NoAgent(AgentId),
@@ -93,6 +101,7 @@ struct Inner {
     agents: ArcSwap<agents::Directory>,
     revocations: ArcSwap<revocations::Revocations>,
     people: ArcSwap<people::Directory>,
+    denied: ArcSwap<tokens::Denied>,
     changes: watch::Sender<u64>,
 }
 
@@ -119,12 +128,14 @@ impl State {
         let agents = agents::Directory::load(&connection, path)?;
         let revocations = revocations::Revocations::load(&connection, path)?;
         let people = people::Directory::load(&connection, path)?;
+        let denied = tokens::denied(&connection).map_err(in_file(path))?;
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
             connection: Mutex::new(connection),
             agents: ArcSwap::from_pointee(agents),
             revocations: ArcSwap::from_pointee(revocations),
             people: ArcSwap::from_pointee(people),
+            denied: ArcSwap::from_pointee(denied),
             changes: watch::Sender::new(0),
         })))
     }

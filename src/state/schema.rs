@@ -33,6 +33,8 @@ const MIGRATIONS: &[&str] = &[
     super::tasks::TABLES,
     super::people::TABLES,
     super::pins::FACTS,
+    super::leases::TABLES,
+    super::tokens::TABLES,
 ];
 
 /// Brings the database to the version that this host knows.

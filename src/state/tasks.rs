@@ -217,14 +217,7 @@ impl State {
     ///
     /// The database failed.
     pub(crate) fn keep_time(&self, latest: Duration) -> Result<(), StateError> {
-        self.lock()
-            .execute(
-                "INSERT INTO clock (one, latest) VALUES (1, ?1)
-                 ON CONFLICT (one) DO UPDATE SET latest = max(latest, ?1)",
-                [millis(latest)],
-            )
-            .map(drop)
-            .map_err(self.error())
+        keep(&self.lock(), latest).map_err(self.error())
     }
 
     fn judge_task(&self, row: TaskRow) -> Result<Task, StateError> {
@@ -275,4 +268,13 @@ fn json(value: &impl Serialize) -> String {
 
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
     serde_json::from_str(text)
+}
+pub(super) fn keep(connection: &Connection, latest: Duration) -> rusqlite::Result<()> {
+    connection
+        .execute(
+            "INSERT INTO clock (one, latest) VALUES (1, ?1)
+             ON CONFLICT (one) DO UPDATE SET latest = max(latest, ?1)",
+            [millis(latest)],
+        )
+        .map(drop)
 }

@@ -206,7 +206,11 @@ async fn a_persons_credential_is_worth_nothing_to_mcp_and_is_written_down() {
     let world = world().await;
     let host = std::sync::Arc::clone(&world.bench.host);
     let backend: std::sync::Arc<dyn tollgate::mcp::Backend> = host;
-    assert!(backend.authenticate(&world.ada).is_err());
+    let credentials = tollgate::mcp::Credentials {
+        bearer: &world.ada,
+        handoff: None,
+    };
+    assert!(backend.authenticate(credentials).await.is_err());
     assert_eq!(
         world.misplaced(),
         [("ada".to_owned(), "presented at MCP".to_owned())]

@@ -14,6 +14,7 @@
 )]
 
 mod harness;
+mod servers;
 mod upstream;
 
 mod admin;
@@ -22,8 +23,11 @@ mod attacks;
 mod binary;
 mod daemon;
 mod fairness;
+mod handoff;
 mod journal;
+mod leases;
 mod limits;
+mod oauth;
 mod people;
 mod pins;
 mod plugins;
@@ -33,4 +37,5 @@ mod secrets;
 mod shipped;
 mod slice;
 mod tasks;
+mod tokens;
 mod webhook;

@@ -148,7 +148,7 @@ async fn a_revoked_plugin_serves_again_once_it_is_accepted() {
     bench.refresh().await;
     let reply = bench.call("probe_echo", echo.clone()).await;
     assert_eq!(reply.reason(), Some(Reason::RevokedPlugin));
-    bench.host.accept(&probe).await.unwrap();
+    bench.host.accept(&probe, None, None).await.unwrap();
     let reply = bench.call("probe_echo", echo).await;
     assert_eq!(reply.reason(), None, "{}", reply.text());
     assert!(matches!(

@@ -10,6 +10,7 @@ fn may(set: &PolicySet, person: &str, asked: &Call, standing: bool) -> String {
     let answered = set.decide_approve(&ApproveQuestion {
         person: &person,
         agent: &asked.agent,
+        chain: &[],
         user: asked.user,
         tool: &asked.tool,
         tier: "hold",

@@ -418,6 +418,7 @@ fn every_context_conforms_to_the_generated_schema() {
     let question = ApproveQuestion {
         person: &"eve".parse().unwrap(),
         agent: &asked.agent,
+        chain: &[],
         user: asked.user,
         tool: &asked.tool,
         tier: "hold",

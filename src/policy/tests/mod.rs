@@ -17,6 +17,7 @@ use crate::reason::Reason;
 
 mod approve;
 mod author;
+mod chain;
 mod decide;
 mod load;
 mod may;
@@ -162,6 +163,7 @@ impl Call {
     pub(super) fn question(&self) -> CallQuestion<'_> {
         CallQuestion {
             agent: &self.agent,
+            chain: &[],
             user: self.user,
             tool: &self.tool,
             plugin_digest: Digest::of(b"component"),
@@ -178,6 +180,7 @@ impl Call {
     pub(super) fn facts(&self) -> CallFacts<'_> {
         CallFacts {
             agent: &self.agent,
+            chain: &[],
             user: self.user,
             tool: &self.tool,
             tier: "write",

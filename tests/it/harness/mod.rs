@@ -10,10 +10,11 @@ pub(crate) mod binary;
 mod look;
 pub(crate) mod mcp;
 pub(crate) mod network;
+pub(crate) mod served;
 mod setup;
 pub(crate) mod web;
 
-pub(crate) use bench::{Bench, Running};
+pub(crate) use bench::{Bench, Running, TestClock};
 pub(crate) use look::{Look, change, reason_of};
 pub(crate) use setup::{PROBE_POLICY, PROBE_TOML, REVEAL, Setup, place};
 
@@ -82,6 +83,7 @@ pub(crate) fn arrival(name: &str, tool: &str, arguments: impl Into<Vec<u8>>) -> 
         },
         tool: tool.into(),
         arguments: arguments.into().into(),
+        credential: None,
         progress: None,
         approval: None,
     }

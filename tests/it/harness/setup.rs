@@ -108,13 +108,6 @@ impl Setup {
         self.bytes(name, bytes)
     }
 
-    /// The signature of a component.
-    pub(crate) fn signature(mut self, name: &str, text: &str) -> Self {
-        self.plugins
-            .push((format!("{name}.wasm.sig"), text.as_bytes().to_vec()));
-        self
-    }
-
     /// A component, or what pretends to be one.
     pub(crate) fn bytes(mut self, name: &str, bytes: Vec<u8>) -> Self {
         self.plugins.push((format!("{name}.wasm"), bytes));
