@@ -149,7 +149,7 @@ async fn admit(
         task: task_facts.as_ref(),
         attempt,
     };
-    let permit = asking.permit(under_way.cancel()).await?;
+    let permit = asking.permit(&under_way).await?;
 
     let set = host.policy();
     // At most what the tool says it uses, and what policy could allow this agent at all.

@@ -18,6 +18,7 @@
 
 mod binding;
 mod book;
+mod follow;
 mod guard;
 mod machine;
 mod order;

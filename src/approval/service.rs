@@ -271,11 +271,20 @@ impl Approvals {
     ///
     /// It is denied, used, or over.
     pub async fn revoke(&self, id: ApprovalId, by: &str) -> Result<(), Refusal> {
-        let why = Some(format!("by {by}"));
+        self.revoke_because(id, format!("by {by}")).await
+    }
+
+    /// The same, in words of the one who takes it back.
+    pub(super) async fn revoke_because(&self, id: ApprovalId, why: String) -> Result<(), Refusal> {
         self.0.book().revoking.insert(id);
         self.in_order(move |inner| {
-            let ended = inner.end(id, End::Revoked, why);
-            inner.book().revoking.remove(&id);
+            let ended = inner.end(id, End::Revoked, Some(why));
+            let mut book = inner.book();
+            // What can't be written down is refused in memory all the same, until the host ends.
+            if !book.get(id).is_some_and(|approval| approval.status.is_live()) {
+                book.revoking.remove(&id);
+            }
+            drop(book);
             ended
         })
         .await

@@ -17,6 +17,8 @@ use crate::name::ToolName;
 use crate::plugin::Plugin;
 use crate::policy::{CallQuestion, Ground, Hold, Permit, PolicySet, TaskFacts, Verdict};
 use crate::reason::{Reason, Refusal};
+use crate::revocation::Scope;
+use crate::running::Underway;
 
 /// How often an answer is looked for again: others may use up what was given, and policies change.
 const TRIES: usize = 4;
@@ -56,7 +58,8 @@ impl Asking<'_> {
     }
 
     /// Whether the call may run: by policy alone, or because people agreed to it.
-    pub(super) async fn permit(&self, cancel: &CancellationToken) -> Result<Permit, Refusal> {
+    pub(super) async fn permit(&self, under_way: &Underway) -> Result<Permit, Refusal> {
+        let cancel = under_way.cancel();
         let give_up = Instant::now() + self.host.approvals().settings().wait;
         let mut ground = None;
         for _ in 0..TRIES {
@@ -73,7 +76,7 @@ impl Asking<'_> {
             let ask = self.ask(&set, held.clone())?;
             let (found, gone) = self.find(ask.clone()).await?;
             match found.status {
-                Status::Approved => match self.used(&found, ask).await {
+                Status::Approved => match self.used(&found, ask, under_way).await {
                     Err(refusal) if refusal.reason == Reason::ApprovalUsed && self.may_ask() => {}
                     used => return used,
                 },
@@ -120,8 +123,18 @@ impl Asking<'_> {
     }
 
     /// Uses the approval up, and has policy decide again with that proof.
-    async fn used(&self, approval: &Approval, ask: Ask) -> Result<Permit, Refusal> {
+    async fn used(
+        &self,
+        approval: &Approval,
+        ask: Ask,
+        under_way: &Underway,
+    ) -> Result<Permit, Refusal> {
         let approvals = self.host.approvals();
+        // Before it is used: whoever revokes it finds it unused, or finds this call.
+        under_way.rests_on(Scope::Approval(approval.id));
+        if under_way.cancel().is_cancelled() {
+            return Err(cancelled());
+        }
         let approved = approvals
             .take(approval.id, self.call, ask.binding, ask.subject)
             .await?;
@@ -151,10 +164,7 @@ impl Asking<'_> {
             answered = approvals.wait(approval.id, left) => {
                 Ok(answered.map_or(Status::Withdrawn, |answered| answered.status))
             }
-            () = cancel.cancelled() => Err(Refusal::new(
-                Reason::CallCancelled,
-                "the call was cancelled while it waited",
-            )),
+            () = cancel.cancelled() => Err(cancelled()),
         }
     }
 
@@ -203,6 +213,13 @@ impl Asking<'_> {
             ground,
         })
     }
+}
+
+fn cancelled() -> Refusal {
+    Refusal::new(
+        Reason::CallCancelled,
+        "the call was cancelled while it waited",
+    )
 }
 
 fn held_by(ground: Ground) -> Refusal {

@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::journal::record::HostCallRef;
 use crate::policy::{CallFacts, Checked, Ground, Hold, HostQuestion, HostVerdict};
 use crate::reason::{Reason, Refusal};
+use crate::revocation::Scope;
 
 /// How often it is looked for an answer again, where policies change meanwhile.
 const TRIES: usize = 3;
@@ -103,6 +104,8 @@ impl CallContext {
         waited: bool,
     ) -> Result<(Checked<T>, bool), Refusal> {
         let approvals = &self.services.approvals;
+        // Before it is used: whoever revokes it finds it unused, or finds this call.
+        self.facts.under_way.rests_on(Scope::Approval(id));
         let approved = approvals
             .take(id, self.facts.call, ask.binding, ask.subject)
             .await?;

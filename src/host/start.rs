@@ -234,6 +234,7 @@ impl Host {
             refreshing: tokio::sync::Mutex::new(Seen::default()),
             home,
         });
+        host.follow(Arc::new(host.approvals().clone()));
         host.follow(Arc::new(host.identities().clone()));
         host.refresh_compiled().await;
         host.journal().append(&Event::Started(Started {

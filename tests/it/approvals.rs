@@ -15,8 +15,9 @@ use tollgate::identity::Approver;
 use tollgate::journal::record::Event;
 use tollgate::journal::show;
 use tollgate::reason::Reason;
+use tollgate::revocation::{Scope, revoke};
 
-use crate::harness::{Bench, Look as _, NOW, PROBE_POLICY, Setup, arrival};
+use crate::harness::{Bench, Look as _, NOW, PROBE_POLICY, Setup, agent, arrival, known};
 
 /// Sending waits for a person, as a call.
 const HELD_CALL: &str = r#"
@@ -637,6 +638,48 @@ pub(crate) async fn a_revocation_at_the_same_time_as_a_yes_wins() {
             .collect();
         assert_eq!(after, []);
     }
+    assert_eq!(bench.sent().await, 0);
+    bench.verify();
+}
+
+#[tokio::test]
+async fn what_an_approval_rests_on_takes_it_along() {
+    let (folder, home) = held_call().make().await;
+    known(&home, &["alice", "bob"]);
+    let bench = Bench::start_in(folder, home).await;
+    let id = asked(&bench.call("probe_send", post("abc")).await);
+    let others = asked(&bench.call_as("bob", "probe_send", post("abc").to_string()).await);
+    bench.answer(id, "ada", once()).await.unwrap();
+    let agent = Scope::Agent(agent("alice"));
+    let revoked = revoke(&bench.host, agent, "the operator").await.unwrap();
+    assert_eq!(revoked.approvals, [id]);
+    assert_eq!(bench.approval(id).status, Status::Revoked);
+    assert_eq!(bench.approval(others).status, Status::Pending);
+
+    // One that is used has a call on it, which ends.
+    bench.answer(others, "ada", once()).await.unwrap();
+    let ran = bench.call_as("bob", "probe_send", post("abc").to_string()).await;
+    assert_eq!(*ran.at("/status"), 200, "{}", ran.text());
+    let held = json!({"requirement": "api", "method": "GET", "url": "https://granted.example/hold"});
+    let id = asked(&bench.call_as("bob", "probe_send", held.to_string()).await);
+    bench.answer(id, "ada", once()).await.unwrap();
+    let running = bench.spawn("bob", "probe_send", held);
+    bench.upstream.arrived(2).await;
+    let revoked = revoke(&bench.host, Scope::Approval(id), "the operator").await.unwrap();
+    assert_eq!((revoked.calls.len(), revoked.approvals), (1, vec![id]));
+    assert_eq!(running.reply().await.reason(), Some(Reason::RevokedApproval));
+    bench.verify();
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_a_person_ends_with_its_agent() {
+    let bench = held_request().start().await;
+    let mut events = bench.host.approvals().events();
+    let parked = bench.spawn("alice", "probe_send", post("abc"));
+    let ask = next_ask(&mut events).await;
+    revoke(&bench.host, Scope::All, "the operator").await.unwrap();
+    assert_eq!(parked.reply().await.reason(), Some(Reason::RevokedAll));
+    assert!(!bench.approval(ask.id).status.is_live());
     assert_eq!(bench.sent().await, 0);
     bench.verify();
 }
