@@ -75,8 +75,7 @@ fn revocation(c: &mut Criterion) {
             let mut running = tokio::task::JoinSet::new();
             for _ in 0..calls {
                 let host = Arc::clone(&host);
-                running
-                    .spawn(async move { host.call(arrival(), CancellationToken::new()).await });
+                running.spawn(async move { host.call(arrival(), CancellationToken::new()).await });
             }
             for _ in 0..calls {
                 held.recv().await.unwrap();

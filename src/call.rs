@@ -106,7 +106,11 @@ fn admit(
     let task = task.inspect_err(|_| entry.on_no_task())?;
     if let Some(task) = &task {
         arrival.caller.task = task.id();
-        arrival.caller.user = arrival.caller.user.take().or(task.user().map(str::to_owned));
+        arrival.caller.user = arrival
+            .caller
+            .user
+            .take()
+            .or(task.user().map(str::to_owned));
     }
     let under_way = entry.enters(&arrival.caller, &tool, task.as_ref(), cancel);
     host.in_force(
@@ -191,12 +195,7 @@ fn held() -> Refusal {
 }
 
 /// From the permit to the recorded outcome.
-async fn run(
-    host: &Host,
-    arrival: Arrival,
-    admitted: Admitted,
-    mut entry: Entry<'_>,
-) -> Reply {
+async fn run(host: &Host, arrival: Arrival, admitted: Admitted, mut entry: Entry<'_>) -> Reply {
     let Admitted {
         permit,
         plugin,

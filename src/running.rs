@@ -56,7 +56,10 @@ impl Underway {
 
     /// From now on a stop of `scope` stops this call.
     // Whoever lends, approves or hands on calls this; each of them comes with its own module.
-    #[cfg_attr(not(test), expect(dead_code, reason = "leases, approvals and tokens call it"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "leases, approvals and tokens call it")
+    )]
     pub(crate) fn rests_on(&self, scope: Scope) {
         self.rests_on
             .lock()
@@ -227,7 +230,10 @@ mod tests {
         let running = Running::default();
         let guard = running.enter(under("alice", "p.t"), &CancellationToken::new());
         let agent = Scope::Agent("alice".parse().unwrap());
-        assert_eq!(running.stop(&agent, &refusal(Reason::RevokedAgent)).len(), 1);
+        assert_eq!(
+            running.stop(&agent, &refusal(Reason::RevokedAgent)).len(),
+            1
+        );
         assert_eq!(running.stop(&Scope::All, &refusal(Reason::RevokedAll)), []);
         assert_eq!(
             guard.call().stopped().map(|refusal| refusal.reason),

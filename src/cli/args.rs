@@ -208,7 +208,9 @@ fn bound_argument(text: &str) -> Result<BoundArgument, String> {
     let (tool, rest) = text.split_once(':').ok_or_else(wrong)?;
     let (at, value) = rest.split_once('=').ok_or_else(wrong)?;
     Ok(BoundArgument {
-        tool: tool.parse().map_err(|error: crate::name::ParseNameError| error.to_string())?,
+        tool: tool
+            .parse()
+            .map_err(|error: crate::name::ParseNameError| error.to_string())?,
         at: at.to_owned(),
         value: serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)),
     })
@@ -216,7 +218,9 @@ fn bound_argument(text: &str) -> Result<BoundArgument, String> {
 
 fn budget(text: &str) -> Result<OneBudget, String> {
     let wrong = || {
-        String::from("write `KIND=NUMBER` or `TOOL:KIND=NUMBER`, where KIND is `calls`, `host_calls`, `fuel` or `bytes`")
+        String::from(
+            "write `KIND=NUMBER` or `TOOL:KIND=NUMBER`, where KIND is `calls`, `host_calls`, `fuel` or `bytes`",
+        )
     };
     let (what, bound) = text.rsplit_once('=').ok_or_else(wrong)?;
     let (tool, kind) = match what.split_once(':') {

@@ -22,8 +22,7 @@ use crate::json::Arguments;
 use crate::name::PluginName;
 use crate::plugin::{Catalogue, Plugin};
 use crate::policy::{
-    self, CallFacts, CallQuestion, CaseResult, Explanation, Loaded, PolicySet, Severity,
-    TaskFacts,
+    self, CallFacts, CallQuestion, CaseResult, Explanation, Loaded, PolicySet, Severity, TaskFacts,
 };
 
 pub(crate) async fn run(

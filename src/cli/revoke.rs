@@ -32,9 +32,9 @@ pub(crate) fn run(revoke: &Revoke, home: &Home, printer: &mut Printer) -> Result
 fn scope(revoke: &Revoke) -> Result<Scope, Fault> {
     let kind = revoke.kind.unwrap_or(RevokeKind::All);
     match (kind, &revoke.subject) {
-        (RevokeKind::All, Some(_)) => {
-            Err(Fault::invalid("`revoke all` is about everything, and names nothing"))
-        }
+        (RevokeKind::All, Some(_)) => Err(Fault::invalid(
+            "`revoke all` is about everything, and names nothing",
+        )),
         (RevokeKind::All, None) => Ok(Scope::All),
         (kind, None) => Err(Fault::invalid(format!(
             "which {0}? write `tollgate revoke {0} NAME`",
@@ -73,10 +73,13 @@ fn told(revoked: &Revoked, scope: &Scope, printer: &mut Printer) -> Result<Exit,
         parts.join(", ")
     ));
     let hint = match scope {
-        Scope::All => Some("nothing runs until `tollgate revoke --lift`, also after a restart".to_owned()),
-        Scope::Agent(agent) if agent.is_local() => {
-            Some(format!("`tollgate agent add {}` gives it a new token", agent.name()))
+        Scope::All => {
+            Some("nothing runs until `tollgate revoke --lift`, also after a restart".to_owned())
         }
+        Scope::Agent(agent) if agent.is_local() => Some(format!(
+            "`tollgate agent add {}` gives it a new token",
+            agent.name()
+        )),
         Scope::Agent(agent) => Some(format!("`tollgate revoke --lift agent {agent}` undoes it")),
         Scope::Plugin(plugin) => Some(format!(
             "look at it, then run `tollgate plugins accept {plugin}` to have it serve again"

@@ -31,7 +31,10 @@ fn agents(home: &Home) -> Result<Vec<Finding>, Fault> {
     }
     let agents = State::look_at_agents(&home.database())
         .map_err(|error| Fault::new(super::exit::Exit::Failed, chain(&error)))?;
-    Ok(agents.iter().filter_map(|agent| endless(home, agent)).collect())
+    Ok(agents
+        .iter()
+        .filter_map(|agent| endless(home, agent))
+        .collect())
 }
 
 fn endless(home: &Home, agent: &AgentRecord) -> Option<Finding> {
@@ -73,7 +76,9 @@ fn rules(home: &Home, config: &Config, policies: &PolicySet) -> Vec<Finding> {
 
 /// Secrets that plugins use: a value that is kept somewhere is good until somebody changes it.
 fn secrets(home: &Home, loaded: &[Loaded]) -> Vec<Finding> {
-    let plugins = loaded.iter().filter_map(|loaded| loaded.plugin.as_ref().ok());
+    let plugins = loaded
+        .iter()
+        .filter_map(|loaded| loaded.plugin.as_ref().ok());
     plugins
         .flat_map(|plugin| {
             plugin.description.requirements.iter().filter_map(|requirement| {

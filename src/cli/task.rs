@@ -75,7 +75,8 @@ fn order(start: TaskStart) -> Result<TaskOrder, Fault> {
         match allowed.arguments.iter_mut().find(|known| known.at == at) {
             Some(known) => known.one_of.push(value),
             None => allowed.arguments.push(
-                Constraint::new(&at, vec![value]).map_err(|error| Fault::invalid(error.to_string()))?,
+                Constraint::new(&at, vec![value])
+                    .map_err(|error| Fault::invalid(error.to_string()))?,
             ),
         }
     }
@@ -228,8 +229,14 @@ mod tests {
             serde_json::to_value(&order.budgets.tools).unwrap(),
             json!({"jq.run": {"fuel": 5}})
         );
-        assert_eq!(typed("--tool jq.run --arg jq.*:/a=1").unwrap_err().exit, Exit::Invalid);
-        assert_eq!(typed("--tool jq.run --arg jq.run:a=1").unwrap_err().exit, Exit::Invalid);
+        assert_eq!(
+            typed("--tool jq.run --arg jq.*:/a=1").unwrap_err().exit,
+            Exit::Invalid
+        );
+        assert_eq!(
+            typed("--tool jq.run --arg jq.run:a=1").unwrap_err().exit,
+            Exit::Invalid
+        );
     }
 
     #[test]

@@ -93,7 +93,9 @@ pub(super) async fn agent_remove(host: &Host, name: &str) -> Result<Value, Contr
     }
     // Removing an agent is revoking it: its calls are stopped, its tasks end, what it was lent goes back.
     let revoked = super::revoking::take(host, Scope::Agent(agent.clone())).await?;
-    Ok(json!({"agent": agent, "name": agent.name(), "calls": revoked.calls, "tasks": revoked.tasks}))
+    Ok(
+        json!({"agent": agent, "name": agent.name(), "calls": revoked.calls, "tasks": revoked.tasks}),
+    )
 }
 
 pub(super) async fn secret_set(

@@ -91,7 +91,9 @@ impl Host {
     ) -> Result<(), Unwritable> {
         let event = Event::Changed(Changed {
             change: change.to_owned(),
-            subject: subject.filter(|subject| !subject.is_empty()).map(str::to_owned),
+            subject: subject
+                .filter(|subject| !subject.is_empty())
+                .map(str::to_owned),
             digest: None,
             reason: None,
             detail: Some(format!("by {by}")),

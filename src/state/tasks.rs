@@ -38,8 +38,7 @@ pub(super) const TABLES: &str = "
     ) STRICT;
 ";
 
-const COLUMNS: &str =
-    "id, agent, user, intent, tools, budgets, used, labels, parent, created, expires, ended, ended_as, why";
+const COLUMNS: &str = "id, agent, user, intent, tools, budgets, used, labels, parent, created, expires, ended, ended_as, why";
 
 /// A row, not yet judged.
 struct TaskRow {

@@ -167,4 +167,3 @@ pub(super) fn allows(task: &Task, tool: &ToolName, arguments: &Arguments) -> Res
     )
     .with_detail(format!("`tollgate task show {}` says which", task.id)))
 }
-

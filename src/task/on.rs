@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::budget::{Kind, Ledger, Over};
 use super::Tasks;
+use super::budget::{Kind, Ledger, Over};
 use super::live::Live;
 use crate::id::TaskId;
 use crate::name::ToolName;
@@ -192,11 +192,7 @@ impl OnTask {
     }
 
     /// It ended, having used `fuel`. The labels are on the task, and on the disk, once this returns.
-    pub(crate) async fn finish(
-        &self,
-        fuel: u64,
-        labels: &BTreeSet<String>,
-    ) -> Result<(), Refusal> {
+    pub(crate) async fn finish(&self, fuel: u64, labels: &BTreeSet<String>) -> Result<(), Refusal> {
         {
             let mut phase = self.0.phase();
             if *phase == Phase::Begun {

@@ -47,6 +47,8 @@ struct Inner {
     clock: SharedClock,
     entropy: SharedEntropy,
     known: RwLock<Known>,
+    /// One end of a task at a time, so that each has one record.
+    ending: tokio::sync::Mutex<()>,
     /// Wakes the keeper: something waits to be written.
     wake: Arc<Notify>,
 }
@@ -74,6 +76,7 @@ impl Tasks {
             clock,
             entropy,
             known: RwLock::new(known),
+            ending: tokio::sync::Mutex::default(),
             wake: Arc::default(),
         })))
     }
@@ -176,6 +179,7 @@ impl Tasks {
         how: End,
         why: &str,
     ) -> Result<Vec<TaskId>, TaskError> {
+        let _one = self.0.ending.lock().await;
         let live = self.find(id).ok_or(TaskError::Unknown(id))?;
         if let Some(ended) = live.ended.get() {
             return Err(TaskError::Over(id, ended.how.as_str().to_owned()));
@@ -268,12 +272,7 @@ impl Tasks {
     }
 
     /// The tools that `caller` could call by its task; none where it is on no task and needs none.
-    pub(crate) fn shown_to(
-        &self,
-        agent: &AgentId,
-        named: Option<TaskId>,
-        required: bool,
-    ) -> Shown {
+    pub(crate) fn shown_to(&self, agent: &AgentId, named: Option<TaskId>, required: bool) -> Shown {
         let now = self.now();
         let named = named.map(|id| {
             self.find(id)
@@ -365,7 +364,11 @@ impl Tasks {
         Some(line)
     }
 
-    pub(super) fn live_of(&self, agent: &AgentId, now: Duration) -> impl Iterator<Item = Arc<Live>> {
+    pub(super) fn live_of(
+        &self,
+        agent: &AgentId,
+        now: Duration,
+    ) -> impl Iterator<Item = Arc<Live>> {
         let found: Vec<Arc<Live>> = self
             .read()
             .live

@@ -102,8 +102,7 @@ impl Bench {
     ) -> Result<Option<OnTask>, Refusal> {
         let arguments = Arguments::parse(arguments.as_bytes(), &Limits::default()).unwrap();
         let tool: ToolName = tool.parse().unwrap();
-        self.tasks
-            .enter(caller, &tool, &arguments, FUEL, false)
+        self.tasks.enter(caller, &tool, &arguments, FUEL, false)
     }
 }
 
@@ -229,14 +228,19 @@ async fn what_can_be_no_task_is_not_started() {
         new
     };
     for (what, change) in [
-        ("intent", (&|n: &mut NewTask| n.intent = "  ".into()) as &dyn Fn(&mut NewTask)),
+        (
+            "intent",
+            (&|n: &mut NewTask| n.intent = "  ".into()) as &dyn Fn(&mut NewTask),
+        ),
         ("control", &|n| n.intent = "a\u{1b}b".into()),
         ("long", &|n| n.intent = "a".repeat(501)),
         ("tools", &|n| n.tools.clear()),
         ("time", &|n| n.lifetime = Duration::ZERO),
         ("year", &|n| n.lifetime = Duration::from_secs(400 * 86_400)),
         ("budget", &|n| {
-            n.budgets.tools.insert("q.t".parse().unwrap(), Budget::default());
+            n.budgets
+                .tools
+                .insert("q.t".parse().unwrap(), Budget::default());
         }),
     ] {
         let refused = bench.tasks.start(new(change)).await;

@@ -89,7 +89,10 @@ pub(crate) async fn a_revoked_agents_running_call_dies() {
     let records = revocations(&bench);
     assert_eq!(records.len(), 1);
     assert_eq!(records[0].calls, revoked.calls);
-    assert_eq!((records[0].scope.as_str(), records[0].by.as_str()), ("agent", "test"));
+    assert_eq!(
+        (records[0].scope.as_str(), records[0].by.as_str()),
+        ("agent", "test")
+    );
     // A new token gives the agent back, and the task stays ended.
     bench.host.identities().issue("alice", None).unwrap();
     let reply = bench.call("probe_echo", json!({"text": "x"})).await;
@@ -134,10 +137,7 @@ async fn a_revoked_plugin_serves_again_once_it_is_accepted() {
     revoke(&bench.host, Scope::Plugin("probe".parse().unwrap()), "test")
         .await
         .unwrap();
-    assert_eq!(
-        running.reply().await.reason(),
-        Some(Reason::RevokedPlugin)
-    );
+    assert_eq!(running.reply().await.reason(), Some(Reason::RevokedPlugin));
     bench.upstream.closed().await;
     assert!(tools(&bench, "alice", None).is_empty());
     assert_eq!(bench.host.plugins()[0].status, "revoked");
@@ -166,9 +166,7 @@ async fn the_kill_switch_stops_everything_until_it_is_lifted_also_over_a_restart
     bench.upstream.closed().await;
     let echo = json!({"text": "x"});
     for name in ["alice", "bob"] {
-        let reply = bench
-            .call_as(name, "probe_echo", echo.to_string())
-            .await;
+        let reply = bench.call_as(name, "probe_echo", echo.to_string()).await;
         assert_eq!(reply.reason(), Some(Reason::RevokedAll));
     }
     bench.host.stop().await;
@@ -198,10 +196,7 @@ struct Lender {
 #[async_trait::async_trait]
 impl Follower for Lender {
     async fn take_back(&self, scope: &Scope, why: &Refusal) -> Result<Taken, Refusal> {
-        self.asked
-            .lock()
-            .unwrap()
-            .push((scope.clone(), why.reason));
+        self.asked.lock().unwrap().push((scope.clone(), why.reason));
         let mut taken = Taken::default();
         if matches!(scope, Scope::Agent(_) | Scope::Task(_)) || *scope == Scope::Lease(self.lease) {
             taken.leases.push(self.lease);

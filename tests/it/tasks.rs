@@ -52,7 +52,10 @@ async fn call_on(bench: &Bench, task: TaskId, tool: &str, arguments: serde_json:
 
 #[tokio::test]
 async fn an_agent_on_no_task_is_refused_where_tasks_are_required() {
-    let bench = Setup::probe().toml("[tasks]\nrequired = true").start().await;
+    let bench = Setup::probe()
+        .toml("[tasks]\nrequired = true")
+        .start()
+        .await;
     let reply = bench.call("probe_echo", json!({"text": "x"})).await;
     assert_eq!(reply.reason(), Some(Reason::TaskRequired));
     assert!(tools(&bench, "alice", None).is_empty());
@@ -67,7 +70,12 @@ async fn an_agent_on_no_task_is_refused_where_tasks_are_required() {
     assert_eq!(events[0].caller().unwrap().task, Some(id));
     let reply = bench.call("probe_context", json!({})).await;
     assert_eq!(reply.reason(), Some(Reason::NameUnknown));
-    let reply = bench.call("probe_send", json!({"requirement": "api", "method": "GET", "url": "https://granted.example/"})).await;
+    let reply = bench
+        .call(
+            "probe_send",
+            json!({"requirement": "api", "method": "GET", "url": "https://granted.example/"}),
+        )
+        .await;
     assert_eq!(reply.reason(), Some(Reason::TaskTool));
     assert!(bench.upstream.ledger().await.is_empty());
     // Another agent's task is none.
@@ -147,7 +155,15 @@ pub(crate) async fn what_a_task_has_seen_decides_what_it_may_send() {
     assert_eq!(sent, 1);
     let reply = bench.call("probe_echo", json!({"text": "private"})).await;
     assert_eq!(reply.reason(), None);
-    assert!(bench.host.tasks().get(id).unwrap().labels.contains("private"));
+    assert!(
+        bench
+            .host
+            .tasks()
+            .get(id)
+            .unwrap()
+            .labels
+            .contains("private")
+    );
     let reply = bench.call("probe_send", send.clone()).await;
     assert_eq!(reply.refused("policy.forbidden"), 1, "{}", reply.text());
     assert_eq!(bench.upstream.ledger().await.len(), sent);
@@ -201,13 +217,18 @@ async fn a_task_that_expires_stops_its_call() {
     bench.clock.set(NOW + Duration::from_secs(3_600));
     let reply = running.reply().await;
     assert_eq!(reply.reason(), Some(Reason::TaskExpired));
-    assert_eq!(
-        bench.outcome(reply.call).reason,
-        Some(Reason::TaskExpired)
-    );
+    assert_eq!(bench.outcome(reply.call).reason, Some(Reason::TaskExpired));
     bench.upstream.closed().await;
     assert_eq!(
-        bench.host.tasks().get(id).unwrap().ended.as_ref().unwrap().how,
+        bench
+            .host
+            .tasks()
+            .get(id)
+            .unwrap()
+            .ended
+            .as_ref()
+            .unwrap()
+            .how,
         End::Expired
     );
     bench.verify();
@@ -221,8 +242,20 @@ async fn the_commands_start_show_list_and_end_tasks() {
     let said = binary::run(
         &home,
         &[
-            "task", "start", "--agent", "alice", "--intent", "triage", "--tool", "probe.echo",
-            "--arg", "probe.echo:/text=x", "--budget", "calls=2", "--for", "30m",
+            "task",
+            "start",
+            "--agent",
+            "alice",
+            "--intent",
+            "triage",
+            "--tool",
+            "probe.echo",
+            "--arg",
+            "probe.echo:/text=x",
+            "--budget",
+            "calls=2",
+            "--for",
+            "30m",
         ],
     )
     .await;
@@ -231,7 +264,15 @@ async fn the_commands_start_show_list_and_end_tasks() {
     let call = async |arguments: &'static str| {
         binary::run(
             &home,
-            &["call", "probe.echo", arguments, "--agent", "alice", "--task", &id],
+            &[
+                "call",
+                "probe.echo",
+                arguments,
+                "--agent",
+                "alice",
+                "--task",
+                &id,
+            ],
         )
         .await
     };
@@ -245,19 +286,109 @@ async fn the_commands_start_show_list_and_end_tasks() {
     assert_eq!(shown["status"], "live");
     assert_eq!(shown["used"]["all"]["calls"], 1);
     let said = binary::run(&home, &["task", "list"]).await;
-    assert!(said.out.contains(&id) && said.out.contains("1 of 2"), "{}", said.out);
+    assert!(
+        said.out.contains(&id) && said.out.contains("1 of 2"),
+        "{}",
+        said.out
+    );
     let said = binary::run(&home, &["task", "end", &id, "--why", "done"]).await;
     assert_eq!(said.code, 0, "{}", said.err);
     let said = call(r#"{"text":"x"}"#).await;
     assert!(said.err.contains("task.ended"), "{}", said.err);
     let said = binary::run(
         &home,
-        &["task", "start", "--agent", "alice", "--intent", "x", "--tool", "probe.nothing"],
+        &[
+            "task",
+            "start",
+            "--agent",
+            "alice",
+            "--intent",
+            "x",
+            "--tool",
+            "probe.nothing",
+        ],
     )
     .await;
     assert_eq!(said.code, 3, "{}", said.err);
     drop(daemon);
     drop(folder);
+}
+
+/// A task is named in `_meta`, in a header, or by the session; only the agent's own, and only one.
+#[tokio::test]
+async fn a_client_names_its_task() {
+    let (_folder, home) = Setup::probe().make().await;
+    let daemon = binary::Daemon::start(&home).await;
+    let token = daemon.agent("alice").await;
+    let client = daemon.client(&token);
+    let mut ids = Vec::new();
+    for tool in ["probe.echo", "probe.remember"] {
+        let said = binary::run(
+            &home,
+            &[
+                "task", "start", "--agent", "alice", "--intent", "x", "--tool", tool,
+            ],
+        )
+        .await;
+        assert_eq!(said.code, 0, "{}", said.err);
+        ids.push(said.out.trim().to_owned());
+    }
+    let post = async |method: &str, header: &str, meta: &str| {
+        let mut params = json!({"_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        }});
+        if !meta.is_empty() {
+            params["_meta"]["dev.tollgate/task"] = json!(meta);
+        }
+        let mut headers = vec![
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", method),
+            ("tollgate-task", header),
+        ];
+        if method == "tools/call" {
+            params["name"] = json!("probe_echo");
+            params["arguments"] = json!({"text": "x"});
+            headers.push(("mcp-name", "probe_echo"));
+        }
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        client.post(&headers, message.to_string()).await.unwrap()
+    };
+    let code = |answer: &crate::harness::mcp::Answer| {
+        let last = answer.messages().pop().unwrap();
+        last["result"]["structuredContent"]["code"].clone()
+    };
+    let (echo, remember) = (ids[0].as_str(), ids[1].as_str());
+    assert_eq!(code(&post("tools/call", "", "").await), "task.required");
+    for (header, meta) in [(echo, ""), ("", echo), (echo, echo)] {
+        let answer = post("tools/call", header, meta).await;
+        assert_eq!(code(&answer), json!(null), "{header} {meta}: {answer:?}");
+    }
+    assert_eq!(code(&post("tools/call", "", remember).await), "task.tool");
+    let none = "task_aaaaaaaaaaaaaaaa";
+    assert_eq!(code(&post("tools/call", none, "").await), "task.unknown");
+    let both = post("tools/call", echo, remember).await;
+    assert_eq!(both.messages()[0]["error"]["code"], -32602, "{both:?}");
+    let garbage = post("tools/call", "", "7").await;
+    assert_eq!(
+        garbage.messages()[0]["error"]["code"],
+        -32602,
+        "{garbage:?}"
+    );
+    assert_eq!(post("tools/call", "7", "").await.status, 400);
+    for (header, shown) in [
+        (echo, vec!["probe_echo"]),
+        (remember, vec!["probe_remember"]),
+        ("", vec!["probe_echo", "probe_remember"]),
+        (none, vec![]),
+    ] {
+        let answer = post("tools/list", header, "").await;
+        let mut names = crate::harness::mcp::names(&answer.messages()[0]);
+        names.sort_unstable();
+        assert_eq!(names, shown, "{header}");
+    }
+    drop(daemon);
 }
 
 /// J14: what stands by itself is listed, and a pipeline fails on it.
@@ -272,8 +403,15 @@ pub(crate) async fn standing_rights_are_listed() {
         .iter()
         .filter_map(|line| line["message"].as_str().map(str::to_owned))
         .collect();
-    for part in ["`alice` never expires", "`probe.calls` permits calls", "without an end"] {
-        assert!(messages.iter().any(|m| m.contains(part)), "{part}: {messages:?}");
+    for part in [
+        "`alice` never expires",
+        "`probe.calls` permits calls",
+        "without an end",
+    ] {
+        assert!(
+            messages.iter().any(|m| m.contains(part)),
+            "{part}: {messages:?}"
+        );
     }
     let toml = std::fs::read_to_string(home.config()).unwrap();
     std::fs::write(home.config(), format!("{toml}\n[tasks]\nrequired = true\n")).unwrap();

@@ -18,6 +18,7 @@ mod author;
 mod decide;
 mod load;
 mod model;
+mod task;
 
 pub(super) const ORIGIN: &str = "https://api.github.com";
 
