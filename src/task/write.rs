@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::Notify;
+
 use super::live::Live;
 use super::{TaskError, Tasks, Used};
 use crate::id::TaskId;
