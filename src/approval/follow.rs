@@ -41,7 +41,11 @@ impl Follower for Approvals {
             match ended {
                 Ok(()) => taken.approvals.push(approval.id),
                 // Used, denied or over meanwhile; or it could not be kept, and is refused in memory.
-                Err(refusal) if self.get(approval.id).is_some_and(|now| now.status.is_live()) => {
+                Err(refusal)
+                    if self
+                        .get(approval.id)
+                        .is_some_and(|now| now.status.is_live()) =>
+                {
                     failed = Some(refusal);
                 }
                 Err(_) if named => taken.approvals.push(approval.id),

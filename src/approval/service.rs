@@ -281,7 +281,10 @@ impl Approvals {
             let ended = inner.end(id, End::Revoked, Some(why));
             let mut book = inner.book();
             // What can't be written down is refused in memory all the same, until the host ends.
-            if !book.get(id).is_some_and(|approval| approval.status.is_live()) {
+            if !book
+                .get(id)
+                .is_some_and(|approval| approval.status.is_live())
+            {
                 book.revoking.remove(&id);
             }
             drop(book);

@@ -10,8 +10,8 @@
 //! bound on the disk covers it. So a restart never gives back a call, its fuel or a request, whatever
 //! moment the process dies at. What is charged without waiting (host calls with no effect outside, bytes)
 //! asks for a write at once; a death before that is done gives back what was charged since the last
-//! write, beyond the sixteenth that it was ahead. An orderly end writes the exact numbers, and a death
-//! costs a task at most the sixteenth and the fuel that its calls under way had reserved.
+//! write, beyond the sixteenth that it was ahead. An orderly end writes the exact numbers; a death
+//! costs a task at most the sixteenth, and what its calls had reserved at once (fuel, mostly).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -267,20 +267,25 @@ impl Ledger {
             })
     }
 
-    /// What to write: ahead of what is used, never beyond a budget.
+    /// What to write: ahead of what is used, never beyond a budget, and never less than what was written:
+    /// somebody may rest on that while this is on its way.
     pub(super) fn ahead(&self) -> Used {
-        let mut ahead = self.used.clone();
-        let raise = |budget: &Budget, amounts: &mut Amounts| {
+        let none = Amounts::default();
+        let raise = |budget: &Budget, amounts: &mut Amounts, written: &Amounts| {
             for kind in Kind::ALL {
                 if let Some(bound) = budget.get(kind) {
                     let amount = amounts.get_mut(kind);
-                    *amount = amount.saturating_add(bound / AHEAD).min(bound).max(*amount);
+                    let further = amount.saturating_add(bound / AHEAD).min(bound);
+                    *amount = further.max(*amount).max(written.get(kind));
                 }
             }
         };
-        raise(&self.budgets.all, &mut ahead.all);
+        let mut ahead = self.used.clone();
+        raise(&self.budgets.all, &mut ahead.all, &self.written.all);
         for (tool, budget) in &self.budgets.tools {
-            raise(budget, ahead.tools.entry(tool.clone()).or_default());
+            let written = self.written.tools.get(tool).unwrap_or(&none);
+            let own = ahead.tools.entry(tool.clone()).or_default();
+            raise(budget, own, written);
         }
         ahead
     }

@@ -8,11 +8,14 @@ use tokio::time::Instant;
 
 use super::End;
 use crate::host::Host;
+use crate::revocation;
 
 /// How often the time is looked at while a task is live: its calls end well within a second.
 const LOOK: Duration = Duration::from_millis(200);
 /// How often it is looked at while none is.
 const IDLE: Duration = Duration::from_secs(2);
+/// How soon what could not be kept is tried again.
+const FAILED: Duration = Duration::from_secs(10);
 /// How often the latest time is kept.
 const KEEP_TIME: Duration = Duration::from_secs(60);
 
@@ -29,9 +32,13 @@ pub(crate) async fn keep(host: Weak<Host>) {
             };
             host.look_at_the_clock();
             let tasks = host.tasks();
+            let mut failed = false;
             for id in tasks.expired() {
                 if let Err(error) = host.end_task(id, End::Expired, "its time was over").await {
+                    // Its calls end all the same: taking power back needs no journal and no disk.
                     tracing::error!(task = %id, %error, "the end of a task could not be kept");
+                    revocation::ended(&host, id, &End::Expired.refusal()).await;
+                    failed = true;
                 }
             }
             tasks.cover_pending().await;
@@ -39,7 +46,11 @@ pub(crate) async fn keep(host: Weak<Host>) {
                 time_kept = Instant::now();
                 tasks.keep_time().await;
             }
-            if tasks.any_live() { LOOK } else { IDLE }
+            match (failed, tasks.any_live()) {
+                (true, _) => FAILED,
+                (false, true) => LOOK,
+                (false, false) => IDLE,
+            }
         };
         tokio::select! {
             () = wake.notified() => {}

@@ -8,11 +8,13 @@
 
 mod allowed;
 mod budget;
+mod enter;
 mod keep;
 mod live;
 mod on;
 mod order;
 mod tasks;
+mod write;
 
 pub use allowed::{Allowed, Constraint, ConstraintError, Pattern};
 pub use budget::{Amounts, Budget, Budgets, Kind, Used};

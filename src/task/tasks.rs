@@ -4,29 +4,26 @@
 //! end are on the disk before they are in force here.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::live::{Known, Live, Shown, allows};
-use super::order::{DEPTH, NewTask};
-use super::{End, Ended, OnTask, Task, TaskError, Used};
+use super::live::{Known, Live};
+use super::order::NewTask;
+use super::{End, Ended, Task, TaskError, Used};
 use crate::clock::{SharedClock, rfc3339};
 use crate::entropy::SharedEntropy;
 use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::Journal;
-use crate::journal::record::{Caller, Changed, Event, TaskStarted};
-use crate::json::Arguments;
-use crate::name::ToolName;
-use crate::reason::{Reason, Refusal};
+use crate::journal::record::{Changed, Event, TaskStarted};
 use crate::revocation::Scope;
 use crate::state::{State, StateError};
 
 /// How long an ended task is remembered by its identifier; after that it is unknown.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+
 /// Which tasks.
 #[derive(Debug, Clone, Default)]
 pub struct TaskFilter {
@@ -38,17 +35,19 @@ pub struct TaskFilter {
 
 /// The tasks of a host. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
-pub struct Tasks(Arc<Inner>);
+pub struct Tasks(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     state: State,
     journal: Journal,
     clock: SharedClock,
     entropy: SharedEntropy,
     known: RwLock<Known>,
+    /// One end of a task at a time, so that each has one record.
+    ending: tokio::sync::Mutex<()>,
     /// Wakes the keeper: something waits to be written.
-    wake: Arc<Notify>,
+    pub(super) wake: Arc<Notify>,
 }
 
 impl Tasks {
@@ -74,6 +73,7 @@ impl Tasks {
             clock,
             entropy,
             known: RwLock::new(known),
+            ending: tokio::sync::Mutex::default(),
             wake: Arc::default(),
         })))
     }
@@ -176,6 +176,7 @@ impl Tasks {
         how: End,
         why: &str,
     ) -> Result<Vec<TaskId>, TaskError> {
+        let _one = self.0.ending.lock().await;
         let live = self.find(id).ok_or(TaskError::Unknown(id))?;
         if let Some(ended) = live.ended.get() {
             return Err(TaskError::Over(id, ended.how.as_str().to_owned()));
@@ -268,99 +269,6 @@ impl Tasks {
         !self.read().live.is_empty()
     }
 
-    /// The tools that `caller` could call by its task; none where it is on no task and needs none.
-    pub(crate) fn shown_to(&self, agent: &AgentId, named: Option<TaskId>, required: bool) -> Shown {
-        let now = self.now();
-        let named = named.map(|id| {
-            self.find(id)
-                .filter(|live| live.task.agent == *agent && live.over(now).is_none())
-        });
-        let tasks: Vec<Arc<Live>> = match named {
-            Some(task) => task.into_iter().collect(),
-            None => {
-                let live: Vec<_> = self.live_of(agent, now).collect();
-                if live.is_empty() && !required {
-                    return Shown(None);
-                }
-                live
-            }
-        };
-        Shown(Some(
-            tasks.iter().filter_map(|task| self.line(task)).collect(),
-        ))
-    }
-
-    /// The task that this call is on, entered: named by the caller, or the only live one of its agent.
-    /// Its calls and its fuel are reserved, and given back where the call does not run.
-    ///
-    /// # Errors
-    ///
-    /// There is no such task of this agent and user, it is over, does not allow this, or has no budget
-    /// left; or there is none, and one is `required`.
-    pub(crate) fn enter(
-        &self,
-        caller: &Caller,
-        tool: &ToolName,
-        arguments: &Arguments,
-        fuel: u64,
-        required: bool,
-    ) -> Result<Option<OnTask>, Refusal> {
-        let Some(live) = self.select(caller, required)? else {
-            return Ok(None);
-        };
-        let now = self.now();
-        let line = self.line(&live).ok_or_else(unknown)?;
-        if let Some(end) = line.iter().find_map(|task| task.over(now)) {
-            return Err(end.refusal());
-        }
-        for task in &line {
-            allows(&task.task, tool, arguments)?;
-        }
-        OnTask::enter(self.clone(), line, tool.clone(), fuel).map(Some)
-    }
-
-    fn select(&self, caller: &Caller, required: bool) -> Result<Option<Arc<Live>>, Refusal> {
-        if let Some(named) = caller.task {
-            // Another agent's task does not exist for this one.
-            return match self.find(named).filter(|live| live.is_of(caller)) {
-                Some(live) => Ok(Some(live)),
-                None => Err(unknown()),
-            };
-        }
-        let now = self.now();
-        let mut live = self
-            .live_of(&caller.agent, now)
-            .filter(|live| live.is_of(caller));
-        match (live.next(), live.next()) {
-            (Some(only), None) => Ok(Some(only)),
-            (Some(_), Some(_)) => Err(Refusal::new(
-                Reason::TaskRequired,
-                "the agent is on several tasks: name one with `dev.tollgate/task` in `_meta`",
-            )),
-            (None, _) if required => Err(Refusal::new(
-                Reason::TaskRequired,
-                "this host serves only agents that are on a task, and this one is on none",
-            )
-            .with_detail("start one with `tollgate task start`; `[tasks] required` asks for it")),
-            (None, _) => Ok(None),
-        }
-    }
-
-    /// The task and all that it lies within.
-    fn line(&self, live: &Arc<Live>) -> Option<Vec<Arc<Live>>> {
-        let mut line = vec![Arc::clone(live)];
-        let mut up = live.task.parent;
-        while let Some(id) = up {
-            if line.len() >= DEPTH {
-                return None;
-            }
-            let parent = self.find(id)?;
-            up = parent.task.parent;
-            line.push(parent);
-        }
-        Some(line)
-    }
-
     pub(super) fn live_of(
         &self,
         agent: &AgentId,
@@ -378,106 +286,7 @@ impl Tasks {
         found.into_iter()
     }
 
-    /// Has the disk cover what `live` has used.
-    pub(super) async fn cover(&self, live: &Live) -> Result<(), Refusal> {
-        if live.ledger().is_covered() {
-            return Ok(());
-        }
-        let _one = live.writing.lock().await;
-        let ahead = {
-            let ledger = live.ledger();
-            if ledger.is_covered() {
-                return Ok(());
-            }
-            ledger.ahead()
-        };
-        let (id, used) = (live.task.id, ahead.clone());
-        self.kept(move |state| state.write_used(&[(id, used)]))
-            .await
-            .map_err(|error| not_kept(&error))?;
-        live.ledger().wrote(ahead);
-        Ok(())
-    }
-
-    /// Asks for a write soon, where nothing waits for it.
-    pub(super) fn cover_soon(&self, live: &Live) {
-        if !live.ledger().is_covered() && !live.pending.swap(true, Ordering::AcqRel) {
-            self.0.wake.notify_one();
-        }
-    }
-
-    /// Writes what was asked for.
-    pub(super) async fn cover_pending(&self) {
-        let pending: Vec<Arc<Live>> = self
-            .read()
-            .live()
-            .filter(|live| live.pending.swap(false, Ordering::AcqRel))
-            .cloned()
-            .collect();
-        for live in pending {
-            if let Err(refusal) = self.cover(&live).await {
-                tracing::error!(task = %live.task.id, %refusal, "what a task has used could not be kept");
-            }
-        }
-    }
-
-    /// Adds labels to tasks; durable once this returns.
-    pub(super) async fn label(
-        &self,
-        line: &[Arc<Live>],
-        labels: &BTreeSet<String>,
-    ) -> Result<(), Refusal> {
-        let changed: Vec<(TaskId, BTreeSet<String>)> = line
-            .iter()
-            .filter_map(|live| {
-                let mut known = live.labels();
-                if labels.is_subset(&known) {
-                    return None;
-                }
-                known.extend(labels.iter().cloned());
-                Some((live.task.id, known.clone()))
-            })
-            .collect();
-        if changed.is_empty() {
-            return Ok(());
-        }
-        self.kept(move |state| state.write_labels(&changed))
-            .await
-            .map_err(|error| not_kept(&error))
-    }
-
-    /// Keeps exactly what was used, and the time: at an orderly end.
-    pub(crate) async fn close(&self) {
-        let used: Vec<(TaskId, Used)> = self
-            .read()
-            .live()
-            .map(|live| (live.task.id, live.ledger().used().clone()))
-            .collect();
-        let now = self.now();
-        let kept = self
-            .kept(move |state| {
-                state.write_used(&used)?;
-                state.keep_time(now)
-            })
-            .await;
-        if let Err(error) = kept {
-            tracing::error!(%error, "what tasks have used could not be kept");
-        }
-    }
-
-    /// Keeps the time, so that a start under an earlier one is seen.
-    pub(super) async fn keep_time(&self) {
-        let now = self.now();
-        if let Err(error) = self.kept(move |state| state.keep_time(now)).await {
-            tracing::error!(%error, "the time could not be kept");
-        }
-    }
-
-    pub(super) fn wake(&self) -> Arc<Notify> {
-        Arc::clone(&self.0.wake)
-    }
-
-    async fn kept(
+    pub(super) async fn kept(
         &self,
         work: impl FnOnce(&State) -> Result<(), StateError> + Send + 'static,
     ) -> Result<(), TaskError> {
@@ -496,20 +305,11 @@ impl Tasks {
         self.read().all.get(&id).cloned()
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
+    pub(super) fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
         self.0.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Known> {
         self.0.known.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn unknown() -> Refusal {
-    Refusal::new(Reason::TaskUnknown, "this agent has no such task")
-}
-
-fn not_kept(error: &TaskError) -> Refusal {
-    Refusal::new(Reason::HostInternal, "what the task uses could not be kept")
-        .with_detail(error.to_string())
 }

@@ -648,7 +648,11 @@ async fn what_an_approval_rests_on_takes_it_along() {
     known(&home, &["alice", "bob"]);
     let bench = Bench::start_in(folder, home).await;
     let id = asked(&bench.call("probe_send", post("abc")).await);
-    let others = asked(&bench.call_as("bob", "probe_send", post("abc").to_string()).await);
+    let others = asked(
+        &bench
+            .call_as("bob", "probe_send", post("abc").to_string())
+            .await,
+    );
     bench.answer(id, "ada", once()).await.unwrap();
     let agent = Scope::Agent(agent("alice"));
     let revoked = revoke(&bench.host, agent, "the operator").await.unwrap();
@@ -658,16 +662,24 @@ async fn what_an_approval_rests_on_takes_it_along() {
 
     // One that is used has a call on it, which ends.
     bench.answer(others, "ada", once()).await.unwrap();
-    let ran = bench.call_as("bob", "probe_send", post("abc").to_string()).await;
+    let ran = bench
+        .call_as("bob", "probe_send", post("abc").to_string())
+        .await;
     assert_eq!(*ran.at("/status"), 200, "{}", ran.text());
-    let held = json!({"requirement": "api", "method": "GET", "url": "https://granted.example/hold"});
+    let held =
+        json!({"requirement": "api", "method": "GET", "url": "https://granted.example/hold"});
     let id = asked(&bench.call_as("bob", "probe_send", held.to_string()).await);
     bench.answer(id, "ada", once()).await.unwrap();
     let running = bench.spawn("bob", "probe_send", held);
     bench.upstream.arrived(2).await;
-    let revoked = revoke(&bench.host, Scope::Approval(id), "the operator").await.unwrap();
+    let revoked = revoke(&bench.host, Scope::Approval(id), "the operator")
+        .await
+        .unwrap();
     assert_eq!((revoked.calls.len(), revoked.approvals), (1, vec![id]));
-    assert_eq!(running.reply().await.reason(), Some(Reason::RevokedApproval));
+    assert_eq!(
+        running.reply().await.reason(),
+        Some(Reason::RevokedApproval)
+    );
     bench.verify();
 }
 
@@ -677,7 +689,9 @@ async fn a_call_that_waits_for_a_person_ends_with_its_agent() {
     let mut events = bench.host.approvals().events();
     let parked = bench.spawn("alice", "probe_send", post("abc"));
     let ask = next_ask(&mut events).await;
-    revoke(&bench.host, Scope::All, "the operator").await.unwrap();
+    revoke(&bench.host, Scope::All, "the operator")
+        .await
+        .unwrap();
     assert_eq!(parked.reply().await.reason(), Some(Reason::RevokedAll));
     assert!(!bench.approval(ask.id).status.is_live());
     assert_eq!(bench.sent().await, 0);

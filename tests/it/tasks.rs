@@ -317,6 +317,83 @@ async fn the_commands_start_show_list_and_end_tasks() {
     drop(folder);
 }
 
+/// A task is named in `_meta`, in a header, or by the session; only the agent's own, and only one.
+#[tokio::test]
+async fn a_client_names_its_task() {
+    let (_folder, home) = Setup::probe().make().await;
+    let daemon = binary::Daemon::start(&home).await;
+    let token = daemon.agent("alice").await;
+    let client = daemon.client(&token);
+    let mut ids = Vec::new();
+    for tool in ["probe.echo", "probe.remember"] {
+        let said = binary::run(
+            &home,
+            &[
+                "task", "start", "--agent", "alice", "--intent", "x", "--tool", tool,
+            ],
+        )
+        .await;
+        assert_eq!(said.code, 0, "{}", said.err);
+        ids.push(said.out.trim().to_owned());
+    }
+    let post = async |method: &str, header: &str, meta: &str| {
+        let mut params = json!({"_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        }});
+        if !meta.is_empty() {
+            params["_meta"]["dev.tollgate/task"] = json!(meta);
+        }
+        let mut headers = vec![
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", method),
+            ("tollgate-task", header),
+        ];
+        if method == "tools/call" {
+            params["name"] = json!("probe_echo");
+            params["arguments"] = json!({"text": "x"});
+            headers.push(("mcp-name", "probe_echo"));
+        }
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        client.post(&headers, message.to_string()).await.unwrap()
+    };
+    let code = |answer: &crate::harness::mcp::Answer| {
+        let last = answer.messages().pop().unwrap();
+        last["result"]["structuredContent"]["code"].clone()
+    };
+    let (echo, remember) = (ids[0].as_str(), ids[1].as_str());
+    assert_eq!(code(&post("tools/call", "", "").await), "task.required");
+    for (header, meta) in [(echo, ""), ("", echo), (echo, echo)] {
+        let answer = post("tools/call", header, meta).await;
+        assert_eq!(code(&answer), json!(null), "{header} {meta}: {answer:?}");
+    }
+    assert_eq!(code(&post("tools/call", "", remember).await), "task.tool");
+    let none = "task_aaaaaaaaaaaaaaaa";
+    assert_eq!(code(&post("tools/call", none, "").await), "task.unknown");
+    let both = post("tools/call", echo, remember).await;
+    assert_eq!(both.messages()[0]["error"]["code"], -32602, "{both:?}");
+    let garbage = post("tools/call", "", "7").await;
+    assert_eq!(
+        garbage.messages()[0]["error"]["code"],
+        -32602,
+        "{garbage:?}"
+    );
+    assert_eq!(post("tools/call", "7", "").await.status, 400);
+    for (header, shown) in [
+        (echo, vec!["probe_echo"]),
+        (remember, vec!["probe_remember"]),
+        ("", vec!["probe_echo", "probe_remember"]),
+        (none, vec![]),
+    ] {
+        let answer = post("tools/list", header, "").await;
+        let mut names = crate::harness::mcp::names(&answer.messages()[0]);
+        names.sort_unstable();
+        assert_eq!(names, shown, "{header}");
+    }
+    drop(daemon);
+}
+
 /// J14: what stands by itself is listed, and a pipeline fails on it.
 #[tokio::test]
 pub(crate) async fn standing_rights_are_listed() {

@@ -396,6 +396,10 @@ fn every_context_conforms_to_the_generated_schema() {
                 "options": { "deep": "a", "any": {} }, "__entity": {} }),
     );
     asked.user = Some("eve");
+    asked.task = Some(TaskFacts {
+        labels: BTreeSet::from(["private".to_owned()]),
+        ..TaskFacts::default()
+    });
     let secret = vec![
         ("origin", Fact::Text(ORIGIN.to_owned())),
         ("scheme", Fact::Text("bearer".to_owned())),

@@ -22,6 +22,7 @@ mod decide;
 mod load;
 mod may;
 mod model;
+mod task;
 
 pub(super) const ORIGIN: &str = "https://api.github.com";
 
