@@ -681,7 +681,8 @@ mod tests {
           plugins    List the plugins and where each stands
           policy     Write, explain and test policies
           check      Check configuration, policies, entities, plugins, cases and secrets; needs no daemon
-          agent      Add, list and remove agents
+          agent      Add, list and remove agents; rotate their tokens
+          token      Make tokens for one step and hand-offs, and narrow them
           task       Start, show, list and end tasks of agents
           revoke     Take power back at once: calls under way are stopped
           approvals  See what waits for a person, and answer it

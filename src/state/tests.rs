@@ -67,7 +67,7 @@ fn two_agents_never_share_a_token() {
     state.add_agent(&agent("one", b"same")).unwrap();
     assert!(matches!(
         state.add_agent(&agent("two", b"same")),
-        Err(StateError::Database { .. })
+        Err(StateError::TokenShared(_))
     ));
     assert_eq!(state.agents().len(), 1);
     assert!(matches!(

@@ -45,6 +45,7 @@ claims![
     crate::limits::a_retry_is_counted_and_a_storm_of_them_is_stopped,
     crate::limits::an_instance_that_was_cut_short_is_never_seen_again,
     crate::limits::traps_in_a_row_open_the_breaker_and_others_go_on,
+    crate::oauth::a_personal_token_is_never_an_agents_identity,
     crate::oauth::a_session_is_of_one_agent_and_one_person,
     crate::oauth::a_token_without_trust_gets_a_challenge_that_says_where_to_get_one,
     crate::oauth::it_is_no_authorization_server,

@@ -65,7 +65,7 @@ async fn the_result_is_what_both_may_do() {
         // Held for Alice, so held for whoever acts for her.
         (
             "probe_progress_reports",
-            json!({"count": 1}),
+            json!({"n": 1}),
             "ok",
             "approval_required",
         ),

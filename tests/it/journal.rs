@@ -122,7 +122,7 @@ async fn a_disk_that_takes_nothing_more_stops_every_effect() {
     let upstream = Upstream::start().await;
     let (folder, home) = local(&upstream).make().await;
     // The journal's file may grow to this many KiB; the next write fails, and with it all that follow.
-    let mut daemon = Daemon::start_limited(&home, 160).await;
+    let mut daemon = Daemon::start_limited(&home, 640).await;
     let token = daemon.agent("alice").await;
     let client = daemon.client(&token);
     let mut answered = 0;

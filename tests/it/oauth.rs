@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tollgate::journal::record::Event;
 
 use crate::harness::Setup;
+use crate::harness::binary::run;
 use crate::harness::mcp::Client;
 use crate::harness::served::{HERE, KeyServer, Served, Signer, claims, code, foreign, set};
 
@@ -411,4 +412,44 @@ async fn own_tokens_work_without_any_issuer() {
         (status, challenge.as_str()),
         (401, "Bearer realm=\"tollgate\", error=\"invalid_token\"")
     );
+}
+
+/// X14. Neither a claim that describes a person nor a person's address names an agent: `check` says
+/// where, and a host does not start so. A token that is good for both is recorded with both apart.
+#[tokio::test]
+pub(crate) async fn a_personal_token_is_never_an_agents_identity() {
+    let _row = crate::attacks::stands_for("X14");
+    for (more, says) in [
+        ("agent = \"email\"\n", "may describe a person"),
+        ("agent = \"sub\"\n", "are one claim"),
+        (
+            "[issuer.agents]\n\"ada@example.org\" = \"reviewer\"\n",
+            "a person's address",
+        ),
+    ] {
+        let toml = format!("{}{more}", issuer("jwks = \"keys.json\""));
+        let (_folder, home) = Setup::empty().toml(&toml).make().await;
+        let checked = run(&home, &["check"]).await;
+        assert_ne!(checked.code, 0, "{more}: {checked:?}");
+        let said = format!("{}{}", checked.out, checked.err);
+        assert!(
+            said.contains("tollgate.toml:") && said.contains(says),
+            "{more}: {said}"
+        );
+    }
+    let signer = Signer::ed(1);
+    let server = KeyServer::start(&set(&[signer.jwk("a")])).await;
+    let served = by_url(&server, "").await;
+    let token = signer.sign("a", &json!({}), &claims(&json!({})));
+    assert_eq!(tried(&served, &token).await.0, 200);
+    let mut asked = served
+        .records()
+        .into_iter()
+        .filter_map(|record| match record.event {
+            Event::Intent(intent) => Some(intent.caller),
+            _ => None,
+        });
+    let caller = asked.next().unwrap();
+    assert_eq!(caller.agent.name(), "reviewer");
+    assert!(caller.user.is_some_and(|user| !user.contains("reviewer")));
 }

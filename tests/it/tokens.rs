@@ -477,7 +477,7 @@ pub(crate) async fn a_token_that_is_a_program_is_refused() {
     };
     let facts: String = (0..150).map(|n| format!("n({n});")).collect();
     for code in [
-        format!("{facts} sum($x + $y) <- n($x), n($y);"),
+        format!("{facts} sum($x, $y) <- n($x), n($y);"),
         format!("{facts} check if n($a), n($b), n($c), n($d), $a + $b + $c + $d == 9999;"),
         "check if tool($t), $t.matches(\"(a*)*(b*)*c\");".to_owned(),
         "check if [1, 2, 3].any($a -> [1, 2, 3].any($b -> $a + $b == 9));".to_owned(),

@@ -63,7 +63,6 @@ async fn there_is_nothing_else_to_find() {
     for path in [
         "/register",
         "/authorize",
-        "/token",
         "/.well-known/oauth-authorization-server",
         "/",
         "/sse",
