@@ -6,7 +6,7 @@
     reason = "a bench that can't set up has nothing to measure"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::Duration;
@@ -98,24 +98,28 @@ fn decision(c: &mut Criterion) {
     let time = Duration::from_secs(1_795_353_728);
     let question = CallQuestion {
         agent: &agent,
+        chain: &[],
         user: None,
         tool: &tool,
         plugin_digest: Digest::of(b""),
         tier: "write",
         arguments: &arguments,
+        task: None,
         transport: "stdio",
         time,
         attempt: 1,
-        approved: false,
+        approval: None,
     };
     let facts = CallFacts {
         agent: &agent,
+        chain: &[],
         user: None,
         tool: &tool,
         tier: "write",
         arguments: &arguments,
+        task: None,
         time,
-        approved: false,
+        approval: None,
     };
     let mut group = c.benchmark_group("decision");
     for count in [10, 100, 1_000] {
@@ -126,6 +130,7 @@ fn decision(c: &mut Criterion) {
             digest: Digest::of(b""),
             origins: BTreeMap::from([("api".to_owned(), ORIGIN.to_owned())]),
             tiers: BTreeMap::new(),
+            labels: BTreeSet::new(),
         };
         let set = PolicySet::load(dir.path(), &[plugin], None).set;
         assert!(matches!(set.decide_call(&question), Verdict::Allow(_)));
@@ -138,6 +143,18 @@ fn decision(c: &mut Criterion) {
         });
         group.bench_function(BenchmarkId::new("http", count), |b| {
             b.iter(|| black_box(set.decide_host_call(black_box(&facts), Send)));
+        });
+        // What a list of tools asks of each: again, and of an agent that never asked before.
+        assert!(set.may_call(&agent, None, &tool));
+        group.bench_function(BenchmarkId::new("listed", count), |b| {
+            b.iter(|| black_box(set.may_call(black_box(&agent), None, &tool)));
+        });
+        let mut agents = (0_u64..).map(|n| AgentId::local(&format!("new{n}")).unwrap());
+        group.bench_function(BenchmarkId::new("listed_first", count), |b| {
+            b.iter(|| {
+                let agent = agents.next().unwrap();
+                black_box(set.may_call(black_box(&agent), None, &tool))
+            });
         });
         let (request, entities, bare) = bare(count);
         group.bench_function(BenchmarkId::new("bare_authorizer", count), |b| {

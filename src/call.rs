@@ -5,9 +5,12 @@
 
 mod answer;
 mod arrival;
+mod asked;
 mod entry;
+mod hold;
 mod pace;
 mod reply;
+mod step;
 
 pub use arrival::{Arrival, Progress, ProgressSink};
 pub use reply::{Annotations, Completion, Content, Media, Reply, ResourceBody};
@@ -19,6 +22,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use self::entry::Entry;
+use self::hold::Asking;
 use crate::capability::{CallContext, Facts};
 use crate::config::Tier;
 use crate::grant::Grants;
@@ -26,15 +30,17 @@ use crate::host::Host;
 use crate::json::Arguments;
 use crate::name::ToolName;
 use crate::plugin::Plugin;
-use crate::policy::{CallQuestion, Permit, Verdict};
+use crate::policy::Permit;
 use crate::reason::{Reason, Refusal};
+use crate::running::Underway;
+use crate::task::{OnTask, out_of_fuel};
 
 /// Carries out one call, whatever comes of it: there is always a reply, and always a record of it.
-pub(crate) async fn call(host: &Host, arrival: Arrival, cancel: CancellationToken) -> Reply {
+pub(crate) async fn call(host: &Host, mut arrival: Arrival, cancel: CancellationToken) -> Reply {
     let mut entry = Entry::open(host, &arrival);
-    match admit(host, &arrival, &mut entry) {
+    match admit(host, &mut arrival, &mut entry, &cancel).await {
         Err(refusal) => entry.refused(refusal).await,
-        Ok(admitted) => run(host, arrival, admitted, entry, cancel).await,
+        Ok(admitted) => run(host, arrival, admitted, entry).await,
     }
 }
 
@@ -48,19 +54,28 @@ struct Admitted {
     permit: Permit,
     plugin: Arc<Plugin>,
     tool: ToolName,
-    tier: Tier,
+    tier: String,
     arguments: Arguments,
     grants: Grants,
+    task: Option<OnTask>,
+    under_way: Arc<Underway>,
 }
 
 /// Everything up to the permit. Nothing here has an effect outside of the host.
-fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitted, Refusal> {
+async fn admit(
+    host: &Host,
+    arrival: &mut Arrival,
+    entry: &mut Entry<'_>,
+    cancel: &CancellationToken,
+) -> Result<Admitted, Refusal> {
     if host.is_draining() {
         return Err(Refusal::new(
             Reason::HostDraining,
             "the host is ending and takes no more calls",
         ));
     }
+    host.look_at_the_clock();
+    host.in_force(&arrival.caller.agent, &arrival.caller.chain, None)?;
     // A name matches exactly or not at all: two spellings of one tool would be two in a policy.
     let (plugin, tool) = host
         .catalogue()
@@ -82,6 +97,35 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
         .pace()
         .attempt(&arrival.caller.agent, &tool, arguments.digest())?;
     entry.attempt(attempt);
+    step::admit(host, arrival, &tool, &arguments)?;
+
+    // The task narrows whatever policy allows. From here on a stop finds this call; so what was
+    // revoked, or ended, before a stop could find it is looked at after that.
+    let task = host.tasks().enter(
+        &arrival.caller,
+        &tool,
+        &arguments,
+        limits.fuel,
+        host.config().tasks.required,
+    );
+    let task = task.inspect_err(|_| entry.on_no_task())?;
+    if let Some(task) = &task {
+        arrival.caller.task = task.id();
+        arrival.caller.user = arrival
+            .caller
+            .user
+            .take()
+            .or(task.user().map(str::to_owned));
+    }
+    let under_way = entry.enters(&arrival.caller, &tool, task.as_ref(), cancel);
+    host.in_force(
+        &arrival.caller.agent,
+        &arrival.caller.chain,
+        Some(&plugin.name),
+    )?;
+    task.as_ref().map_or(Ok(()), OnTask::live)?;
+    step::rests(host, arrival, &under_way)?;
+    let task_facts = task.as_ref().map(OnTask::facts);
 
     let tier = host.tier(&plugin, &tool);
     if tier == Tier::Forbid {
@@ -90,50 +134,46 @@ fn admit(host: &Host, arrival: &Arrival, entry: &mut Entry<'_>) -> Result<Admitt
                 .with_detail("its tier is `forbid`"),
         );
     }
-    let set = host.policy();
-    let question = CallQuestion {
-        agent: &arrival.caller.agent,
-        user: arrival.caller.user.as_deref(),
+    // Policy alone, or a person whom it lets: an approval is used up here, on the disk, before anything
+    // rests on it.
+    let tier_name = crate::host::tier_name(&host.config(), &plugin.description, &tool);
+    let asking = Asking {
+        host,
+        arrival,
+        call: entry.call(),
+        plugin: &plugin,
         tool: &tool,
-        plugin_digest: plugin.digest,
-        tier: tier.as_str(),
+        tier,
+        tier_name: &tier_name,
         arguments: &arguments,
-        transport: &arrival.caller.transport,
-        time: host.now(),
+        task: task_facts.as_ref(),
         attempt,
-        approved: false,
     };
-    let permit = match set.decide_call(&question) {
-        // What policy allows alone, the operator's tier may still keep for a person.
-        Verdict::Allow(permit) if tier == Tier::Hold => {
-            return Err(held().with_ground(permit.ground().clone()));
-        }
-        Verdict::Allow(permit) => permit,
-        Verdict::Hold(ground) => return Err(held().with_ground(ground)),
-        Verdict::Refuse(refusal) => return Err(refusal),
-    };
+    let permit = asking.permit(&under_way).await?;
 
+    let set = host.policy();
     // At most what the tool says it uses, and what policy could allow this agent at all.
     let uses = plugin
         .tool(&tool)
         .map(|(tool, _)| tool.uses.as_slice())
         .unwrap_or_default();
     let grants = plugin.ceiling.filter(|name| {
+        let user = arrival.caller.user.as_deref();
         uses.iter().any(|used| used == name)
-            && set.may_use(
-                &arrival.caller.agent,
-                arrival.caller.user.as_deref(),
-                &tool,
-                name,
-            )
+            && arrival
+                .caller
+                .agents()
+                .all(|agent| set.may_use(agent, user, &tool, name))
     });
     Ok(Admitted {
         permit,
         plugin,
         tool,
-        tier,
+        tier: tier_name,
         arguments,
         grants,
+        task,
+        under_way,
     })
 }
 
@@ -146,21 +186,8 @@ fn unknown(host: &Host) -> Refusal {
     Refusal::new(Reason::NameUnknown, message)
 }
 
-fn held() -> Refusal {
-    Refusal::new(
-        Reason::ApprovalRequired,
-        "a person must agree to this call first",
-    )
-}
-
 /// From the permit to the recorded outcome.
-async fn run(
-    host: &Host,
-    arrival: Arrival,
-    admitted: Admitted,
-    mut entry: Entry<'_>,
-    cancel: CancellationToken,
-) -> Reply {
+async fn run(host: &Host, arrival: Arrival, admitted: Admitted, mut entry: Entry<'_>) -> Reply {
     let Admitted {
         permit,
         plugin,
@@ -168,8 +195,15 @@ async fn run(
         tier,
         arguments,
         grants,
+        task,
+        under_way,
     } = admitted;
-    let limits = host.config().limits(&tool);
+    let mut limits = host.config().limits(&tool);
+    let cancel = under_way.cancel().clone();
+    let fuel = task.as_ref().map(|task| task.fuel(limits.fuel));
+    if let Some((fuel, _)) = fuel {
+        limits.fuel = fuel;
+    }
 
     // A place before the intent: a call that waits in line has not begun.
     let places = host
@@ -181,6 +215,17 @@ async fn run(
         Err(refusal) => return entry.refused(refusal).await,
     };
 
+    // What the task has left is taken for good before anything runs on it.
+    if let Some(task) = &task
+        && let Err(refusal) = task.begin().await
+    {
+        return entry.refused(refusal).await;
+    }
+    // What is used up here is used up, whatever comes after.
+    if let Err(refusal) = step::take(host, &arrival).await {
+        return entry.refused(refusal).await;
+    }
+
     // INVARIANT: the intent is written before anything runs. It need not be on the disk yet: each host
     // call that leaves the host waits for the disk itself, and a pure call has no effect to be lost.
     if let Err(refusal) = entry.intent(&permit, &grants).await {
@@ -189,11 +234,14 @@ async fn run(
 
     let facts = Facts {
         call: entry.call(),
-        agent: arrival.caller.agent,
-        user: arrival.caller.user,
+        caller: arrival.caller,
         tool: tool.clone(),
-        tier: tier.as_str().to_owned(),
+        plugin: plugin.digest,
+        needed: host.config().approvals_needed(&tool),
+        tier,
         arguments,
+        task: task.clone(),
+        under_way,
     };
     let context = Box::new(CallContext::new(
         host.services(),
@@ -202,12 +250,27 @@ async fn run(
         limits,
         arrival.progress,
     ));
-    let ended = host
+    // Whatever ends the call, a dropped future included, takes back what was lent to it.
+    let lent = host.leases().of_call(entry.call());
+    let mut ended = host
         .runtime()
         .run(permit, &plugin.code, context, &limits, &cancel)
         .await;
+    drop(lent);
+    if let Some(task) = &task {
+        if let (Some((reserved, true)), Err(refusal)) = (fuel, &mut ended.answer)
+            && refusal.reason == Reason::TrapFuel
+        {
+            *refusal = out_of_fuel(reserved);
+        }
+        // Before anything of it goes out, errors included: the plugin's words stand in them as well.
+        let labels = host.config().labels_of(&tool);
+        if let Err(refusal) = task.finish(ended.fuel, &labels).await {
+            ended.answer = Err(refusal);
+        }
+    }
 
-    let answer = answer::settle(&plugin, &tool, &limits, ended);
+    let answer = answer::settle(&plugin, &tool, &limits, ended).await;
     entry.outcome(answer).await
 }
 

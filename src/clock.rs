@@ -2,6 +2,10 @@
 //!
 //! Nothing else in the host asks the operating system for the time of day, so a test decides it.
 
+mod steady;
+
+pub(crate) use steady::Steady;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -32,6 +36,34 @@ pub fn rfc3339(since_epoch: Duration) -> String {
     let millis = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX);
     jiff::Timestamp::from_millisecond(millis)
         .map_or_else(|_| String::from("out of range"), |t| format!("{t:.3}"))
+}
+
+/// Reads how long something is good: `30d`, `12h`, `45m`, `90s`, `2w`.
+///
+/// # Errors
+///
+/// It is no such text, or no time at all; what to write instead.
+pub fn lifetime(text: &str) -> Result<Duration, String> {
+    let wrong = || String::from("write a number and `s`, `m`, `h`, `d` or `w`, such as `30d`");
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let number: u64 = text
+        .strip_suffix(unit)
+        .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(wrong)?;
+    let seconds: u64 = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => return Err(wrong()),
+    };
+    match number.checked_mul(seconds) {
+        Some(0) => Err(String::from("what is never good is of no use")),
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+        None => Err(wrong()),
+    }
 }
 
 #[cfg(test)]

@@ -4,12 +4,20 @@
 //! changes something is written to the journal before it is done, so that a change without a record
 //! can't be; what the journal does not take is not done.
 
+mod approvals;
 mod change;
+mod people;
 mod report;
+pub(crate) mod revoking;
+pub(crate) mod tasks;
 #[cfg(test)]
 mod tests;
+mod token;
 
+pub use approvals::{AnswerReport, ApprovalReport, BodyReport, Which, approve, deny, named};
+pub use people::PersonReport;
 pub use report::{AgentReport, CallReport, RefusalReport, SecretReport, StatusReport};
+pub use tasks::TaskReport;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,8 +29,11 @@ use tokio_util::sync::CancellationToken;
 use crate::call::{Arrival, Progress, ProgressSink};
 use crate::daemon::{Command, Control, ControlError, Report};
 use crate::host::Host;
+use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::record::Caller;
+use crate::revocation::Scope;
+use crate::task::TaskFilter;
 
 /// A host, as its operator sees it.
 #[derive(Debug)]
@@ -60,7 +71,12 @@ impl Operator {
                 .iter()
                 .filter(|agent| agent.revoked.is_none())
                 .count(),
+            waiting: Which::Pending.of(host).len(),
+            admin: host.admin_url().map(|base| format!("{base}/approvals")),
             policy_set: host.policy().digest(),
+            calls: host.running().count(),
+            tasks: host.tasks().list(&TaskFilter::default()).len(),
+            stopped: host.state().is_revoked(&Scope::All),
             draining: host.is_draining(),
         }
     }
@@ -70,7 +86,7 @@ impl Operator {
         &self,
         tool: String,
         arguments: String,
-        agent: &str,
+        (agent, task): (&str, Option<TaskId>),
         report: Report,
         cancel: CancellationToken,
     ) -> Result<Value, ControlError> {
@@ -89,11 +105,13 @@ impl Operator {
                 user: None,
                 transport: "cli".to_owned(),
                 client: None,
-                task: None,
+                task,
                 chain: Vec::new(),
             },
             tool,
             arguments: arguments.into(),
+            credential: None,
+            approval: None,
             progress: Some(sink),
         };
         let reply = self.host.call(arrival, cancel).await;
@@ -166,13 +184,69 @@ impl Operator {
                 tool,
                 arguments,
                 agent,
-            } => self.call(tool, arguments, &agent, report, cancel).await,
+                task,
+            } => {
+                self.call(tool, arguments, (&agent, task), report, cancel)
+                    .await
+            }
             Command::Plugins {} => value(&host.plugins()),
-            Command::Accept { plugin } => change::accept(host, &plugin).await,
+            Command::PluginDiff { plugin } => value(&report::diffs(host, plugin.as_deref())?),
+            Command::Accept {
+                plugin,
+                diff,
+                component,
+            } => change::accept(host, &plugin, diff, component).await,
             Command::Reload {} => value(&host.refresh().await),
             Command::AgentAdd { name, ttl } => change::agent_add(host, &name, ttl).await,
+            Command::AgentRotate { name, ttl, overlap } => {
+                token::agent_rotate(host, &name, ttl, overlap).await
+            }
+            Command::TokenMint(ask) => token::mint(host, ask).await,
+            Command::TokenRotateKey { at_once } => token::rotate_key(host, at_once).await,
             Command::AgentList {} => value(&report::agents(host)),
             Command::AgentRemove { name } => change::agent_remove(host, &name).await,
+            Command::TaskStart { task } => tasks::start(host, *task, revoking::BY).await,
+            Command::TaskShow { task } => tasks::show(host, task),
+            Command::TaskList { agent, all } => tasks::list(host, agent.as_deref(), all),
+            Command::TaskEnd { task, why } => tasks::end(host, task, why, revoking::BY).await,
+            Command::Revoke { kind, subject } => {
+                revoking::revoke(host, &kind, &subject, revoking::BY).await
+            }
+            Command::Lift { kind, subject } => {
+                revoking::lift(host, &kind, &subject, revoking::BY).await
+            }
+            Command::ApprovalList { credential, which } => {
+                approvals::list(host, &credential, which)
+            }
+            Command::ApprovalShow { credential, id } => approvals::show(host, &credential, &id),
+            Command::ApprovalApprove {
+                credential,
+                id,
+                standing,
+            } => approvals::answer(host, &credential, &id, approve(standing)).await,
+            Command::ApprovalDeny {
+                credential,
+                id,
+                why,
+            } => approvals::answer(host, &credential, &id, deny(why)).await,
+            Command::ApprovalWatch { credential } => {
+                approvals::watch(host, &credential, &report, &cancel).await
+            }
+            Command::PersonAdd {
+                name,
+                admin,
+                ttl,
+                credential,
+            } => people::add(host, &name, admin, ttl, credential).await,
+            Command::PersonList {} => value(&people::list(host)),
+            Command::PersonRotate {
+                name,
+                ttl,
+                credential,
+            } => people::rotate(host, &name, ttl, credential).await,
+            Command::PersonRemove { name, credential } => {
+                people::remove(host, &name, credential).await
+            }
             Command::SecretSet {
                 plugin,
                 name,
@@ -182,6 +256,8 @@ impl Operator {
             Command::SecretRemove { plugin, name } => {
                 change::secret_remove(host, &plugin, &name).await
             }
+            Command::Leases { pending: true } => value(&host.leases().pending()),
+            Command::Leases { pending: false } => value(&host.leases().list()),
             Command::Stop {} => {
                 tracing::info!("asked to end");
                 host.drain();

@@ -62,6 +62,8 @@ macro_rules! id {
     };
 }
 
+pub(crate) use id;
+
 id!(
     /// A task.
     TaskId, "task"

@@ -10,19 +10,23 @@
 //! | step | module |
 //! | --- | --- |
 //! | a `tools/call` arrives and is read strictly | [`mcp`], [`json`] |
-//! | transport facts become an agent | [`identity`] |
+//! | transport facts become an agent, or a chain of them | [`identity`], [`handoff`] |
+//! | the task that it is on, with budgets and an end; what was revoked | [`task`], [`revocation`] |
 //! | the call's entry is opened: what can't be written is not done | [`call`], [`journal`] |
 //! | the call question: a permit, a hold, a refusal | [`policy`] |
+//! | a hold waits for a person, and a person's answer becomes a permit, once | [`approval`] |
 //! | requirements that policy leaves open become grants | [`grant`], [`plugin`] |
 //! | grants become an instance, under fuel, time and memory | [`runtime`] |
-//! | each host call: canonicalise, decide, record, act, bound | `capability`, [`egress`], [`secret`] |
+//! | each host call: canonicalise, decide, record, act, bound | `capability`, [`egress`], [`secret`], [`lease`] |
 //! | the result is bounded, checked and redacted; the entry is closed | [`call`] |
 //!
-//! [`host`] puts the parts together, [`daemon`] lets thin clients share one, [`control`] is what its
+//! People answer approvals and administer over [`admin`]. [`host`] puts the parts together, [`daemon`] lets thin clients share one, [`control`] is what its
 //! operator may ask of it and [`cli`] what people type. What all of them
 //! share: [`name`], [`id`], [`digest`], [`reason`], [`limits`], [`clock`], [`entropy`].
 #![deny(unsafe_code)]
 
+pub mod admin;
+pub mod approval;
 pub mod call;
 mod capability;
 pub mod cli;
@@ -34,12 +38,14 @@ pub mod digest;
 pub mod egress;
 pub mod entropy;
 pub mod grant;
+pub mod handoff;
 pub mod home;
 pub mod host;
 pub mod id;
 pub mod identity;
 pub mod journal;
 pub mod json;
+pub mod lease;
 pub mod limits;
 pub mod mcp;
 pub mod name;
@@ -47,6 +53,10 @@ pub mod plugin;
 pub mod policy;
 pub mod private;
 pub mod reason;
+pub mod revocation;
+mod running;
 pub mod runtime;
 pub mod secret;
 pub mod state;
+pub mod task;
+pub mod webhook;

@@ -4,9 +4,21 @@
 //! (a tool's setting goes before its plugin's, that before the host's), and ends in a typed outcome
 //! that says which limit it was and how much was used.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use crate::json;
+
+/// What an outcome says of a limit: which one (as it is named in `tollgate.toml`), how much was used or
+/// asked for, and how much there is.
+pub(crate) fn reached(
+    limit: &str,
+    used: impl Display,
+    allowed: impl Display,
+    unit: &str,
+) -> String {
+    format!("limit `{limit}` reached: {used} of {allowed}{unit}")
+}
 
 /// Entries that the pool reserves address space for in each table; a larger limit has no effect.
 pub const POOLED_TABLE_ENTRIES: usize = 100_000;
@@ -36,10 +48,33 @@ pub struct CallLimits {
     pub output: usize,
     /// Bytes of log lines.
     pub log_bytes: usize,
+    /// Calls in a row of one agent and tool that failed or were refused, after which it must wait.
+    pub failures: u64,
+    /// How long it must wait then.
+    pub pause: Duration,
     /// Bounds on the arguments.
     pub arguments: json::Limits,
     /// Bounds on each HTTP request.
     pub http: HttpLimits,
+}
+
+/// Limits under which a plugin says what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DescribeLimits {
+    /// Fuel.
+    pub fuel: u64,
+    /// Wall-clock time.
+    pub time: Duration,
+}
+
+impl Default for DescribeLimits {
+    fn default() -> Self {
+        // A statement, not a computation; a Python runtime takes a second to begin with.
+        Self {
+            fuel: 200_000_000,
+            time: Duration::from_secs(2),
+        }
+    }
 }
 
 /// Limits of one HTTP request.
@@ -89,6 +124,9 @@ impl Default for CallLimits {
             output: 1 << 20,
             // A few hundred lines.
             log_bytes: 64 << 10,
+            // A model that corrects itself needs a handful.
+            failures: 20,
+            pause: Duration::from_secs(10),
             arguments: json::Limits::default(),
             http: HttpLimits::default(),
         }

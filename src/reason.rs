@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::approval::Asked;
 use crate::policy::Ground;
 
 macro_rules! reasons {
@@ -303,6 +304,8 @@ pub struct Refusal {
     pub detail: Option<String>,
     /// The decision it rests on, where policy was asked.
     pub ground: Option<Box<Ground>>,
+    /// The approval that it waits for, where a person was asked.
+    pub approval: Option<Box<Asked>>,
 }
 
 impl Refusal {
@@ -313,6 +316,7 @@ impl Refusal {
             message: message.into(),
             detail: None,
             ground: None,
+            approval: None,
         }
     }
 
@@ -320,6 +324,13 @@ impl Refusal {
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds the approval that it waits for.
+    #[must_use]
+    pub fn with_approval(mut self, asked: Box<Asked>) -> Self {
+        self.approval = Some(asked);
         self
     }
 

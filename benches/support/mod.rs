@@ -77,6 +77,8 @@ pub(crate) async fn call(host: &Host, tool: &str, arguments: &'static str) -> Re
         },
         tool: tool.to_owned(),
         arguments: bytes::Bytes::from_static(arguments.as_bytes()),
+        credential: None,
+        approval: None,
         progress: None,
     };
     let reply = host.call(arrival, CancellationToken::new()).await;

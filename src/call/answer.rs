@@ -5,13 +5,13 @@ use serde_json::{Map, Value};
 use super::reply::{Annotations, Completion, Content, Media, ResourceBody};
 use crate::capability::Usage;
 use crate::json;
-use crate::limits::CallLimits;
+use crate::limits::{CallLimits, reached};
 use crate::name::ToolName;
 use crate::plugin::Plugin;
 use crate::reason::{Reason, Refusal};
 use crate::runtime::Ended;
 use crate::runtime::bindings::{tools as wit, types};
-use crate::secret::Lent;
+use crate::secret::{Lent, aside};
 
 /// The end of a call, checked.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(super) struct Answer {
 }
 
 /// Checks, bounds and redacts what `ended` brought.
-pub(super) fn settle(
+pub(super) async fn settle(
     plugin: &Plugin,
     tool: &ToolName,
     limits: &CallLimits,
@@ -41,14 +41,20 @@ pub(super) fn settle(
     let result = if let Some(held) = &usage.held {
         Err(held.clone())
     } else {
-        ended
-            .answer
-            .and_then(|answer| completion(answer, limits))
-            .and_then(|completion| {
-                let mut completion = completion;
-                redacted = lent.redact_completion(&mut completion);
-                conforms(plugin, tool, &completion).map(|()| completion)
-            })
+        let bounded = ended.answer.and_then(|answer| completion(answer, limits));
+        match bounded {
+            Err(refusal) => Err(refusal),
+            Ok((mut completion, bytes)) => {
+                let clean = aside(lent, bytes, move |lent| {
+                    let count = lent.redact_completion(&mut completion);
+                    (completion, count)
+                });
+                clean.await.and_then(|(completion, count)| {
+                    redacted = count;
+                    conforms(plugin, tool, &completion).map(|()| completion)
+                })
+            }
+        }
     };
     let (completion, refusal) = match result {
         Ok(completion) => (completion, None),
@@ -78,7 +84,7 @@ const MESSAGE: usize = 2 << 10;
 fn completion(
     answer: Result<wit::Outcome, wit::CallError>,
     limits: &CallLimits,
-) -> Result<Completion, Refusal> {
+) -> Result<(Completion, usize), Refusal> {
     match answer {
         Ok(wit::Outcome::Complete(said)) => bounded(said, limits),
         Ok(wit::Outcome::InputRequired(_)) => Err(Refusal::new(
@@ -110,18 +116,15 @@ fn cut(mut message: String) -> String {
     message
 }
 
-/// A result within the call's bounds, every text of JSON in it read.
-fn bounded(said: wit::Completion, limits: &CallLimits) -> Result<Completion, Refusal> {
+/// A result within the call's bounds, every text of JSON in it read; and its size.
+fn bounded(said: wit::Completion, limits: &CallLimits) -> Result<(Completion, usize), Refusal> {
     let size = said.structured.as_ref().map_or(0, String::len)
         + said.meta.as_ref().map_or(0, String::len)
         + said.content.iter().map(size).sum::<usize>();
     if size > limits.output {
         return Err(Refusal::new(
             Reason::ResultTooLarge,
-            format!(
-                "the result has {size} bytes, at most {} are passed on",
-                limits.output
-            ),
+            reached("output", size, limits.output, " bytes"),
         ));
     }
     let bounds = json::Limits {
@@ -136,7 +139,14 @@ fn bounded(said: wit::Completion, limits: &CallLimits) -> Result<Completion, Ref
                 json::FaultKind::TooDeep | json::FaultKind::TooLarge => Reason::ResultTooLarge,
                 _ => Reason::ResultInvalid,
             };
-            Refusal::new(reason, format!("{what} of the result: {fault}"))
+            let said = match fault.over {
+                // The result's own bound of this is the arguments'.
+                Some(over) if over.limit == "depth" => {
+                    reached("arguments.depth", over.used, over.allowed, "")
+                }
+                _ => fault.to_string(),
+            };
+            Refusal::new(reason, format!("{what} of the result: {said}"))
         })
     };
     let structured = said
@@ -159,12 +169,13 @@ fn bounded(said: wit::Completion, limits: &CallLimits) -> Result<Completion, Ref
             ));
         }
     };
-    Ok(Completion {
+    let completion = Completion {
         content: said.content.into_iter().map(content).collect(),
         structured,
         is_error: said.is_error,
         meta,
-    })
+    };
+    Ok((completion, size))
 }
 
 /// Whether a plugin may set this key of `_meta`: not one of the host's, nor one that MCP reserves

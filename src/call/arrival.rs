@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::identity::Authenticated;
 use crate::journal::record::Caller;
 
 /// A call as it arrives.
@@ -15,6 +16,12 @@ pub struct Arrival {
     pub tool: String,
     /// The text of the arguments, byte for byte as it came; empty where there was none.
     pub arguments: Bytes,
+    /// What the caller presented for this request, where it did; a step token or a hand-off limits the
+    /// call. Absent where the transport itself says who the agent is.
+    pub credential: Option<Arc<Authenticated>>,
+    /// The approval that the caller names for it, as it came. It needs to name none: an identical call
+    /// finds its own.
+    pub approval: Option<String>,
     /// Where reports of progress go, where the client asked for them.
     pub progress: Option<ProgressSink>,
 }

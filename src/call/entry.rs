@@ -1,9 +1,11 @@
 //! A call's entry in the journal: opened at arrival, closed exactly once, whatever happens between.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use super::Arrival;
 use super::answer::Answer;
@@ -21,6 +23,8 @@ use crate::name::ToolName;
 use crate::plugin::Plugin;
 use crate::policy::{Ground, Permit};
 use crate::reason::{Kind, Reason, Refusal};
+use crate::running::{Guard, Under, Underway};
+use crate::task::OnTask;
 
 /// The entry of one call.
 pub(super) struct Entry<'a> {
@@ -35,6 +39,8 @@ pub(super) struct Entry<'a> {
     /// The arguments as read.
     arguments: Option<ArgumentsView>,
     attempt: u32,
+    /// Its place among the calls under way, once it has one.
+    running: Option<Guard>,
     /// Whether an intent stands in the journal that has no outcome yet.
     open: bool,
 }
@@ -52,6 +58,7 @@ impl<'a> Entry<'a> {
             raw: arrival.arguments.clone(),
             arguments: None,
             attempt: 0,
+            running: None,
             open: false,
         }
     }
@@ -80,6 +87,38 @@ impl<'a> Entry<'a> {
             .unwrap_or_else(|| view_of_text(&self.raw))
     }
 
+    /// From now on a stop finds it; and it is on this task.
+    pub(super) fn enters(
+        &mut self,
+        caller: &Caller,
+        tool: &ToolName,
+        task: Option<&OnTask>,
+        cancel: &CancellationToken,
+    ) -> Arc<Underway> {
+        self.caller.clone_from(caller);
+        let under = Under {
+            call: self.call,
+            agent: caller.agent.clone(),
+            chain: caller.chain.clone(),
+            tasks: task.map(OnTask::ids).unwrap_or_default(),
+            tool: tool.clone(),
+        };
+        let guard = self.host.running().enter(under, cancel);
+        let call = Arc::clone(guard.call());
+        self.running = Some(guard);
+        call
+    }
+
+    /// The task that was named is none of this agent's: its name is only what the client wrote.
+    pub(super) const fn on_no_task(&mut self) {
+        self.caller.task = None;
+    }
+
+    /// Why it was stopped, if it was.
+    fn stopped(&self) -> Option<Refusal> {
+        self.running.as_ref()?.call().stopped().cloned()
+    }
+
     pub(super) const fn attempt(&mut self, attempt: u32) {
         self.attempt = attempt;
     }
@@ -104,6 +143,8 @@ impl<'a> Entry<'a> {
 
     /// Closes the entry of a call that did not run: one record says why.
     pub(super) async fn refused(mut self, refusal: Refusal) -> Reply {
+        // A stop is the greater news, whatever it met.
+        let refusal = self.stopped().unwrap_or(refusal);
         self.pace(&refusal);
         let held = match (&self.tool, &refusal.ground) {
             (Some((tool, plugin)), Some(ground)) if refusal.reason == Reason::ApprovalRequired => {
@@ -165,7 +206,11 @@ impl<'a> Entry<'a> {
     }
 
     /// Closes the entry of a call that ran.
-    pub(super) async fn outcome(mut self, answer: Answer) -> Reply {
+    pub(super) async fn outcome(mut self, mut answer: Answer) -> Reply {
+        // What a stopped call found is not handed out, also where it was there already.
+        if let Some(stopped) = self.stopped() {
+            answer.refusal = Some(stopped);
+        }
         let mut completion = match &answer.refusal {
             Some(refusal) => self.explain(refusal),
             None => answer.completion,
@@ -202,8 +247,10 @@ impl<'a> Entry<'a> {
             Err(error) => Err(error),
         };
         if let Some((tool, _)) = &self.tool {
-            let well = answer.refusal.is_none();
-            self.host.pace().ended(&self.caller.agent, tool, well);
+            match answer.refusal {
+                None => self.host.pace().succeeded(&self.caller.agent, tool),
+                Some(_) => self.failed(tool),
+            }
         }
         tracing::info!(
             call = %self.call, agent = %self.caller.agent, tool = %self.asked, status,
@@ -237,10 +284,18 @@ impl<'a> Entry<'a> {
                 | Reason::HostDraining
                 | Reason::JournalUnavailable
                 | Reason::CallCancelled
+                // Whoever asks too often is told so by the cap on asks.
+                | Reason::ApprovalRequired
+                | Reason::RevokedAll
         );
         if let Some((tool, _)) = self.tool.as_ref().filter(|_| own_doing) {
-            self.host.pace().ended(&self.caller.agent, tool, false);
+            self.failed(tool);
         }
+    }
+
+    fn failed(&self, tool: &ToolName) {
+        let limits = self.host.config().limits(tool);
+        self.host.pace().failed(&self.caller.agent, tool, &limits);
     }
 
     /// What the agent is told instead of a result.
@@ -256,17 +311,22 @@ impl<'a> Entry<'a> {
             Reason::ApprovalRequired => "approval_required",
             reason => reason.code(),
         };
+        let mut text = format!("{code}: {}", refusal.message);
+        let mut told = serde_json::Map::new();
+        told.insert("code".to_owned(), code.into());
+        told.insert("kind".to_owned(), kind.into());
+        told.insert("message".to_owned(), refusal.message.as_ref().into());
+        told.insert("call".to_owned(), self.call.to_string().into());
+        if let Some(asked) = &refusal.approval {
+            let url = self.host.approval_url(asked.id);
+            text.push_str(&super::asked::tell(asked, url, &mut told));
+        }
         Completion {
             content: vec![Content::Text {
-                text: format!("{code}: {}", refusal.message),
+                text,
                 annotations: None,
             }],
-            structured: Some(serde_json::json!({
-                "code": code,
-                "kind": kind,
-                "message": refusal.message,
-                "call": self.call.to_string(),
-            })),
+            structured: Some(serde_json::Value::Object(told)),
             is_error: true,
             meta: serde_json::Map::new(),
         }
@@ -286,10 +346,10 @@ impl Drop for Entry<'_> {
         let event = Event::Outcome(Outcome {
             call: self.call,
             status: "failed".to_owned(),
-            reason: Some(if std::thread::panicking() {
-                Reason::HostInternal
-            } else {
-                Reason::CallCancelled
+            reason: Some(match self.stopped() {
+                Some(stopped) => stopped.reason,
+                None if std::thread::panicking() => Reason::HostInternal,
+                None => Reason::CallCancelled,
             }),
             detail: Some("the call was dropped before it ended".to_owned()),
             refused: BTreeMap::new(),

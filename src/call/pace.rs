@@ -9,18 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::digest::Digest;
 use crate::identity::AgentId;
-use crate::limits::Concurrency;
+use crate::limits::{CallLimits, Concurrency, reached};
 use crate::name::ToolName;
 use crate::plugin::Plugin;
 use crate::reason::{Reason, Refusal};
 
 /// Identical asks within this time are attempts of one.
 const WINDOW: Duration = Duration::from_secs(600);
-/// Calls in a row that failed or were refused, of one agent and tool, after which it must wait. A
-/// model that corrects itself needs a handful.
-const BREAKER: u32 = 20;
-/// How long it must wait then.
-const PAUSE: Duration = Duration::from_secs(10);
 /// What is remembered at most; the oldest goes first.
 const MEMORY: usize = 10_000;
 
@@ -38,7 +33,9 @@ struct Inner {
 
 #[derive(Debug)]
 struct Circuit {
-    failures: u32,
+    failures: u64,
+    /// How many there may be, as of the last one.
+    allowed: u64,
     open_until: Option<Instant>,
     touched: Instant,
 }
@@ -62,11 +59,11 @@ impl Pace {
             && let Some(left) = until.checked_duration_since(now)
             && !left.is_zero()
         {
+            let said = reached("failures", circuit.failures, circuit.allowed, "");
             return Err(Refusal::new(
                 Reason::LimitBreaker,
                 format!(
-                    "{} calls of this tool in a row failed or were refused; wait {} s",
-                    circuit.failures,
+                    "{said} calls of this tool in a row failed or were refused; wait {} s",
                     left.as_secs() + 1
                 ),
             ));
@@ -89,15 +86,17 @@ impl Pace {
         Ok(*count)
     }
 
-    /// Notes how a call of this agent and tool ended.
-    pub(super) fn ended(&self, agent: &AgentId, tool: &ToolName, well: bool) {
+    /// Notes that a call of this agent and tool ended well.
+    pub(super) fn succeeded(&self, agent: &AgentId, tool: &ToolName) {
+        let key = (agent.clone(), tool.clone());
+        self.lock().circuits.remove(&key);
+    }
+
+    /// Notes that a call of this agent and tool failed, or was refused.
+    pub(super) fn failed(&self, agent: &AgentId, tool: &ToolName, limits: &CallLimits) {
         let now = Instant::now();
         let mut inner = self.lock();
         let key = (agent.clone(), tool.clone());
-        if well {
-            inner.circuits.remove(&key);
-            return;
-        }
         if inner.circuits.len() >= MEMORY {
             inner
                 .circuits
@@ -105,6 +104,7 @@ impl Pace {
         }
         let circuit = inner.circuits.entry(key).or_insert(Circuit {
             failures: 0,
+            allowed: 0,
             open_until: None,
             touched: now,
         });
@@ -112,9 +112,10 @@ impl Pace {
             circuit.failures = 0;
         }
         circuit.failures = circuit.failures.saturating_add(1);
+        circuit.allowed = limits.failures;
         circuit.touched = now;
-        if circuit.failures >= BREAKER {
-            circuit.open_until = now.checked_add(PAUSE);
+        if circuit.failures >= limits.failures {
+            circuit.open_until = now.checked_add(limits.pause);
         }
     }
 
@@ -161,18 +162,24 @@ impl Places {
     ) -> Result<Held, Refusal> {
         let own = self.of(agent);
         let queues = [
-            (own, "this agent's", self.limits.agent),
+            (own, "concurrency.agent", "this agent's", self.limits.agent),
             (
                 Arc::clone(&plugin.places),
+                "concurrency.plugin",
                 "this plugin's",
                 plugin.places_total,
             ),
-            (Arc::clone(&self.host), "the host's", self.limits.host),
+            (
+                Arc::clone(&self.host),
+                "concurrency.host",
+                "the host's",
+                self.limits.host,
+            ),
         ];
         let give_up = tokio::time::sleep(self.limits.wait);
         tokio::pin!(give_up);
         let mut held = Vec::with_capacity(queues.len());
-        for (queue, whose, of) in queues {
+        for (queue, limit, whose, of) in queues {
             // Mostly there is a place, and no timer is needed.
             if let Ok(place) = Arc::clone(&queue).try_acquire_owned() {
                 held.push(place);
@@ -186,7 +193,10 @@ impl Places {
                 () = &mut give_up => {
                     return Err(Refusal::new(
                         Reason::LimitConcurrency,
-                        format!("all of {whose} {of} places are taken; try again"),
+                        format!(
+                            "{}: all of {whose} {of} places are taken; try again",
+                            reached(limit, of, of, "")
+                        ),
                     ));
                 }
             }
@@ -230,9 +240,13 @@ mod tests {
     fn one_who_only_fails_must_wait_and_others_need_not() {
         let (agent, tool) = names();
         let pace = Pace::default();
-        for _ in 0..BREAKER {
+        let limits = CallLimits {
+            failures: 3,
+            ..CallLimits::default()
+        };
+        for _ in 0..limits.failures {
             assert!(pace.attempt(&agent, &tool, Digest::of(b"")).is_ok());
-            pace.ended(&agent, &tool, false);
+            pace.failed(&agent, &tool, &limits);
         }
         let refusal = pace.attempt(&agent, &tool, Digest::of(b"")).unwrap_err();
         assert_eq!(refusal.reason, Reason::LimitBreaker);
@@ -244,11 +258,12 @@ mod tests {
     fn a_success_closes_the_circuit() {
         let (agent, tool) = names();
         let pace = Pace::default();
-        for _ in 1..BREAKER {
-            pace.ended(&agent, &tool, false);
+        let limits = CallLimits::default();
+        for _ in 1..limits.failures {
+            pace.failed(&agent, &tool, &limits);
         }
-        pace.ended(&agent, &tool, true);
-        pace.ended(&agent, &tool, false);
+        pace.succeeded(&agent, &tool);
+        pace.failed(&agent, &tool, &limits);
         assert!(pace.attempt(&agent, &tool, Digest::of(b"")).is_ok());
     }
 }

@@ -7,22 +7,26 @@ use arc_swap::ArcSwap;
 
 use super::log::GuestLog;
 use super::progress::Reports;
+use crate::approval::{Approvals, Approved};
 use crate::call::ProgressSink;
 use crate::clock::SharedClock;
+use crate::digest::Digest;
 use crate::egress::Outbound;
 use crate::entropy::SharedEntropy;
 use crate::grant::{Grant, Grants};
-use crate::identity::AgentId;
-use crate::journal::record::{CallId, Event, HostCallRef, Refused};
+use crate::journal::record::{CallId, Caller, Event, HostCallRef, Refused};
 use crate::journal::{Journal, Position, escape_bytes};
 use crate::json::Arguments;
-use crate::limits::CallLimits;
+use crate::lease::{Leases, SharedSecrets};
+use crate::limits::{CallLimits, reached};
 use crate::name::ToolName;
-use crate::policy::{CallFacts, Checked, HostQuestion, PolicySet, Verdict};
+use crate::policy::{CallFacts, Checked, HostQuestion, PolicySet, TaskFacts, Verdict};
 use crate::reason::{Kind, Reason, Refusal};
-use crate::runtime::Ending;
+use crate::running::Underway;
 use crate::runtime::bindings::types as wit;
-use crate::secret::{Lent, Placeholders, Secrets};
+use crate::runtime::{Ending, Patience};
+use crate::secret::{Lent, Placeholders};
+use crate::task::OnTask;
 
 /// Bytes of a target in a record: a URL of the longest length that is sent is cut, its digest is not.
 const TARGET: usize = 2 << 10;
@@ -35,9 +39,11 @@ const DECIDING: usize = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct Services {
     pub(crate) policy: Arc<ArcSwap<PolicySet>>,
+    pub(crate) approvals: Approvals,
     pub(crate) journal: Journal,
     pub(crate) outbound: Outbound,
-    pub(crate) secrets: ArcSwap<Secrets>,
+    pub(crate) secrets: SharedSecrets,
+    pub(crate) leases: Leases,
     pub(crate) clock: SharedClock,
     pub(crate) entropy: SharedEntropy,
 }
@@ -46,11 +52,17 @@ pub(crate) struct Services {
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) call: CallId,
-    pub(crate) agent: AgentId,
-    pub(crate) user: Option<String>,
+    pub(crate) caller: Caller,
     pub(crate) tool: ToolName,
+    /// The component that runs.
+    pub(crate) plugin: Digest,
+    /// How many persons must agree, where anyone must.
+    pub(crate) needed: u32,
     pub(crate) tier: String,
     pub(crate) arguments: Arguments,
+    /// The task that it is on: every host call is charged to it.
+    pub(crate) task: Option<OnTask>,
+    pub(crate) under_way: Arc<Underway>,
 }
 
 /// What a call has used.
@@ -78,6 +90,7 @@ pub(crate) struct CallContext {
     pub(super) lent: Lent,
     pub(super) reports: Reports,
     pub(super) placeholders: Placeholders,
+    pub(super) patience: Patience,
     grants: Grants,
     usage: Usage,
     log: Arc<GuestLog>,
@@ -111,13 +124,19 @@ impl CallContext {
             services,
             facts,
             limits,
-            placeholders: Placeholders::new(lent.clone()),
+            placeholders: Placeholders::new(),
             lent,
             reports: Reports::new(progress),
+            patience: Patience::start(),
             grants,
             usage: Usage::default(),
             log,
         }
+    }
+
+    /// The time that the call takes, but for what people take.
+    pub(crate) fn patience(&self) -> Patience {
+        self.patience.clone()
     }
 
     pub(crate) const fn arguments(&self) -> &Arguments {
@@ -149,13 +168,27 @@ impl CallContext {
     ///
     /// Ends the instance where the call's bytes are used up.
     pub(super) fn count(&mut self, capability: &str, bytes: usize) -> Result<(), Ending> {
+        // A stopped call begins nothing more, also where its instance has not seen the stop yet.
+        self.in_force()?;
         match self.usage.host_calls.get_mut(capability) {
             Some(count) => *count += 1,
             None => {
                 self.usage.host_calls.insert(capability.to_owned(), 1);
             }
         }
-        self.charge(bytes)
+        self.charge_all(1, bytes)
+    }
+
+    /// Whether the call was not stopped.
+    ///
+    /// # Errors
+    ///
+    /// Ends the instance, for the reason of the stop.
+    pub(super) fn in_force(&self) -> Result<(), Ending> {
+        match self.facts.under_way.stopped() {
+            Some(refusal) => Err(Ending::from(refusal.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Counts bytes through a host call.
@@ -164,33 +197,59 @@ impl CallContext {
     ///
     /// As for `count`.
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), Ending> {
+        self.charge_all(0, bytes)
+    }
+
+    fn charge_all(&mut self, host_calls: u64, bytes: usize) -> Result<(), Ending> {
+        if let Some(task) = &self.facts.task {
+            task.charge(host_calls, bytes as u64)
+                .map_err(Ending::from)?;
+        }
         self.usage.bytes = self.usage.bytes.saturating_add(bytes as u64);
         if self.usage.bytes > self.limits.host_bytes {
             return Err(Ending::from(Refusal::new(
                 Reason::BudgetHostBytes,
-                format!(
-                    "more than {} bytes through host calls",
-                    self.limits.host_bytes
+                reached(
+                    "host_bytes",
+                    self.usage.bytes,
+                    self.limits.host_bytes,
+                    " bytes",
                 ),
             )));
         }
         Ok(())
     }
 
-    /// Asks policy, now, about exactly `question`; what comes back proves it.
-    pub(super) fn decide<T: HostQuestion>(&self, question: T) -> Result<Checked<T>, Refusal> {
-        let facts = CallFacts {
-            agent: &self.facts.agent,
-            user: self.facts.user.as_deref(),
+    /// What policy is told of the call's task, now.
+    pub(super) fn task_facts(&self) -> Option<TaskFacts> {
+        self.facts.task.as_ref().map(OnTask::facts)
+    }
+
+    /// What policy is told of the call, now.
+    pub(super) fn call_facts<'a>(
+        &'a self,
+        task: Option<&'a TaskFacts>,
+        approval: Option<&'a Approved>,
+    ) -> CallFacts<'a> {
+        CallFacts {
+            task,
+            agent: &self.facts.caller.agent,
+            chain: &self.facts.caller.chain,
+            user: self.facts.caller.user.as_deref(),
             tool: &self.facts.tool,
             tier: &self.facts.tier,
             arguments: &self.facts.arguments,
             time: self.services.clock.now(),
-            approved: false,
-        };
+            approval,
+        }
+    }
+
+    /// Asks policy, now, about exactly `question`; what comes back proves it.
+    pub(super) fn decide<T: HostQuestion>(&self, question: T) -> Result<Checked<T>, Refusal> {
+        let task = self.task_facts();
+        let facts = self.call_facts(task.as_ref(), None);
         let policy = self.services.policy.load();
-        let verdict = stacker::grow(DECIDING, || policy.decide_host_call(&facts, question));
-        match verdict {
+        match with_stack(|| policy.decide_host_call(&facts, question)) {
             Verdict::Allow(checked) => Ok(checked),
             Verdict::Hold(ground) => Err(Refusal::new(
                 Reason::ApprovalRequired,
@@ -266,11 +325,16 @@ impl CallContext {
         if refusals > self.limits.refusals {
             return Err(Ending::from(Refusal::new(
                 Reason::BudgetRefusals,
-                format!("more than {} host calls were refused", self.limits.refusals),
+                reached("refusals", refusals, self.limits.refusals, ""),
             )));
         }
         Ok(error)
     }
+}
+
+/// Runs a decision where it has the stack for it.
+pub(super) fn with_stack<R>(decide: impl FnOnce() -> R) -> R {
+    stacker::grow(DECIDING, decide)
 }
 
 /// What a guest is told.

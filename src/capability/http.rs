@@ -11,19 +11,23 @@ use wasmtime::component::{Resource, ResourceTable};
 
 use super::CallContext;
 use super::context::wit_error;
-use super::secrets::{Secret, Use};
+use super::credentials::{Place, Wanted, allowed, borrow};
+use super::park::Effect;
+use super::secrets::Secret;
+use super::sign;
 use crate::egress::{
     self, Admitted, CheckedRequest, Class, Credential, CredentialScheme, Exchange, Request,
     ScopedRequest,
 };
 use crate::grant::Grant;
-use crate::journal::record::{Event, HostCall, HostCallOutcome, HostCallRef};
+use crate::journal::record::{Event, HostCall, HostCallOutcome, HostCallRef, SecretUse};
 use crate::policy::{Checked, Fact, HostAction, HostQuestion, Target};
 use crate::reason::{Kind, Reason, Refusal};
 use crate::runtime::bindings::http as wit;
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
-use crate::secret::{SecretValue, Substituted};
+use crate::secret::{Lent, aside};
+use crate::task::OnTask;
 
 /// The right to send requests within one requirement, for this call. Only its name: the grant
 /// itself stays in the context.
@@ -39,7 +43,7 @@ pub(super) struct Outgoing {
     request: ScopedRequest,
     origin: String,
     requirement: String,
-    secrets: Vec<String>,
+    secrets: Vec<SecretUse>,
     sent_before: u32,
 }
 
@@ -68,7 +72,7 @@ impl HostQuestion for Outgoing {
                 "body_bytes",
                 Fact::Whole(i64::try_from(self.request.body().len()).unwrap_or(i64::MAX)),
             ),
-            ("secrets", Fact::Texts(self.secrets.clone())),
+            ("secrets", Fact::Texts(names(&self.secrets))),
             ("http_calls", Fact::Whole(self.sent_before.into())),
         ]
     }
@@ -128,7 +132,7 @@ impl wit::HostOrigin for CallState {
     async fn send(
         &mut self,
         origin: Resource<Origin>,
-        request: wit::Request,
+        mut request: wit::Request,
         credentials: Vec<wit::Credential>,
     ) -> wasmtime::Result<Result<wit::Response, types::Error>> {
         let (table, context) = self.parts()?;
@@ -143,10 +147,21 @@ impl wit::HostOrigin for CallState {
         context.count("http", size)?;
         // What is written down where the text is no URL: the text itself, cut and escaped.
         let reference = context.reference("http", &request.url);
+        let scoped = admitted(context, &requirement, &mut request).await;
         // The table of handles is not held while waiting.
-        let prepared = prepare(table, context, &requirement, request, credentials);
+        let (table, context) = self.parts()?;
+        let prepared = scoped.and_then(|scoped| {
+            prepare(
+                table,
+                context,
+                &requirement,
+                scoped,
+                &request.headers,
+                credentials,
+            )
+        });
         let sent = match prepared {
-            Ok((outgoing, loans)) => send(context, &reference, outgoing, loans).await?,
+            Ok((outgoing, wanted)) => send(context, &reference, outgoing, wanted).await?,
             Err(refusal) => Err(Unsent::Refused(refusal)),
         };
         match sent {
@@ -163,12 +178,6 @@ impl wit::HostOrigin for CallState {
     }
 }
 
-/// A secret's value on its way into one request.
-struct Loan {
-    scheme: CredentialScheme,
-    value: Arc<SecretValue>,
-}
-
 /// Why there is no response.
 enum Unsent {
     /// Refused: it has no record yet.
@@ -182,11 +191,22 @@ async fn send(
     context: &mut CallContext,
     reference: &HostCallRef,
     outgoing: Outgoing,
-    loans: Vec<Loan>,
+    wanted: Vec<Wanted>,
 ) -> wasmtime::Result<Result<wit::Response, Unsent>> {
-    let limits = context.limits.http;
-    let checked = match context.decide(outgoing) {
-        Ok(checked) => checked,
+    let mut limits = context.limits.http;
+    // What the task has no room for need not be carried here.
+    if let Some(left) = context.facts.task.as_ref().and_then(OnTask::bytes_left) {
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        limits.response_body = limits.response_body.min(left);
+    }
+    let agreed = context.agree(outgoing, effect, reference).await;
+    let checked = match agreed {
+        Ok((checked, false)) => checked,
+        // A person took time: whether the secrets may go along is decided as things are now.
+        Ok((checked, true)) => match renew(context, &checked, &wanted) {
+            Ok(()) => checked,
+            Err(refusal) => return Ok(Err(Unsent::Refused(refusal))),
+        },
         Err(refusal) => return Ok(Err(Unsent::Refused(refusal))),
     };
 
@@ -197,6 +217,17 @@ async fn send(
     durable
         .await
         .map_err(|error| Ending::from(Refusal::from(error)))?;
+    if let Some(task) = &context.facts.task {
+        task.settle().await.map_err(Ending::from)?;
+    }
+    // Both waited for the disk: what was revoked in the meantime sends nothing.
+    context.in_force()?;
+    let loans = match borrow(context, &wanted, &checked.get().request).await {
+        Ok(loans) => loans,
+        Err(refusal) => return finish(context, reference, unsent(refusal), began).await,
+    };
+    // And so did a source of secrets, perhaps.
+    context.in_force()?;
     context.requested();
 
     let services = Arc::clone(&context.services);
@@ -224,7 +255,45 @@ async fn send(
             &limits,
         )
         .await;
-    finish(context, reference, exchange, began)
+    finish(context, reference, exchange, began).await
+}
+
+/// What a person reads of a request: the very one that is decided on.
+fn effect(outgoing: &Outgoing) -> Effect {
+    let request = &outgoing.request;
+    Effect::http(
+        request.method().as_str(),
+        &request.url().to_string(),
+        request.body(),
+        request.body_digest(),
+    )
+}
+
+/// Decides again on each secret that goes along. None was lent yet.
+fn renew(
+    context: &CallContext,
+    checked: &Checked<Outgoing>,
+    wanted: &[Wanted],
+) -> Result<(), Refusal> {
+    let to = checked.get().request.url().origin();
+    for wanted in wanted {
+        allowed(
+            context,
+            &wanted.allowed.name,
+            to,
+            wanted.said,
+            &wanted.place,
+        )?;
+    }
+    Ok(())
+}
+
+/// An exchange that did not begin.
+fn unsent(refusal: Refusal) -> Exchange {
+    Exchange {
+        result: Err(refusal),
+        trace: egress::Trace::default(),
+    }
 }
 
 fn intent(context: &CallContext, reference: &HostCallRef, checked: &Checked<Outgoing>) -> Event {
@@ -240,19 +309,18 @@ fn intent(context: &CallContext, reference: &HostCallRef, checked: &Checked<Outg
         method: Some(request.method().as_str().to_owned()),
         bytes_out: request.body().len() as u64,
         body: (!request.body().is_empty()).then(|| request.body_digest()),
-        secrets: secrets.clone(),
+        secrets: names(secrets),
+        secret_uses: secrets.clone(),
         decision: checked.ground().clone(),
     })
 }
 
-/// Everything before policy: the canonical request within its grant, and the values to go with it.
-fn prepare(
-    table: &ResourceTable,
-    context: &mut CallContext,
+/// The canonical request within its grant, with nothing in it that was lent.
+async fn admitted(
+    context: &CallContext,
     requirement: &str,
-    mut request: wit::Request,
-    credentials: Vec<wit::Credential>,
-) -> Result<(Outgoing, Vec<Loan>), Refusal> {
+    request: &mut wit::Request,
+) -> Result<ScopedRequest, Refusal> {
     let grant = context.grant(requirement);
     let Some(Grant::Http(scope)) = grant.as_deref() else {
         return Err(Refusal::new(
@@ -276,45 +344,79 @@ fn prepare(
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()));
     let url = scoped.url().to_string();
-    if let Some(found) = context.lent.finds_in_request(&url, headers, scoped.body()) {
+    if let Some(found) = context.lent.finds_in_head(&url, headers) {
         return Err(found.into());
     }
+    let body = scoped.body().clone();
+    let search = move |lent: &Lent| lent.finds_in_body(&body);
+    match aside(&context.lent, scoped.body().len(), search).await? {
+        Some(found) => Err(found.into()),
+        None => Ok(scoped),
+    }
+}
 
+/// The request with the values that go along, each of them allowed.
+fn prepare(
+    table: &ResourceTable,
+    context: &CallContext,
+    requirement: &str,
+    scoped: ScopedRequest,
+    headers: &[(String, String)],
+    credentials: Vec<wit::Credential>,
+) -> Result<(Outgoing, Vec<Wanted>), Refusal> {
     let to = scoped.url().origin();
     let mut secrets = Vec::new();
-    let mut loans = Vec::new();
+    let mut wanted = Vec::new();
     for credential in credentials {
         let secret: &Secret = table.get(&credential.secret).map_err(|error| {
             Refusal::new(Reason::SecretNotGranted, "not a secret of this call")
                 .with_detail(error.to_string())
         })?;
-        let (scheme, said) = match credential.scheme {
-            wit::Scheme::Bearer => (CredentialScheme::Bearer, "bearer"),
-            wit::Scheme::Basic(user) => (CredentialScheme::Basic(user), "basic"),
-            wit::Scheme::Header(name) => (CredentialScheme::Header(name), "header"),
-            wit::Scheme::Query(name) => (CredentialScheme::Query(name), "query"),
+        let (place, said) = match credential.scheme {
+            wit::Scheme::Bearer => (Place::Scheme(CredentialScheme::Bearer), "bearer"),
+            wit::Scheme::Basic(user) => (Place::Scheme(CredentialScheme::Basic(user)), "basic"),
+            wit::Scheme::Header(name) => (Place::Scheme(CredentialScheme::Header(name)), "header"),
+            wit::Scheme::Query(name) => (Place::Scheme(CredentialScheme::Query(name)), "query"),
+            wit::Scheme::Sign(wit::Signing::AwsSigv4(scope)) => {
+                sign::check(&scope)?;
+                (Place::Sign(scope), "sign")
+            }
         };
-        let value = lend(context, &secret.name, to, said)?;
-        secrets.push(secret.name.clone());
-        loans.push(Loan { scheme, value });
+        let (allowed, used) = allowed(context, &secret.name, to, said, &place)?;
+        secrets.push(used);
+        wanted.push(Wanted {
+            allowed,
+            place,
+            said,
+        });
     }
     // Anywhere but in a header for credentials a placeholder is only a random text.
     let bound = to.to_string();
-    for (header, value) in &request.headers {
-        let standing = context
+    for (header, value) in headers {
+        let names = context
             .placeholders
-            .substitute(&bound, header, value.as_bytes())?;
-        let Some(Substituted { value, names }) = standing else {
-            continue;
-        };
+            .names(&bound, header, value.as_bytes())?;
         for name in names {
-            lend(context, &name, to, "placeholder")?;
-            secrets.push(name.to_string());
+            let place = Place::Within(header.clone(), value.clone());
+            let said = "placeholder";
+            let (allowed, used) = allowed(context, &name, to, said, &place)?;
+            secrets.push(used);
+            wanted.push(Wanted {
+                allowed,
+                place,
+                said,
+            });
         }
-        loans.push(Loan {
-            scheme: CredentialScheme::Instead(header.clone()),
-            value: Arc::new(value),
-        });
+    }
+    // Whatever else went in after the signature was made would break it, or not be signed.
+    let signs = wanted
+        .iter()
+        .any(|wanted| matches!(wanted.place, Place::Sign(_)));
+    if signs && wanted.len() > 1 {
+        return Err(Refusal::new(
+            Reason::EgressRequestInvalid,
+            "a request that is signed takes no other credential",
+        ));
     }
     let outgoing = Outgoing {
         origin: to.to_string(),
@@ -323,40 +425,16 @@ fn prepare(
         sent_before: context.requests(),
         request: scoped,
     };
-    Ok((outgoing, loans))
+    Ok((outgoing, wanted))
 }
 
-/// A secret's value, for this request only, once its binding and policy allow it.
-fn lend(
-    context: &CallContext,
-    name: &str,
-    to: &egress::Origin,
-    said: &'static str,
-) -> Result<Arc<SecretValue>, Refusal> {
-    let grant = context.grant(name);
-    let Some(Grant::Secret { origin: bound, .. }) = grant.as_deref() else {
-        return Err(crate::secret::not_granted());
-    };
-    if bound != to {
-        return Err(Refusal::new(
-            Reason::SecretBinding,
-            "the secret is bound to another origin",
-        )
-        .with_detail(format!(
-            "`{name}` is bound to `{bound}`, the request goes to `{to}`"
-        )));
-    }
-    let question = Use {
-        name: name.to_owned(),
-        origin: to.to_string(),
-        scheme: said,
-    };
-    let (question, _) = context.decide(question)?.into_inner();
-    context.value(&question.name)
+/// The secrets' names, as policy and the record have them.
+fn names(secrets: &[SecretUse]) -> Vec<String> {
+    secrets.iter().map(|used| used.secret.clone()).collect()
 }
 
 /// Records how it ended, and hands the reply on within its bounds.
-fn finish(
+async fn finish(
     context: &mut CallContext,
     reference: &HostCallRef,
     exchange: Exchange,
@@ -398,9 +476,15 @@ fn finish(
             (name.clone(), context.lent.redact(&value).0.into_owned())
         })
         .collect();
+    let (status, body) = (response.status, response.body);
+    let clean = aside(&context.lent, body.len(), move |lent| {
+        let (clean, count) = lent.redact_bytes(&body);
+        let clean = (count > 0).then(|| clean.into_owned());
+        clean.unwrap_or(body)
+    });
     Ok(Ok(wit::Response {
-        status: response.status,
+        status,
         headers,
-        body: context.lent.redact_bytes(&response.body).0.into_owned(),
+        body: clean.await.map_err(Ending::from)?,
     }))
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tracing::Level;
 
+use crate::journal::escape_bytes;
 use crate::journal::record::CallId;
 use crate::name::PluginName;
 use crate::runtime::CallState;
@@ -55,7 +56,7 @@ impl GuestLog {
             return;
         }
         let (message, _) = self.lent.redact(message);
-        let line = escape(&message, LINE);
+        let line = line(&message, LINE);
         let plugin = self.plugin.as_str();
         let call = self.call.map(|call| call.to_string());
         // `tracing` takes a level only as a constant.
@@ -78,27 +79,17 @@ impl Drop for GuestLog {
                 plugin = self.plugin.as_str(),
                 call,
                 dropped,
-                "lines of a guest were dropped: more than a call may log"
+                "lines of a guest were dropped: limit `log_bytes` reached"
             );
         }
     }
 }
 
-/// `text` with every character that a terminal or a log reader acts on escaped, cut to `longest` bytes.
-fn escape(text: &str, longest: usize) -> String {
-    let mut line = String::with_capacity(text.len().min(longest));
-    for c in text.chars() {
-        if line.len() >= longest {
-            line.push('…');
-            break;
-        }
-        let plain = !c.is_control()
-            && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{e0000}'..='\u{e007f}');
-        if plain {
-            line.push(c);
-        } else {
-            line.extend(c.escape_unicode());
-        }
+/// `text` on one line of at most `longest` bytes, fit for a terminal; it says where it was cut.
+fn line(text: &str, longest: usize) -> String {
+    let (mut line, cut) = escape_bytes(text.as_bytes(), longest);
+    if cut {
+        line.push('…');
     }
     line
 }
@@ -127,15 +118,14 @@ mod tests {
 
     #[test]
     fn a_line_stays_one_line_and_can_not_paint() {
-        assert_eq!(
-            escape("a\nb\u{1b}[31m é 日", 100),
-            "a\\u{a}b\\u{1b}[31m é 日"
-        );
-        assert_eq!(escape("\u{202e}x", 100), "\\u{202e}x");
+        assert_eq!(line("a\nb\u{1b}[31m é 日", 100), "a\\nb\\u{1b}[31m é 日");
+        assert_eq!(line("\u{202e}x", 100), "\\u{202e}x");
+        // An invisible letter is shown as well: two lines that look alike are alike.
+        assert_eq!(line("a\u{200b}b", 100), "a\\u{200b}b");
     }
 
     #[test]
     fn a_long_line_is_cut_between_characters() {
-        assert_eq!(escape("éééé", 4), "éé…");
+        assert_eq!(line("éééé", 4), "éé…");
     }
 }

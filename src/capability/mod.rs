@@ -6,12 +6,15 @@
 
 mod clock;
 mod context;
+mod credentials;
 pub(crate) mod http;
 pub(crate) mod log;
+mod park;
 mod progress;
 mod random;
 pub(crate) mod secrets;
 mod settings;
+mod sign;
 
 /// The types behind the handles of the contract. Public in name only: the module is private.
 #[expect(unreachable_pub, reason = "bindgen re-exports it")]

@@ -35,7 +35,7 @@ impl Host for CallState {
         let decided = match context.grant("random").as_deref() {
             _ if length > MOST => Err(Refusal::new(
                 Reason::BudgetHostBytes,
-                format!("{length} random bytes at once, at most {MOST} are given"),
+                format!("{length} random bytes at once, of {MOST} at most"),
             )),
             Some(Grant::Random) => context.decide(Draw).map(|_| ()),
             _ => Err(Refusal::new(

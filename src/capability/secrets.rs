@@ -9,12 +9,15 @@ use super::CallContext;
 use crate::egress;
 use crate::grant::Grant;
 use crate::journal::record::{Event, HostCall, HostCallOutcome};
+use crate::lease::{Asked, Loaned};
 use crate::policy::{Fact, HostAction, HostQuestion, Target};
 use crate::reason::{Reason, Refusal};
+use crate::revocation::Scope;
 use crate::runtime::bindings::secrets::{Host, HostSecret};
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
-use crate::secret::{SecretValue, not_granted};
+use crate::secret::not_granted;
+use crate::task::OnTask;
 
 /// A secret lent to this call: its name only. The value is fetched when it is used.
 #[derive(Debug)]
@@ -54,23 +57,53 @@ impl HostQuestion for Use {
 }
 
 impl CallContext {
-    /// The value of the secret `name`; from now on it is looked for in all that leaves the call.
-    pub(super) fn value(&self, name: &str) -> Result<Arc<SecretValue>, Refusal> {
-        let plugin = self.facts.tool.plugin();
-        let value = Arc::new(self.services.secrets.load().get(plugin, name)?);
-        self.lent.lend(name, Arc::clone(&value));
-        Ok(value)
+    /// The secret `name`, lent for one use that policy allowed; from now on its value is looked for in
+    /// all that leaves the call.
+    pub(super) async fn lend(&self, allowed: &Allowed) -> Result<Loaned, Refusal> {
+        let loaned = self.services.leases.lend(Asked {
+            call: self.facts.call,
+            task: self.facts.task.as_ref().and_then(OnTask::id),
+            agent: self.facts.caller.agent.clone(),
+            plugin: self.facts.tool.plugin().clone(),
+            name: allowed.name.clone(),
+            origin: allowed.origin.clone(),
+            scheme: allowed.scheme.clone(),
+        });
+        let loaned = loaned.await?;
+        // Whoever takes the lease back stops the call, too.
+        self.facts.under_way.rests_on(Scope::Lease(loaned.lease));
+        self.lent.lend(&allowed.name, Arc::clone(&loaned.value));
+        Ok(loaned)
     }
 }
 
+/// A use of a secret that policy allowed.
+#[derive(Debug, Clone)]
+pub(super) struct Allowed {
+    pub(super) name: String,
+    pub(super) origin: String,
+    /// As in the lease: `bearer`, `header:x-api-key`, ...
+    pub(super) scheme: String,
+}
+
 impl Host for CallState {
-    fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<Secret>, types::Error>> {
+    async fn open(
+        &mut self,
+        name: String,
+    ) -> wasmtime::Result<Result<Resource<Secret>, types::Error>> {
         let (table, context) = self.parts()?;
         context.count("secrets", name.len())?;
         let found = match context.grant(&name).as_deref() {
             Some(Grant::Secret { origin, .. }) => {
                 // A handle to nothing would let a plugin tell the two apart later.
-                context.value(&name).map(|_| origin.clone())
+                let plugin = context.facts.tool.plugin();
+                let there = context.services.leases.look(plugin, &name).await;
+                there.map(|value| {
+                    if let Some(value) = value {
+                        context.lent.lend(&name, value);
+                    }
+                    origin.clone()
+                })
             }
             _ => Err(not_granted()),
         };
@@ -92,22 +125,9 @@ impl HostSecret for CallState {
         let (table, context) = self.parts()?;
         context.count("secrets", 0)?;
         let Secret { name, origin } = table.get(&secret)?;
-        // A value that is gone since the handle was made is a refusal like any other.
-        let value = match context.value(name) {
-            Ok(value) => value,
-            Err(refusal) => {
-                let reference = context.reference("secret", name);
-                return Ok(Err(context.refuse(reference, refusal)?));
-            }
-        };
         let text = context
             .placeholders
-            .make(
-                context.services.entropy.as_ref(),
-                name,
-                &origin.to_string(),
-                &value,
-            )
+            .make(context.services.entropy.as_ref(), name, &origin.to_string())
             .map_err(|error| {
                 Ending::from(
                     Refusal::new(Reason::HostInternal, "no random bytes for a placeholder")
@@ -117,7 +137,7 @@ impl HostSecret for CallState {
         Ok(Ok(text))
     }
 
-    fn reveal(
+    async fn reveal(
         &mut self,
         secret: Resource<Secret>,
     ) -> wasmtime::Result<Result<String, types::Error>> {
@@ -154,10 +174,17 @@ impl HostSecret for CallState {
             bytes_out: 0,
             body: None,
             secrets: vec![question.name.clone()],
+            // The decision of this record is the one about the secret.
+            secret_uses: Vec::new(),
             decision: ground,
         }))?;
-        let revealed = context.value(&question.name).and_then(|value| {
-            String::from_utf8(value.expose().to_vec())
+        let allowed = Allowed {
+            name: question.name.clone(),
+            origin: question.origin.clone(),
+            scheme: String::from("reveal"),
+        };
+        let revealed = context.lend(&allowed).await.and_then(|loaned| {
+            String::from_utf8(loaned.value.expose().to_vec())
                 .map_err(|_| Refusal::new(Reason::SecretUnavailable, "the secret is not text"))
         });
         context.record(&Event::HostCallOutcome(HostCallOutcome {

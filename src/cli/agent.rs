@@ -20,6 +20,9 @@ struct Added {
     agent: String,
     token: String,
     expires: Option<String>,
+    /// Until when the token before it is good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    overlap: Option<String>,
 }
 
 pub(crate) fn run(command: Agent, home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
@@ -27,9 +30,20 @@ pub(crate) fn run(command: Agent, home: &Home, printer: &mut Printer) -> Result<
         Agent::Add { name, ttl } => {
             let command = Command::AgentAdd {
                 name: name.to_string(),
-                ttl: ttl.map(|ttl| ttl.as_secs()),
+                ttl: ttl.0.map(|ttl| ttl.as_secs()),
             };
             added(
+                &client::ask_for(home, Absent::Starts, command, printer)?,
+                printer,
+            )
+        }
+        Agent::Rotate { name, ttl, overlap } => {
+            let command = Command::AgentRotate {
+                name: name.to_string(),
+                ttl: ttl.0.map(|ttl| ttl.as_secs()),
+                overlap: overlap.as_secs(),
+            };
+            rotated(
                 &client::ask_for(home, Absent::Starts, command, printer)?,
                 printer,
             )
@@ -63,10 +77,7 @@ fn added(added: &Added, printer: &mut Printer) -> Result<Exit, Fault> {
     }
     // The token alone is data, so that it can be piped to where it belongs.
     printer.line(&escape(&added.token))?;
-    let until = added.expires.as_ref().map_or_else(
-        || String::from("until it is removed"),
-        |end| format!("until {}", escape(end)),
-    );
+    let until = until(added);
     printer.say(&format!(
         "the token of `{}`, good {until}; it is shown this once",
         escape(&added.name)
@@ -82,6 +93,31 @@ fn added(added: &Added, printer: &mut Printer) -> Result<Exit, Fault> {
     Ok(Exit::Ok)
 }
 
+fn rotated(added: &Added, printer: &mut Printer) -> Result<Exit, Fault> {
+    if printer.is_json() {
+        printer.object("agent", added)?;
+        return Ok(Exit::Ok);
+    }
+    printer.line(&escape(&added.token))?;
+    printer.say(&format!(
+        "the new token of `{}`, good {}; it is shown this once",
+        escape(&added.name),
+        until(added)
+    ));
+    printer.say(&match &added.overlap {
+        Some(end) => format!("the one before it is good until {}", escape(end)),
+        None => String::from("the one before it is worth nothing from now on"),
+    });
+    Ok(Exit::Ok)
+}
+
+fn until(added: &Added) -> String {
+    added.expires.as_ref().map_or_else(
+        || String::from("until it is removed"),
+        |end| format!("until {}", escape(end)),
+    )
+}
+
 fn list(agents: &[AgentReport], printer: &mut Printer) -> Result<Exit, Fault> {
     if printer.is_json() {
         for agent in agents {
@@ -94,14 +130,21 @@ fn list(agents: &[AgentReport], printer: &mut Printer) -> Result<Exit, Fault> {
         printer.hint("run `tollgate agent add NAME`");
         return Ok(Exit::Ok);
     }
-    let mut table = Table::new(&["NAME", "STATUS", "CREATED", "EXPIRES"]);
+    let mut table = Table::new(&["NAME", "STATUS", "CREATED", "EXPIRES", "TOKEN"]);
     for agent in agents {
         let expires = match (&agent.removed, &agent.expires) {
             (Some(removed), _) => format!("removed {removed}"),
             (None, Some(expires)) => expires.clone(),
             (None, None) => String::from("never"),
         };
-        table.row([&agent.name, &agent.status, &agent.created, &expires].map(|text| escape(text)));
+        let row = [
+            &agent.name,
+            &agent.status,
+            &agent.created,
+            &expires,
+            &agent.token,
+        ];
+        table.row(row.map(|text| escape(text)));
     }
     for line in table.lines() {
         printer.line(&line)?;
@@ -122,6 +165,7 @@ mod tests {
             agent: "spiffe://tollgate.local/agent/claude".into(),
             token: "tg_TOKEN".into(),
             expires: None,
+            overlap: None,
         };
         let exit = added(&agent, &mut printer).unwrap();
         insta::assert_snapshot!(format!("exit {}\n{}---\n{}", exit.code(), out.text(), err.text()), @r#"
@@ -145,6 +189,7 @@ mod tests {
             created: "2026-01-01T00:00:00.000Z".into(),
             expires: None,
             removed: removed.map(str::to_owned),
+            token: format!("agent_{name}"),
         };
         let (mut printer, out, _) = Printer::buffers(Format::Human);
         let agents = [
@@ -153,9 +198,9 @@ mod tests {
         ];
         list(&agents, &mut printer).unwrap();
         insta::assert_snapshot!(out.text(), @r#"
-        NAME    STATUS   CREATED                   EXPIRES
-        claude  active   2026-01-01T00:00:00.000Z  never
-        old     removed  2026-01-01T00:00:00.000Z  removed 2026-02-01T00:00:00.000Z
+        NAME    STATUS   CREATED                   EXPIRES                           TOKEN
+        claude  active   2026-01-01T00:00:00.000Z  never                             agent_claude
+        old     removed  2026-01-01T00:00:00.000Z  removed 2026-02-01T00:00:00.000Z  agent_old
         "#);
     }
 }

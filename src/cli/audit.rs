@@ -69,7 +69,7 @@ fn tail(
 }
 
 /// The kinds that there are. A misspelt one would show nothing, which looks like nothing happened.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 14] = [
     "started",
     "recovered",
     "stopped",
@@ -80,6 +80,10 @@ const KINDS: [&str; 10] = [
     "host-call",
     "host-call-outcome",
     "outcome",
+    "approval-asked",
+    "approval-answered",
+    "approval-used",
+    "approval-ended",
 ];
 
 fn known_kind(kind: String) -> Result<String, Fault> {

@@ -29,6 +29,7 @@ pub(crate) fn run(call: Call, home: &Home, printer: &mut Printer) -> Result<Exit
         tool: call.tool.clone(),
         arguments: arguments(call.arguments)?,
         agent: agent.clone(),
+        task: call.task,
     };
     let bar = spinner(printer, &escape(&call.tool));
     let answer = client::ask(home, Absent::Starts, command, printer, |progress| {
@@ -108,7 +109,14 @@ fn show(report: &CallReport, tool: &str, printer: &mut Printer) -> Result<Exit, 
         return Ok(exit);
     }
     if let Some(refusal) = &report.refusal {
-        return Ok(printer.fault(&refused(refusal, &report.call, tool, exit)));
+        let mut fault = refused(refusal, &report.call, tool, exit);
+        let waits = report.result.pointer("/structuredContent/approvalId");
+        if let Some(id) = waits.and_then(Value::as_str) {
+            fault = fault.hint(format!(
+                "`tollgate approvals show {id}` shows what waits for a person; once approved, the same call goes through"
+            ));
+        }
+        return Ok(printer.fault(&fault));
     }
     for block in blocks(&report.result) {
         printer.line(&block)?;

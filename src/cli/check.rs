@@ -11,16 +11,23 @@ use super::fault::{Fault, chain};
 use super::finding::{self, Finding, Level, in_home, number, shown};
 use super::offline::{self, Loaded, Loader};
 use super::printer::Printer;
-use crate::config::{Config, ConfigError, SecretPlace};
+use super::standing;
+use crate::config::{Config, ConfigError, KeySource, SecretPlace, Tier};
 use crate::entropy::SystemEntropy;
 use crate::home::Home;
+use crate::identity::jwks::KeySet;
+use crate::identity::keys::read_file;
 use crate::name::{PluginName, ToolName};
-use crate::plugin::{Description, Requirement};
+use crate::plugin::{Description, Requirement, name_of};
 use crate::policy::PolicySet;
 use crate::private;
-use crate::secret::Store;
+use crate::secret::{SHORTEST_SEARCHED, Secrets, Store};
 
-pub(crate) async fn run(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
+pub(crate) async fn run(
+    zero_standing: bool,
+    home: &Home,
+    printer: &mut Printer,
+) -> Result<Exit, Fault> {
     let mut findings = Vec::new();
     let config = match Config::load(home) {
         Ok(config) => config,
@@ -45,9 +52,15 @@ pub(crate) async fn run(home: &Home, printer: &mut Printer) -> Result<Exit, Faul
         .help(found.help)
     }));
     findings.extend(unmapped(home, &policies.set));
+    findings.extend(unanswerable(home, &config, &loaded, &policies.set));
     findings.extend(super::policy::case_findings(home, &policies.set));
     findings.extend(secrets(home, &config, &loaded));
+    findings.extend(issuers(&config));
     findings.extend(permissions(home));
+    if zero_standing {
+        findings.extend(standing::findings(home, &config, &policies.set, &loaded)?);
+    }
+    findings.extend(credential_in_environment());
     let good = loaded.iter().filter(|loaded| loaded.plugin.is_ok()).count();
     let exit = finding::print(
         &findings,
@@ -59,8 +72,30 @@ pub(crate) async fn run(home: &Home, printer: &mut Printer) -> Result<Exit, Faul
             "note: whatever runs as this user can read `{}` and act as the operator: run agents as another user",
             shown(&home.state())
         ));
+        if crate::state::people_in(&home.database()).is_some_and(|people| people > 0) {
+            printer.warn(SAME_USER);
+        }
     }
     Ok(exit)
+}
+
+/// Can't be told from here: a daemon over HTTP does not see as whom an agent runs. Over stdio it does.
+const SAME_USER: &str = "an approval is worth as much as the approver's credential is out of the agents' reach. \
+An agent that runs as this user (every agent over `serve --stdio` does) can read this user's files, environment and browser, \
+take a person's credential from there, or write itself into the host's state, and then approve its own calls. \
+Run the daemon as a user of its own, connect agents over HTTP from other users, and keep people's credentials with people";
+
+/// Where this command's environment has a person's credential, so has whatever else is started from it.
+fn credential_in_environment() -> Option<Finding> {
+    let variable = super::credential::VARIABLE;
+    std::env::var_os(variable).map(|_| {
+        Finding::new(
+            Level::Warning,
+            "environment",
+            format!("`{variable}` is set here: an agent that is started from this environment gets it, and can approve its own calls"),
+        )
+        .help("set it for the one command that needs it, or use `--credential FILE`")
+    })
 }
 
 pub(crate) fn broken_config(error: &ConfigError) -> Finding {
@@ -119,13 +154,12 @@ fn settings(config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
     let described: BTreeMap<PluginName, Option<Description>> = loaded
         .iter()
         .filter_map(|loaded| {
-            let stem = loaded.file.strip_suffix(".wasm").unwrap_or(&loaded.file);
             let description = loaded
                 .plugin
                 .as_ref()
                 .ok()
                 .map(|plugin| plugin.description.clone());
-            Some((stem.parse().ok()?, description))
+            Some((name_of(&loaded.file).ok()?, description))
         })
         .collect();
     config
@@ -154,6 +188,31 @@ fn unmapped(home: &Home, set: &PolicySet) -> Vec<Finding> {
         .collect()
 }
 
+/// Tools that wait for a person, where nobody may answer.
+fn unanswerable(home: &Home, config: &Config, loaded: &[Loaded], set: &PolicySet) -> Vec<Finding> {
+    let good = loaded
+        .iter()
+        .filter_map(|loaded| loaded.plugin.as_ref().ok());
+    let tools = good.flat_map(|plugin| {
+        let tools = plugin.description.tools.iter().map(|tool| &tool.name);
+        tools.filter(move |tool| {
+            let held = crate::host::tier(config, &plugin.description, tool) == Tier::Hold
+                || set.asks(tool);
+            held && !set.answerable(tool)
+        })
+    });
+    tools
+        .map(|tool| {
+            let file = in_home(home, format!("policies/{}.cedar", tool.plugin()));
+            let message =
+                format!("calls of `{tool}` wait for a person, and no rule lets anybody agree");
+            Finding::new(Level::Warning, file, message).help(
+                "add `permit (principal in Group::\"approvers\", action in Action::\"approve\", resource);` to `policies/shared.cedar`, and people to that group",
+            )
+        })
+        .collect()
+}
+
 /// Whether each secret that a plugin asks for has a value where the operator says it is.
 fn secrets(home: &Home, config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -172,6 +231,7 @@ fn secrets(home: &Home, config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
     } else {
         Vec::new()
     };
+    let values = Secrets::new(home, config, Arc::new(SystemEntropy), None);
     let plugins = loaded
         .iter()
         .filter_map(|loaded| loaded.plugin.as_ref().ok());
@@ -182,7 +242,16 @@ fn secrets(home: &Home, config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
             };
             let key = (plugin.name.clone(), secret.name.clone());
             let place = config.secret_place(&plugin.name, &secret.name);
-            findings.extend(missing(home, &key, &place, stored.contains(&key)));
+            let line = config.line(&format!("secret.{}.{}", plugin.name, secret.name));
+            let found = missing(home, &key, &place, line, stored.contains(&key));
+            if found.is_none() {
+                let (source, _) = values.source(&plugin.name, &secret.name);
+                if let Some(value) = source.local_value(&plugin.name, &secret.name) {
+                    let bytes = value.expose().len();
+                    findings.extend(short(home, &key, &place, line, bytes));
+                }
+            }
+            findings.extend(found);
         }
     }
     findings
@@ -192,11 +261,12 @@ fn missing(
     home: &Home,
     (plugin, name): &(PluginName, String),
     place: &SecretPlace,
+    line: usize,
     is_stored: bool,
 ) -> Option<Finding> {
     match place {
-        SecretPlace::Store if is_stored => None,
-        SecretPlace::Store => {
+        place if place.is_in_store() && is_stored => None,
+        place if place.is_in_store() => {
             let file = in_home(home, format!("plugins/{plugin}.wasm"));
             let message =
                 format!("the plugin `{plugin}` asks for the secret `{name}`, which has no value");
@@ -208,6 +278,7 @@ fn missing(
             std::env::var_os(variable).is_none().then(|| {
                 let message = format!("the secret `{plugin}/{name}` is in the variable `{variable}`, which is not set here");
                 Finding::new(Level::Warning, in_home(home, "tollgate.toml"), message)
+                    .at(line, 1)
                     .help("set it where the daemon is started")
             })
         }
@@ -218,7 +289,73 @@ fn missing(
                 format!("the secret `{plugin}/{name}`: {}", chain(&error)),
             )
         }),
+        // Others are asked when they are lent; `check` reaches out to nothing.
+        _ => None,
     }
+}
+
+/// Keys of issuers that are in files: whether each set can be used, and whether two issuers have one
+/// key, so that each could speak for the other's agents.
+fn issuers(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut sets: Vec<(&str, KeySet)> = Vec::new();
+    for issuer in &config.issuers {
+        if issuer.agents.is_empty() && issuer.agent_prefix.is_none() {
+            let message = format!("the issuer `{}` names no agent", issuer.issuer);
+            findings.push(
+                Finding::new(Level::Warning, "tollgate.toml", message)
+                    .help("name its agents in `[issuer.agents]`, or set `agent_pattern`"),
+            );
+        }
+        let KeySource::File(path) = &issuer.keys else {
+            continue;
+        };
+        let read = read_file(path).and_then(|text| Ok(KeySet::parse(&text, &issuer.algorithms)?));
+        let set = match read {
+            Ok(set) => set,
+            Err(error) => {
+                let message = format!("the issuer `{}`: {error}", issuer.issuer);
+                findings.push(Finding::new(Level::Error, shown(path), message));
+                continue;
+            }
+        };
+        if let Some((other, _)) = sets.iter().find(|(_, known)| known.shares_a_key(&set)) {
+            let message = format!(
+                "the issuers `{}` and `{other}` have a key in common, so that each could speak for the other's agents",
+                issuer.issuer
+            );
+            findings.push(
+                Finding::new(Level::Error, shown(path), message)
+                    .help("give each issuer a key of its own"),
+            );
+        }
+        sets.push((&issuer.issuer, set));
+    }
+    findings
+}
+
+/// A value that stands in texts by chance is not looked for in what leaves a call, and not redacted.
+fn short(
+    home: &Home,
+    (plugin, name): &(PluginName, String),
+    place: &SecretPlace,
+    line: usize,
+    bytes: usize,
+) -> Option<Finding> {
+    if bytes >= SHORTEST_SEARCHED {
+        return None;
+    }
+    let message = format!(
+        "the secret `{plugin}/{name}` has fewer than {SHORTEST_SEARCHED} bytes: where a server or the plugin repeats it, it is not redacted"
+    );
+    let found = match place {
+        SecretPlace::Store => {
+            let file = in_home(home, format!("plugins/{plugin}.wasm"));
+            Finding::new(Level::Warning, file, message)
+        }
+        _ => Finding::new(Level::Warning, in_home(home, "tollgate.toml"), message).at(line, 1),
+    };
+    Some(found.help("have its issuer make a longer one"))
 }
 
 /// What of the state is open to other users. A home that never served has none.
@@ -266,12 +403,21 @@ mod tests {
     #[test]
     fn a_secret_without_a_value_says_how_to_set_it() {
         let key = ("github".parse().unwrap(), "token".to_owned());
-        let found = missing(&home(), &key, &SecretPlace::Store, false).unwrap();
+        let found = missing(&home(), &key, &SecretPlace::Store, 1, false).unwrap();
         assert_eq!(
             found.help.as_deref(),
             Some("run `tollgate secret set github token`")
         );
-        assert_eq!(missing(&home(), &key, &SecretPlace::Store, true), None);
+        assert_eq!(missing(&home(), &key, &SecretPlace::Store, 1, true), None);
+    }
+
+    #[test]
+    fn a_secret_that_is_too_short_to_be_found_again_is_a_warning() {
+        let key = ("github".parse().unwrap(), "token".to_owned());
+        let variable = SecretPlace::Variable("TOKEN".into());
+        let found = short(&home(), &key, &variable, 7, SHORTEST_SEARCHED - 1).unwrap();
+        assert_eq!((found.severity, found.line), (Level::Warning, Some(7)));
+        assert_eq!(short(&home(), &key, &variable, 7, SHORTEST_SEARCHED), None);
     }
 
     #[test]
@@ -282,13 +428,34 @@ mod tests {
         std::fs::write(&path, "x").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let key = ("github".parse().unwrap(), "token".to_owned());
-        let found = missing(&home(), &key, &SecretPlace::File(path.clone()), false).unwrap();
+        let found = missing(&home(), &key, &SecretPlace::File(path.clone()), 1, false).unwrap();
         assert_eq!(found.severity, Level::Error);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(
-            missing(&home(), &key, &SecretPlace::File(path), false),
+            missing(&home(), &key, &SecretPlace::File(path), 1, false),
             None
         );
+    }
+
+    #[test]
+    fn two_issuers_with_one_key_are_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+        std::fs::write(folder.path().join("a.json"), key).unwrap();
+        std::fs::write(folder.path().join("b.json"), key.replace("\"a\"", "\"b\"")).unwrap();
+        let table = |name: &str| {
+            format!(
+                "[[issuer]]\nissuer = \"https://{name}.example\"\njwks = \"{name}.json\"\nagent_pattern = \"*\"\n"
+            )
+        };
+        let path = folder.path().join("tollgate.toml");
+        let of = |text: String| issuers(&Config::parse(&path, &text).unwrap());
+        assert_eq!(of(table("a")), []);
+        let found = of(table("a") + &table("b"));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].message.contains("a key in common"), "{found:?}");
+        let missing = of(table("c"));
+        assert_eq!(missing[0].severity, Level::Error);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::printer::Printer;
-use crate::daemon::{ClientError, Command, Connection, ControlError, Paths, Start};
+use crate::daemon::{ClientError, Command, Connection, ControlClient, ControlError, Paths, Start};
 use crate::home::Home;
 use crate::reason::Reason;
 
@@ -67,25 +67,60 @@ pub(crate) fn ask(
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let failed = |error| fault(error, home);
-        verify(home)?;
-        let paths = paths(home);
-        let mut client = match Connection::control(&paths, None).await {
-            Err(ClientError::Absent(_)) if absent == Absent::Starts => {
-                let start = start(home)?;
-                let client = Connection::control(&paths, Some(&start))
-                    .await
-                    .map_err(failed)?;
-                let (_, pid) = client.daemon();
-                printer.say(&format!(
-                    "started the daemon, process {pid}; `tollgate stop` ends it"
-                ));
-                client
-            }
-            reached => reached.map_err(failed)?,
-        };
-        client.run(command, report).await.map_err(failed)
+        let mut client = connected(home, absent, printer).await?;
+        let answer = client.run(command, report).await;
+        answer.map_err(|error| fault(error, home))
     })
+}
+
+/// Has the daemon carry out a command that reports until the daemon or the reader of the output ends.
+pub(crate) fn watch(
+    home: &Home,
+    command: Command,
+    printer: &mut Printer,
+    mut report: impl FnMut(&Value, &mut Printer) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut client = connected(home, Absent::Starts, printer).await?;
+        let (broken, mut stopped) = tokio::sync::mpsc::channel(1);
+        let watching = client.run(command, |progress| {
+            if let Err(fault) = report(&progress, printer) {
+                drop(broken.try_send(fault));
+            }
+        });
+        tokio::select! {
+            biased;
+            Some(fault) = stopped.recv() => Err(fault),
+            ended = watching => ended.map(drop).map_err(|error| fault(error, home)),
+        }
+    })
+}
+
+async fn connected(
+    home: &Home,
+    absent: Absent,
+    printer: &mut Printer,
+) -> Result<ControlClient, Fault> {
+    let failed = |error| fault(error, home);
+    verify(home)?;
+    let paths = paths(home);
+    match Connection::control(&paths, None).await {
+        Err(ClientError::Absent(_)) if absent == Absent::Starts => {
+            let start = start(home)?;
+            let client = Connection::control(&paths, Some(&start))
+                .await
+                .map_err(failed)?;
+            let (_, pid) = client.daemon();
+            printer.say(&format!(
+                "started the daemon, process {pid}; `tollgate stop` ends it"
+            ));
+            Ok(client)
+        }
+        reached => reached.map_err(failed),
+    }
 }
 
 /// As `ask`, for a command whose answer has a form.
@@ -169,6 +204,7 @@ fn exit_of(code: &str) -> Exit {
     match code.rsplit('.').next() {
         Some("unknown" | "invalid" | "agent" | "ambiguous") => Exit::Invalid,
         Some("exists" | "elsewhere") => Exit::Conflict,
+        Some("credential" | "forbidden") => Exit::Denied,
         Some("version") => Exit::Unreachable,
         _ => Exit::Failed,
     }
@@ -193,6 +229,7 @@ mod tests {
         assert_eq!(exit_of("agent.unknown"), Exit::Invalid);
         assert_eq!(exit_of("agent.exists"), Exit::Conflict);
         assert_eq!(exit_of("journal.unavailable"), Exit::Denied);
+        assert_eq!(exit_of("person.forbidden"), Exit::Denied);
         assert_eq!(exit_of("hello.version"), Exit::Unreachable);
         assert_eq!(exit_of("state.failed"), Exit::Failed);
     }

@@ -1,5 +1,7 @@
 //! `tollgate status`, `reload` and `stop`: the daemon that runs. None of them starts one.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use super::client::{self, Absent, spinner};
@@ -8,7 +10,7 @@ use super::fault::Fault;
 use super::finding::{self, Finding, Level, in_home, number};
 use super::printer::Printer;
 use crate::control::StatusReport;
-use crate::daemon::Command;
+use crate::daemon::{self, Command};
 use crate::digest::Digest;
 use crate::home::Home;
 use crate::journal::escape;
@@ -23,13 +25,20 @@ fn told(report: &StatusReport, printer: &mut Printer) -> Result<Exit, Fault> {
         printer.object("status", report)?;
         return Ok(Exit::Ok);
     }
-    let state = if report.draining { "ending" } else { "serving" };
+    let state = match report {
+        report if report.draining => "ending",
+        report if report.stopped => "stopped (`tollgate revoke --lift`), up",
+        _ => "serving",
+    };
     let held = report.plugins.saturating_sub(report.serving);
     let held = if held == 0 {
         String::new()
     } else {
         format!(", {held} not (`tollgate plugins`)")
     };
+    let page = report.admin.as_deref().map_or_else(String::new, |page| {
+        format!(", answered on {}", escape(page))
+    });
     for line in [
         format!(
             "{state} since {}, process {}, version {}",
@@ -47,6 +56,9 @@ fn told(report: &StatusReport, printer: &mut Printer) -> Result<Exit, Fault> {
         ),
         format!("  plugins   {} serving{held}", report.serving),
         format!("  agents    {}", report.agents),
+        format!("  tasks     {}", report.tasks),
+        format!("  calls     {} under way", report.calls),
+        format!("  waiting   {}{page}", report.waiting),
         format!("  policies  {}", report.policy_set),
     ] {
         printer.line(&line)?;
@@ -102,12 +114,37 @@ pub(crate) fn reload(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> 
     finding::print(&findings, &good, printer)
 }
 
+/// How long a daemon that was asked to end is waited for: it gives calls 40 s and its journal 5 s.
+const ENDING: Duration = Duration::from_secs(60);
+
 pub(crate) fn stop(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
-    let answer = client::ask(home, Absent::Fails, Command::Stop {}, printer, drop)?;
-    if printer.is_json() {
-        printer.object("stopping", &answer)?;
+    stop_within(home, ENDING, printer)
+}
+
+fn stop_within(home: &Home, within: Duration, printer: &mut Printer) -> Result<Exit, Fault> {
+    let bar = spinner(printer, "ending: calls under way are finished");
+    let ended = daemon::end(&client::paths(home), within, || {
+        client::ask(home, Absent::Fails, Command::Stop {}, printer, drop)
+    });
+    bar.finish_and_clear();
+    let (_, ended) = ended?;
+    if !ended {
+        return Err(Fault::new(
+            Exit::Failed,
+            format!(
+                "the daemon was asked to end and has not ended within {} s",
+                within.as_secs()
+            ),
+        )
+        .hint(format!(
+            "it takes no more calls and ends with the last one; see the end of `{}`",
+            home.log().display()
+        )));
     }
-    printer.say("the daemon ends once the calls under way are finished");
+    if printer.is_json() {
+        printer.object("stopped", &serde_json::json!({}))?;
+    }
+    printer.say("the daemon has ended");
     Ok(Exit::Ok)
 }
 
@@ -115,6 +152,34 @@ pub(crate) fn stop(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
 mod tests {
     use super::*;
     use crate::cli::args::Format;
+
+    #[test]
+    fn a_daemon_that_ends_is_waited_for_and_one_that_does_not_only_so_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = daemon::Paths::within(folder.path());
+        let held = std::fs::File::create(&paths.lock).unwrap();
+        std::fs::write(&paths.lock, "4711\n").unwrap();
+        let lock = |file: &std::fs::File| {
+            rustix::fs::flock(file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        };
+        lock(&held);
+        let end = |within, asked: &dyn Fn()| {
+            let ask = || -> std::io::Result<()> {
+                asked();
+                Ok(())
+            };
+            daemon::end(&paths, within, ask).unwrap().1
+        };
+        assert!(!end(Duration::ZERO, &|| {}), "it goes on");
+        let next = || std::fs::write(&paths.lock, "4712\n").unwrap();
+        assert!(end(Duration::ZERO, &next), "that is another one");
+        let waited = std::thread::scope(|scope| {
+            let waits = scope.spawn(|| end(Duration::from_secs(3_600), &|| {}));
+            drop(held);
+            waits.join().unwrap()
+        });
+        assert!(waited);
+    }
 
     #[test]
     fn how_a_daemon_is() {
@@ -127,7 +192,12 @@ mod tests {
             plugins: 5,
             serving: 4,
             agents: 1,
+            waiting: 2,
+            admin: Some("http://127.0.0.1:8788/approvals".into()),
             policy_set: Digest::of(b""),
+            calls: 2,
+            tasks: 3,
+            stopped: false,
             draining: false,
         };
         let (mut printer, out, _) = Printer::buffers(Format::Human);
@@ -138,6 +208,9 @@ mod tests {
           endpoint  http://127.0.0.1:8787/mcp
           plugins   4 serving, 1 not (`tollgate plugins`)
           agents    1
+          tasks     3
+          calls     2 under way
+          waiting   2, answered on http://127.0.0.1:8788/approvals
           policies  sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
         "#);
     }

@@ -4,160 +4,77 @@ use url::Url;
 
 use super::fault::Fault;
 use crate::name::ToolName;
-use crate::plugin::{OriginScope, Plugin, Requirement};
-use crate::policy::{Fact, HostAction, HostQuestion, Target};
+use crate::plugin::Plugin;
+use crate::policy::{HostAction, Supposed, SupposedRequest, requirement_to};
 
 /// What `--host-call` takes, for messages.
 const FORMS: &str = "write `GET https://example.com/path`, `use-secret NAME`, `reveal-secret NAME`, `clock` or `random`";
 
-/// A host call that nobody makes: the target and the facts are those of a first, empty request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Asked {
+/// Reads what was typed, for a call of `tool` of `plugin`: a first request with nothing in it.
+pub(crate) fn parse(text: &str, plugin: &Plugin, tool: &ToolName) -> Result<Supposed, Fault> {
+    let origins = plugin.ceiling.origins();
+    let requirement = |origin: &str| {
+        requirement_to(&plugin.description, &origins, tool, origin).map(str::to_owned)
+    };
+    let secret_origin = |name: &str| origins.get(name).cloned();
+    read(text, &requirement, &secret_origin)
+}
+
+fn read(
+    text: &str,
+    requirement: &dyn Fn(&str) -> Option<String>,
+    secret_origin: &dyn Fn(&str) -> Option<String>,
+) -> Result<Supposed, Fault> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    match *words.as_slice() {
+        ["clock"] => Ok(Supposed::bare(HostAction::Clock)),
+        ["random"] => Ok(Supposed::bare(HostAction::Random)),
+        ["use-secret", name] => secret(HostAction::UseSecret, name, secret_origin),
+        ["reveal-secret", name] => secret(HostAction::RevealSecret, name, secret_origin),
+        [method, url] if method.bytes().all(|b| b.is_ascii_uppercase()) => {
+            let url = Url::parse(url).map_err(|error| {
+                Fault::invalid(format!("`{url}` is no URL: {error}")).hint(FORMS)
+            })?;
+            let requirement = requirement(&url.origin().ascii_serialization());
+            let request = SupposedRequest {
+                method,
+                requirement: requirement.as_deref().unwrap_or_default(),
+                ..SupposedRequest::default()
+            };
+            Ok(Supposed::http(&url, &request))
+        }
+        _ => Err(Fault::invalid(format!("`{text}` is no host call")).hint(FORMS)),
+    }
+}
+
+fn secret(
     action: HostAction,
-    target: String,
-    facts: Vec<(&'static str, Fact)>,
-}
-
-impl Asked {
-    /// Reads what was typed, for a call of `tool` of `plugin`.
-    pub(crate) fn parse(text: &str, plugin: &Plugin, tool: &ToolName) -> Result<Self, Fault> {
-        let uses = plugin
-            .tool(tool)
-            .map(|(tool, _)| tool.uses.as_slice())
-            .unwrap_or_default();
-        let origins = plugin.ceiling.origins();
-        let requirement = |origin: &str| {
-            let open = |name: &&String| {
-                let requirement = plugin.description.requirement(name);
-                matches!(requirement, Some(Requirement::Http(http)) if http.origin == OriginScope::AnyPublic)
-            };
-            let leads = |name: &&String| {
-                let requirement = plugin.description.requirement(name);
-                matches!(requirement, Some(Requirement::Http(_)))
-                    && origins.get(*name).is_some_and(|o| o == origin)
-            };
-            uses.iter()
-                .find(leads)
-                .or_else(|| uses.iter().find(open))
-                .cloned()
-        };
-        let secret_origin = |name: &str| origins.get(name).cloned();
-        Self::read(text, &requirement, &secret_origin)
-    }
-
-    fn read(
-        text: &str,
-        requirement: &dyn Fn(&str) -> Option<String>,
-        secret_origin: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, Fault> {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        match *words.as_slice() {
-            ["clock"] => Ok(Self::bare(HostAction::Clock)),
-            ["random"] => Ok(Self::bare(HostAction::Random)),
-            ["use-secret", name] => Self::secret(HostAction::UseSecret, name, secret_origin),
-            ["reveal-secret", name] => Self::secret(HostAction::RevealSecret, name, secret_origin),
-            [method, url] if method.bytes().all(|b| b.is_ascii_uppercase()) => {
-                Self::http(method, url, requirement)
-            }
-            _ => Err(Fault::invalid(format!("`{text}` is no host call")).hint(FORMS)),
-        }
-    }
-
-    const fn bare(action: HostAction) -> Self {
-        Self {
-            action,
-            target: String::new(),
-            facts: Vec::new(),
-        }
-    }
-
-    fn secret(
-        action: HostAction,
-        name: &str,
-        origin: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, Fault> {
-        let origin = origin(name).ok_or_else(|| {
-            Fault::invalid(format!(
-                "the plugin asks for no secret `{name}`, or its origin is not set"
-            ))
-            .hint("`tollgate plugins inspect` shows what it asks for")
-        })?;
-        Ok(Self {
-            action,
-            target: name.to_owned(),
-            facts: vec![
-                ("origin", Fact::Text(origin)),
-                ("scheme", Fact::Text(String::from("bearer"))),
-            ],
-        })
-    }
-
-    fn http(
-        method: &str,
-        url: &str,
-        requirement: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, Fault> {
-        let url = Url::parse(url)
-            .map_err(|error| Fault::invalid(format!("`{url}` is no URL: {error}")).hint(FORMS))?;
-        let origin = url.origin().ascii_serialization();
-        let text = |text: &str| Fact::Text(text.to_owned());
-        let facts = vec![
-            ("method", text(method)),
-            ("path", text(url.path())),
-            ("scheme", text(url.scheme())),
-            ("host", text(url.host_str().unwrap_or_default())),
-            (
-                "port",
-                Fact::Whole(i64::from(url.port_or_known_default().unwrap_or_default())),
-            ),
-            (
-                "requirement",
-                Fact::Text(requirement(&origin).unwrap_or_default()),
-            ),
-            ("query", Fact::Truth(url.query().is_some())),
-            ("body_bytes", Fact::Whole(0)),
-            ("secrets", Fact::Texts(Vec::new())),
-            ("http_calls", Fact::Whole(0)),
-        ];
-        Ok(Self {
-            action: HostAction::Http,
-            target: origin,
-            facts,
-        })
-    }
-}
-
-impl HostQuestion for Asked {
-    fn action(&self) -> HostAction {
-        self.action
-    }
-
-    fn target(&self) -> Target<'_> {
-        match self.action {
-            HostAction::Http | HostAction::Connect => Target::Origin(&self.target),
-            HostAction::UseSecret | HostAction::RevealSecret => Target::Secret(&self.target),
-            HostAction::Clock | HostAction::Random => Target::Plugin,
-        }
-    }
-
-    fn facts(&self) -> Vec<(&'static str, Fact)> {
-        self.facts.clone()
-    }
+    name: &str,
+    origin: &dyn Fn(&str) -> Option<String>,
+) -> Result<Supposed, Fault> {
+    let origin = origin(name).ok_or_else(|| {
+        Fault::invalid(format!(
+            "the plugin asks for no secret `{name}`, or its origin is not set"
+        ))
+        .hint("`tollgate plugins inspect` shows what it asks for")
+    })?;
+    Ok(Supposed::secret(action, name, &origin, "bearer"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::{Fact, HostQuestion as _, Target};
 
-    fn read(text: &str) -> Result<Asked, Fault> {
+    fn asked(text: &str) -> Result<Supposed, Fault> {
         let api = |origin: &str| (origin == "https://api.github.com").then(|| "api".to_owned());
         let token = |name: &str| (name == "token").then(|| "https://api.github.com".to_owned());
-        Asked::read(text, &api, &token)
+        read(text, &api, &token)
     }
 
     #[test]
     fn a_request_is_put_as_the_host_would_put_it() {
-        let asked = read("GET https://api.github.com/user?x=1").unwrap();
+        let asked = asked("GET https://api.github.com/user?x=1").unwrap();
         assert_eq!(asked.target(), Target::Origin("https://api.github.com"));
         let facts = asked.facts();
         for fact in [
@@ -182,10 +99,10 @@ mod tests {
             "use-secret other",
             "clock now",
         ] {
-            let fault = read(text).unwrap_err();
+            let fault = asked(text).unwrap_err();
             assert_eq!(fault.exit, crate::cli::exit::Exit::Invalid, "{text}");
         }
-        assert!(read("use-secret token").is_ok());
-        assert!(read("random").is_ok());
+        assert!(asked("use-secret token").is_ok());
+        assert!(asked("random").is_ok());
     }
 }

@@ -4,27 +4,38 @@
 //! ask the daemon. All print through one `printer`, and end with one of the codes of [`Exit`].
 
 mod agent;
+mod approvals;
 mod args;
 mod audit;
 mod call;
 mod check;
 mod client;
 mod compiling;
+mod credential;
 mod daemon;
 mod exit;
 mod fault;
 mod finding;
 mod hostcall;
 mod inspect;
+mod leases;
 mod log;
 mod offline;
+mod person;
+mod pins;
 mod plugins;
 mod policy;
 mod printer;
+mod prompt;
 mod quickstart;
+mod revoke;
 mod secret;
 mod serve;
+mod sign;
+mod standing;
 mod table;
+mod task;
+mod token;
 
 pub use exit::Exit;
 
@@ -94,9 +105,15 @@ fn dispatch(command: Command, global: &Global, printer: &mut Printer) -> Result<
         Command::Call(call) => call::run(call, &home, printer),
         Command::Plugins(plugins) => plugins::run(plugins, &home, printer),
         Command::Policy(command) => wait(policy::run(command, &home, printer)),
-        Command::Check => wait(check::run(&home, printer)),
+        Command::Check(check) => wait(check::run(check.zero_standing, &home, printer)),
         Command::Agent(command) => agent::run(command, &home, printer),
+        Command::Task(command) => task::run(command, &home, printer),
+        Command::Revoke(revoke) => revoke::run(&revoke, &home, printer),
+        Command::Approvals(command) => approvals::run(command, &home, printer),
+        Command::Person(command) => person::run(command, &home, printer),
+        Command::Token(command) => token::run(command, &home, printer),
         Command::Secret(command) => secret::run(command, &home, printer),
+        Command::Leases { pending } => leases::run(pending, &home, printer),
         Command::Audit(command) => audit::run(command, &home, printer),
         Command::Reload => daemon::reload(&home, printer),
         Command::Status => daemon::status(&home, printer),

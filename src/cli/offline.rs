@@ -13,14 +13,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::fault::Fault;
 use super::printer::Printer;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::digest::Digest;
 use crate::entropy::{Entropy as _, SystemEntropy};
 use crate::home::Home;
 use crate::name::PluginName;
-use crate::plugin::{Catalogue, Plugin, component_files, read_component};
+use crate::plugin::{Catalogue, Content, Plugin, component_files};
 use crate::private;
-use crate::reason::{Reason, Refusal};
+use crate::reason::Refusal;
 use crate::runtime::{Artifacts, Runtime, Settings};
 
 /// Describing takes one place at a time; a second one for the slack of the pool.
@@ -76,8 +77,9 @@ impl Loader {
         name: &PluginName,
         path: &Path,
     ) -> Result<Arc<Plugin>, Refusal> {
-        let bytes = read_component(path)?;
-        Plugin::load(&self.runtime, config, name, &bytes)
+        let Content { bytes, note } = Content::read(path);
+        let (bytes, note, now) = (bytes?, note?, SystemClock.now());
+        Plugin::load(&self.runtime, config, name, &bytes, note.as_deref(), now)
             .await
             .map(Arc::new)
     }
@@ -100,12 +102,13 @@ impl Loader {
         bar.enable_steady_tick(Duration::from_millis(120));
         let mut loaded: Vec<Loaded> = Vec::new();
         for (file, path) in files {
-            let stem = file.strip_suffix(".wasm").unwrap_or(&file).to_owned();
-            bar.set_message(crate::journal::escape(&stem));
-            let plugin = match stem.parse::<PluginName>() {
-                Ok(name) => self.load(config, &name, &path).await,
-                Err(error) => Err(Refusal::new(Reason::NameInvalid, error.to_string())),
-            };
+            bar.set_message(crate::journal::escape(&file));
+            let content = Content::read(&path);
+            let now = SystemClock.now();
+            let plugin = Plugin::of_file(&self.runtime, config, &file, &content, now)
+                .await
+                .map(Arc::new)
+                .map_err(|unusable| unusable.refusal);
             loaded.push(Loaded { file, plugin });
             bar.inc(1);
         }

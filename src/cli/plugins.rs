@@ -1,14 +1,15 @@
 //! `tollgate plugins`: what there is, where each stands, and what to do about it.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::args::{Plugins, PluginsCommand};
 use super::client::{self, Absent, spinner};
 use super::exit::Exit;
 use super::fault::Fault;
 use super::inspect;
+use super::pins;
 use super::printer::{BAD, GOOD, Printer, WAIT};
+use super::sign;
 use super::table::Table;
 use crate::daemon::Command;
 use crate::digest::Digest;
@@ -54,24 +55,19 @@ pub(crate) fn run(plugins: Plugins, home: &Home, printer: &mut Printer) -> Resul
             runtime.block_on(inspect::run(&plugin, home, printer))?;
             Ok(Exit::Ok)
         }
-        Some(PluginsCommand::Accept { name }) => {
-            let command = Command::Accept {
-                plugin: name.to_string(),
-            };
-            let answer = client::ask(home, Absent::Starts, command, printer, drop)?;
-            if printer.is_json() {
-                printer.object("accepted", &answer)?;
-            }
-            let digest = answer
-                .get("digest")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            printer.say(&format!(
-                "accepted `{name}` as {}: new calls use it",
-                escape(digest)
-            ));
-            Ok(Exit::Ok)
-        }
+        Some(PluginsCommand::Key { name, out }) => sign::key(&name, out, printer),
+        Some(PluginsCommand::Sign {
+            file,
+            key,
+            version,
+            name,
+        }) => sign::sign(&file, &key, version, name, printer),
+        Some(PluginsCommand::Diff { name }) => pins::diff(name.as_ref(), home, printer),
+        Some(PluginsCommand::Accept {
+            name,
+            yes,
+            component,
+        }) => pins::accept(&name, yes, component, home, printer),
     }
 }
 
@@ -153,7 +149,7 @@ fn explained(report: &Report) -> Vec<String> {
     if report.status == "quarantined" {
         let name = report.name();
         lines.push(format!(
-            "  hint: `tollgate plugins inspect {name}` shows it, `tollgate plugins accept {name}` takes it"
+            "  hint: `tollgate plugins diff {name}` shows what changed, `tollgate plugins accept {name}` takes it"
         ));
     }
     lines
@@ -220,7 +216,7 @@ mod tests {
         zip     -        0      none    4a70fe9aa643  refused
 
         plugins/github.wasm: pin.digest_mismatch: its code changed since it was accepted
-          hint: `tollgate plugins inspect github` shows it, `tollgate plugins accept github` takes it
+          hint: `tollgate plugins diff github` shows what changed, `tollgate plugins accept github` takes it
 
         plugins/zip.wasm: component.invalid: not WebAssembly\u{1b}[2J
         ---

@@ -1,7 +1,7 @@
 //! `tollgate policy`: a first policy, why a call is decided as it is, the schema, the cases. All of
 //! it offline: it shows what the files say, whatever a daemon has in force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 
 use serde_json::json;
@@ -11,7 +11,7 @@ use super::call::arguments;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::finding::{Finding, Level, in_home, number, shown};
-use super::hostcall::Asked;
+use super::hostcall;
 use super::offline::{self, Loader};
 use super::printer::{BAD, GOOD, Printer, WAIT, escape_lines};
 use crate::clock::{Clock as _, SystemClock};
@@ -22,7 +22,8 @@ use crate::json::Arguments;
 use crate::name::PluginName;
 use crate::plugin::{Catalogue, Plugin};
 use crate::policy::{
-    self, CallFacts, CallQuestion, CaseResult, Explanation, Loaded, PolicySet, Severity,
+    self, ApproveQuestion, CallFacts, CallQuestion, CaseResult, Explanation, Loaded, PolicySet,
+    Severity, TaskFacts,
 };
 
 pub(crate) async fn run(
@@ -157,34 +158,67 @@ async fn explain(
             plugin.name
         )));
     }
-    let tier = crate::host::tier(config, &plugin, &tool);
+    let tier = crate::host::tier(config, &plugin.description, &tool);
+    let tier_name = crate::host::tier_name(config, &plugin.description, &tool);
     let now = SystemClock.now();
-    let answer = loaded.set.explain_call(&CallQuestion {
+    let task = explain.task.as_ref().map(|intent| TaskFacts {
+        id: "task_aaaaaaaaaaaaaaaa".to_owned(),
+        intent: intent.clone(),
+        labels: explain.labels.iter().cloned().collect(),
+        calls: 1,
+        host_calls: 0,
+    });
+    let question = CallQuestion {
         agent: &explain.agent,
+        chain: &[],
         user: None,
         tool: &tool,
         plugin_digest: plugin.digest,
-        tier: tier.as_str(),
+        tier: &tier_name,
         arguments: &arguments,
+        task: task.as_ref(),
         transport: "cli",
         time: now,
         attempt: 1,
-        approved: explain.approved,
-    });
+        approval: None,
+    };
+    let answer = loaded.set.explain_call(&question, explain.approved);
     let mut exit = told(&answer, printer)?;
     exit = tiered(tier, explain.approved, exit, printer);
-    for text in &explain.host_calls {
-        let asked = Asked::parse(text, &plugin, &tool)?;
-        let facts = CallFacts {
+    if let Some(person) = &explain.approver {
+        let question = ApproveQuestion {
+            person,
             agent: &explain.agent,
+            chain: &[],
             user: None,
             tool: &tool,
-            tier: tier.as_str(),
+            tier: &tier_name,
             arguments: &arguments,
+            approvers: &BTreeSet::new(),
+            host_call: false,
+            standing: false,
             time: now,
-            approved: explain.approved,
         };
-        let answer = loaded.set.explain_host_call(&facts, &asked);
+        if told(&loaded.set.explain_approve(&question), printer)? != Exit::Ok {
+            exit = Exit::Denied;
+        }
+    }
+    for text in &explain.host_calls {
+        let asked = hostcall::parse(text, &plugin, &tool)?;
+        let facts = CallFacts {
+            agent: &explain.agent,
+            chain: &[],
+            user: None,
+            tool: &tool,
+            tier: &tier_name,
+            arguments: &arguments,
+            task: task.as_ref(),
+            time: now,
+            approval: None,
+        };
+        let answer = loaded
+            .set
+            .explain_host_call(&facts, &asked, explain.approved);
         // The call's own answer is the exit code, unless a host call is worse off.
         if told(&answer, printer)? != Exit::Ok {
             exit = Exit::Denied;

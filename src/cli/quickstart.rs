@@ -38,7 +38,10 @@ async fn first_agent(host: &Host) -> Result<Option<crate::identity::AgentToken>,
     host.changed("agent.added", FIRST)?;
     let identities = host.identities().clone();
     // Waits for the disk.
-    let issued = tokio::task::spawn_blocking(move || identities.issue(FIRST, None)).await??;
+    let issued = tokio::task::spawn_blocking(move || {
+        identities.issue(FIRST, Some(crate::identity::LIFETIME))
+    })
+    .await??;
     Ok(Some(issued.token))
 }
 

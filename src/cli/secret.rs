@@ -9,6 +9,7 @@ use super::client::{self, Absent};
 use super::exit::Exit;
 use super::fault::Fault;
 use super::printer::Printer;
+use super::prompt;
 use super::table::Table;
 use crate::control::SecretReport;
 use crate::daemon::{Command, SecretText};
@@ -54,14 +55,14 @@ pub(crate) fn run(command: Secret, home: &Home, printer: &mut Printer) -> Result
 
 /// The value, from a terminal without showing it, or from standard input whole. One line end at the
 /// end is not part of it: `echo` and editors put it there.
-fn read(prompt: &str) -> Result<String, Fault> {
+fn read(question: &str) -> Result<String, Fault> {
     let unreadable = |error: std::io::Error| {
         Fault::of(&error)
             .context("can't read the value")
             .exit(Exit::Invalid)
     };
     if std::io::stdin().is_terminal() {
-        return rpassword::prompt_password(prompt).map_err(unreadable);
+        return prompt::hidden(question).map_err(unreadable);
     }
     // Room for all of it at once: a buffer that grows leaves copies of a secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_VALUE + 64));

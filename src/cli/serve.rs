@@ -23,9 +23,11 @@ use crate::control::Operator;
 use crate::daemon::{Connection, Daemon, DaemonError, bridge_stdio, detach};
 use crate::home::Home;
 use crate::host::{Host, Options, StartError, Watch};
+use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::OpenError;
 use crate::mcp::{GateError, HttpConfig};
+use crate::webhook::Pauses;
 
 /// How long a daemon that is ending may take to close its journal: its calls have ended before.
 const HANDOVER: Duration = Duration::from_secs(5);
@@ -40,7 +42,7 @@ pub(crate) fn run(
         let Some(agent) = &serve.agent else {
             return Err(Fault::invalid("`--stdio` needs `--agent NAME`"));
         };
-        return stdio(agent, home);
+        return stdio(agent, serve.task, home);
     }
     if serve.background {
         // The client that started this may go, and its terminal with it. Where that fails, this was
@@ -73,14 +75,14 @@ pub(crate) fn run(
 }
 
 /// Carries MCP between standard input and output and the daemon. Prints nothing else to either.
-fn stdio(agent: &AgentId, home: &Home) -> Result<Exit, Fault> {
+fn stdio(agent: &AgentId, task: Option<TaskId>, home: &Home) -> Result<Exit, Fault> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let ended = runtime.block_on(async {
         let start = client::start(home)?;
         client::verify(home)?;
-        let connection = Connection::mcp(&client::paths(home), Some(&start), agent)
+        let connection = Connection::mcp(&client::paths(home), Some(&start), agent, task)
             .await
             .map_err(|error| client::fault(error, home))?;
         match bridge_stdio(connection).await {
@@ -148,10 +150,14 @@ async fn daemon(
         DaemonError::Running { pid, .. } => running(&pid, home),
         error => Fault::of(&error),
     })?;
+    // Given back last: whoever waits for the end of this daemon waits for its journal too.
+    let hold = daemon.hold()?;
     let watch = Watch::start(&host);
     if let Err(error) = &watch {
         tracing::warn!(%error, "changes on disk go unnoticed: run `tollgate reload` after a change");
     }
+    let admin = admin(serve, &host, config).await?;
+    tokio::spawn(crate::webhook::run(Arc::clone(&host), Pauses::default()));
     let operator = Arc::new(Operator::new(Arc::clone(&host), address));
     let local = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator));
     let mut http = listener.map(|listener| {
@@ -185,6 +191,11 @@ async fn daemon(
     host.drain();
     let ending = async {
         let ended = finished(&mut http).await;
+        if let Some(admin) = admin
+            && let Err(error) = admin.await
+        {
+            tracing::error!(%error, "the admin listener ended badly");
+        }
         if let Err(error) = local.await {
             tracing::error!(%error, "the daemon's socket ended badly");
         }
@@ -195,6 +206,7 @@ async fn daemon(
         () = signals.next() => tracing::warn!("interrupted again: calls that are under way have no outcome"),
     }
     host.stop().await;
+    drop(hold);
     fault.map_or(Ok(Exit::Ok), Err)
 }
 
@@ -249,6 +261,45 @@ async fn listen(serve: &Serve, config: &Config) -> Result<Option<TcpListener>, F
             Err(fault.hint("name another address with `--listen ADDRESS:PORT`, or in `[server]` of `tollgate.toml`"))
         }
     }
+}
+
+/// Takes the admin listener's address, where the configuration asks for one, and serves people there.
+/// As with the endpoint for agents, a daemon that a client started goes without where it is taken.
+async fn admin(
+    serve: &Serve,
+    host: &Arc<Host>,
+    config: &Config,
+) -> Result<Option<JoinHandle<()>>, Fault> {
+    let Some(admin) = config.admin.clone() else {
+        return Ok(None);
+    };
+    let mend = "mend `[admin]` in `tollgate.toml`";
+    let address = admin.listen;
+    let listener = match TcpListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error) if serve.background => {
+            tracing::warn!(%address, %error, "no admin listener: the address can't be had; `tollgate approvals` needs none");
+            return Ok(None);
+        }
+        Err(error) => {
+            let taken = error.kind() == std::io::ErrorKind::AddrInUse;
+            let fault = Fault::of(&error)
+                .context(&format!("can't listen for people on `{address}`"))
+                .hint(mend);
+            return Err(if taken {
+                fault.exit(Exit::Conflict)
+            } else {
+                fault
+            });
+        }
+    };
+    let bound = crate::admin::bind(listener, host, &admin).map_err(|error| {
+        Fault::of(&error)
+            .exit(Exit::Invalid)
+            .context("can't serve people")
+            .hint(mend)
+    })?;
+    Ok(Some(tokio::spawn(bound.serve())))
 }
 
 /// Who may ask, by `Host` and `Origin`.
@@ -321,6 +372,9 @@ async fn greet(
         "serving {}{place}{how}",
         number(serving, "plugin")
     ));
+    if let Some(admin) = host.admin_url() {
+        printer.say(&format!("approvals are answered on {admin}/approvals"));
+    }
     if held > 0 {
         printer.warn(&format!(
             "{} can't serve: run `tollgate plugins` to see why",

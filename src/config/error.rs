@@ -31,6 +31,16 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    pub(super) fn at(path: &Path, text: &str, span: Range<usize>, message: String) -> Self {
+        let (line, column) = place(text, Some(span));
+        Self::Wrong {
+            path: path.to_owned(),
+            line,
+            column,
+            message,
+        }
+    }
+
     pub(super) fn from_toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let (line, column) = place(text, error.span());
         Self::Wrong {

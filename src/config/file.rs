@@ -1,28 +1,42 @@
 //! The file as it is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::limits::{CallTable, ConcurrencyTable, MOST_CALLS};
+use super::limits::{ApprovalsTable, CallTable, ConcurrencyTable, DescribeTable, MOST_CALLS};
+use super::outside::{AdminTable, WebhookTable};
 use super::quantity::{Counted as _, Quantity, Unit};
-use super::{Format, Level, Proxy, SecretPlace, Sync, Tier};
+use super::secret::Secret;
+use super::{Format, Leases, Level, Proxy, SecretPlace, Sync, Tier, Vault};
 use crate::name::{self, PluginName, ToolName};
+use crate::plugin::{Key, TrustedKey};
 
 /// `tollgate.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub(super) server: Server,
+    pub(super) issuer: super::issuer::Issuers,
+    pub(super) admin: Option<AdminTable>,
+    pub(super) webhook: Vec<WebhookTable>,
     pub(super) limits: CallTable,
+    pub(super) describe: DescribeTable,
+    pub(super) approvals: ApprovalsTable,
     pub(super) concurrency: ConcurrencyTable,
     pub(super) tools: Tools,
+    pub(super) tier: BTreeMap<Spanned<Name>, OwnTier>,
+    pub(super) tasks: Tasks,
+    pub(super) plugins: Plugins,
     pub(super) plugin: BTreeMap<Spanned<PluginName>, Plugin>,
-    pub(super) secret: BTreeMap<Spanned<PluginName>, BTreeMap<Spanned<Name>, SecretPlace>>,
+    pub(super) secret: BTreeMap<Spanned<PluginName>, BTreeMap<Spanned<Name>, Secret>>,
+    pub(super) vault: Option<Vault>,
+    pub(super) leases: Leases,
     pub(super) egress: Egress,
     pub(super) journal: Journal,
     pub(super) log: Log,
@@ -34,22 +48,117 @@ pub(super) struct Server {
     pub(super) listen: Option<Spanned<Listen>>,
     pub(super) allowed_hosts: Vec<String>,
     pub(super) allowed_origins: Vec<String>,
+    pub(super) resource: Option<Resource>,
+}
+
+/// The URL of this server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Resource(pub(super) String);
+
+impl<'de> Deserialize<'de> for Resource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let good = url::Url::parse(&text).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.as_str() == text
+                && url.fragment().is_none()
+                && url.username().is_empty()
+        });
+        // Tokens are held against it byte by byte, so it stands in the one form that it has.
+        if good {
+            Ok(Self(text))
+        } else {
+            Err(D::Error::custom(format_args!(
+                "`{}` is not the URL of this server in its canonical form, such as \"https://tools.example/mcp\"",
+                text.escape_default()
+            )))
+        }
+    }
 }
 
 /// `[tools]`: what goes for every tool.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Tools {
-    pub(super) tier: Option<Tier>,
+    pub(super) tier: Option<Spanned<TierName>>,
+    pub(super) approvals: Option<People>,
+}
+
+/// `[tier.<name>]`: a tier of the operator's own.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OwnTier {
+    pub(super) like: Tier,
+    pub(super) approvals: Option<People>,
+}
+
+/// A tier by its name: one of the four, or one of the operator's own.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(super) struct TierName(pub(super) String);
+
+/// `[tasks]`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tasks {
+    pub(super) required: bool,
+}
+
+/// `[plugins]`: what goes for every plugin.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Plugins {
+    pub(super) keys: Vec<SigningKey>,
+    pub(super) require_signature: Option<Spanned<bool>>,
+}
+
+/// A key whose signatures count.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SigningKey {
+    #[serde(deserialize_with = "key")]
+    key: Key,
+    #[serde(default, deserialize_with = "time")]
+    expires: Option<Duration>,
+}
+
+impl SigningKey {
+    pub(super) fn trusted(&self) -> TrustedKey {
+        TrustedKey {
+            key: self.key.clone(),
+            expires: self.expires,
+        }
+    }
+}
+
+fn key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse()
+        .map_err(|error| D::Error::custom(format_args!("`{}` {error}", text.escape_default())))
+}
+
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let time: Option<jiff::Timestamp> = text.parse().ok();
+    time.and_then(|time| u64::try_from(time.as_millisecond()).ok())
+        .map(|millis| Some(Duration::from_millis(millis)))
+        .ok_or_else(|| {
+            D::Error::custom(format_args!(
+                "`{}` is no time: write it as \"2027-01-31T00:00:00Z\"",
+                text.escape_default()
+            ))
+        })
 }
 
 /// `[plugin.<name>]`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Plugin {
-    pub(super) tier: Option<Tier>,
+    pub(super) tier: Option<Spanned<TierName>>,
+    pub(super) approvals: Option<People>,
     pub(super) concurrency: Option<Calls>,
     pub(super) limits: CallTable,
+    pub(super) describe: DescribeTable,
     pub(super) settings: BTreeMap<Name, String>,
     pub(super) tool: BTreeMap<Spanned<Name>, Tool>,
 }
@@ -58,7 +167,9 @@ pub(super) struct Plugin {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Tool {
-    pub(super) tier: Option<Tier>,
+    pub(super) tier: Option<Spanned<TierName>>,
+    pub(super) approvals: Option<People>,
+    pub(super) labels: BTreeSet<Name>,
     pub(super) limits: CallTable,
 }
 
@@ -98,26 +209,72 @@ impl File {
             .map(|(_, v)| v)
     }
 
-    pub(super) fn secret_place(&self, plugin: &PluginName, name: &str) -> Option<&SecretPlace> {
-        self.all_secrets()
-            .find(|(p, n, _)| *p == plugin && *n == name)
-            .map(|(_, _, place)| place)
+    /// The tier that is set for a tool: its own, or its plugin's, or the host's.
+    pub(super) fn tier_of(&self, name: &ToolName) -> Option<&str> {
+        let plugin = self.plugin(name.plugin());
+        self.tool(name)
+            .and_then(|t| t.tier.as_ref())
+            .or_else(|| plugin.and_then(|p| p.tier.as_ref()))
+            .or(self.tools.tier.as_ref())
+            .map(|tier| tier.get_ref().0.as_str())
     }
 
-    pub(super) fn all_secrets(&self) -> impl Iterator<Item = (&PluginName, &str, &SecretPlace)> {
+    /// The operator's own tier of this name.
+    pub(super) fn own_tier(&self, name: &str) -> Option<&OwnTier> {
+        self.tier
+            .iter()
+            .find(|(own, _)| own.get_ref().as_str() == name)
+            .map(|(_, tier)| tier)
+    }
+
+    /// What is wrong with the tiers, and where.
+    pub(super) fn tier_fault(&self) -> Option<(std::ops::Range<usize>, String)> {
+        for own in self.tier.keys() {
+            let name = own.get_ref().as_str();
+            if Tier::named(name).is_some() {
+                let what = format!("`{name}` is a tier that there is already: choose another name");
+                return Some((own.span(), what));
+            }
+        }
+        let plugins = self.plugin.values().flat_map(|plugin| {
+            let tools = plugin.tool.values().filter_map(|tool| tool.tier.as_ref());
+            plugin.tier.iter().chain(tools)
+        });
+        let named = self.tools.tier.iter().chain(plugins);
+        for tier in named {
+            let name = &tier.get_ref().0;
+            if Tier::named(name).is_none() && self.own_tier(name).is_none() {
+                let what = format!(
+                    "there is no tier `{}`: use \"auto\", \"log\", \"hold\", \"forbid\", or the name of a table `[tier.<name>]`",
+                    name.escape_default()
+                );
+                return Some((tier.span(), what));
+            }
+        }
+        None
+    }
+
+    pub(super) fn secret(&self, plugin: &PluginName, name: &str) -> Option<&Secret> {
+        self.all_secrets()
+            .find(|(p, n, _)| *p == plugin && *n == name)
+            .map(|(_, _, secret)| secret)
+    }
+
+    pub(super) fn all_secrets(&self) -> impl Iterator<Item = (&PluginName, &str, &Secret)> {
         self.secret.iter().flat_map(|(plugin, secrets)| {
             secrets
                 .iter()
-                .map(|(name, place)| (plugin.get_ref(), name.get_ref().as_str(), place))
+                .map(|(name, secret)| (plugin.get_ref(), name.get_ref().as_str(), secret))
         })
     }
 
     pub(super) fn secret_places(&mut self) -> impl Iterator<Item = &mut SecretPlace> {
-        self.secret.values_mut().flat_map(BTreeMap::values_mut)
+        let tables = self.secret.values_mut().flat_map(BTreeMap::values_mut);
+        tables.map(|secret| &mut secret.place)
     }
 }
 
-/// The name of a tool, a setting or a secret.
+/// The name of a tool, a setting, a secret or a label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name(String);
 
@@ -187,6 +344,24 @@ impl<'de> Deserialize<'de> for Calls {
     }
 }
 
+/// Persons who must agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct People(pub(super) u32);
+
+impl<'de> Deserialize<'de> for People {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let quantity = Quantity {
+            name: "approvals",
+            unit: Unit::Count,
+            least: 1,
+            // More never meet within the time that an ask lives.
+            most: 8,
+        };
+        serde::de::DeserializeSeed::deserialize(quantity, deserializer)
+            .map(|people| Self(u32::counted(people)))
+    }
+}
+
 impl<'de> Deserialize<'de> for Proxy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -209,54 +384,6 @@ impl<'de> Deserialize<'de> for Proxy {
                 port,
             }),
             _ => Err(wrong()),
-        }
-    }
-}
-
-/// `[secret.<plugin>.<name>]`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SecretFile {
-    #[serde(default)]
-    source: Source,
-    variable: Option<String>,
-    path: Option<PathBuf>,
-}
-
-#[derive(Deserialize, Clone, Copy, Default)]
-#[serde(rename_all = "lowercase")]
-enum Source {
-    Env,
-    File,
-    #[default]
-    Store,
-}
-
-impl<'de> Deserialize<'de> for SecretPlace {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let file = SecretFile::deserialize(deserializer)?;
-        let wrong = |what| Err(D::Error::custom(what));
-        match (file.source, file.variable, file.path) {
-            (Source::Store, None, None) => Ok(Self::Store),
-            (Source::Env, Some(variable), None) => {
-                let letters = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-                if variable.is_empty() || !variable.bytes().all(letters) {
-                    return wrong(
-                        "`variable` can't be an environment variable's name: use letters, digits and `_`",
-                    );
-                }
-                Ok(Self::Variable(variable))
-            }
-            (Source::File, None, Some(path)) => Ok(Self::File(path)),
-            (Source::Env, _, _) => {
-                wrong("a secret with `source = \"env\"` needs `variable`, and nothing else")
-            }
-            (Source::File, _, _) => {
-                wrong("a secret with `source = \"file\"` needs `path`, and nothing else")
-            }
-            (Source::Store, _, _) => wrong(
-                "a secret with `source = \"store\"` needs nothing else: set its value with `tollgate secret set`",
-            ),
         }
     }
 }

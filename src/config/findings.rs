@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use toml::de::{DeTable, DeValue};
+
 use super::error::place;
-use super::file::File;
-use super::{Config, Sync};
+use super::{Config, SecretPlace, Sync};
 use crate::name::PluginName;
 use crate::plugin::{Description, Requirement};
 
@@ -20,38 +21,26 @@ pub struct Finding {
     pub message: String,
 }
 
-/// Where tables stand, by their dotted names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Where tables and keys stand, by their dotted names.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Lines {
     path: PathBuf,
     lines: BTreeMap<String, usize>,
 }
 
+impl PartialEq for Lines {
+    /// Two configurations are equal where they set the same, wherever it stands.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 impl Lines {
-    pub(super) fn of(path: &Path, text: &str, file: &File) -> Self {
+    pub(super) fn of(path: &Path, text: &str) -> Self {
         let mut lines = BTreeMap::new();
-        let mut note = |name: String, span: std::ops::Range<usize>| {
-            lines.insert(name, place(text, Some(span)).0);
-        };
-        if let Some(listen) = &file.server.listen {
-            note("server".into(), listen.span());
-        }
-        if let Some(sync) = &file.journal.sync {
-            note("journal".into(), sync.span());
-        }
-        for (plugin, table) in &file.plugin {
-            note(format!("plugin.{}", plugin.get_ref()), plugin.span());
-            for tool in table.tool.keys() {
-                let (plugin, name) = (plugin.get_ref(), tool.get_ref().as_str());
-                note(format!("plugin.{plugin}.tool.{name}"), tool.span());
-            }
-        }
-        for (plugin, table) in &file.secret {
-            note(format!("secret.{}", plugin.get_ref()), plugin.span());
-            for name in table.keys() {
-                let (plugin, secret) = (plugin.get_ref(), name.get_ref().as_str());
-                note(format!("secret.{plugin}.{secret}"), name.span());
-            }
+        // It was read as a configuration already, so it is TOML.
+        if let Ok(table) = DeTable::parse(text) {
+            note(text, "", table.get_ref(), &mut lines);
         }
         Self {
             path: path.to_owned(),
@@ -59,35 +48,133 @@ impl Lines {
         }
     }
 
-    fn finding(&self, table: &str, message: String) -> Finding {
+    /// The line of `key`, or of what it would stand in.
+    fn line(&self, key: &str) -> usize {
+        let mut at = Some(key);
+        while let Some(name) = at {
+            if let Some(line) = self.lines.get(name) {
+                return *line;
+            }
+            at = name.rsplit_once('.').map(|(table, _)| table);
+        }
+        1
+    }
+
+    fn finding(&self, key: &str, message: String) -> Finding {
         Finding {
             path: self.path.clone(),
-            line: self.lines.get(table).copied().unwrap_or(1),
+            line: self.line(key),
             message,
         }
     }
 }
 
+fn note(text: &str, table: &str, members: &DeTable<'_>, lines: &mut BTreeMap<String, usize>) {
+    for (key, value) in members {
+        let name = match table {
+            "" => key.get_ref().to_string(),
+            table => format!("{table}.{}", key.get_ref()),
+        };
+        lines.insert(name.clone(), place(text, Some(key.span())).0);
+        if let DeValue::Table(members) = value.get_ref() {
+            note(text, &name, members, lines);
+        }
+    }
+}
+
 impl Config {
+    /// The line of a table or key in `tollgate.toml`, by its dotted name, or of what it would stand in.
+    #[must_use]
+    pub fn line(&self, key: &str) -> usize {
+        self.lines.line(key)
+    }
+
+    /// What differs from `started`, under which the daemon began, and is in force only after a restart.
+    #[must_use]
+    pub fn waiting(&self, started: &Self) -> Vec<Finding> {
+        let (server, egress, log, concurrency) =
+            (&self.server, &self.egress, &self.log, &self.concurrency);
+        [
+            ("server.listen", server.listen != started.server.listen),
+            (
+                "server.allowed_hosts",
+                server.allowed_hosts != started.server.allowed_hosts,
+            ),
+            (
+                "server.allowed_origins",
+                server.allowed_origins != started.server.allowed_origins,
+            ),
+            ("admin", self.admin != started.admin),
+            (
+                "egress.extra_ca",
+                egress.extra_ca != started.egress.extra_ca,
+            ),
+            ("egress.proxy", egress.proxy != started.egress.proxy),
+            ("journal.sync", self.journal != started.journal),
+            ("log.level", log.level != started.log.level),
+            ("log.format", log.format != started.log.format),
+            (
+                "concurrency.agent",
+                concurrency.agent != started.concurrency.agent,
+            ),
+            (
+                "concurrency.host",
+                concurrency.host != started.concurrency.host,
+            ),
+            (
+                "concurrency.wait",
+                concurrency.wait != started.concurrency.wait,
+            ),
+        ]
+        .into_iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(key, _)| {
+            let message = format!("`{key}` changed, and needs a restart to be in force");
+            self.lines.finding(key, message)
+        })
+        .collect()
+    }
+
     /// What is questionable, given the plugins that there are; those that could not be described
     /// have `None`, and nothing is said of what they might have.
     #[must_use]
     pub fn findings(&self, plugins: &BTreeMap<PluginName, Option<Description>>) -> Vec<Finding> {
         let mut found = Vec::new();
-        let mut add = |table: &str, message| found.push(self.lines.finding(table, message));
+        let mut add = |key: &str, message| found.push(self.lines.finding(key, message));
         if !self.server.listen.ip().is_loopback() {
             add(
-                "server",
+                "server.listen",
                 format!(
                     "`{}` can be reached from other machines, and tokens go over it in the clear: put a TLS proxy in front, or listen on 127.0.0.1",
                     self.server.listen
                 ),
             );
         }
+        if let Some(admin) = &self.admin
+            && !admin.listen.ip().is_loopback()
+            && !admin
+                .url
+                .as_ref()
+                .is_some_and(|url| url.starts_with("https:"))
+        {
+            add(
+                "admin.listen",
+                format!(
+                    "`{}` can be reached from other machines, and people's credentials go over it in the clear: put a TLS proxy in front and set `url`, or listen on 127.0.0.1",
+                    admin.listen
+                ),
+            );
+        }
         if self.journal.sync == Sync::Interval {
             add(
-                "journal",
+                "journal.sync",
                 "with `sync = \"interval\"` a power failure loses records of effects that happened: use \"gated\"".into(),
+            );
+        }
+        if self.trust.required && self.trust.keys.is_empty() {
+            add(
+                "plugins",
+                "`require_signature` is set and no key is trusted, so no plugin can serve: add `keys`".into(),
             );
         }
         for (plugin, table) in &self.file.plugin {
@@ -115,7 +202,7 @@ impl Config {
                         let asked = |r: &Requirement| matches!(r, Requirement::Setting(s) if s.name == name);
                         if !description.requirements.iter().any(asked) {
                             add(
-                                &at,
+                                &format!("{at}.settings.{name}"),
                                 format!("the plugin {plugin:?} asks for no setting `{name}`"),
                             );
                         }
@@ -123,8 +210,16 @@ impl Config {
                 }
             }
         }
-        for (plugin, name, _) in self.secret_places() {
+        for (plugin, name, place) in self.secret_places() {
             let at = format!("secret.{plugin}.{name}");
+            if matches!(place, SecretPlace::Vault(_)) && self.vault.is_none() {
+                add(
+                    &at,
+                    format!(
+                        "the secret `{plugin}/{name}` is in a server of secrets, and there is no `[vault]` that says which"
+                    ),
+                );
+            }
             match plugins.get(plugin) {
                 None => add(
                     &at,

@@ -9,8 +9,9 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
 use super::quantity::{Counted, Quantity, Unit};
+use crate::approval::Settings as Approvals;
 use crate::json::Limits as JsonLimits;
-use crate::limits::{CallLimits, Concurrency, HttpLimits};
+use crate::limits::{CallLimits, Concurrency, DescribeLimits, HttpLimits};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -118,6 +119,8 @@ limits_table! {
         refusals: Count, 1, 10_000;
         output: Bytes, KIB, 64 * MIB;
         log_bytes: Bytes, KIB, 16 * MIB;
+        failures: Count, 1, 1_000_000;
+        pause: Time, 10, HOUR;
     }
     with {
         arguments: ArgumentsTable;
@@ -153,12 +156,33 @@ limits_table! {
 }
 
 limits_table! {
+    /// `[describe]`, `[plugin.<name>.describe]`.
+    DescribeTable for DescribeLimits {
+        fuel: Count, 10_000, 10_000_000_000_000;
+        time: Time, 10, HOUR;
+    }
+    with {}
+}
+
+limits_table! {
     /// `[concurrency]`.
     ConcurrencyTable for Concurrency {
         plugin: Count, 1, MOST_CALLS;
         agent: Count, 1, MOST_CALLS;
         host: Count, 1, MOST_CALLS;
         wait: Time, 1, 60 * SECOND;
+    }
+    with {}
+}
+
+limits_table! {
+    /// `[approvals]`.
+    ApprovalsTable for Approvals {
+        ttl: Time, SECOND, 7 * 24 * HOUR;
+        // Connections and clients rarely last longer.
+        wait: Time, 0, HOUR;
+        park: Time, 0, HOUR;
+        per_minute: Count, 1, 10_000;
     }
     with {}
 }

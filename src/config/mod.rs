@@ -8,10 +8,14 @@
 mod error;
 mod file;
 mod findings;
+pub(crate) mod issuer;
 mod limits;
+mod outside;
+mod places;
 mod quantity;
+mod secret;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -19,13 +23,21 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::approval::Settings as Approvals;
 use crate::digest::Digest;
 use crate::home::Home;
-use crate::limits::{CallLimits, Concurrency};
+use crate::limits::{CallLimits, Concurrency, DescribeLimits};
 use crate::name::{PluginName, ToolName};
+use crate::plugin::Trust;
 
 pub use error::ConfigError;
 pub use findings::Finding;
+pub use issuer::{AgentClaim, Issuer, KeySource};
+pub use outside::{Admin, Webhook};
+pub use places::{
+    GitHubAppSecret, JwtSecret, LeaseTerms, Leases, OAuthSecret, SecretPlace, Vault, VaultLogin,
+    VaultSecret,
+};
 
 /// A commented file of the defaults, to start from.
 pub const TEMPLATE: &str = include_str!("template.toml");
@@ -35,14 +47,30 @@ pub const TEMPLATE: &str = include_str!("template.toml");
 pub struct Config {
     /// The HTTP endpoint for agents.
     pub server: Server,
+    /// The listener for people, where there is one.
+    pub admin: Option<Admin>,
+    /// Who is told of each new hold.
+    pub webhooks: Vec<Webhook>,
     /// Requests that plugins make.
     pub egress: Egress,
     /// The journal.
     pub journal: Journal,
     /// The log.
     pub log: Log,
+    /// What waits for a person.
+    pub approvals: Approvals,
+    /// Tasks of agents.
+    pub tasks: Tasks,
     /// Calls at once.
     pub concurrency: Concurrency,
+    /// Whose signatures of components count.
+    pub trust: Trust,
+    /// The server of secrets, where there is one.
+    pub vault: Option<Vault>,
+    /// What is lent.
+    pub leases: Leases,
+    /// Issuers whose tokens are taken beside the host's own.
+    pub issuers: Vec<Issuer>,
     file: file::File,
     lines: findings::Lines,
 }
@@ -56,6 +84,8 @@ pub struct Server {
     pub allowed_hosts: Vec<String>,
     /// Values of `Origin` that are answered. A request without one comes from no browser.
     pub allowed_origins: Vec<String>,
+    /// The URL under which agents know this server: the audience of tokens for it.
+    pub resource: String,
 }
 
 /// Requests that plugins make.
@@ -94,6 +124,13 @@ pub enum Sync {
     Always,
     /// Now and then. A power failure loses records of effects that happened.
     Interval,
+}
+
+/// Tasks of agents.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tasks {
+    /// Whether an agent that is on no task is refused.
+    pub required: bool,
 }
 
 /// The log.
@@ -161,6 +198,14 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// The tier of this name, if it is one of the four.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Auto, Self::Log, Self::Hold, Self::Forbid]
+            .into_iter()
+            .find(|tier| tier.as_str() == name)
+    }
+
     /// Its name, as policy and records have it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -171,18 +216,6 @@ impl Tier {
             Self::Forbid => "forbid",
         }
     }
-}
-
-/// Where a secret's value is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum SecretPlace {
-    /// In the host's encrypted store: `tollgate secret set`.
-    #[default]
-    Store,
-    /// In this environment variable of the host.
-    Variable(String),
-    /// In this file, as an absolute path once loaded from a home.
-    File(PathBuf),
 }
 
 impl Default for Config {
@@ -214,18 +247,37 @@ impl Config {
     ///
     /// The first thing in it that is wrong, with its place.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let file: file::File =
+        let mut file: file::File =
             toml::from_str(text).map_err(|e| ConfigError::from_toml(path, text, &e))?;
-        let lines = findings::Lines::of(path, text, &file);
-        let mut config = Self::from_file(file, lines);
+        if let Some((span, message)) = file.tier_fault() {
+            return Err(ConfigError::at(path, text, span, message));
+        }
+        let lines = findings::Lines::of(path, text);
         let folder = path.parent().unwrap_or(Path::new(""));
+        file.webhook
+            .iter_mut()
+            .for_each(|webhook| webhook.within(folder));
+        let mut config = Self::from_file(file, lines);
         for ca in &mut config.egress.extra_ca {
             *ca = folder.join(&*ca);
+        }
+        for issuer in &mut config.issuers {
+            if let KeySource::File(path) = &mut issuer.keys {
+                *path = folder.join(&*path);
+            }
         }
         for place in config.file.secret_places() {
             if let SecretPlace::File(path) = place {
                 *path = folder.join(&*path);
             }
+        }
+        if let Some(vault) = &mut config.vault {
+            let (VaultLogin::TokenFile(file)
+            | VaultLogin::AppRole {
+                secret_id_file: file,
+                ..
+            }) = &mut vault.login;
+            *file = folder.join(&*file);
         }
         Ok(config)
     }
@@ -233,17 +285,30 @@ impl Config {
     fn from_file(file: file::File, lines: findings::Lines) -> Self {
         let mut concurrency = Concurrency::default();
         file.concurrency.apply(&mut concurrency);
+        let listen = file
+            .server
+            .listen
+            .as_ref()
+            .map_or_else(file::Listen::default, |l| *l.get_ref())
+            .0;
+        let mut approvals = Approvals::default();
+        file.approvals.apply(&mut approvals);
         Self {
             server: Server {
-                listen: file
-                    .server
-                    .listen
-                    .as_ref()
-                    .map_or_else(file::Listen::default, |l| *l.get_ref())
-                    .0,
+                listen,
                 allowed_hosts: file.server.allowed_hosts.clone(),
                 allowed_origins: file.server.allowed_origins.clone(),
+                resource: match &file.server.resource {
+                    Some(url) => url.0.clone(),
+                    None => format!("http://{listen}/mcp"),
+                },
             },
+            admin: file.admin.as_ref().map(outside::AdminTable::admin),
+            webhooks: file
+                .webhook
+                .iter()
+                .map(outside::WebhookTable::webhook)
+                .collect(),
             egress: Egress {
                 extra_ca: file.egress.extra_ca.clone(),
                 proxy: file.egress.proxy.clone(),
@@ -259,7 +324,27 @@ impl Config {
                 level: file.log.level,
                 format: file.log.format,
             },
+            approvals,
+            tasks: Tasks {
+                required: file.tasks.required,
+            },
             concurrency,
+            trust: Trust {
+                keys: file
+                    .plugins
+                    .keys
+                    .iter()
+                    .map(file::SigningKey::trusted)
+                    .collect(),
+                required: file
+                    .plugins
+                    .require_signature
+                    .as_ref()
+                    .is_some_and(|required| *required.get_ref()),
+            },
+            vault: file.vault.clone(),
+            leases: file.leases,
+            issuers: file.issuer.0.clone(),
             file,
             lines,
         }
@@ -276,13 +361,24 @@ impl Config {
         limits
     }
 
-    /// The limits of a plugin apart from its tools: those under which it describes itself.
+    /// The limits of a plugin apart from its tools.
     #[must_use]
     pub fn plugin_limits(&self, plugin: &PluginName) -> CallLimits {
         let mut limits = CallLimits::default();
         self.file.limits.apply(&mut limits);
         if let Some(plugin) = self.file.plugin(plugin) {
             plugin.limits.apply(&mut limits);
+        }
+        limits
+    }
+
+    /// The limits under which a plugin says what it is.
+    #[must_use]
+    pub fn describe_limits(&self, plugin: &PluginName) -> DescribeLimits {
+        let mut limits = DescribeLimits::default();
+        self.file.describe.apply(&mut limits);
+        if let Some(plugin) = self.file.plugin(plugin) {
+            plugin.describe.apply(&mut limits);
         }
         limits
     }
@@ -296,16 +392,59 @@ impl Config {
             .map_or(self.concurrency.plugin, |calls| calls.0)
     }
 
-    /// The operator's tier of `tool`: its own, or its plugin's, or the host's.
+    /// The operator's tier of `tool`: its own, or its plugin's, or the host's; for a tier of the
+    /// operator's own, the one that it is like.
     #[must_use]
     pub fn tier(&self, tool: &ToolName) -> Tier {
+        let Some(name) = self.file.tier_of(tool) else {
+            return Tier::default();
+        };
+        Tier::named(name)
+            .or_else(|| Some(self.file.own_tier(name)?.like))
+            // Every name was looked up when the file was read.
+            .unwrap_or(Tier::Forbid)
+    }
+
+    /// The name of that tier, as policies and people see it.
+    #[must_use]
+    pub fn tier_name(&self, tool: &ToolName) -> &str {
+        let default = Tier::default().as_str();
+        self.file.tier_of(tool).unwrap_or(default)
+    }
+
+    /// How many persons must agree to a call of `tool`, where anyone must: the tool's own number, or its
+    /// tier's, or its plugin's, or the host's.
+    #[must_use]
+    pub fn approvals_needed(&self, tool: &ToolName) -> u32 {
         let plugin = self.file.plugin(tool.plugin());
         self.file
             .tool(tool)
-            .and_then(|t| t.tier)
-            .or_else(|| plugin.and_then(|p| p.tier))
-            .or(self.file.tools.tier)
-            .unwrap_or_default()
+            .and_then(|t| t.approvals)
+            .or_else(|| self.file.own_tier(self.file.tier_of(tool)?)?.approvals)
+            .or_else(|| plugin.and_then(|p| p.approvals))
+            .or(self.file.tools.approvals)
+            .map_or(1, |people| people.0)
+    }
+
+    /// The labels that a call of `tool` puts on its task: what the task has seen then.
+    #[must_use]
+    pub fn labels_of(&self, tool: &ToolName) -> BTreeSet<String> {
+        self.file
+            .tool(tool)
+            .into_iter()
+            .flat_map(|tool| &tool.labels)
+            .map(|label| label.as_str().to_owned())
+            .collect()
+    }
+
+    /// Every label that some tool puts on a task.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.file
+            .plugin
+            .values()
+            .flat_map(|plugin| plugin.tool.values())
+            .flat_map(|tool| &tool.labels)
+            .map(file::Name::as_str)
     }
 
     /// The value that the operator gives `plugin` for the setting `name`.
@@ -341,14 +480,25 @@ impl Config {
     #[must_use]
     pub fn secret_place(&self, plugin: &PluginName, name: &str) -> SecretPlace {
         self.file
-            .secret_place(plugin, name)
-            .cloned()
+            .secret(plugin, name)
+            .map(|secret| secret.place.clone())
+            .unwrap_or_default()
+    }
+
+    /// How the secret `name` of `plugin` is lent.
+    #[must_use]
+    pub fn secret_terms(&self, plugin: &PluginName, name: &str) -> LeaseTerms {
+        self.file
+            .secret(plugin, name)
+            .map(|secret| secret.terms)
             .unwrap_or_default()
     }
 
     /// Every secret whose place is set, with its plugin.
     pub fn secret_places(&self) -> impl Iterator<Item = (&PluginName, &str, &SecretPlace)> {
-        self.file.all_secrets()
+        self.file
+            .all_secrets()
+            .map(|(plugin, name, secret)| (plugin, name, &secret.place))
     }
 }
 

@@ -142,6 +142,12 @@ impl Counted for u64 {
     }
 }
 
+impl Counted for u32 {
+    fn counted(value: u64) -> Self {
+        Self::try_from(value).unwrap_or(Self::MAX)
+    }
+}
+
 impl Counted for usize {
     fn counted(value: u64) -> Self {
         Self::try_from(value).unwrap_or(Self::MAX)

@@ -16,7 +16,7 @@ fn tool(name: &str) -> ToolName {
 
 /// The template with every default written out.
 fn written_out() -> String {
-    let example = ["plugin", "secret"];
+    let example = ["plugin", "secret", "admin", "[webhook", "[issuer", "issuer"];
     let mut skip = false;
     let mut out = String::new();
     for line in TEMPLATE.lines() {
@@ -146,6 +146,45 @@ fn settings_have_a_digest_that_any_change_changes() {
 }
 
 #[test]
+fn an_operator_names_tiers_and_how_many_must_agree() {
+    let config = parse(
+        r#"
+        [approvals]
+        wait = "0s"
+        per_minute = 5
+        [tools]
+        approvals = 2
+        [tier.payments]
+        like = "hold"
+        approvals = 3
+        [tier.careful]
+        like = "log"
+        [plugin.bank]
+        tier = "payments"
+        [plugin.bank.tool.balance]
+        tier = "careful"
+        [plugin.bank.tool.pay]
+        approvals = 4
+        "#,
+    )
+    .unwrap();
+    let of = |name: &str| {
+        let tool = name.parse().unwrap();
+        let needed = config.approvals_needed(&tool);
+        (
+            config.tier(&tool),
+            config.tier_name(&tool).to_owned(),
+            needed,
+        )
+    };
+    assert_eq!(of("bank.send"), (Tier::Hold, "payments".to_owned(), 3));
+    assert_eq!(of("bank.pay"), (Tier::Hold, "payments".to_owned(), 4));
+    assert_eq!(of("bank.balance"), (Tier::Log, "careful".to_owned(), 2));
+    assert_eq!(of("jq.filter"), (Tier::Auto, "auto".to_owned(), 2));
+    assert_eq!(config.approvals.per_minute, 5);
+}
+
+#[test]
 fn paths_start_from_the_file() {
     let config = parse(
         r#"
@@ -188,6 +227,10 @@ fn each_kind_of_mistake_has_its_message() {
         "[limits.http]\nheader_fields = 40_000",
         "[plugin.github.limits]\nfule = 1",
         "[plugin.github.tool.list]\ntier = \"never\"",
+        "[tier.hold]\nlike = \"auto\"",
+        "[tier.own]\nlike = \"own\"",
+        "[tools]\napprovals = 0",
+        "[approvals]\nttl = \"0s\"",
         "[plugin.GitHub]",
         "[plugin.github.tool.\"a b\"]",
         "[plugin.github.settings]\napi = 5",
@@ -211,7 +254,7 @@ fn each_kind_of_mistake_has_its_message() {
             .all(|m| !m.contains('\n') && !m.contains("hunter2"))
     );
     insta::assert_snapshot!(messages.join("\n"), @r#"
-    /home/tollgate.toml:3:1: unknown field `tiem`, expected one of `fuel`, `time`, `memory`, `table_entries`, `handles`, `host_calls`, `host_bytes`, `host_call_bytes`, `refusals`, `output`, `log_bytes`, `arguments`, `http`
+    /home/tollgate.toml:3:1: unknown field `tiem`, expected one of `fuel`, `time`, `memory`, `table_entries`, `handles`, `host_calls`, `host_bytes`, `host_call_bytes`, `refusals`, `output`, `log_bytes`, `failures`, `pause`, `arguments`, `http`
     /home/tollgate.toml:2:10: `time` needs a unit: write "30s" or "30ms"
     /home/tollgate.toml:2:8: invalid value: string "30", expected a time from "10ms" to "1h" (units: ms, s, min, h) for `time`
     /home/tollgate.toml:2:8: `time` can't be "0s": use a time from "10ms" to "1h" (units: ms, s, min, h)
@@ -219,15 +262,19 @@ fn each_kind_of_mistake_has_its_message() {
     /home/tollgate.toml:2:8: `fuel` can't be 0: use an integer from 10000 to 10000000000000
     /home/tollgate.toml:2:8: `fuel` can't be -1: use an integer from 10000 to 10000000000000
     /home/tollgate.toml:2:17: `header_fields` can't be 40000: use an integer from 1 to 1000
-    /home/tollgate.toml:2:1: unknown field `fule`, expected one of `fuel`, `time`, `memory`, `table_entries`, `handles`, `host_calls`, `host_bytes`, `host_call_bytes`, `refusals`, `output`, `log_bytes`, `arguments`, `http`
-    /home/tollgate.toml:2:8: unknown variant `never`, expected one of `auto`, `log`, `hold`, `forbid`
+    /home/tollgate.toml:2:1: unknown field `fule`, expected one of `fuel`, `time`, `memory`, `table_entries`, `handles`, `host_calls`, `host_bytes`, `host_call_bytes`, `refusals`, `output`, `log_bytes`, `failures`, `pause`, `arguments`, `http`
+    /home/tollgate.toml:2:8: there is no tier `never`: use "auto", "log", "hold", "forbid", or the name of a table `[tier.<name>]`
+    /home/tollgate.toml:1:7: `hold` is a tier that there is already: choose another name
+    /home/tollgate.toml:2:8: unknown variant `own`, expected one of `auto`, `log`, `hold`, `forbid`
+    /home/tollgate.toml:2:13: `approvals` can't be 0: use an integer from 1 to 8
+    /home/tollgate.toml:2:7: `ttl` can't be "0s": use a time from "1s" to "168h" (units: ms, s, min, h)
     /home/tollgate.toml:1:9: `GitHub` can't be a name: use 1 to 32 of `a`-`z`, `A`-`Z`, `0`-`9`, `_` and `-`, starting with a letter or digit
     /home/tollgate.toml:1:21: `a b` can't be a name: use 1 to 64 of `a`-`z`, `A`-`Z`, `0`-`9`, `_` and `-`, starting with a letter or digit
     /home/tollgate.toml:2:7: invalid type: integer `5`, expected a string
-    /home/tollgate.toml:1:2: unknown field `sevrer`, expected one of `server`, `limits`, `concurrency`, `tools`, `plugin`, `secret`, `egress`, `journal`, `log`
+    /home/tollgate.toml:1:2: unknown field `sevrer`, expected one of `server`, `issuer`, `admin`, `webhook`, `limits`, `describe`, `approvals`, `concurrency`, `tools`, `tier`, `tasks`, `plugins`, `plugin`, `secret`, `vault`, `leases`, `egress`, `journal`, `log`
     /home/tollgate.toml:2:10: `localhost` is no address to listen on: write an IP address and a port, such as "127.0.0.1:8787" or "[::1]:8787"
     /home/tollgate.toml:2:9: `proxy` is not an HTTP proxy: write "http://<host>:<port>", without user, path or query
-    /home/tollgate.toml:2:10: unknown variant `vault`, expected one of `env`, `file`, `store`
+    /home/tollgate.toml:1:1: a secret with `source = "vault"` needs `path`
     /home/tollgate.toml:2:1: a secret with `source = "env"` needs `variable`, and nothing else
     /home/tollgate.toml:1:1: a secret with `source = "store"` needs nothing else: set its value with `tollgate secret set`
     /home/tollgate.toml:1:1: a secret with `source = "store"` needs nothing else: set its value with `tollgate secret set`
@@ -237,6 +284,34 @@ fn each_kind_of_mistake_has_its_message() {
     /home/tollgate.toml:1:5: unclosed table, expected `]`
     /home/tollgate.toml:1:11: unexpected key or value, expected newline, `#`
     "#);
+}
+
+#[test]
+fn keys_are_read_and_what_is_none_is_not() {
+    let key = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    let text = format!(
+        "[plugins]\nrequire_signature = true\nkeys = [{{ key = \"{key}\" }}, {{ key = \"{key}\", expires = \"2027-01-31T00:00:00Z\" }}]"
+    );
+    let trust = parse(&text).unwrap().trust;
+    assert!(trust.required);
+    let expires: Vec<_> = trust.keys.iter().map(|trusted| trusted.expires).collect();
+    assert_eq!(expires, [None, Some(Duration::from_secs(1_801_353_600))]);
+    assert_eq!(trust.keys[0].key.to_string(), key);
+    assert_eq!(parse("").unwrap().trust, Trust::default());
+    for (wrong_part, with) in [
+        ("c74f20a3", "c74f20a4"),
+        ("2027-01-31T00:00:00Z", "2027-01-31"),
+        ("expires", "until"),
+        ("true", "1"),
+    ] {
+        wrong(&text.replace(wrong_part, with));
+    }
+    let unkeyed = parse("[plugins]\nrequire_signature = true").unwrap();
+    let found = unkeyed.findings(&BTreeMap::new());
+    assert!(
+        found[0].message.contains("no plugin can serve"),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -280,13 +355,39 @@ sync = "interval"
     insta::assert_snapshot!(found.join("\n"), @r#"
     3: `0.0.0.0:8787` can be reached from other machines, and tokens go over it in the clear: put a TLS proxy in front, or listen on 127.0.0.1
     4: there is no plugin `gihub`: nothing in `[plugin.gihub]` has an effect
-    5: the plugin `jq` asks for no setting `colour`
+    6: the plugin `jq` asks for no setting `colour`
     7: the plugin `jq` has no tool `fliter`: nothing in `[plugin.jq.tool.fliter]` has an effect
     9: the plugin `jq` asks for no secret `token`
     11: there is no plugin `gone`: its secret `token` is never used
     14: with `sync = "interval"` a power failure loses records of effects that happened: use "gated"
     "#);
     assert_eq!(Config::default().findings(&BTreeMap::new()), []);
+}
+
+#[test]
+fn what_needs_a_restart_is_named_with_its_line() {
+    let started = parse("[log]\nlevel = \"warn\"").unwrap();
+    assert_eq!(started.waiting(&started), []);
+    let now = r#"
+[server]
+allowed_hosts = ["tools.example"]
+[concurrency]
+plugin = 3
+host = 8
+[limits]
+fuel = 20_000
+"#;
+    let found: Vec<_> = parse(now)
+        .unwrap()
+        .waiting(&started)
+        .into_iter()
+        .map(|f| format!("{}: {}", f.line, f.message))
+        .collect();
+    insta::assert_snapshot!(found.join("\n"), @r"
+    3: `server.allowed_hosts` changed, and needs a restart to be in force
+    1: `log.level` changed, and needs a restart to be in force
+    6: `concurrency.host` changed, and needs a restart to be in force
+    ");
 }
 
 #[test]

@@ -8,20 +8,30 @@ use serde_json::{Value, json};
 use crate::clock::rfc3339;
 use crate::config::SecretPlace;
 use crate::daemon::{ControlError, SecretText};
+use crate::digest::Digest;
 use crate::host::Host;
 use crate::identity::{AgentId, IssueError, ParseAgentError};
 use crate::name::{ParseNameError, PluginName, is_plain};
+use crate::revocation::Scope;
 use crate::secret::{SecretValue, StoreError};
 use crate::state::StateError;
 
 /// Accepts the plugin that waits under this name. The registry writes it down.
-pub(super) async fn accept(host: &Host, plugin: &str) -> Result<Value, ControlError> {
+pub(super) async fn accept(
+    host: &Host,
+    plugin: &str,
+    diff: Option<Digest>,
+    component: Option<Digest>,
+) -> Result<Value, ControlError> {
     let name = plugin_of(plugin)?;
-    let digest = host.accept(&name).await.map_err(|message| {
-        ControlError::new("plugin.refused", message)
-            .with_hint("`tollgate plugins` shows where each stands")
-    })?;
-    Ok(json!({"plugin": name, "digest": digest}))
+    let (digest, diff) = host.accept(&name, diff, component).await.map_err(stands)?;
+    Ok(json!({"plugin": name, "digest": digest, "diff": diff}))
+}
+
+/// Why nothing can be said or done about a plugin.
+pub(super) fn stands(message: String) -> ControlError {
+    ControlError::new("plugin.refused", message)
+        .with_hint("`tollgate plugins` shows where each stands")
 }
 
 pub(super) async fn agent_add(
@@ -90,15 +100,12 @@ pub(super) async fn agent_remove(host: &Host, name: &str) -> Result<Value, Contr
     {
         return Err(unknown());
     }
-    journalled(host, "agent.removed", agent.name())?;
-    let id = agent.clone();
-    blocking(move || identities.revoke(&id))
-        .await?
-        .map_err(|error| match error {
-            IssueError::State(StateError::NoAgent(_)) => unknown(),
-            error => failed("agent", &error),
-        })?;
-    Ok(json!({"agent": agent, "name": agent.name()}))
+    // Removing an agent is revoking it: its calls are stopped, its tasks end, what it was lent goes back.
+    let revoked =
+        super::revoking::take(host, Scope::Agent(agent.clone()), super::revoking::BY).await?;
+    Ok(
+        json!({"agent": agent, "name": agent.name(), "calls": revoked.calls, "tasks": revoked.tasks}),
+    )
 }
 
 pub(super) async fn secret_set(
@@ -110,10 +117,12 @@ pub(super) async fn secret_set(
     let plugin = plugin_of(plugin)?;
     secret_name(name)?;
     // A value that is never looked at would be a surprise.
-    let elsewhere = match host.config().secret_place(&plugin, name) {
-        SecretPlace::Store => None,
+    let place = host.config().secret_place(&plugin, name);
+    let elsewhere = match &place {
+        place if place.is_in_store() => None,
         SecretPlace::Variable(variable) => Some(format!("the variable `{variable}`")),
         SecretPlace::File(path) => Some(format!("the file `{}`", path.display())),
+        place => Some(format!("`{place}`")),
     };
     if let Some(place) = elsewhere {
         return Err(ControlError::new(
@@ -186,7 +195,7 @@ pub(super) async fn secret_remove(
 }
 
 /// INVARIANT: comes before the change itself. Where it fails, nothing is changed.
-fn journalled(host: &Host, change: &str, subject: &str) -> Result<(), ControlError> {
+pub(super) fn journalled(host: &Host, change: &str, subject: &str) -> Result<(), ControlError> {
     host.changed(change, subject).map_err(|error| {
         ControlError::new("journal.unavailable", error.to_string())
             .with_hint("nothing was changed: what can't be written down is not done")
@@ -210,7 +219,7 @@ pub(super) fn agent_of(name: &str) -> Result<AgentId, ControlError> {
         .map_err(|error: ParseAgentError| ControlError::new("agent.invalid", error.to_string()))
 }
 
-fn plugin_of(name: &str) -> Result<PluginName, ControlError> {
+pub(super) fn plugin_of(name: &str) -> Result<PluginName, ControlError> {
     name.parse()
         .map_err(|error: ParseNameError| ControlError::new("plugin.invalid", error.to_string()))
 }

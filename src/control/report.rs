@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::change::{blocking, failed};
+use super::change::{blocking, failed, plugin_of, stands};
 use crate::call::Reply;
 use crate::clock::rfc3339;
 use crate::config::SecretPlace;
 use crate::daemon::ControlError;
 use crate::digest::Digest;
-use crate::host::Host;
+use crate::host::{Host, PluginDiff};
 use crate::plugin::Requirement;
 use crate::policy::PolicyRef;
 use crate::reason::Reason;
@@ -36,8 +36,23 @@ pub struct StatusReport {
     pub serving: usize,
     /// Agents that were not removed.
     pub agents: usize,
+    /// Holds that wait for a person's answer.
+    #[serde(default)]
+    pub waiting: usize,
+    /// Where people answer them in a browser, where there is a listener for that.
+    #[serde(default)]
+    pub admin: Option<String>,
     /// Digest of the policies in force.
     pub policy_set: Digest,
+    /// Calls under way.
+    #[serde(default)]
+    pub calls: usize,
+    /// Tasks that are not over.
+    #[serde(default)]
+    pub tasks: usize,
+    /// Whether everything is stopped, until that is lifted.
+    #[serde(default)]
+    pub stopped: bool,
     /// Whether it is ending.
     pub draining: bool,
 }
@@ -57,6 +72,8 @@ pub struct AgentReport {
     pub expires: Option<String>,
     /// When it was removed.
     pub removed: Option<String>,
+    /// The id of its token, by which that can be revoked.
+    pub token: String,
 }
 
 pub(super) fn agents(host: &Host) -> Vec<AgentReport> {
@@ -79,9 +96,21 @@ pub(super) fn agents(host: &Host) -> Vec<AgentReport> {
                 created: rfc3339(agent.created),
                 expires: agent.expires.map(rfc3339),
                 removed: agent.revoked.map(rfc3339),
+                token: crate::identity::token_id(&agent.token),
             }
         })
         .collect()
+}
+
+/// What changed of a plugin; of every one that waits, where none is named.
+pub(super) fn diffs(host: &Host, plugin: Option<&str>) -> Result<Vec<PluginDiff>, ControlError> {
+    match plugin {
+        None => Ok(host.plugin_diffs()),
+        Some(name) => host
+            .plugin_diff(&plugin_of(name)?)
+            .map(|diff| vec![diff])
+            .map_err(stands),
+    }
 }
 
 /// A secret: never its value.
@@ -91,7 +120,7 @@ pub struct SecretReport {
     pub plugin: String,
     /// Its name.
     pub name: String,
-    /// `store`, `env:<variable>` or `file:<path>`.
+    /// `store`, `env:<variable>`, `file:<path>`, `vault:<path>#<field>`, ...
     pub place: String,
     /// `set`, or `missing` where the plugin asks for it and the store has no value.
     pub status: String,
@@ -126,15 +155,15 @@ pub(super) async fn secrets(host: &Host) -> Result<Vec<SecretReport>, ControlErr
         .map(|key| {
             let is_stored = stored.contains(&key);
             let (plugin, name) = key;
-            let (place, is_set) = match config.secret_place(&plugin, &name) {
-                SecretPlace::Store => (String::from("store"), is_stored),
+            let place = config.secret_place(&plugin, &name);
+            let is_set = match &place {
+                place if place.is_in_store() => is_stored,
                 // Whether the place has it shows when it is lent, or by `tollgate check`.
-                SecretPlace::Variable(variable) => {
-                    let is_set = std::env::var_os(&variable).is_some();
-                    (format!("env:{variable}"), is_set)
-                }
-                SecretPlace::File(path) => (format!("file:{}", path.display()), path.is_file()),
+                SecretPlace::Variable(variable) => std::env::var_os(variable).is_some(),
+                SecretPlace::File(path) => path.is_file(),
+                _ => true,
             };
+            let place = place.to_string();
             SecretReport {
                 plugin: plugin.to_string(),
                 name,

@@ -57,6 +57,7 @@ impl Served {
             tool: "none.such".into(),
             arguments: "{}".into(),
             agent: agent.into(),
+            task: None,
         };
         Ok(serde_json::from_value(self.ask(command).await?).unwrap())
     }
@@ -81,7 +82,9 @@ async fn agents_come_and_go_with_a_record_of_each_change() {
     let mut served = served("").await;
     let added = served.add("claude").await.unwrap();
     let token = added["token"].as_str().unwrap();
-    assert!(served.host.identities().authenticate(token).is_ok());
+    let here = &served.host.config().server.resource.clone();
+    let identities = served.host.identities().clone();
+    assert!(identities.authenticate(token, here).await.is_ok());
     assert_eq!(served.add("claude").await.unwrap_err(), "agent.exists");
     assert_eq!(served.add("Claude").await.unwrap_err(), "agent.invalid");
     assert_eq!(
@@ -90,7 +93,7 @@ async fn agents_come_and_go_with_a_record_of_each_change() {
     );
     let remove = |name: &str| Command::AgentRemove { name: name.into() };
     served.ask(remove("claude")).await.unwrap();
-    assert!(served.host.identities().authenticate(token).is_err());
+    assert!(identities.authenticate(token, here).await.is_err());
     assert_eq!(
         served.ask(remove("claude")).await.unwrap_err(),
         "agent.unknown"
@@ -101,7 +104,7 @@ async fn agents_come_and_go_with_a_record_of_each_change() {
     // What was refused changed nothing, and nothing says that it did.
     assert_eq!(
         served.changes(),
-        ["agent.added claude", "agent.removed claude"]
+        ["agent.added claude", "agent.revoked claude"]
     );
 }
 
@@ -200,4 +203,110 @@ async fn stopping_is_answered_and_ends_the_daemon() {
     drop(served.client);
     served.daemon.await.unwrap();
     drop(served.folder);
+}
+
+fn secret(text: &str) -> Option<SecretText> {
+    Some(SecretText::new(text.to_owned()))
+}
+
+fn person(name: &str, credential: Option<SecretText>) -> Command {
+    Command::PersonAdd {
+        name: name.into(),
+        admin: false,
+        ttl: None,
+        credential,
+    }
+}
+
+fn token(answer: &Value) -> String {
+    answer["token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn after_the_first_only_an_administrator_changes_who_there_is() {
+    let mut served = served("").await;
+    let first = served.ask(person("ada", None)).await.unwrap();
+    assert_eq!(first["admin"], true, "somebody must be able to add others");
+    let ada = token(&first);
+    let refused = |code: &str| Err(code.to_owned());
+    assert_eq!(
+        served.ask(person("eve", None)).await,
+        refused("person.credential")
+    );
+    assert_eq!(
+        served.ask(person("eve", secret("tgp_x"))).await,
+        refused("identity.unknown")
+    );
+    let second = served.ask(person("bob", secret(&ada))).await.unwrap();
+    assert_eq!(second["admin"], false);
+    let bob = token(&second);
+    assert_eq!(
+        served.ask(person("eve", secret(&bob))).await,
+        refused("person.forbidden")
+    );
+    assert_eq!(
+        served.ask(person("bob", secret(&ada))).await,
+        refused("person.exists")
+    );
+    // Everyone may renew their own, and nobody else's.
+    let rotate = |name: &str, credential: &str| Command::PersonRotate {
+        name: name.into(),
+        ttl: Some(60),
+        credential: secret(credential),
+    };
+    assert_eq!(
+        served.ask(rotate("ada", &bob)).await,
+        refused("person.forbidden")
+    );
+    let renewed = token(&served.ask(rotate("bob", &bob)).await.unwrap());
+    assert_eq!(
+        served.ask(rotate("bob", &bob)).await,
+        refused("identity.unknown")
+    );
+    assert!(served.ask(rotate("bob", &renewed)).await.is_ok());
+    let remove = Command::PersonRemove {
+        name: "bob".into(),
+        credential: secret(&ada),
+    };
+    served.ask(remove.clone()).await.unwrap();
+    assert_eq!(served.ask(remove).await, refused("person.unknown"));
+    let list = served.ask(Command::PersonList {}).await.unwrap();
+    let list: Vec<PersonReport> = serde_json::from_value(list).unwrap();
+    let told: Vec<_> = list
+        .iter()
+        .map(|p| (p.name.as_str(), p.status.as_str()))
+        .collect();
+    assert_eq!(told, [("ada", "active"), ("bob", "removed")]);
+}
+
+#[tokio::test]
+async fn an_agents_token_changes_nobody_and_is_written_down() {
+    let mut served = served("").await;
+    let agent = token(&served.add("claude").await.unwrap());
+    served.ask(person("ada", None)).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(
+            served.ask(person("claude", secret(&agent))).await,
+            Err("identity.kind".to_owned())
+        );
+    }
+    let filter = crate::journal::Filter {
+        kind: Some("changed".into()),
+        ..Default::default()
+    };
+    let folder = served.host.home().journal();
+    let (records, _) = crate::journal::tail(&folder, 100, &filter).unwrap();
+    let refused: Vec<_> = records
+        .into_iter()
+        .filter_map(|record| match record.event {
+            Event::Changed(changed) if changed.change == "identity.refused" => Some(changed),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(refused[0].reason, Some(Reason::IdentityKind));
+    assert_eq!(
+        refused[0].subject.as_deref(),
+        Some("spiffe://tollgate.local/agent/claude")
+    );
 }

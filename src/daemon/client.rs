@@ -19,6 +19,7 @@ use super::protocol::{
     Answer, Command, ControlError, Hello, MAX_HELLO, MAX_LINE, Mode, Outcome, Request, VERSION,
     Welcome, line, read_line,
 };
+use crate::id::TaskId;
 use crate::identity::AgentId;
 
 /// How long a daemon may take from its start to its first answer. It checks its journal first.
@@ -97,6 +98,8 @@ impl Start {
         let from = log.metadata()?.len();
         let child = std::process::Command::new(&self.program)
             .args(&self.arguments)
+            // A person's credential is the client's: a daemon that outlives the command must not keep it.
+            .env_remove("TOLLGATE_PERSON_TOKEN")
             // Nothing of the client's protocol may reach the daemon, nor the reverse.
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -117,7 +120,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Opens a session of MCP for `agent`, starting the daemon by `start` where there is none.
+    /// Opens a session of MCP for `agent`, on `task` where one is named, starting the daemon by `start` where there is none.
     ///
     /// # Errors
     ///
@@ -126,9 +129,10 @@ impl Connection {
         paths: &Paths,
         start: Option<&Start>,
         agent: &AgentId,
+        task: Option<TaskId>,
     ) -> Result<Self, ClientError> {
         let agent = agent.as_str().to_owned();
-        Self::open(paths, start, Mode::Mcp { agent }).await
+        Self::open(paths, start, Mode::Mcp { agent, task }).await
     }
 
     /// Opens a connection for commands, starting the daemon by `start` where there is none.
@@ -303,6 +307,41 @@ fn is_free(lock: &Path) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What the file of a held lock says of its holder; none where no daemon has the state.
+fn holder(lock: &Path) -> io::Result<Option<String>> {
+    if is_free(lock)? {
+        return Ok(None);
+    }
+    std::fs::read_to_string(lock).map(Some)
+}
+
+/// Waits until the daemon that has the state when `ask` is called has given it back, for at most
+/// `within` once it was asked to end. Says whether it has.
+///
+/// # Errors
+///
+/// What `ask` says; or the lock can't be looked at.
+pub fn end<T, E: From<io::Error>>(
+    paths: &Paths,
+    within: Duration,
+    ask: impl FnOnce() -> Result<T, E>,
+) -> Result<(T, bool), E> {
+    let first = holder(&paths.lock)?;
+    let answer = ask()?;
+    let deadline = std::time::Instant::now() + within;
+    loop {
+        // Another one may have come since; that is not waited for.
+        match holder(&paths.lock)? {
+            Some(now) if first.as_ref() == Some(&now) => {}
+            _ => return Ok((answer, true)),
+        }
+        if std::time::Instant::now() >= deadline {
+            return Ok((answer, false));
+        }
+        std::thread::sleep(POLL);
     }
 }
 

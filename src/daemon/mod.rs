@@ -10,8 +10,8 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use client::{ClientError, Connection, ControlClient, Start, bridge, bridge_stdio};
-pub use protocol::{Command, ControlError, SecretText};
+pub use client::{ClientError, Connection, ControlClient, Start, bridge, bridge_stdio, end};
+pub use protocol::{Command, ControlError, MintCommand, SecretText, TaskOrder};
 pub use server::{Control, Daemon, DaemonError, Report, detach};
 
 use std::path::PathBuf;

@@ -11,6 +11,12 @@ use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 use zeroize::Zeroizing;
 
+use crate::control::Which;
+use crate::digest::Digest;
+use crate::id::TaskId;
+use crate::identity::PersonId;
+use crate::task::{Allowed, Budgets};
+
 /// The version of this protocol.
 pub(super) const VERSION: u32 = 1;
 
@@ -33,7 +39,12 @@ pub(super) struct Hello {
 #[serde(tag = "mode", rename_all = "kebab-case")]
 pub(super) enum Mode {
     /// MCP, by this agent.
-    Mcp { agent: String },
+    Mcp {
+        agent: String,
+        /// The task that the session is bound to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<TaskId>,
+    },
     /// Commands.
     Control,
 }
@@ -50,7 +61,7 @@ pub(super) struct Welcome {
     pub(super) error: Option<ControlError>,
 }
 
-/// A secret's value on its way to the store. It is written to the socket and nowhere else.
+/// A secret's value, or a credential, on its way to the daemon. It is written to the socket and nowhere else.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretText(Zeroizing<String>);
 
@@ -86,8 +97,47 @@ impl fmt::Debug for SecretText {
     }
 }
 
-/// What people ask of the daemon.
+/// What a step token or a hand-off is to be for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MintCommand {
+    /// The agent whose right it carries.
+    pub agent: String,
+    /// The only tool.
+    pub tool: Option<String>,
+    /// The text of the only arguments.
+    pub arguments: Option<String>,
+    /// JSON pointers, and the JSON that must be there.
+    pub values: Vec<(String, String)>,
+    /// The task.
+    pub task: Option<String>,
+    /// The agent to hand on to.
+    pub to: Option<String>,
+    /// For how many seconds.
+    pub ttl: Option<u64>,
+}
+
+/// A task to start, as it is ordered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskOrder {
+    /// Whose.
+    pub agent: String,
+    /// On whose behalf.
+    pub user: Option<PersonId>,
+    /// What it is for.
+    pub intent: String,
+    /// What may be called.
+    pub tools: Vec<Allowed>,
+    /// How much.
+    pub budgets: Budgets,
+    /// For how many seconds.
+    pub seconds: u64,
+    /// The task that it is a part of.
+    pub within: Option<TaskId>,
+}
+
+/// What people ask of the daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", content = "params", rename_all = "kebab-case")]
 pub enum Command {
     /// How it is.
@@ -100,13 +150,66 @@ pub enum Command {
         arguments: String,
         /// The agent to call as.
         agent: String,
+        /// The task to call on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<TaskId>,
+    },
+    /// Starts a task.
+    TaskStart {
+        /// What it is.
+        task: Box<TaskOrder>,
+    },
+    /// A task, as it is now.
+    TaskShow {
+        /// Which.
+        task: TaskId,
+    },
+    /// The tasks that there are.
+    TaskList {
+        /// Of this agent.
+        agent: Option<String>,
+        /// Those that are over, too.
+        all: bool,
+    },
+    /// Ends a task and its calls.
+    TaskEnd {
+        /// Which.
+        task: TaskId,
+        /// Why, for the record.
+        why: Option<String>,
+    },
+    /// Takes power back.
+    Revoke {
+        /// `agent`, `task`, `lease`, `plugin`, `approval`, `token` or `all`.
+        kind: String,
+        /// Which one; empty for all.
+        subject: String,
+    },
+    /// Lifts a revocation.
+    Lift {
+        /// As for `Revoke`.
+        kind: String,
+        /// As for `Revoke`.
+        subject: String,
     },
     /// What plugins there are and how each is.
     Plugins {},
-    /// Accepts a changed plugin as it is now.
+    /// What changed of a plugin, or of each that waits, since it was accepted.
+    PluginDiff {
+        /// The plugin.
+        #[serde(default)]
+        plugin: Option<String>,
+    },
+    /// Accepts a changed plugin as it was shown.
     Accept {
         /// The plugin.
         plugin: String,
+        /// Digest of the changes that were shown; nothing else is accepted.
+        #[serde(default)]
+        diff: Option<Digest>,
+        /// Digest of the component; to go back to an older one, it has to be named.
+        #[serde(default)]
+        component: Option<Digest>,
     },
     /// Reads policies, settings and plugins again.
     Reload {},
@@ -117,12 +220,94 @@ pub enum Command {
         /// Seconds until the token expires; never where absent.
         ttl: Option<u64>,
     },
+    /// Gives an agent a new token.
+    AgentRotate {
+        /// Its name.
+        name: String,
+        /// Seconds until the new token expires; never where absent.
+        ttl: Option<u64>,
+        /// Seconds for which the present one is good beside it.
+        overlap: u64,
+    },
+    /// Makes a step token or a hand-off.
+    TokenMint(MintCommand),
+    /// Makes a new key for step tokens.
+    TokenRotateKey {
+        /// Whether the tokens that there are end with the old one.
+        at_once: bool,
+    },
     /// The agents there are.
     AgentList {},
     /// Removes an agent; its token is void.
     AgentRemove {
         /// Its name.
         name: String,
+    },
+    /// The approvals there are.
+    ApprovalList {
+        /// A person's credential.
+        credential: SecretText,
+        /// Which.
+        which: Which,
+    },
+    /// One approval.
+    ApprovalShow {
+        /// A person's credential.
+        credential: SecretText,
+        /// Which.
+        id: String,
+    },
+    /// Agrees to what is held.
+    ApprovalApprove {
+        /// The credential of the person who agrees.
+        credential: SecretText,
+        /// To which.
+        id: String,
+        /// Seconds for which identical calls are let go as well; only where the person asks for it.
+        standing: Option<u64>,
+    },
+    /// Says no to what is held.
+    ApprovalDeny {
+        /// The credential of the person who says no.
+        credential: SecretText,
+        /// To which.
+        id: String,
+        /// Why; the agent reads it.
+        why: Option<String>,
+    },
+    /// Reports approvals as they happen, until the connection ends.
+    ApprovalWatch {
+        /// A person's credential.
+        credential: SecretText,
+    },
+    /// Makes a person known and issues a credential.
+    PersonAdd {
+        /// The name.
+        name: String,
+        /// Whether the person may administer the host.
+        admin: bool,
+        /// Seconds until the credential expires.
+        ttl: Option<u64>,
+        /// The credential of whoever asks. The first administrator is added without one.
+        credential: Option<SecretText>,
+    },
+    /// The people there are.
+    PersonList {},
+    /// Issues a new credential in the place of a person's old one.
+    PersonRotate {
+        /// The name.
+        name: String,
+        /// Seconds until the new one expires.
+        ttl: Option<u64>,
+        /// The credential of whoever asks: the person, or an administrator.
+        credential: Option<SecretText>,
+    },
+    /// Removes a person; the credential is void.
+    PersonRemove {
+        /// The name.
+        name: String,
+        /// The credential of whoever asks.
+        credential: Option<SecretText>,
     },
     /// Stores a secret.
     SecretSet {
@@ -141,6 +326,11 @@ pub enum Command {
         plugin: String,
         /// Its name.
         name: String,
+    },
+    /// What is lent, and what waits to be taken back.
+    Leases {
+        /// Only the latter.
+        pending: bool,
     },
     /// Ends the daemon in order.
     Stop {},

@@ -20,6 +20,7 @@ use super::protocol::{
     Answer, Command, ControlError, Hello, MAX_HELLO, MAX_LINE, Mode, Outcome, Request, VERSION,
     Welcome, line, read_line,
 };
+use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::mcp::{Backend, serve_stream};
 
@@ -133,7 +134,7 @@ pub struct Daemon {
     listener: UnixListener,
     socket: PathBuf,
     // Closing the file frees the lock, however the process ends.
-    _lock: File,
+    lock: File,
 }
 
 impl Daemon {
@@ -169,8 +170,18 @@ impl Daemon {
         Ok(Self {
             listener,
             socket: socket.clone(),
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// A second hold on the lock: it is free once both are gone. Who has more to do after it has served
+    /// keeps this until the last of it is done, so that a free lock says that all is over.
+    ///
+    /// # Errors
+    ///
+    /// The system has no file descriptor left.
+    pub fn hold(&self) -> io::Result<File> {
+        self.lock.try_clone()
     }
 
     /// Serves clients until the host drains, and then until what they asked is answered.
@@ -178,7 +189,7 @@ impl Daemon {
         let Self {
             listener,
             socket,
-            _lock: lock,
+            lock,
         } = self;
         let draining = backend.draining();
         let mut connections = JoinSet::new();
@@ -306,15 +317,18 @@ async fn connection(
             };
             stream.write_all(&line(&welcome)?).await?;
             match agent {
-                Some(agent) => serve_stream(backend, agent, stream, "stdio").await,
+                Some((agent, task)) => serve_stream(backend, agent, task, stream, "stdio").await,
                 None => commands(stream, control, backend.draining()).await,
             }
         }
     }
 }
 
-/// The agent of an MCP session, or none for commands.
-async fn greet(text: &[u8], control: &dyn Control) -> Result<Option<AgentId>, ControlError> {
+/// The agent of an MCP session and its task, or none for commands.
+async fn greet(
+    text: &[u8],
+    control: &dyn Control,
+) -> Result<Option<(AgentId, Option<TaskId>)>, ControlError> {
     let hello: Hello = serde_json::from_slice(text)
         .map_err(|_| ControlError::new("hello.invalid", "the first line is not a hello"))?;
     if hello.tollgate != VERSION {
@@ -329,7 +343,7 @@ async fn greet(text: &[u8], control: &dyn Control) -> Result<Option<AgentId>, Co
     }
     match hello.mode {
         Mode::Control => Ok(None),
-        Mode::Mcp { agent } => {
+        Mode::Mcp { agent, task } => {
             let agent: AgentId =
                 agent
                     .parse()
@@ -337,7 +351,7 @@ async fn greet(text: &[u8], control: &dyn Control) -> Result<Option<AgentId>, Co
                         ControlError::new("hello.agent", error.to_string())
                     })?;
             control.admit(&agent).await?;
-            Ok(Some(agent))
+            Ok(Some((agent, task)))
         }
     }
 }

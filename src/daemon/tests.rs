@@ -100,7 +100,7 @@ fn running() -> Running {
 }
 
 async fn mcp(paths: &Paths) -> Connection {
-    Connection::mcp(paths, None, &AgentId::local("alice").unwrap())
+    Connection::mcp(paths, None, &AgentId::local("alice").unwrap(), None)
         .await
         .unwrap()
 }
@@ -200,6 +200,7 @@ async fn commands_are_answered_with_their_progress() {
         tool: "t".into(),
         arguments: arguments.into(),
         agent: "alice".into(),
+        task: None,
     };
     assert_eq!(client.run(call, |_| {}).await.unwrap(), arguments);
     let mut reports = Vec::new();

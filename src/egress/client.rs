@@ -34,7 +34,7 @@ use super::origin::{Host, Origin, Scheme};
 use super::request::Request;
 use super::resolve::{self, AddressPolicy, CheckedAddresses, Resolver, SystemResolver};
 use crate::clock::SharedClock;
-use crate::limits::HttpLimits;
+use crate::limits::{HttpLimits, reached};
 use crate::reason::{Reason, Refusal};
 
 /// A response, whole.
@@ -81,9 +81,9 @@ pub struct Exchange {
 /// The way out of this host.
 #[derive(Clone)]
 pub struct Outbound {
-    resolver: Arc<dyn Resolver>,
+    pub(super) resolver: Arc<dyn Resolver>,
     connector: Arc<dyn Connector>,
-    tls: TlsConnector,
+    pub(super) tls: TlsConnector,
     proxy: Option<Origin>,
 }
 
@@ -132,6 +132,14 @@ impl Outbound {
         })
     }
 
+    /// The same way without the proxy, for what only this machine can reach.
+    pub(super) fn without_proxy(&self) -> Self {
+        Self {
+            proxy: None,
+            ..self.clone()
+        }
+    }
+
     /// Sends an admitted request and reads the whole response.
     ///
     /// The request's intent must be in the journal by now: the look-up of the name is the first
@@ -158,7 +166,7 @@ impl Outbound {
         let run = self.run(&request, credentials, addresses, limits, start, &mut trace);
         let result = timeout(limits.total, run)
             .await
-            .unwrap_or_else(|_| Err(late("in all", limits.total)));
+            .unwrap_or_else(|_| Err(late("in all", "total", limits.total)));
         trace.total = start.elapsed();
         Exchange { result, trace }
     }
@@ -179,7 +187,7 @@ impl Outbound {
             self.connect(request.url().origin(), addresses, limits, trace),
         )
         .await
-        .unwrap_or_else(|_| Err(late("connecting", limits.connect)))?;
+        .unwrap_or_else(|_| Err(late("connecting", "connect", limits.connect)))?;
         trace.connected = Some(start.elapsed());
         let message = message(request, headers, target)?;
         exchange(stream, message, limits, start, trace).await
@@ -202,7 +210,7 @@ impl Outbound {
     }
 
     /// Dials the checked addresses one after the other until one answers.
-    async fn dial(
+    pub(super) async fn dial(
         &self,
         checked: &CheckedAddresses,
         origin: &Origin,
@@ -220,7 +228,7 @@ impl Outbound {
             match timeout(share, attempt).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(refusal)) => last = Some(refusal),
-                Err(_) => last = Some(late("connecting", share)),
+                Err(_) => last = Some(late("connecting", "connect", share)),
             }
         }
         Err(last.unwrap_or_else(|| Refusal::new(Reason::EgressConnect, "no connection")))
@@ -261,9 +269,16 @@ impl Outbound {
     }
 }
 
-fn late(what: &'static str, limit: Duration) -> Refusal {
-    Refusal::new(Reason::LimitHttpTime, "the server took too long")
-        .with_detail(format!("{what}: more than {limit:?}"))
+/// The limit `http.<which>` of time is used up, in doing `what`; `within` is all of it, or one address's
+/// share. The record says it too, in the detail.
+pub(super) fn late(what: &str, which: &str, within: Duration) -> Refusal {
+    let (limit, spent) = (format!("http.{which}"), within.as_millis());
+    let said = reached(&limit, spent, spent, " ms");
+    Refusal::new(
+        Reason::LimitHttpTime,
+        format!("the server took too long: {said}"),
+    )
+    .with_detail(format!("{what}: {said}"))
 }
 
 /// The request as the HTTP client takes it, with what the host adds.
@@ -286,7 +301,7 @@ fn message(
     Ok(message)
 }
 
-async fn exchange(
+pub(super) async fn exchange(
     stream: BoxedStream,
     message: http::Request<Full<Bytes>>,
     limits: &HttpLimits,
@@ -304,7 +319,7 @@ async fn exchange(
         trace.bytes_out = message.body().size_hint().exact().unwrap_or_default();
         let response = timeout(limits.first_byte, sender.send_request(message))
             .await
-            .map_err(|_| late("waiting for the response", limits.first_byte))?
+            .map_err(|_| late("waiting for the response", "first_byte", limits.first_byte))?
             .map_err(|error| protocol(&error))?;
         trace.first_byte = Some(start.elapsed());
         let (head, body) = response.into_parts();
@@ -346,8 +361,13 @@ fn bounded_head(
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum();
-    if headers.len() > limits.header_fields || bytes > limits.header_bytes {
-        return Err(too_large("the response's headers are too large"));
+    if headers.len() > limits.header_fields {
+        let (fields, most) = (headers.len() as u64, limits.header_fields);
+        return Err(too_large("header_fields", fields, most, ""));
+    }
+    if bytes > limits.header_bytes {
+        let most = limits.header_bytes;
+        return Err(too_large("header_bytes", bytes as u64, most, " bytes"));
     }
     Ok(headers
         .iter()
@@ -361,14 +381,15 @@ async fn bounded_body(
     counted: &mut u64,
 ) -> Result<Vec<u8>, Refusal> {
     let most = limits.response_body;
-    if body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
-        return Err(too_large("the response's body is too large"));
+    let promised = body.size_hint().lower();
+    if promised > u64::try_from(most).unwrap_or(u64::MAX) {
+        return Err(too_large("response_body", promised, most, " bytes"));
     }
     let mut out = Vec::new();
     loop {
         let frame = timeout(limits.idle, body.frame())
             .await
-            .map_err(|_| late("waiting for more of the response", limits.idle))?;
+            .map_err(|_| late("waiting for more of the response", "idle", limits.idle))?;
         let Some(frame) = frame else { return Ok(out) };
         // Trailers are dropped: no tool needs them, and they come after every check of the head.
         let Ok(data) = frame.map_err(|error| protocol(&error))?.into_data() else {
@@ -376,19 +397,28 @@ async fn bounded_body(
         };
         *counted += data.len() as u64;
         if out.len() + data.len() > most {
-            return Err(too_large("the response's body is too large"));
+            return Err(too_large("response_body", *counted, most, " bytes"));
         }
         out.extend_from_slice(&data);
     }
 }
 
-fn too_large(what: &'static str) -> Refusal {
-    Refusal::new(Reason::LimitResponseBytes, what)
+fn too_large(which: &str, came: u64, most: usize, unit: &str) -> Refusal {
+    let said = reached(&format!("http.{which}"), came, most, unit);
+    Refusal::new(
+        Reason::LimitResponseBytes,
+        format!("the response is too large: {said}"),
+    )
+    .with_detail(said)
 }
 
 fn protocol(error: &hyper::Error) -> Refusal {
     if error.is_parse_too_large() {
-        return too_large("the response's headers are too large");
+        // How large, it does not say: it stops reading.
+        return Refusal::new(
+            Reason::LimitResponseBytes,
+            "the response is too large: limit `http.header_fields` or `http.header_bytes` reached",
+        );
     }
     let mut detail = error.to_string();
     let mut cause = std::error::Error::source(error);

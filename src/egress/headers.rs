@@ -5,7 +5,7 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::limits::HttpLimits;
+use crate::limits::{HttpLimits, reached};
 use crate::reason::{Reason, Refusal};
 
 /// Names that belong to the host, `_` read as `-`; and see [`OWNED_PREFIXES`].
@@ -85,13 +85,13 @@ where
     if headers.len() > limits.header_fields {
         return Err(Refusal::new(
             Reason::LimitRequestBytes,
-            "too many header fields in the request",
-        )
-        .with_detail(format!(
-            "{} fields, at most {}",
-            headers.len(),
-            limits.header_fields
-        )));
+            reached(
+                "http.header_fields",
+                headers.len(),
+                limits.header_fields,
+                "",
+            ),
+        ));
     }
     // `: ` and the line's end.
     let bytes: usize = headers
@@ -101,9 +101,8 @@ where
     if bytes > limits.header_bytes {
         return Err(Refusal::new(
             Reason::LimitRequestBytes,
-            "the request's headers are too large",
-        )
-        .with_detail(format!("{bytes} bytes, at most {}", limits.header_bytes)));
+            reached("http.header_bytes", bytes, limits.header_bytes, " bytes"),
+        ));
     }
     let mut map = HeaderMap::with_capacity(headers.len() + 1);
     for (name, value) in headers {

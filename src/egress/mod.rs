@@ -37,6 +37,7 @@ mod credential;
 mod exfiltration;
 mod headers;
 mod origin;
+mod own;
 mod path;
 mod request;
 mod resolve;
@@ -52,6 +53,7 @@ pub use connect::{
 pub use credential::{Credential, CredentialScheme};
 pub use headers::is_owned as is_host_header;
 pub use origin::{Host, Origin, Scheme};
+pub use own::{OwnBounds, OwnClient, OwnError};
 pub use path::Doubt;
 pub use request::{Method, Request};
 pub use resolve::{AddressPolicy, Resolver, SystemResolver};

@@ -9,7 +9,7 @@ use http::header::HeaderMap;
 use super::headers;
 use super::url::CanonicalUrl;
 use crate::digest::Digest;
-use crate::limits::HttpLimits;
+use crate::limits::{HttpLimits, reached};
 use crate::reason::{Reason, Refusal};
 
 /// A method that may be granted. `CONNECT` opens a tunnel, `TRACE` echoes credentials, and what
@@ -132,14 +132,15 @@ impl Request {
             ));
         }
         if body.len() > limits.request_body {
-            return Err(
-                Refusal::new(Reason::LimitRequestBytes, "the request's body is too large")
-                    .with_detail(format!(
-                        "{} bytes, at most {}",
-                        body.len(),
-                        limits.request_body
-                    )),
-            );
+            return Err(Refusal::new(
+                Reason::LimitRequestBytes,
+                reached(
+                    "http.request_body",
+                    body.len(),
+                    limits.request_body,
+                    " bytes",
+                ),
+            ));
         }
         let body_digest = Digest::of(&body);
         Ok(Self {

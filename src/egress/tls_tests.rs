@@ -58,20 +58,18 @@ fn leaf(authority: &Authority, name: &str, until: i32) -> rustls::ServerConfig {
     server(certificate.der().clone(), &key)
 }
 
+/// The body of the page that every test here asks for.
+async fn fetched(bench: &Bench) -> Vec<u8> {
+    let exchange = bench.get("https://granted.example/").await;
+    exchange.result.unwrap().body
+}
+
 #[tokio::test]
 async fn a_configured_authority_is_trusted_for_the_name() {
     let authority = authority();
     let mut upstream = Upstream::tls(OK, leaf(&authority, "granted.example", 2030)).await;
     let bench = Bench::with(PUBLIC, upstream.address, &[], &authority.config);
-    assert_eq!(
-        bench
-            .get("https://granted.example/")
-            .await
-            .result
-            .unwrap()
-            .body,
-        b"hi"
-    );
+    assert_eq!(fetched(&bench).await, b"hi");
     assert!(
         upstream
             .captured()
@@ -140,15 +138,7 @@ async fn tls_goes_through_a_proxy_to_the_name() {
         ..authority.config.clone()
     };
     let bench = Bench::with(PUBLIC, proxy, &[], &config);
-    assert_eq!(
-        bench
-            .get("https://granted.example/")
-            .await
-            .result
-            .unwrap()
-            .body,
-        b"hi"
-    );
+    assert_eq!(fetched(&bench).await, b"hi");
     assert!(
         told.await
             .unwrap()

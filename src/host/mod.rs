@@ -4,12 +4,17 @@
 //! whole, so that a call never sees half of a change; and the services that calls use. What a call
 //! does with them is told in `call`.
 
+mod people;
+mod pins;
 mod refresh;
 mod report;
 mod serve;
 mod start;
+mod tasks;
 mod watch;
 
+pub use people::Door;
+pub use pins::{PluginDiff, Reach};
 pub(crate) use refresh::load_policies;
 pub use refresh::{RefreshFinding, Refreshed};
 pub use report::PluginReport;
@@ -23,20 +28,24 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
+use crate::approval::Approvals;
 use crate::call::{Arrival, Pace, Places, Reply};
 use crate::capability::Services;
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, Steady};
 use crate::config::{Config, Tier};
 use crate::entropy::SharedEntropy;
 use crate::home::Home;
-use crate::identity::Identities;
+use crate::identity::{Identities, People};
 use crate::journal::Journal;
 use crate::journal::record::{Changed, Event};
 use crate::name::ToolName;
-use crate::plugin::{Catalogue, Plugin, Registry};
+use crate::plugin::{Catalogue, Description, Plugin, Registry};
 use crate::policy::PolicySet;
+use crate::revocation::Followers;
+use crate::running::Running;
 use crate::runtime::Runtime;
 use crate::state::State;
+use crate::task::Tasks;
 
 /// A running host.
 #[derive(Debug)]
@@ -48,7 +57,16 @@ pub struct Host {
     services: Arc<Services>,
     state: State,
     identities: Identities,
+    people: People,
+    misplaced: people::Misplaced,
+    /// Where browsers reach the approval page, once its listener is there.
+    page: std::sync::OnceLock<String>,
     entropy: SharedEntropy,
+    reach: crate::secret::Reach,
+    tasks: Tasks,
+    running: Running,
+    followers: Followers,
+    steady: Arc<Steady>,
     pace: Pace,
     places: Places,
     draining: CancellationToken,
@@ -100,10 +118,22 @@ impl Host {
         &self.services.journal
     }
 
+    /// What waits for a person, and what became of it.
+    #[must_use]
+    pub fn approvals(&self) -> &Approvals {
+        &self.services.approvals
+    }
+
     /// Where secrets come from.
     #[must_use]
     pub fn secrets(&self) -> Arc<crate::secret::Secrets> {
         self.services.secrets.load_full()
+    }
+
+    /// What is lent, and what has to be taken back.
+    #[must_use]
+    pub fn leases(&self) -> &crate::lease::Leases {
+        &self.services.leases
     }
 
     /// Changes with whatever may change what an agent sees.
@@ -141,6 +171,7 @@ impl Host {
             digest: None,
             reason: None,
             detail: None,
+            diff: None,
         });
         self.journal().append(&event).map(drop)
     }
@@ -161,6 +192,20 @@ impl Host {
         Arc::clone(&self.services)
     }
 
+    /// The tasks that agents are on.
+    #[must_use]
+    pub const fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    pub(crate) const fn running(&self) -> &Running {
+        &self.running
+    }
+
+    pub(crate) const fn followers(&self) -> &Followers {
+        &self.followers
+    }
+
     pub(crate) const fn pace(&self) -> &Pace {
         &self.pace
     }
@@ -179,16 +224,26 @@ impl Host {
 
     /// The tier of a tool: the operator's, raised by what the plugin itself says of the tool.
     pub(crate) fn tier(&self, plugin: &Plugin, tool: &ToolName) -> Tier {
-        tier(&self.config(), plugin, tool)
+        tier(&self.config(), &plugin.description, tool)
     }
 }
 
 /// The tier of a tool under `config`: the operator's, raised by what the plugin itself says of the tool.
-pub(crate) fn tier(config: &Config, plugin: &Plugin, tool: &ToolName) -> Tier {
+pub(crate) fn tier(config: &Config, plugin: &Description, tool: &ToolName) -> Tier {
     let hinted = match plugin.tool(tool) {
-        Some((described, _)) if described.hints.destructive => Tier::Hold,
-        Some((described, _)) if !described.hints.read_only => Tier::Log,
+        Some(described) if described.hints.destructive => Tier::Hold,
+        Some(described) if !described.hints.read_only => Tier::Log,
         _ => Tier::Auto,
     };
     config.tier(tool).max(hinted)
+}
+
+/// The name of that tier: the operator's own, unless the plugin's hints raise it above that.
+pub(crate) fn tier_name(config: &Config, plugin: &Description, tool: &ToolName) -> String {
+    let raised = tier(config, plugin, tool);
+    if raised == config.tier(tool) {
+        config.tier_name(tool).to_owned()
+    } else {
+        raised.as_str().to_owned()
+    }
 }

@@ -3,15 +3,18 @@
 //! What can't be used changes nothing: the last good one stays in force, and the finding says why.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::Host;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::digest::Digest;
-use crate::egress::OutboundConfig;
+use crate::egress::{OutboundConfig, OwnClient};
+use crate::identity::Issuers;
 use crate::journal::record::{Changed, Event};
-use crate::plugin::{Catalogue, Which};
+use crate::name::ToolName;
+use crate::plugin::{Catalogue, Description, Which};
 use crate::policy::{Loaded, PluginFacts, PolicySet, Severity};
 use crate::reason::Reason;
 use crate::secret::Secrets;
@@ -19,6 +22,8 @@ use crate::secret::Secrets;
 /// What was last taken in, to tell whether anything changed.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
+    /// What the host began with: some of it stays in force until it ends.
+    started: Option<Arc<Config>>,
     config: Option<Digest>,
     policies: Option<Digest>,
     findings: Vec<RefreshFinding>,
@@ -66,16 +71,36 @@ impl Host {
     async fn look(&self, which: Which) -> Refreshed {
         let mut seen = self.refreshing.lock().await;
         let mut findings = Vec::new();
+        let started = Arc::clone(seen.started.get_or_insert_with(|| self.config()));
         let which = match self.take_config(&mut seen, &mut findings) {
             true => Which::Everything,
             false => which,
         };
+        let waiting = self.config().waiting(&started);
+        findings.extend(waiting.into_iter().map(|found| RefreshFinding {
+            severity: Severity::Warning,
+            file: "tollgate.toml".into(),
+            line: found.line,
+            column: 1,
+            message: found.message,
+            help: "end the daemon with `tollgate stop` and start it again".into(),
+        }));
         // A plugin answers once its policies are in force, whatever else is still being compiled.
         let take = || {
             self.take_policies(&mut seen, &mut Vec::new());
         };
         self.registry.look(&self.config(), which, take).await;
         self.take_policies(&mut seen, &mut findings);
+        let catalogue = self.catalogue();
+        let loading: Vec<&str> = catalogue.loading().collect();
+        if !loading.is_empty() {
+            // What a rule names may come with one of these; whether it does shows when they are in.
+            findings.retain(|finding| finding.severity == Severity::Error);
+            tracing::info!(
+                "still loading {}: what their policies name is looked at once they are in",
+                loading.join(", ")
+            );
+        }
         if findings != seen.findings {
             for finding in &findings {
                 log(finding);
@@ -100,10 +125,18 @@ impl Host {
         match Config::load(&self.home) {
             Ok(config) => {
                 seen.config = Some(digest);
-                let secrets =
-                    Secrets::new(&self.home, &config, std::sync::Arc::clone(&self.entropy));
-                self.services.secrets.store(std::sync::Arc::new(secrets));
-                self.config.store(std::sync::Arc::new(config));
+                let secrets = Secrets::new(
+                    &self.home,
+                    &config,
+                    Arc::clone(&self.entropy),
+                    Some(self.reach.clone()),
+                );
+                self.services.secrets.store(Arc::new(secrets));
+                self.services.approvals.configure(config.approvals);
+                let client = OwnClient::of(&self.services.outbound);
+                self.identities
+                    .trust(|before| Issuers::new(&config, Some(client), before));
+                self.config.store(Arc::new(config));
                 if !first {
                     let event = Event::Changed(Changed {
                         change: "config.loaded".to_owned(),
@@ -111,6 +144,7 @@ impl Host {
                         digest: Some(digest),
                         reason: None,
                         detail: None,
+                        diff: None,
                     });
                     if let Err(error) = self.journal().append(&event) {
                         tracing::error!(%error, "a change of the configuration could not be written down");
@@ -119,12 +153,21 @@ impl Host {
                 !first
             }
             Err(error) => {
+                let (line, column, message) = match &error {
+                    ConfigError::Wrong {
+                        line,
+                        column,
+                        message,
+                        ..
+                    } => (*line, *column, message.clone()),
+                    ConfigError::Read { .. } => (1, 1, error.to_string()),
+                };
                 findings.push(RefreshFinding {
                     severity: Severity::Error,
                     file: "tollgate.toml".into(),
-                    line: 1,
-                    column: 1,
-                    message: error.to_string(),
+                    line,
+                    column,
+                    message,
                     help: "the last good configuration stays in force".into(),
                 });
                 false
@@ -153,6 +196,7 @@ impl Host {
                 digest: Some(digest),
                 reason,
                 detail: detail.clone(),
+                diff: None,
             })
         };
         let new_set = seen.policies != Some(digest);
@@ -175,7 +219,7 @@ impl Host {
             message: f.message,
             help: f.help,
         }));
-        self.services.policy.store(std::sync::Arc::new(loaded.set));
+        self.services.policy.store(Arc::new(loaded.set));
         self.changes.send_modify(|n| *n += 1);
     }
 }
@@ -190,24 +234,39 @@ pub(crate) fn load_policies(
     let facts: Vec<PluginFacts<'_>> = catalogue
         .serving
         .values()
-        .map(|plugin| PluginFacts {
-            description: &plugin.description,
-            digest: plugin.digest,
-            origins: plugin.ceiling.origins(),
-            tiers: plugin
-                .description
-                .tools
-                .iter()
-                .map(|tool| {
-                    (
-                        tool.name.clone(),
-                        config.tier(&tool.name).as_str().to_owned(),
-                    )
-                })
-                .collect::<BTreeMap<_, _>>(),
+        .map(|plugin| {
+            let origins = plugin.ceiling.origins();
+            facts(config, &plugin.description, plugin.digest, origins)
         })
         .collect();
     PolicySet::load(folder, &facts, previous)
+}
+
+/// What policy is told of a plugin.
+pub(super) fn facts<'a>(
+    config: &Config,
+    description: &'a Description,
+    digest: Digest,
+    origins: BTreeMap<String, String>,
+) -> PluginFacts<'a> {
+    // What calls have in their context: the operator's, as the plugin's hints raise it.
+    let tier = |name| {
+        (
+            ToolName::clone(name),
+            super::tier_name(config, description, name),
+        )
+    };
+    PluginFacts {
+        description,
+        digest,
+        origins,
+        tiers: description
+            .tools
+            .iter()
+            .map(|tool| tier(&tool.name))
+            .collect(),
+        labels: config.labels().map(str::to_owned).collect(),
+    }
 }
 
 /// What the outbound guard takes from the configuration.

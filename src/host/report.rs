@@ -4,16 +4,16 @@ use serde::Serialize;
 
 use super::Host;
 use crate::digest::Digest;
-use crate::name::PluginName;
 use crate::plugin::Status;
 use crate::reason::Reason;
+use crate::revocation::Scope;
 
 /// A file in `plugins/`, and what became of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct PluginReport {
     /// The file's name.
     pub file: String,
-    /// `serving`, `loading`, `quarantined` or `refused`.
+    /// `serving`, `loading`, `quarantined`, `refused` or `revoked`.
     pub status: &'static str,
     /// Digest of the file.
     pub digest: Option<Digest>,
@@ -42,14 +42,21 @@ impl Host {
             .entries
             .iter()
             .map(|(file, entry)| {
+                let stem = file.strip_suffix(".wasm").unwrap_or(file);
+                let revoked = stem
+                    .parse()
+                    .map(Scope::Plugin)
+                    .ok()
+                    .filter(|scope| self.state().is_revoked(scope))
+                    .map(|scope| scope.refusal());
                 let (status, refusal) = match &entry.status {
+                    _ if revoked.is_some() => ("revoked", revoked.as_ref()),
                     Status::Loading => ("loading", None),
                     Status::Serving => ("serving", None),
                     Status::Quarantined(refusal) => ("quarantined", Some(refusal)),
                     Status::Refused(refusal) => ("refused", Some(refusal)),
                 };
                 let description = entry.plugin.as_ref().map(|plugin| &plugin.description);
-                let stem = file.strip_suffix(".wasm").unwrap_or(file);
                 PluginReport {
                     file: file.clone(),
                     status,
@@ -68,16 +75,5 @@ impl Host {
                 }
             })
             .collect()
-    }
-
-    /// Accepts a plugin that changed, as it is now, and puts it in force with its policies.
-    ///
-    /// # Errors
-    ///
-    /// There is none, or it can't serve: what and why.
-    pub async fn accept(&self, plugin: &PluginName) -> Result<Digest, String> {
-        let digest = self.registry().accept(&self.config(), plugin).await?;
-        self.refresh().await;
-        Ok(digest)
     }
 }

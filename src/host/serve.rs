@@ -1,26 +1,50 @@
 //! The host as the protocol sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Host;
+use super::{Door, Host};
 use crate::call::{Arrival, Reply};
 use crate::config::Tier;
-use crate::identity::AgentId;
-use crate::mcp::{Backend, ListedTool, Unauthorized};
+use crate::id::{ApprovalId, TaskId};
+use crate::identity::{AuthenticateError, Authenticated, MintRequest, Minted, StepKind};
+use crate::journal::record::{Changed, Event};
+use crate::mcp::{Backend, Credentials, ListedTool, Metadata, Unauthorized};
+use crate::reason::{Reason, Refusal};
 
 #[async_trait::async_trait]
 impl Backend for Host {
     /// What could be allowed to this agent, in the order of names. A decision about a call is
     /// another one, made when it comes.
-    fn tools(&self, agent: &AgentId) -> Vec<Arc<ListedTool>> {
+    fn tools(&self, who: &Authenticated, task: Option<TaskId>) -> Vec<Arc<ListedTool>> {
+        let only = who.step.as_ref().and_then(|step| step.tool());
         let policy = self.policy();
+        // A task that was handed on is another agent's of the chain.
+        let owner = task
+            .and_then(|id| self.tasks().get(id))
+            .map(|task| task.agent.clone())
+            .filter(|owner| who.agents().any(|agent| agent == owner))
+            .unwrap_or_else(|| who.agent.clone());
+        let on = self
+            .tasks()
+            .shown_to(&owner, task, self.config().tasks.required);
         let mut tools = Vec::new();
         for plugin in self.catalogue().serving.values() {
+            if self
+                .in_force(&who.agent, &who.chain, Some(&plugin.name))
+                .is_err()
+            {
+                continue;
+            }
             for (tool, listed) in plugin.listed() {
-                if self.tier(plugin, tool) != Tier::Forbid && policy.may_call(agent, None, tool) {
+                if self.tier(plugin, tool) != Tier::Forbid
+                    && on.shows(tool)
+                    && only.is_none_or(|only| only == tool)
+                    && policy.may_all_call(who.agents(), who.user.as_deref(), tool)
+                {
                     tools.push(Arc::clone(listed));
                 }
             }
@@ -38,8 +62,12 @@ impl Backend for Host {
 
     async fn call(self: Arc<Self>, arrival: Arrival, cancel: CancellationToken) -> Reply {
         // A session outlives the request that it began with; the agent may be gone since.
-        match self.identities().confirm(&arrival.caller.agent) {
-            Ok(_) => Self::call(&self, arrival, cancel).await,
+        let still = match &arrival.credential {
+            Some(who) => self.identities().still(who),
+            None => self.identities().confirm(&arrival.caller.agent).map(drop),
+        };
+        match still {
+            Ok(()) => Self::call(&self, arrival, cancel).await,
             Err(error) => crate::call::refuse(&self, &arrival, error.into()).await,
         }
     }
@@ -48,13 +76,107 @@ impl Backend for Host {
         self.changes()
     }
 
-    fn authenticate(&self, bearer: &str) -> Result<AgentId, Unauthorized> {
-        self.identities()
-            .authenticate(bearer)
-            .map_err(|_| Unauthorized)
+    async fn authenticate(
+        &self,
+        credentials: Credentials<'_>,
+    ) -> Result<Authenticated, Unauthorized> {
+        let Credentials { bearer, handoff } = credentials;
+        let audience = &self.config().server.resource;
+        let identities = self.identities();
+        let found = match handoff {
+            None => identities.authenticate(bearer, audience).await,
+            Some(handoff) => {
+                identities
+                    .authenticate_with_handoff(bearer, handoff, audience)
+                    .await
+            }
+        };
+        found.map_err(|error| {
+            self.person_as_agent(bearer, Door::Mcp);
+            tracing::info!(%error, "a credential was not believed");
+            match error {
+                AuthenticateError::Scope(scope) => Unauthorized::Scope(scope),
+                AuthenticateError::Unavailable(_) => Unauthorized::Unavailable,
+                error => Unauthorized::Invalid(error.reason()),
+            }
+        })
+    }
+
+    fn metadata(&self) -> Option<Metadata> {
+        let (issuers, scopes) = self.identities().issuers();
+        (!issuers.is_empty()).then(|| Metadata {
+            resource: self.config().server.resource.clone(),
+            issuers,
+            scopes,
+        })
+    }
+
+    async fn mint(&self, who: &Authenticated, ask: MintRequest) -> Result<Minted, Refusal> {
+        Self::mint(self, who, ask).await
+    }
+
+    fn approval_url(&self, approval: ApprovalId) -> Option<String> {
+        Self::approval_url(self, approval)
+    }
+
+    async fn answered(&self, approval: ApprovalId, limit: Duration) {
+        self.approvals().wait(approval, limit).await;
     }
 
     fn draining(&self) -> CancellationToken {
         Self::draining(self)
     }
+}
+
+impl Host {
+    /// Makes a token out of the right of `who`, and writes down that it did before it is handed out.
+    ///
+    /// # Errors
+    ///
+    /// It would give more than `who` has, can't be made, or can't be written down.
+    pub async fn mint(&self, who: &Authenticated, ask: MintRequest) -> Result<Minted, Refusal> {
+        let minted = self
+            .identities()
+            .mint(who, ask, &self.config().server.resource)?;
+        let grant = &minted.grant;
+        let mut detail = format!("{} until {}", grant.id, rfc3339_of(grant.expires));
+        for (what, value) in [
+            ("tool", grant.tool.as_ref().map(ToString::to_string)),
+            ("task", grant.task.as_ref().map(ToString::to_string)),
+            ("to", grant.to.as_ref().map(ToString::to_string)),
+            ("for", grant.user.clone()),
+        ] {
+            if let Some(value) = value {
+                detail.push_str(&format!(", {what} {value}"));
+            }
+        }
+        if !grant.chain.is_empty() {
+            let chain: Vec<_> = grant.chain.iter().map(ToString::to_string).collect();
+            detail.push_str(&format!(", by way of {}", chain.join(", ")));
+        }
+        let change = match grant.kind {
+            StepKind::Step => "token.minted",
+            StepKind::Handoff => "token.handed_on",
+        };
+        let event = Event::Changed(Changed {
+            change: change.to_owned(),
+            subject: Some(grant.agent.to_string()),
+            digest: None,
+            diff: None,
+            reason: None,
+            detail: Some(detail),
+        });
+        self.journal().append(&event).map_err(|error| {
+            Refusal::new(
+                Reason::JournalUnavailable,
+                "nothing can be written down, so no token is made",
+            )
+            .with_detail(error.to_string())
+        })?;
+        Ok(minted)
+    }
+}
+
+fn rfc3339_of(seconds: u64) -> String {
+    crate::clock::rfc3339(Duration::from_secs(seconds))
 }

@@ -2,28 +2,34 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use super::Host;
 use super::refresh::{self, Seen};
+use crate::approval::Approvals;
 use crate::call::{Pace, Places};
 use crate::capability::Services;
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{SharedClock, Steady, SystemClock};
 use crate::config::{self, Config, ConfigError};
-use crate::egress::{Connector, Outbound, Resolver};
+use crate::egress::{Connector, Outbound, OwnClient, Resolver};
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::home::Home;
-use crate::identity::Identities;
+use crate::identity::{Identities, Issuers, People, Roots};
 use crate::journal::record::{Event, Started};
 use crate::journal::{self, Journal};
+use crate::lease::{self, Leases};
 use crate::plugin::Registry;
 use crate::policy::PolicySet;
 use crate::private::PrivateError;
+use crate::revocation::Followers;
+use crate::running::Running;
 use crate::runtime::{Artifacts, Runtime, Settings};
-use crate::secret::Secrets;
+use crate::secret::{Reach, Secrets};
 use crate::state::{State, StateError};
+use crate::task::Tasks;
 
 /// What a host is made of, where it is not the machine's own.
 #[derive(Debug)]
@@ -90,10 +96,16 @@ pub enum StartError {
     /// Certificates or proxy.
     #[error("`[egress]` can't be used: {0}")]
     Egress(#[from] crate::egress::OutboundConfigError),
+    /// The keys of step tokens.
+    #[error(transparent)]
+    Roots(#[from] crate::identity::RootError),
     /// The key of compiled code.
     #[error("the key of compiled code in `{0}` can't be made: {1}")]
     Key(PathBuf, String),
 }
+
+/// How long the end of the host waits for leases to be taken back.
+const ENDING: Duration = Duration::from_secs(5);
 
 impl Host {
     /// Starts a host, and waits until all of its plugins are loaded.
@@ -130,6 +142,9 @@ impl Host {
         let config = Config::load(&home)?;
         let journal = open_journal(&home, &config, &clock)?;
         let state = State::open(&home.database())?;
+        // Records carry the machine's time as it is; what expires asks one that never goes back.
+        let steady = Arc::new(Steady::new(clock, state.latest_time()?));
+        let clock: SharedClock = Arc::clone(&steady) as SharedClock;
         let key = artifact_key(&home, entropy.as_ref())?;
         let artifacts = Artifacts::new(home.artifacts(), key, compiler);
         // A plugin that is being described takes a place beside those that run.
@@ -142,14 +157,38 @@ impl Host {
             resolver,
             connector,
         )?;
-        let secrets = Secrets::new(&home, &config, Arc::clone(&entropy));
+        let policy = Arc::new(ArcSwap::from_pointee(
+            PolicySet::load(&home.policies(), &[], None).set,
+        ));
+        let approvals = Approvals::open(
+            state.clone(),
+            journal.clone(),
+            Arc::clone(&policy),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            config.approvals,
+        )?;
+        approvals.watch_time();
+        let reach = Reach::new(OwnClient::of(&outbound), Arc::clone(&clock));
+        let secrets = Secrets::new(&home, &config, Arc::clone(&entropy), Some(reach.clone()));
+        let store = secrets.store().clone();
+        let secrets = Arc::new(ArcSwap::from_pointee(secrets));
+        let leases = Leases::open(lease::Parts {
+            desk: Arc::clone(&secrets) as _,
+            state: state.clone(),
+            store,
+            journal: journal.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            haste: 1,
+        })?;
         let services = Arc::new(Services {
-            policy: Arc::new(ArcSwap::from_pointee(
-                PolicySet::load(&home.policies(), &[], None).set,
-            )),
+            policy,
+            approvals,
             journal: journal.clone(),
             outbound,
-            secrets: ArcSwap::from_pointee(secrets),
+            secrets,
+            leases,
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         });
@@ -161,14 +200,33 @@ impl Host {
             Arc::clone(&clock),
         );
         let places = Places::new(config.concurrency);
+        let roots = Roots::open(&home.keys().join("steps.key"), &*entropy, clock.now())?;
+        let identities =
+            Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)).with(roots);
+        let client = OwnClient::of(&services.outbound);
+        identities.trust(|before| Issuers::new(&config, Some(client), before));
+        let tasks = Tasks::load(
+            state.clone(),
+            journal.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        )?;
         let host = Arc::new(Self {
-            identities: Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
+            identities,
+            people: People::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
+            misplaced: super::people::Misplaced::default(),
+            page: std::sync::OnceLock::new(),
             entropy,
+            reach,
             config: ArcSwap::from_pointee(config),
             runtime,
             registry,
             services,
             state,
+            tasks,
+            running: Running::default(),
+            followers: Followers::default(),
+            steady,
             pace: Pace::default(),
             places,
             draining: CancellationToken::new(),
@@ -176,18 +234,30 @@ impl Host {
             refreshing: tokio::sync::Mutex::new(Seen::default()),
             home,
         });
+        host.follow(Arc::new(host.approvals().clone()));
+        host.follow(Arc::new(host.identities().clone()));
         host.refresh_compiled().await;
         host.journal().append(&Event::Started(Started {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             policy_set: Some(host.policy().digest()),
             plugins: host.catalogue().serving.len(),
         }))?;
+        host.followers().add(Arc::new(host.leases().clone()));
+        host.leases().resume();
+        tokio::spawn(crate::task::keep(Arc::downgrade(&host)));
         Ok(host)
     }
 
     /// Ends in order: writes that it stopped, and closes the journal.
     pub async fn stop(&self) {
         self.drain();
+        // What is over is so on the disk, whatever the clock says at the next start.
+        if let Err(refusal) = self.approvals().sweep().await {
+            tracing::warn!(%refusal, "expired approvals could not be written down");
+        }
+        self.tasks.close().await;
+        // Most sources answer at once; what does not is taken back by the next start.
+        self.leases().close(ENDING).await;
         if let Err(error) = self.journal().append(&Event::Stopped {}) {
             tracing::error!(%error, "the end of the host could not be written down");
         }

@@ -52,6 +52,15 @@ impl AgentId {
         &self.0
     }
 
+    /// Whether it is of the host's own trust domain.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.0
+            .strip_prefix("spiffe://")
+            .and_then(|rest| rest.strip_prefix(LOCAL_TRUST_DOMAIN))
+            .is_some_and(|rest| rest.starts_with('/'))
+    }
+
     /// The last part: what people call it.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -1,14 +1,22 @@
-//! The host's own agents: issuing their tokens, knowing them again, taking them back.
+//! Who may act: the host's own agents and their tokens, those of trusted issuers, step tokens.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use subtle::ConstantTimeEq as _;
 
-use super::{AgentId, AgentToken, MalformedToken, ParseAgentError};
+use super::authenticated::{Authenticated, TokenFault};
+use super::issuers::{IssuerError, Issuers};
+use super::roots::{RootError, Roots};
+use super::{AgentId, AgentToken, MalformedToken, ParseAgentError, step};
 use crate::clock::SharedClock;
-use crate::entropy::{NoEntropy, SharedEntropy};
+use crate::entropy::{Entropy, NoEntropy, SharedEntropy};
 use crate::reason::{Reason, Refusal};
-use crate::state::{AgentRecord, State, StateError};
+use crate::state::{AgentRecord, Rotation, State, StateError};
+
+/// For how long an agent's token is good unless its operator says otherwise.
+pub const LIFETIME: Duration = Duration::from_secs(90 * 86_400);
 
 /// A token could not be issued or revoked.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +33,7 @@ pub enum IssueError {
     State(#[from] StateError),
 }
 
-/// No agent was established. Told apart for the log; the far side hears the same for all of them.
+/// No agent was established. Told apart for the log and the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthenticateError {
     /// Not a token at all.
@@ -38,13 +46,49 @@ pub enum AuthenticateError {
     #[error("the token of {0:?} was revoked")]
     Revoked(AgentId),
     /// Its time is over.
-    #[error("the token of {0:?} has expired: issue a new one with `tollgate agent add`")]
+    #[error("the token of {0:?} has expired: issue a new one with `tollgate agent rotate`")]
     Expired(AgentId),
+    /// A token that says something by itself, and proves none of it.
+    #[error(transparent)]
+    Fault(#[from] TokenFault),
+    /// It lacks a scope.
+    #[error("the token lacks the scope `{0}`")]
+    Scope(String),
+    /// Whether it is good can't be told now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl AuthenticateError {
+    /// The reason, where the one who presents the token may hear it: what such a token says, its
+    /// holder can read. Of an opaque one nothing is told.
+    #[must_use]
+    pub const fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Fault(fault) => Some(fault.reason),
+            _ => None,
+        }
+    }
+}
+
+impl From<IssuerError> for AuthenticateError {
+    fn from(error: IssuerError) -> Self {
+        match error {
+            IssuerError::Fault(fault) => Self::Fault(fault),
+            IssuerError::Scope(scope) => Self::Scope(scope),
+            IssuerError::Unavailable(error) => Self::Unavailable(error.to_string()),
+        }
+    }
 }
 
 impl From<AuthenticateError> for Refusal {
     fn from(error: AuthenticateError) -> Self {
-        Self::new(Reason::IdentityUnknown, "no agent has this token").with_detail(error.to_string())
+        let (reason, message) = match &error {
+            AuthenticateError::Revoked(_) => (Reason::RevokedAgent, "the agent was revoked"),
+            AuthenticateError::Fault(fault) => (fault.reason, "the token is not in force"),
+            _ => (Reason::IdentityUnknown, "no agent has this token"),
+        };
+        Self::new(reason, message).with_detail(error.to_string())
     }
 }
 
@@ -57,25 +101,72 @@ pub struct Issued {
     pub token: AgentToken,
     /// Until when, since 1970-01-01T00:00:00Z.
     pub expires: Option<Duration>,
+    /// Until when the token before it is good as well.
+    pub overlap: Option<Duration>,
 }
 
-/// The host's own agents.
+/// All agents, and how each proves itself. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub struct Identities {
     state: State,
     clock: SharedClock,
     entropy: SharedEntropy,
+    issuers: Arc<ArcSwap<Issuers>>,
+    roots: Option<Roots>,
 }
 
 impl Identities {
-    /// The agents in `state`.
+    /// The agents in `state`. What expires goes by `clock`, which must not go back where that counts.
     #[must_use]
     pub fn new(state: State, clock: SharedClock, entropy: SharedEntropy) -> Self {
         Self {
-            state,
             clock,
+            state,
             entropy,
+            issuers: Arc::default(),
+            roots: None,
         }
+    }
+
+    /// The same, with the keys of step tokens.
+    #[must_use]
+    pub fn with(mut self, roots: Roots) -> Self {
+        self.roots = Some(roots);
+        self
+    }
+
+    /// Puts other issuers in force.
+    pub(crate) fn trust(&self, make: impl FnOnce(&Issuers) -> Issuers) {
+        let before = self.issuers.load();
+        self.issuers.store(Arc::new(make(&before)));
+    }
+
+    /// The issuers that clients may get a token from, and the scopes it then needs.
+    #[must_use]
+    pub fn issuers(&self) -> (Vec<String>, Vec<String>) {
+        let issuers = self.issuers.load();
+        (
+            issuers.names().map(str::to_owned).collect(),
+            issuers.scopes().map(str::to_owned).collect(),
+        )
+    }
+
+    pub(super) const fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(super) fn entropy(&self) -> &dyn Entropy {
+        &*self.entropy
+    }
+
+    pub(super) const fn roots(&self) -> Option<&Roots> {
+        self.roots.as_ref()
+    }
+
+    /// The time by which tokens are judged.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.clock.now()
     }
 
     /// Makes the local agent `name` and its token, worth something for `lifetime`, or until it is revoked.
@@ -87,7 +178,7 @@ impl Identities {
     pub fn issue(&self, name: &str, lifetime: Option<Duration>) -> Result<Issued, IssueError> {
         let agent = AgentId::local(name)?;
         let token = AgentToken::generate(&*self.entropy)?;
-        let created = self.clock.now();
+        let created = self.now();
         // A lifetime beyond the end of time is one without an end.
         let expires = lifetime.and_then(|l| created.checked_add(l));
         self.state.add_agent(&AgentRecord {
@@ -101,15 +192,96 @@ impl Identities {
             agent,
             token,
             expires,
+            overlap: None,
         })
     }
 
-    /// The agent that has the token `bearer`. From memory.
+    /// Gives the agent `id` a new token. The present one is good for `overlap` more, if it is not over
+    /// before. Waits for the disk.
     ///
     /// # Errors
     ///
-    /// Nobody has it, or not any more.
-    pub fn authenticate(&self, bearer: &str) -> Result<AgentId, AuthenticateError> {
+    /// There is no such agent, it was revoked, or the token can't be kept.
+    pub fn rotate(
+        &self,
+        id: &AgentId,
+        lifetime: Option<Duration>,
+        overlap: Duration,
+    ) -> Result<Issued, IssueError> {
+        let token = AgentToken::generate(&*self.entropy)?;
+        let created = self.now();
+        let expires = lifetime.and_then(|l| created.checked_add(l));
+        let rotation = Rotation {
+            token: token.digest(),
+            created,
+            expires,
+            overlap: created.saturating_add(overlap),
+        };
+        self.state.rotate_agent(id, &rotation)?;
+        Ok(Issued {
+            agent: id.clone(),
+            token,
+            expires,
+            overlap: (!overlap.is_zero()).then_some(rotation.overlap),
+        })
+    }
+
+    /// Who presents this token: an agent's own, one of a trusted issuer, or a step token. `audience` is
+    /// this server's URL. From memory, but for keys of an issuer that must be looked up.
+    ///
+    /// # Errors
+    ///
+    /// Nobody has it, or not any more; or it is not for this server.
+    pub async fn authenticate(
+        &self,
+        bearer: &str,
+        audience: &str,
+    ) -> Result<Authenticated, AuthenticateError> {
+        let now = self.now();
+        let who = if bearer.starts_with(step::PREFIX) {
+            self.by_step(bearer, audience)?
+        } else if bearer.contains('.') {
+            let who = self.issuers.load_full().authenticate(bearer, now).await?;
+            for agent in who.agents() {
+                self.unrevoked(agent)?;
+            }
+            who
+        } else {
+            self.by_own_token(bearer, now)?
+        };
+        if who.tokens.iter().any(|id| self.state.is_denied(id)) {
+            return Err(TokenFault::new(Reason::TokenRevoked, "the token was revoked").into());
+        }
+        Ok(who)
+    }
+
+    /// Who presents this token together with a hand-off of another agent.
+    ///
+    /// # Errors
+    ///
+    /// As for `authenticate`; or the hand-off is not for this agent, or not good any more.
+    pub async fn authenticate_with_handoff(
+        &self,
+        bearer: &str,
+        handoff: &str,
+        audience: &str,
+    ) -> Result<Authenticated, AuthenticateError> {
+        let who = self.authenticate(bearer, audience).await?;
+        Ok(self.by_handoff(who, handoff, audience)?)
+    }
+
+    /// The agent of this host's own whose token this is, wherever it is presented. From memory.
+    #[must_use]
+    pub fn holder(&self, bearer: &str) -> Option<AgentId> {
+        let who = self.by_own_token(bearer, self.now()).ok()?;
+        Some(who.agent)
+    }
+
+    fn by_own_token(
+        &self,
+        bearer: &str,
+        now: Duration,
+    ) -> Result<Authenticated, AuthenticateError> {
         let digest = AgentToken::digest_of(bearer)?;
         // Looked up by digest, so the time it takes says nothing of the token; and compared whole
         // all the same, so that this does not rest on how a hash map compares.
@@ -118,28 +290,62 @@ impl Identities {
             .agent_by_token(&digest)
             .filter(|r| r.token.as_bytes().ct_eq(digest.as_bytes()).into())
             .ok_or(AuthenticateError::Unknown)?;
-        self.judge(&record)
+        let agent = judge(&record, now)?;
+        Ok(Authenticated {
+            tokens: vec![token_id(&record.token)],
+            expires: record.expires,
+            ..Authenticated::of(agent)
+        })
     }
 
-    /// Whether the local agent `id` may still act: for calls under way, and for transports that
-    /// established it otherwise (stdio). From memory.
+    /// Whether the agent `id` may still act: for calls under way, and for transports that established
+    /// it otherwise (stdio). From memory.
     ///
     /// # Errors
     ///
     /// It is unknown, revoked or expired.
     pub fn confirm(&self, id: &AgentId) -> Result<AgentId, AuthenticateError> {
         let record = self.state.agent(id).ok_or(AuthenticateError::Unknown)?;
-        self.judge(&record)
+        judge(&record, self.now())
     }
 
-    fn judge(&self, record: &AgentRecord) -> Result<AgentId, AuthenticateError> {
-        if record.revoked.is_some() {
-            return Err(AuthenticateError::Revoked(record.id.clone()));
+    /// Whether `id` is an agent that may act at all: one of the host's own, or one that a trusted
+    /// issuer may name. From memory.
+    ///
+    /// # Errors
+    ///
+    /// It is unknown, revoked or expired.
+    pub fn known(&self, id: &AgentId) -> Result<AgentId, AuthenticateError> {
+        self.unrevoked(id)?;
+        match self.confirm(id) {
+            Err(AuthenticateError::Unknown) if self.issuers.load().may_name(id) => Ok(id.clone()),
+            confirmed => confirmed,
         }
-        if record.expires.is_some_and(|end| end <= self.clock.now()) {
-            return Err(AuthenticateError::Expired(record.id.clone()));
+    }
+
+    fn unrevoked(&self, id: &AgentId) -> Result<(), AuthenticateError> {
+        if self.state.revocations().agents.contains(id) {
+            return Err(AuthenticateError::Revoked(id.clone()));
         }
-        Ok(record.id.clone())
+        Ok(())
+    }
+
+    /// Whether what `who` presented is still good, for a session that outlives its request. From memory.
+    ///
+    /// # Errors
+    ///
+    /// An agent of the chain may not act any more, or a credential was revoked or has expired.
+    pub fn still(&self, who: &Authenticated) -> Result<(), AuthenticateError> {
+        for agent in who.agents() {
+            self.known(agent)?;
+        }
+        if who.tokens.iter().any(|id| self.state.is_denied(id)) {
+            return Err(TokenFault::new(Reason::TokenRevoked, "the token was revoked").into());
+        }
+        if who.expires.is_some_and(|end| end <= self.now()) {
+            return Err(AuthenticateError::Expired(who.agent.clone()));
+        }
+        Ok(())
     }
 
     /// Every agent, revoked ones included, by name.
@@ -152,7 +358,7 @@ impl Identities {
             .collect()
     }
 
-    /// Takes the token of `id` back, at once. Waits for the disk.
+    /// Takes the tokens of `id` back, at once. Waits for the disk.
     ///
     /// # Errors
     ///
@@ -160,103 +366,51 @@ impl Identities {
     pub fn revoke(&self, id: &AgentId) -> Result<(), IssueError> {
         Ok(self.state.revoke_agent(id, self.clock.now())?)
     }
+
+    /// Takes one token back, by its id, and with it whatever was made of it. Waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// It can't be written down.
+    pub fn revoke_token(&self, id: &str) -> Result<(), IssueError> {
+        Ok(self.state.deny(id, self.now())?)
+    }
+
+    /// Makes a new key for step tokens. Waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// There is none to replace, or the new one can't be kept.
+    pub fn rotate_key(&self, at_once: bool) -> Result<u32, RootError> {
+        let roots = self.roots.as_ref().ok_or(RootError::None)?;
+        roots.rotate(&*self.entropy, self.now(), at_once)
+    }
+
+    /// Takes the single use of a step token; false where it was taken before. Waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// It can't be written down; then it was not taken, and nothing may be done.
+    pub fn take_use(&self, id: String, expires: Duration) -> Result<bool, StateError> {
+        self.state.use_tokens(&[id], expires, self.now())
+    }
+}
+
+/// The id of an agent's own token.
+pub(crate) fn token_id(digest: &crate::digest::Digest) -> String {
+    format!("agent_{}", digest.short())
+}
+
+fn judge(record: &AgentRecord, now: Duration) -> Result<AgentId, AuthenticateError> {
+    if record.revoked.is_some() {
+        return Err(AuthenticateError::Revoked(record.id.clone()));
+    }
+    if record.expires.is_some_and(|end| end <= now) {
+        return Err(AuthenticateError::Expired(record.id.clone()));
+    }
+    Ok(record.id.clone())
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use super::*;
-    use crate::clock::Clock;
-    use crate::entropy::SeededEntropy;
-
-    #[derive(Debug, Default)]
-    struct Seconds(AtomicU64);
-
-    impl Clock for Seconds {
-        fn now(&self) -> Duration {
-            Duration::from_secs(self.0.load(Ordering::Relaxed))
-        }
-    }
-
-    fn identities() -> (tempfile::TempDir, Arc<Seconds>, Identities) {
-        let dir = tempfile::tempdir().unwrap();
-        let state = State::open(&dir.path().join("db")).unwrap();
-        let clock = Arc::new(Seconds::default());
-        let identities = Identities::new(
-            state,
-            Arc::clone(&clock) as SharedClock,
-            Arc::new(SeededEntropy::default()),
-        );
-        (dir, clock, identities)
-    }
-
-    #[test]
-    fn a_token_is_good_until_it_expires() {
-        let (_dir, clock, identities) = identities();
-        let issued = identities
-            .issue("claude", Some(Duration::from_secs(60)))
-            .unwrap();
-        let token = issued.token.expose();
-        assert_eq!(identities.authenticate(token), Ok(issued.agent.clone()));
-        clock.0.store(59, Ordering::Relaxed);
-        assert_eq!(identities.confirm(&issued.agent), Ok(issued.agent.clone()));
-        clock.0.store(60, Ordering::Relaxed);
-        let expired = Err(AuthenticateError::Expired(issued.agent.clone()));
-        assert_eq!(identities.authenticate(token), expired);
-        assert_eq!(identities.confirm(&issued.agent), expired);
-    }
-
-    #[test]
-    fn a_token_is_good_until_it_is_revoked() {
-        let (_dir, _clock, identities) = identities();
-        let one = identities.issue("one", None).unwrap();
-        let two = identities.issue("two", None).unwrap();
-        assert_ne!(one.token.expose(), two.token.expose());
-        identities.revoke(&one.agent).unwrap();
-        let revoked = Err(AuthenticateError::Revoked(one.agent.clone()));
-        assert_eq!(identities.authenticate(one.token.expose()), revoked);
-        assert_eq!(identities.authenticate(two.token.expose()), Ok(two.agent));
-        assert_eq!(identities.list().len(), 2);
-        let again = identities.issue("one", None).unwrap();
-        assert_eq!(
-            identities.authenticate(one.token.expose()),
-            Err(AuthenticateError::Unknown)
-        );
-        assert_eq!(
-            identities.authenticate(again.token.expose()),
-            Ok(again.agent)
-        );
-    }
-
-    #[test]
-    fn the_far_side_hears_the_same_of_every_bad_token() {
-        let (_dir, _clock, identities) = identities();
-        let one = identities.issue("one", None).unwrap();
-        identities.revoke(&one.agent).unwrap();
-        let foreign = AgentToken::generate(&SeededEntropy(AtomicU64::new(900))).unwrap();
-        let said: Vec<_> = ["", "Bearer x", one.token.expose(), foreign.expose()]
-            .into_iter()
-            .map(|t| Refusal::from(identities.authenticate(t).unwrap_err()).to_string())
-            .collect();
-        assert!(said.iter().all(|s| *s == said[0]), "{said:?}");
-    }
-
-    #[test]
-    fn an_agent_has_one_token_at_a_time() {
-        let (_dir, _clock, identities) = identities();
-        identities.issue("one", None).unwrap();
-        let error = identities.issue("one", None).unwrap_err();
-        insta::assert_snapshot!(error, @"the agent `spiffe://tollgate.local/agent/one` has a token already: remove it first (`tollgate agent remove`), or use another name");
-        assert!(identities.issue("One", None).is_err());
-    }
-
-    #[test]
-    fn no_debug_text_shows_a_token() {
-        let (_dir, _clock, identities) = identities();
-        let issued = identities.issue("one", None).unwrap();
-        let shown = format!("{identities:?} {issued:?} {:?}", identities.list());
-        assert!(!shown.contains(issued.token.expose()));
-    }
-}
+#[path = "identities_tests.rs"]
+mod tests;

@@ -6,13 +6,15 @@
 use std::collections::BTreeMap;
 
 use super::escape::head;
-use super::record::{ArgumentsView, Caller, Event, HostCallRef};
+use super::record::{ArgumentsView, Caller, Event, HostCallRef, LeaseChange};
 use crate::policy::Ground;
 
 /// Bytes of one text, of which a record has about a dozen; each may grow sixfold by escapes.
 const TEXT: usize = 1024;
 /// Items of one list.
 const ITEMS: usize = 32;
+/// Uses of secrets, and policies of each: every name stands among the secrets of the record.
+const USES: usize = 4;
 /// Bytes of one item's text.
 const ITEM: usize = 256;
 
@@ -30,6 +32,21 @@ pub(super) fn bounded(event: &Event) -> Event {
             text(&mut changed.change);
             optional(&mut changed.subject);
             optional(&mut changed.detail);
+        }
+        Event::TaskStarted(started) => {
+            optional(&mut started.user);
+            text(&mut started.intent);
+            items(&mut started.tools);
+            text(&mut started.by);
+        }
+        Event::Revocation(revocation) => {
+            optional(&mut revocation.subject);
+            text(&mut revocation.by);
+            // The calls stand in their own records, each with its reason.
+            revocation.calls.truncate(512);
+            revocation.tasks.truncate(1024);
+            revocation.leases.truncate(1024);
+            revocation.approvals.truncate(1024);
         }
         Event::Intent(intent) => {
             caller(&mut intent.caller);
@@ -55,6 +72,13 @@ pub(super) fn bounded(event: &Event) -> Event {
             host_call(&mut made.host_call);
             optional(&mut made.method);
             items(&mut made.secrets);
+            made.secret_uses.truncate(USES);
+            for lent in &mut made.secret_uses {
+                text(&mut lent.secret);
+                text(&mut lent.scheme);
+                lent.decision.policies.truncate(USES);
+                ground(&mut lent.decision);
+            }
             ground(&mut made.decision);
         }
         Event::HostCallOutcome(outcome) => {
@@ -73,6 +97,32 @@ pub(super) fn bounded(event: &Event) -> Event {
                     (name, count)
                 })
                 .collect::<BTreeMap<_, _>>();
+        }
+        Event::ApprovalAsked(asked) => {
+            asked.host_call.iter_mut().for_each(host_call);
+            ground(&mut asked.decision);
+        }
+        Event::ApprovalAnswered(answered) => {
+            optional(&mut answered.why);
+            answered.decision.iter_mut().for_each(ground);
+        }
+        // Far more than must ever agree.
+        Event::ApprovalUsed(used) => used.by.truncate(ITEMS),
+        Event::ApprovalEnded(ended) => optional(&mut ended.why),
+        Event::Lease(change) => {
+            let LeaseChange {
+                stage,
+                secret,
+                source,
+                origin,
+                scheme,
+                detail,
+                ..
+            } = change;
+            [stage, secret, source, origin, scheme]
+                .into_iter()
+                .for_each(text);
+            optional(detail);
         }
     }
     event

@@ -4,16 +4,21 @@
 //! in it, so nothing that they write can end a line or start another. Values of arguments are kept
 //! as a digest and a redacted, bounded view; secrets by name only.
 
+mod approval;
+
+pub use approval::{ApprovalAnswered, ApprovalAsked, ApprovalEnded, ApprovalUsed};
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::id::TaskId;
+use crate::id::{ApprovalId, LeaseId, TaskId};
 use crate::identity::AgentId;
-use crate::name::ToolName;
+use crate::name::{PluginName, ToolName};
 use crate::policy::Ground;
 use crate::reason::Reason;
+use crate::task::Budgets;
 
 /// The version of the format that this host writes.
 pub const VERSION: u32 = 1;
@@ -55,6 +60,10 @@ pub enum Event {
     Stopped {},
     /// Policies, plugins or settings changed, or were changed by an operator.
     Changed(Changed),
+    /// A task was started.
+    TaskStarted(TaskStarted),
+    /// Power was taken back, and from what.
+    Revocation(Revocation),
     /// A call was allowed and is about to run.
     Intent(Intent),
     /// A call, or a host call of one, was refused.
@@ -67,6 +76,16 @@ pub enum Event {
     HostCallOutcome(HostCallOutcome),
     /// How a call ended.
     Outcome(Outcome),
+    /// A person is asked to agree.
+    ApprovalAsked(ApprovalAsked),
+    /// A person answered.
+    ApprovalAnswered(ApprovalAnswered),
+    /// An approval was used.
+    ApprovalUsed(ApprovalUsed),
+    /// An approval ended without having been used up.
+    ApprovalEnded(ApprovalEnded),
+    /// A credential was lent, taken back, or could not be.
+    Lease(LeaseChange),
 }
 
 impl Event {
@@ -78,12 +97,19 @@ impl Event {
             Self::Recovered(_) => "recovered",
             Self::Stopped {} => "stopped",
             Self::Changed(_) => "changed",
+            Self::TaskStarted(_) => "task-started",
+            Self::Revocation(_) => "revocation",
             Self::Intent(_) => "intent",
             Self::Refusal(_) => "refusal",
             Self::Hold(_) => "hold",
             Self::HostCall(_) => "host-call",
             Self::HostCallOutcome(_) => "host-call-outcome",
             Self::Outcome(_) => "outcome",
+            Self::ApprovalAsked(_) => "approval-asked",
+            Self::ApprovalAnswered(_) => "approval-answered",
+            Self::ApprovalUsed(_) => "approval-used",
+            Self::ApprovalEnded(_) => "approval-ended",
+            Self::Lease(_) => "lease",
         }
     }
 
@@ -91,13 +117,23 @@ impl Event {
     #[must_use]
     pub const fn call(&self) -> Option<CallId> {
         match self {
-            Self::Started(_) | Self::Recovered(_) | Self::Stopped {} | Self::Changed(_) => None,
+            Self::Started(_)
+            | Self::Recovered(_)
+            | Self::Stopped {}
+            | Self::Changed(_)
+            | Self::TaskStarted(_)
+            | Self::Revocation(_) => None,
             Self::Intent(intent) => Some(intent.call),
             Self::Refusal(refused) => Some(refused.call),
             Self::Hold(held) => Some(held.call),
             Self::HostCall(made) => Some(made.call),
             Self::HostCallOutcome(outcome) => Some(outcome.call),
             Self::Outcome(outcome) => Some(outcome.call),
+            Self::ApprovalAsked(asked) => Some(asked.call),
+            Self::ApprovalAnswered(answered) => Some(answered.call),
+            Self::ApprovalUsed(used) => Some(used.call),
+            Self::ApprovalEnded(ended) => Some(ended.call),
+            Self::Lease(change) => Some(change.call),
         }
     }
 
@@ -151,10 +187,13 @@ pub struct Recovered {
 #[serde(deny_unknown_fields)]
 pub struct Changed {
     /// What was done: `policy.loaded`, `policy.rejected`, `plugin.pinned`, `plugin.accepted`,
-    /// `plugin.quarantined`, `plugin.refused`, `plugin.removed`, `agent.added`, `agent.removed`,
-    /// `secret.set`, `secret.removed`.
+    /// `plugin.quarantined`, `plugin.refused`, `plugin.removed`, `agent.added`, `agent.rotated`,
+    /// `secret.set`, `secret.removed`, `task.ended`, `task.expired`, `agent.revoked` and the like of
+    /// whatever can be revoked, `all.lifted`, `clock.stepped`, `person.added`, `person.rotated`,
+    /// `person.removed`, `identity.refused`, `webhook.told`, `token.minted`, `token.handed_on`,
+    /// `token.key_rotated`.
     pub change: String,
-    /// On what: a plugin, an agent, a secret's name.
+    /// On what: a plugin, an agent, a person, a secret's name.
     pub subject: Option<String>,
     /// The digest of what is now in force.
     pub digest: Option<Digest>,
@@ -162,6 +201,76 @@ pub struct Changed {
     pub reason: Option<Reason>,
     /// For the operator.
     pub detail: Option<String>,
+    /// Of a plugin that waits or was accepted: digest of what changed, as `tollgate plugins diff` shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<Digest>,
+}
+
+/// A task was started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskStarted {
+    /// The task.
+    pub task: TaskId,
+    /// Whose.
+    pub agent: AgentId,
+    /// On whose behalf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// What it is for, in the operator's words.
+    pub intent: String,
+    /// What may be called: `github.comment /repository="a/b"`.
+    pub tools: Vec<String>,
+    /// How much.
+    pub budgets: Budgets,
+    /// From when on it is over, RFC 3339.
+    pub expires: String,
+    /// The task that it is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<TaskId>,
+    /// Who started it.
+    pub by: String,
+}
+
+/// Power was taken back. A `changed` record came before it; this one says what it met.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revocation {
+    /// `agent`, `task`, `plugin`, `lease`, `approval`, `token` or `all`.
+    pub scope: String,
+    /// Which one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Who asked for it.
+    pub by: String,
+    /// Why what rests on it is refused from now on.
+    pub reason: Reason,
+    /// The calls that were under way, and are stopped.
+    pub calls: Vec<UnderWay>,
+    /// The tasks that ended with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<TaskId>,
+    /// The leases that go back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leases: Vec<LeaseId>,
+    /// The approvals that are void.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ApprovalId>,
+}
+
+/// A call that was under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnderWay {
+    /// The call.
+    pub call: CallId,
+    /// Whose.
+    pub agent: AgentId,
+    /// Of which tool.
+    pub tool: ToolName,
+    /// On which task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
 }
 
 /// Who asks, and how the request came.
@@ -184,6 +293,13 @@ pub struct Caller {
     /// The agents that handed the work on, from the first to the last before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<AgentId>,
+}
+
+impl Caller {
+    /// The agent and those that handed on to it.
+    pub fn agents(&self) -> impl Iterator<Item = &AgentId> {
+        self.chain.iter().chain([&self.agent])
+    }
 }
 
 /// Arguments as the journal keeps them.
@@ -312,6 +428,21 @@ pub struct HostCall {
     /// Names of the secrets lent to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
+    /// What the decisions to lend these rest on, one for each place that a secret is put into.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_uses: Vec<SecretUse>,
+    /// What the decision rests on.
+    pub decision: Ground,
+}
+
+/// A secret put into a request: a `use-secret` question that policy allowed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretUse {
+    /// Its name.
+    pub secret: String,
+    /// How: `bearer`, `basic`, `header`, `query`, `placeholder`.
+    pub scheme: String,
     /// What the decision rests on.
     pub decision: Ground,
 }
@@ -378,6 +509,57 @@ pub struct Outcome {
     pub redacted: u64,
     /// Microseconds from arrival on.
     pub duration_us: u64,
+}
+
+/// Where a lease stands now. Never its value, nor what takes it back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseChange {
+    /// Which.
+    pub lease: LeaseId,
+    /// `wanted`, before it is asked for; `live`; `pending`, from its end until its source confirmed
+    /// that it is dead, which is `revoked`; `lapsed`, where its time was over first; `left`, where it
+    /// can't be taken back and its source keeps it alive; `unissued`.
+    pub stage: String,
+    /// The call that it was made for.
+    pub call: CallId,
+    /// The task that its call is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
+    /// The plugin.
+    pub plugin: PluginName,
+    /// The secret's name; `(bond)` for what the leases of one call or task hang on.
+    pub secret: String,
+    /// The kind of its source: `store`, `vault`, ...
+    pub source: String,
+    /// The one origin that it is bound to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub origin: String,
+    /// And how it stands in requests.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scheme: String,
+    /// Whether it can be taken back.
+    pub revocable: bool,
+    /// When it ends by itself, RFC 3339; absent where nothing ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// How often it went into a request.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub uses: u32,
+    /// How often taking it back failed.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub attempts: u32,
+    /// Why, for the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_none_yet(number: &u32) -> bool {
+    *number == 0
 }
 
 #[expect(

@@ -3,15 +3,18 @@
 //! Pure functions to text. Everything that came from outside is escaped here, whatever was done when
 //! it was recorded, since a journal may have been written by someone else.
 
+mod approval;
+
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
 use super::escape::{escape, head};
 use super::record::{
-    ArgumentsView, Caller, Event, HostCall, HostCallOutcome, HostCallRef, Outcome, Record, Refused,
+    ArgumentsView, Caller, Event, HostCall, HostCallOutcome, HostCallRef, LeaseChange, Outcome,
+    Record, Refused,
 };
-use crate::policy::Ground;
+use crate::policy::{Ground, PolicyRef};
 
 /// How to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -86,6 +89,10 @@ fn kind(event: &Event, look: Look) -> String {
         Event::Refusal(_) => BAD,
         Event::Hold(_) => WAIT,
         Event::Recovered(recovered) if !recovered.unknown.is_empty() => WAIT,
+        Event::ApprovalAsked(_) => WAIT,
+        Event::ApprovalAnswered(answered) if answered.refused.is_some() || !answered.approve => BAD,
+        Event::ApprovalAnswered(_) | Event::ApprovalUsed(_) => GOOD,
+        Event::ApprovalEnded(_) => WAIT,
         Event::Outcome(outcome) => status_style(&outcome.status),
         Event::HostCallOutcome(outcome) => status_style(&outcome.status),
         _ => Style::new(),
@@ -113,7 +120,31 @@ fn what(event: &Event, look: Look) -> Vec<String> {
             let mut parts = vec![foreign(&changed.change, SHORT)];
             parts.extend(changed.subject.as_deref().map(|text| foreign(text, SHORT)));
             parts.extend(changed.reason.map(|r| look.paint(BAD, r.code())));
+            parts.extend(changed.diff.map(|diff| format!("diff {}", diff.short())));
             parts.extend(changed.detail.as_deref().map(|text| foreign(text, SHORT)));
+            parts
+        }
+        Event::TaskStarted(started) => vec![
+            started.task.to_string(),
+            foreign(&started.intent, SHORT),
+            foreign(&started.tools.join(", "), 4 * SHORT),
+            format!("until {}", foreign(&started.expires, SHORT)),
+        ],
+        Event::Revocation(revocation) => {
+            let mut parts = vec![look.paint(BAD, revocation.reason.code())];
+            let subject = revocation.subject.as_deref();
+            parts.extend(subject.map(|text| foreign(text, SHORT)));
+            parts.push(format!("by {}", foreign(&revocation.by, SHORT)));
+            for (count, what) in [
+                (revocation.calls.len(), "calls stopped"),
+                (revocation.tasks.len(), "tasks ended"),
+                (revocation.leases.len(), "leases taken back"),
+                (revocation.approvals.len(), "approvals void"),
+            ] {
+                if count > 0 || what == "calls stopped" {
+                    parts.push(format!("{count} {what}"));
+                }
+            }
             parts
         }
         Event::Intent(intent) => {
@@ -128,7 +159,40 @@ fn what(event: &Event, look: Look) -> Vec<String> {
         Event::HostCall(made) => vec![host_call(made), look.faint(&by(&made.decision))],
         Event::HostCallOutcome(outcome) => host_call_outcome(outcome, look),
         Event::Outcome(outcome) => self::outcome(outcome, look),
+        Event::ApprovalAsked(_)
+        | Event::ApprovalAnswered(_)
+        | Event::ApprovalUsed(_)
+        | Event::ApprovalEnded(_) => approval::told(event, look),
+        Event::Lease(change) => lease(change, look),
     }
+}
+
+fn lease(change: &LeaseChange, look: Look) -> Vec<String> {
+    let style = match change.stage.as_str() {
+        "pending" => WAIT,
+        "revoked" => GOOD,
+        _ => Style::new(),
+    };
+    let mut parts = vec![
+        look.paint(style, &foreign(&change.stage, SHORT)),
+        format!(
+            "`{}` from {}",
+            foreign(&change.secret, SHORT),
+            foreign(&change.source, SHORT)
+        ),
+        change.lease.to_string(),
+    ];
+    if !change.revocable {
+        parts.push(String::from("can't be taken back"));
+    }
+    if change.uses > 0 {
+        parts.push(format!("used \u{d7}{}", change.uses));
+    }
+    if change.attempts > 0 {
+        parts.push(look.paint(BAD, &format!("failed \u{d7}{}", change.attempts)));
+    }
+    parts.extend(change.detail.as_deref().map(|text| foreign(text, SHORT)));
+    parts
 }
 
 fn refusal(refused: &Refused, look: Look) -> Vec<String> {
@@ -320,6 +384,9 @@ fn caller(caller: &Caller) -> String {
     if let Some(user) = &caller.user {
         let _ = write!(text, ", for {}", foreign(user, SHORT));
     }
+    if let Some(task) = &caller.task {
+        let _ = write!(text, ", on {task}");
+    }
     if let Some(client) = &caller.client {
         let _ = write!(
             text,
@@ -343,17 +410,12 @@ fn details(event: &Event) -> Vec<String> {
         Event::Hold(held) => Some(&held.decision),
         Event::HostCall(made) => Some(&made.decision),
         Event::Refusal(refused) => refused.decision.as_ref(),
+        Event::ApprovalAsked(asked) => Some(&asked.decision),
+        Event::ApprovalAnswered(answered) => answered.decision.as_ref(),
         _ => None,
     };
     if let Some(ground) = ground {
-        lines.extend(ground.policies.iter().map(|policy| {
-            format!(
-                "policy `{}` at policies/{}:{}",
-                foreign(&policy.id, SHORT),
-                foreign(&policy.file, SHORT),
-                policy.line
-            )
-        }));
+        lines.extend(ground.policies.iter().map(policy));
         lines.extend(
             ground
                 .errors
@@ -367,6 +429,15 @@ fn details(event: &Event) -> Vec<String> {
             lines.extend(refused.detail.as_deref().map(|text| foreign(text, LONG)));
         }
         Event::HostCall(made) => {
+            lines.extend(made.secret_uses.iter().map(|lent| {
+                let by: Vec<_> = lent.decision.policies.iter().map(policy).collect();
+                format!(
+                    "secret `{}` lent ({}) by {}",
+                    foreign(&lent.secret, SHORT),
+                    foreign(&lent.scheme, SHORT),
+                    by.join(", ")
+                )
+            }));
             lines.extend(made.body.map(|digest| format!("body {digest}")));
         }
         Event::Outcome(outcome) => {
@@ -387,6 +458,15 @@ fn details(event: &Event) -> Vec<String> {
         _ => {}
     }
     lines
+}
+
+fn policy(policy: &PolicyRef) -> String {
+    format!(
+        "policy `{}` at policies/{}:{}",
+        foreign(&policy.id, SHORT),
+        foreign(&policy.file, SHORT),
+        policy.line
+    )
 }
 
 /// The policies that determined it, in few words.

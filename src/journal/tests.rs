@@ -41,6 +41,7 @@ fn changed(text: &str) -> Event {
         digest: None,
         reason: None,
         detail: None,
+        diff: None,
     })
 }
 

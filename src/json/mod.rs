@@ -10,13 +10,14 @@ mod strict;
 
 pub use canonical::canonical;
 pub(crate) use canonical::{write as write_canonical, write_string as write_canonical_string};
-pub use strict::{Fault, FaultKind, Limits, parse, parse_any_number};
+pub use strict::{Fault, FaultKind, Limits, Over, parse, parse_any_number};
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::digest::Digest;
+use crate::limits::reached;
 use crate::reason::{Reason, Refusal};
 
 /// A call's arguments: an object, its canonical text, and the digest of that text.
@@ -95,6 +96,10 @@ impl From<Fault> for Refusal {
             FaultKind::TooDeep => Reason::ArgsTooDeep,
             FaultKind::TooLarge => Reason::ArgsTooLarge,
         };
-        Self::new(reason, fault.message)
+        let Some(over) = fault.over else {
+            return Self::new(reason, fault.message);
+        };
+        let limit = format!("arguments.{}", over.limit);
+        Self::new(reason, reached(&limit, over.used, over.allowed, "")).with_detail(fault.message)
     }
 }

@@ -52,6 +52,19 @@ pub struct Fault {
     pub kind: FaultKind,
     /// What and where, for people. Text from outside is escaped and cut.
     pub message: String,
+    /// The limit that it goes beyond, for the two kinds that do.
+    pub over: Option<Over>,
+}
+
+/// How far a text goes beyond a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Over {
+    /// `bytes`, `depth` or `nodes`.
+    pub limit: &'static str,
+    /// What it has; of levels, keys and items, as far as it was read.
+    pub used: usize,
+    /// What it may have.
+    pub allowed: usize,
 }
 
 impl fmt::Display for Fault {
@@ -95,6 +108,11 @@ fn read(text: &[u8], limits: &Limits, exact: bool) -> Result<Value, Fault> {
                 text.len(),
                 limits.bytes
             ),
+            over: Some(Over {
+                limit: "bytes",
+                used: text.len(),
+                allowed: limits.bytes,
+            }),
         });
     }
     let state = State {
@@ -102,6 +120,7 @@ fn read(text: &[u8], limits: &Limits, exact: bool) -> Result<Value, Fault> {
         exact,
         nodes: Cell::new(0),
         kind: Cell::new(FaultKind::Syntax),
+        over: Cell::new(None),
     };
     let mut reader = serde_json::Deserializer::from_slice(text);
     // Depth is counted here, so that the limit is ours and the fault says so.
@@ -116,6 +135,7 @@ fn read(text: &[u8], limits: &Limits, exact: bool) -> Result<Value, Fault> {
             FaultKind::Syntax
         },
         message: error.to_string(),
+        over: state.over.get(),
     };
     let value = Seed {
         state: &state,
@@ -126,6 +146,7 @@ fn read(text: &[u8], limits: &Limits, exact: bool) -> Result<Value, Fault> {
     reader.end().map_err(|error| Fault {
         kind: FaultKind::Syntax,
         message: error.to_string(),
+        over: None,
     })?;
     Ok(value)
 }
@@ -136,6 +157,7 @@ struct State<'a> {
     nodes: Cell<usize>,
     /// What the visitor found, since an error of `serde` carries only text.
     kind: Cell<FaultKind>,
+    over: Cell<Option<Over>>,
 }
 
 impl State<'_> {
@@ -148,6 +170,11 @@ impl State<'_> {
         let nodes = self.nodes.get() + 1;
         self.nodes.set(nodes);
         if nodes > self.limits.nodes {
+            self.over.set(Some(Over {
+                limit: "nodes",
+                used: nodes,
+                allowed: self.limits.nodes,
+            }));
             return Err(self.fail(
                 FaultKind::TooLarge,
                 format_args!("more than {} keys and items", self.limits.nodes),
@@ -166,6 +193,11 @@ impl<'a> Seed<'a> {
     fn deeper<E: serde::de::Error>(&self) -> Result<Seed<'a>, E> {
         let depth = self.depth + 1;
         if depth > self.state.limits.depth {
+            self.state.over.set(Some(Over {
+                limit: "depth",
+                used: depth,
+                allowed: self.state.limits.depth,
+            }));
             return Err(self.state.fail(
                 FaultKind::TooDeep,
                 format_args!("nested deeper than {} levels", self.state.limits.depth),

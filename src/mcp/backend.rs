@@ -1,20 +1,24 @@
 //! What the protocol needs of the host behind it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Arrival, Reply};
-use crate::identity::AgentId;
+use crate::id::{ApprovalId, TaskId};
+use crate::identity::{Authenticated, MintRequest, Minted};
 use crate::plugin::{Description, Hints, Tool};
+use crate::reason::{Reason, Refusal};
 
 /// The host, as the protocol sees it.
 #[async_trait::async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// The tools that `agent` could be allowed to call, in an order that stays the same while they do.
-    fn tools(&self, agent: &AgentId) -> Vec<Arc<ListedTool>>;
+    /// The tools that `who` could be allowed to call on `task`, where it names one, in an order that
+    /// stays the same while they do.
+    fn tools(&self, who: &Authenticated, task: Option<TaskId>) -> Vec<Arc<ListedTool>>;
 
     /// The tool that agents see by this name. Used to check a request's headers against its body,
     /// never to decide anything.
@@ -26,21 +30,79 @@ pub trait Backend: Send + Sync + 'static {
     /// Changes whenever what `tools` answers may have changed.
     fn tools_changed(&self) -> watch::Receiver<u64>;
 
-    /// The agent to which this token was issued.
+    /// Who presents these credentials.
     ///
     /// # Errors
     ///
-    /// It was issued to none, was revoked, or has expired; the caller is told none of that.
-    fn authenticate(&self, bearer: &str) -> Result<AgentId, Unauthorized>;
+    /// Nobody who may act.
+    async fn authenticate(
+        &self,
+        credentials: Credentials<'_>,
+    ) -> Result<Authenticated, Unauthorized>;
+
+    /// Where clients get tokens for this server (RFC 9728); none where it takes only those that its
+    /// operator hands out.
+    fn metadata(&self) -> Option<Metadata>;
+
+    /// Makes a token out of the right of `who`, which never gives more than that.
+    ///
+    /// # Errors
+    ///
+    /// It would give more, or can't be made.
+    async fn mint(&self, who: &Authenticated, ask: MintRequest) -> Result<Minted, Refusal>;
+
+    /// The page on which a person answers this approval, where there is one.
+    fn approval_url(&self, _approval: ApprovalId) -> Option<String> {
+        None
+    }
+
+    /// Waits until a person answered, at most for `limit`. What the answer is shows when the call comes
+    /// again.
+    async fn answered(&self, _approval: ApprovalId, _limit: Duration) {}
 
     /// Cancelled once the host takes no more calls.
     fn draining(&self) -> CancellationToken;
 }
 
-/// The token is not one that is in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the token is not one that is in force")]
-pub struct Unauthorized;
+/// What a request presents.
+#[derive(Clone, Copy)]
+pub struct Credentials<'a> {
+    /// The bearer token.
+    pub bearer: &'a str,
+    /// What another agent handed on to this one.
+    pub handoff: Option<&'a str>,
+}
+
+impl std::fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}
+
+/// Where clients get tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// The URL of this server: the audience of the tokens.
+    pub resource: String,
+    /// The issuers.
+    pub issuers: Vec<String>,
+    /// Scopes that tokens may need.
+    pub scopes: Vec<String>,
+}
+
+/// No agent was established.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unauthorized {
+    /// The token is not one that is in force; why, where its holder may know.
+    #[error("the token is not one that is in force")]
+    Invalid(Option<Reason>),
+    /// It is good, but lacks this scope.
+    #[error("the token lacks the scope `{0}`")]
+    Scope(String),
+    /// That can't be told now.
+    #[error("whether the token is in force can't be told now")]
+    Unavailable,
+}
 
 /// A tool as agents see it.
 #[derive(Debug, Clone, PartialEq)]

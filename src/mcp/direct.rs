@@ -39,6 +39,9 @@ const STATELESS: &str = "2026-07-28";
 /// A value of `Mcp-Name` that begins so is the name in base64.
 const ENCODED: &str = "=?base64?";
 
+/// What keys of `_meta` that belong to this host begin with.
+const OWN: &str = "dev.tollgate/";
+
 /// The client of a call that can be answered here; `None` for one that `rmcp` has to look at.
 pub(super) fn client_of(headers: &HeaderMap, call: &mut Call<'_>) -> Option<Implementation> {
     let name = sole(headers, &NAME)?;
@@ -58,6 +61,10 @@ pub(super) fn client_of(headers: &HeaderMap, call: &mut Call<'_>) -> Option<Impl
     };
     let meta = RequestMetaObject(MetaObject(meta));
     if meta.protocol_version()?.as_str() != STATELESS || meta.0.0.contains_key("progressToken") {
+        return None;
+    }
+    // What names a task or an approval is read in one place only.
+    if meta.0.0.keys().any(|key| key.starts_with(OWN)) {
         return None;
     }
     // Who can be asked something may get a question for an answer.

@@ -10,11 +10,11 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Uri};
 
 /// The longest token that is looked up.
-const MAX_TOKEN: usize = 4_096;
+const MAX_TOKEN: usize = 8_192;
 
 /// Hosts and origins that requests may name.
 #[derive(Debug, Clone)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     hosts: Vec<Place>,
     origins: Vec<(String, Place)>,
 }
@@ -43,7 +43,7 @@ pub enum GateError {
 }
 
 impl Gate {
-    pub(super) fn new(hosts: &[String], origins: &[String]) -> Result<Self, GateError> {
+    pub(crate) fn new(hosts: &[String], origins: &[String]) -> Result<Self, GateError> {
         let hosts = hosts
             .iter()
             .map(|text| place(text).ok_or_else(|| GateError::Host(text.clone())))
@@ -82,7 +82,7 @@ impl Gate {
     }
 
     /// Whether the request was meant for this server, and sent from where it may be.
-    pub(super) fn admits(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
+    pub(crate) fn admits(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
         let named = one(headers, &HOST).map_err(|()| "more than one Host header")?;
         let authority = match (named, uri.authority()) {
             (None, None) => return Err("no Host header"),
@@ -178,7 +178,7 @@ fn origin(text: &str) -> Option<(String, Place)> {
 
 /// What the `Authorization` header holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Bearer<'a> {
+pub(crate) enum Bearer<'a> {
     /// No header.
     Absent,
     /// Something that is no bearer token, or more than one.
@@ -187,7 +187,24 @@ pub(super) enum Bearer<'a> {
     Token(&'a str),
 }
 
-pub(super) fn bearer(headers: &HeaderMap) -> Bearer<'_> {
+/// Where a hand-off stands: beside the agent's own credential.
+pub(super) const HANDOFF: HeaderName = HeaderName::from_static("tollgate-handoff");
+
+/// The hand-off that comes with the request, if there is one.
+pub(super) fn handoff(headers: &HeaderMap) -> Result<Option<&str>, ()> {
+    let Some(value) = one(headers, &HANDOFF)? else {
+        return Ok(None);
+    };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+    value
+        .to_str()
+        .ok()
+        .filter(|text| (1..=MAX_TOKEN).contains(&text.len()) && text.bytes().all(plain))
+        .map(Some)
+        .ok_or(())
+}
+
+pub(crate) fn bearer(headers: &HeaderMap) -> Bearer<'_> {
     let value = match one(headers, &AUTHORIZATION) {
         Ok(None) => return Bearer::Absent,
         Ok(Some(value)) => value,

@@ -14,12 +14,11 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING,
-    WWW_AUTHENTICATE,
 };
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post as posted};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Frame, SizeHint};
@@ -28,15 +27,19 @@ use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::backend::Backend;
+use super::backend::{Backend, Credentials, Unauthorized};
+use super::challenge::challenge;
 use super::direct;
 use super::envelope::{self, Fault, INVALID_PARAMS, INVALID_REQUEST, Kind};
-use super::gate::{Bearer, Gate, GateError, bearer};
+use super::gate::{Bearer, Gate, GateError, HANDOFF, bearer, handoff};
 use super::server::{Arrived, Handler, Shared};
 use super::session::{Answering, CREATOR, Sessions};
-use crate::identity::AgentId;
+use super::{metadata, token};
+use crate::id::TaskId;
+use crate::identity::{Authenticated, Principal};
 
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const TASK: HeaderName = HeaderName::from_static("tollgate-task");
 
 /// How MCP is served over HTTP.
 #[derive(Debug, Clone)]
@@ -93,7 +96,8 @@ struct Http {
     direct: bool,
 }
 
-/// The routes: `/mcp`, `/healthz` and `/readyz`. No route hands out tokens or registers clients.
+/// The routes: `/mcp`, `/token`, `/healthz`, `/readyz` and what RFC 9728 asks for. `/token` makes
+/// narrower tokens of what an agent has; no route hands out rights or registers clients.
 ///
 /// Cancelling `end` ends every stream and session that is still open.
 ///
@@ -152,6 +156,9 @@ pub(super) fn routes_with(
         direct,
     });
     Ok(Router::new()
+        .route("/token", posted(token))
+        .route(metadata::PATH, get(resource_metadata))
+        .route(metadata::MCP_PATH, get(resource_metadata))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .layer(from_fn_with_state(http.clone(), admit))
@@ -184,7 +191,7 @@ fn admitted(http: &Http, request: &Request) -> Result<(), Refused> {
         })
 }
 
-fn refuse(status: StatusCode, fault: &Fault) -> Response {
+pub(super) fn refuse(status: StatusCode, fault: &Fault) -> Response {
     let mut response = Response::new(Body::from(fault.to_json()));
     *response.status_mut() = status;
     response
@@ -193,47 +200,42 @@ fn refuse(status: StatusCode, fault: &Fault) -> Response {
     response
 }
 
-fn unauthorized(challenge: &'static str) -> Response {
-    let fault = Fault::new(INVALID_REQUEST, "a bearer token of an agent is needed");
-    let mut response = refuse(StatusCode::UNAUTHORIZED, &fault);
-    response
-        .headers_mut()
-        .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-    response
-}
-
 /// A response in place of going on; boxed, since it is large and rare.
-type Refused = Box<Response>;
+pub(super) type Refused = Box<Response>;
 
-fn authenticate(http: &Http, request: &Request) -> Result<AgentId, Refused> {
-    const INVALID: &str = r#"Bearer realm="tollgate", error="invalid_token""#;
-    match bearer(request.headers()) {
-        Bearer::Absent => Err(unauthorized(r#"Bearer realm="tollgate""#).into()),
-        Bearer::Malformed => Err(unauthorized(INVALID).into()),
-        Bearer::Token(token) => http
-            .shared
-            .backend
-            .authenticate(token)
-            .map_err(|_| unauthorized(INVALID).into()),
-    }
+async fn authenticate(http: &Http, headers: &HeaderMap) -> Result<Authenticated, Refused> {
+    let malformed = Unauthorized::Invalid(None);
+    let bearer = match bearer(headers) {
+        Bearer::Absent => return Err(challenge(&*http.shared.backend, None)),
+        Bearer::Malformed => return Err(challenge(&*http.shared.backend, Some(&malformed))),
+        Bearer::Token(token) => token,
+    };
+    let handoff =
+        handoff(headers).map_err(|()| challenge(&*http.shared.backend, Some(&malformed)))?;
+    http.shared
+        .backend
+        .authenticate(Credentials { bearer, handoff })
+        .await
+        .map_err(|error| challenge(&*http.shared.backend, Some(&error)))
 }
 
 async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
     if let Err(response) = admitted(&http, &request) {
         return *response;
     }
-    let agent = match authenticate(&http, &request) {
-        Ok(agent) => agent,
+    let who = match authenticate(&http, request.headers()).await {
+        Ok(who) => Arc::new(who),
         Err(response) => return *response,
     };
-    // From here on nothing needs the token, and what has no token can't log or leak it.
+    // From here on nothing needs the tokens, and what has none can't log or leak them.
     request.headers_mut().remove(AUTHORIZATION);
-    let session = match session_of(&http, &request, &agent) {
+    request.headers_mut().remove(HANDOFF);
+    let session = match session_of(&http, &request, &who.principal()) {
         Ok(session) => session,
         Err(response) => return *response,
     };
     if request.method() == Method::POST {
-        post(&http, request, agent, session.as_deref()).await
+        post(&http, request, who, session.as_deref()).await
     } else {
         let (parts, _) = request.into_parts();
         let bare = Request::from_parts(parts, Full::new(Bytes::new()));
@@ -241,14 +243,32 @@ async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
     }
 }
 
-/// The session that a request names. One of another agent does not exist for this one.
-fn session_of(http: &Http, request: &Request, agent: &AgentId) -> Result<Option<String>, Refused> {
+async fn token(State(http): State<Arc<Http>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    match body_of(&http, body, token::MAX_BODY).await {
+        Ok(text) => token::exchange(&*http.shared.backend, &parts.headers, &text).await,
+        Err(response) => *response,
+    }
+}
+
+async fn resource_metadata(State(http): State<Arc<Http>>) -> Response {
+    match http.shared.backend.metadata() {
+        Some(found) => metadata::document(&found),
+        None => {
+            let fault = Fault::new(INVALID_REQUEST, "no issuer of tokens is configured");
+            refuse(StatusCode::NOT_FOUND, &fault)
+        }
+    }
+}
+
+/// The session that a request names. One of someone else does not exist for this one.
+fn session_of(http: &Http, request: &Request, who: &Principal) -> Result<Option<String>, Refused> {
     let mut named = request.headers().get_all(SESSION).iter();
     let Some(id) = named.next() else {
         return Ok(None);
     };
     match (id.to_str(), named.next()) {
-        (Ok(id), None) if http.sessions.owned(id, agent) => Ok(Some(id.to_owned())),
+        (Ok(id), None) if http.sessions.owned(id, who) => Ok(Some(id.to_owned())),
         (_, Some(_)) => Err(refuse(
             StatusCode::BAD_REQUEST,
             &Fault::new(INVALID_REQUEST, "more than one session"),
@@ -262,9 +282,26 @@ fn session_of(http: &Http, request: &Request, agent: &AgentId) -> Result<Option<
     }
 }
 
-async fn body_of(http: &Http, body: Body) -> Result<Bytes, Refused> {
+/// The task that a request's head names, or its credential.
+fn task_of(request: &Request, who: &Authenticated) -> Result<Option<TaskId>, Refused> {
+    let mut named = request.headers().get_all(TASK).iter();
+    let read = match (named.next(), named.next()) {
+        (None, _) => return Ok(who.task),
+        (Some(id), None) => id.to_str().ok().and_then(|text| text.parse().ok()),
+        _ => None,
+    };
+    let read = read.filter(|named| who.task.is_none_or(|held| held == *named));
+    read.map(Some).ok_or_else(|| {
+        let fault = Fault::new(
+            INVALID_REQUEST,
+            "`Tollgate-Task` names no task, or another than the credential is for",
+        );
+        refuse(StatusCode::BAD_REQUEST, &fault).into()
+    })
+}
+
+async fn body_of(http: &Http, body: Body, most: usize) -> Result<Bytes, Refused> {
     let too_large = || {
-        let most = super::MAX_MESSAGE;
         refuse(
             StatusCode::PAYLOAD_TOO_LARGE,
             &Fault::new(
@@ -273,10 +310,10 @@ async fn body_of(http: &Http, body: Body) -> Result<Bytes, Refused> {
             ),
         )
     };
-    if hyper::body::Body::size_hint(&body).lower() > super::MAX_MESSAGE as u64 {
+    if hyper::body::Body::size_hint(&body).lower() > most as u64 {
         return Err(too_large().into());
     }
-    let read = Limited::new(body, super::MAX_MESSAGE).collect();
+    let read = Limited::new(body, most).collect();
     match tokio::time::timeout(http.body_time, read).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large().into()),
@@ -293,9 +330,18 @@ async fn body_of(http: &Http, body: Body) -> Result<Bytes, Refused> {
     }
 }
 
-async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&str>) -> Response {
+async fn post(
+    http: &Http,
+    request: Request,
+    who: Arc<Authenticated>,
+    session: Option<&str>,
+) -> Response {
+    let task = match task_of(&request, &who) {
+        Ok(task) => task,
+        Err(response) => return *response,
+    };
     let (mut parts, body) = request.into_parts();
-    let text = match body_of(http, body).await {
+    let text = match body_of(http, body, super::MAX_MESSAGE).await {
         Ok(text) => text,
         Err(response) => return *response,
     };
@@ -316,7 +362,8 @@ async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&st
         _ => None,
     };
     let starts = matches!(message.kind, Kind::Request) && message.method() == Some("initialize");
-    if starts && let Err(fault) = may_start(http, &message, &agent) {
+    let principal = who.principal();
+    if starts && let Err(fault) = may_start(http, &message, &principal) {
         let status = if fault.code == INVALID_PARAMS {
             StatusCode::BAD_REQUEST
         } else {
@@ -335,7 +382,8 @@ async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&st
         _ => (None, false),
     };
     let arrived = Arrived {
-        agent: agent.clone(),
+        who,
+        task,
         arguments: message.arguments(&text),
         _slot: slot,
     };
@@ -345,7 +393,9 @@ async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&st
         && let Some(client) = direct::client_of(&parts.headers, call)
     {
         let tool = call.name.to_string();
-        let arrival = http.shared.arrival(&arrived, tool, Some(&client), None);
+        let arrival = http
+            .shared
+            .arrival(&arrived, tool, Some(&client), arrived.task);
         let response = direct::answer(&http.shared, &http.end, arrival, id).await;
         return response.map(|body| Body::new(Held { body, _held: held }));
     }
@@ -355,7 +405,7 @@ async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&st
     parts.extensions.insert(arrived);
     let request = Request::from_parts(parts, Full::new(rewritten));
     let response = if starts {
-        CREATOR.scope(agent, http.service.handle(request)).await
+        CREATOR.scope(principal, http.service.handle(request)).await
     } else {
         http.service.handle(request).await
     };
@@ -365,13 +415,13 @@ async fn post(http: &Http, request: Request, agent: AgentId, session: Option<&st
     }
 }
 
-fn may_start(http: &Http, message: &envelope::Message<'_>, agent: &AgentId) -> Result<(), Fault> {
+fn may_start(http: &Http, message: &envelope::Message<'_>, who: &Principal) -> Result<(), Fault> {
     // Otherwise `rmcp` takes it for another method and asks for a session.
     let params = message.params().map_or("null", |params| params.get());
     if serde_json::from_str::<InitializeRequestParams>(params).is_err() {
         return Err(message.fault(INVALID_PARAMS, "malformed parameters"));
     }
-    if !http.sessions.room(agent) {
+    if !http.sessions.room(who) {
         return Err(message.fault(INVALID_REQUEST, "too many sessions; close one or wait"));
     }
     Ok(())

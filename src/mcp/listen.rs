@@ -79,7 +79,8 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// A pause where the system is out of something, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-async fn accept(listener: &TcpListener) -> Option<TcpStream> {
+/// The next connection; none where one could not be taken, after a pause where that is the system's.
+pub(crate) async fn accept(listener: &TcpListener) -> Option<TcpStream> {
     match listener.accept().await {
         Ok((stream, _)) => {
             // Replies are small and written whole; waiting to fill a packet only delays them.
@@ -106,7 +107,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn connection(
+/// Serves one connection, until its end or until `draining`.
+pub(crate) async fn connection(
     stream: TcpStream,
     router: Router,
     head_time: Duration,

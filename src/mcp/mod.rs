@@ -7,22 +7,28 @@
 //! what comes back is only written in MCP's form.
 
 mod backend;
+mod challenge;
 mod direct;
 mod envelope;
 mod gate;
+mod held;
 mod http;
 mod listen;
+mod metadata;
 mod result;
 mod server;
 mod session;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
+mod token;
 
-pub use backend::{Backend, ListedTool, Unauthorized};
+pub use backend::{Backend, Credentials, ListedTool, Metadata, Unauthorized};
 pub use gate::GateError;
+pub(crate) use gate::{Bearer, Gate, bearer};
 pub use http::{HttpConfig, router};
 pub use listen::serve;
+pub(crate) use listen::{accept, connection};
 pub use stream::serve_stream;
 
 /// Bytes of one message. Arguments are bounded far below by the host; this is what is read before

@@ -67,7 +67,11 @@ fn unknown(call: CallId, tool: &str) -> ErrorData {
     ErrorData::invalid_params(format!("unknown tool `{shown}`"), Some(Value::Object(data)))
 }
 
-fn meta_of(mut meta: Map<String, Value>, call: CallId, server_info: &Value) -> MetaObject {
+pub(super) fn meta_of(
+    mut meta: Map<String, Value>,
+    call: CallId,
+    server_info: &Value,
+) -> MetaObject {
     meta.retain(|key, _| !RESERVED.iter().any(|prefix| key.starts_with(prefix)));
     meta.insert(CALL.to_owned(), call.to_string().into());
     meta.insert(SERVER_INFO.to_owned(), server_info.clone());

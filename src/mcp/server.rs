@@ -19,9 +19,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::backend::{Backend, ListedTool};
+use super::held::Seals;
 use super::result::result_of;
 use crate::call::{Arrival, Progress, ProgressSink, Reply};
-use crate::identity::AgentId;
+use crate::id::TaskId;
+use crate::identity::Authenticated;
 use crate::journal::record::Caller;
 
 /// Tools in one page of a list. Some clients never ask for the second page, so that it holds far
@@ -45,7 +47,8 @@ pub(super) struct Shared {
     pub(super) calls: TaskTracker,
     transport: &'static str,
     info: ServerConfig,
-    server_info: Value,
+    pub(super) server_info: Value,
+    pub(super) seals: Seals,
 }
 
 impl Shared {
@@ -67,6 +70,7 @@ impl Shared {
             transport,
             info,
             server_info: Value::Object(server_info),
+            seals: Seals::new(),
         })
     }
 
@@ -76,20 +80,22 @@ impl Shared {
         arrived: &Arrived,
         tool: String,
         client: Option<&Implementation>,
-        progress: Option<ProgressSink>,
+        task: Option<TaskId>,
     ) -> Arrival {
         Arrival {
             caller: Caller {
-                agent: arrived.agent.clone(),
-                user: None,
+                agent: arrived.who.agent.clone(),
+                user: arrived.who.user.clone(),
                 transport: self.transport.to_owned(),
                 client: client.map(client_name),
-                task: None,
-                chain: Vec::new(),
+                task,
+                chain: arrived.who.chain.clone(),
             },
             tool,
             arguments: arrived.arguments.clone(),
-            progress,
+            credential: Some(arrived.who.clone()),
+            approval: None,
+            progress: None,
         }
     }
 
@@ -109,7 +115,9 @@ fn client_name(client: &Implementation) -> String {
 /// What the transport knows of a request, beside its text.
 #[derive(Clone)]
 pub(super) struct Arrived {
-    pub(super) agent: AgentId,
+    pub(super) who: Arc<Authenticated>,
+    /// The task that the transport named: a header, the credential, or the session's own.
+    pub(super) task: Option<TaskId>,
     /// The text of a call's arguments.
     pub(super) arguments: Bytes,
     /// Keeps the request's id taken until it is answered.
@@ -118,7 +126,7 @@ pub(super) struct Arrived {
 
 /// Serves one session, or one request of the stateless revision.
 pub(super) struct Handler {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Cancelled when the session is about to end, so that subscriptions end in order.
     ending: CancellationToken,
     /// Ends the watch of an older session when the session is dropped.
@@ -132,6 +140,26 @@ impl Handler {
             ending,
             watch: OnceLock::new(),
         }
+    }
+
+    /// Hands a call to the host, as often as it comes.
+    pub(super) async fn carry_out(
+        &self,
+        arrived: &Arrived,
+        tool: &str,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Reply, ErrorData> {
+        let task = task_of(arrived, context)?;
+        let (sink, reports) = progress(context);
+        let client = context.client_info();
+        let arrival = Arrival {
+            approval: named(context, "dev.tollgate/approval"),
+            progress: sink,
+            ..self
+                .shared
+                .arrival(arrived, tool.to_owned(), client.as_ref(), task)
+        };
+        self.run(arrival, context, reports).await
     }
 
     async fn run(
@@ -223,6 +251,12 @@ async fn forward(
 /// Reports that wait to be written; more are dropped, since only the latest matter.
 const REPORTS: usize = 16;
 
+/// A text that the client put into `_meta`. It names something; it never gives anything.
+fn named(context: &RequestContext<RoleServer>, key: &str) -> Option<String> {
+    let text = context.meta.get(key)?.as_str()?;
+    Some(text.chars().take(128).collect())
+}
+
 fn progress(
     context: &RequestContext<RoleServer>,
 ) -> (
@@ -251,6 +285,29 @@ fn arrived(context: &RequestContext<RoleServer>) -> Result<&Arrived, ErrorData> 
             tracing::error!("a request came without an agent");
             ErrorData::internal_error("no agent", None)
         })
+}
+
+/// The key of `_meta` that names a task.
+const TASK: &str = "dev.tollgate/task";
+
+/// The task that a request names, in `_meta` or by its transport. It selects among the agent's own
+/// tasks, no more.
+fn task_of(
+    arrived: &Arrived,
+    context: &RequestContext<RoleServer>,
+) -> Result<Option<TaskId>, ErrorData> {
+    let wrong = |what: &'static str| ErrorData::invalid_params(what, None);
+    let Some(named) = context.meta.0.get(TASK) else {
+        return Ok(arrived.task);
+    };
+    let named: TaskId = named
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| wrong("`dev.tollgate/task` is no identifier of a task"))?;
+    match arrived.task {
+        Some(task) if task != named => Err(wrong("the request names two tasks")),
+        _ => Ok(Some(named)),
+    }
 }
 
 fn to_rmcp(tool: &ListedTool) -> rmcp::model::Tool {
@@ -309,8 +366,9 @@ impl ServerHandler for Handler {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let agent = &arrived(&context)?.agent;
-        let tools = self.shared.backend.tools(agent);
+        let arrived = arrived(&context)?;
+        let task = task_of(arrived, &context)?;
+        let tools = self.shared.backend.tools(&arrived.who, task);
         let cursor = request.and_then(|request| request.cursor);
         let (tools, next_cursor) = page(&tools, cursor.as_deref(), PAGE)?;
         let mut result = ListToolsResult {
@@ -331,16 +389,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let arrived = arrived(&context)?;
-        let tool = request.name.into_owned();
-        let (sink, reports) = progress(&context);
-        let client = context.client_info();
-        let arrival = self
-            .shared
-            .arrival(arrived, tool.clone(), client.as_ref(), sink);
-        let reply = self.run(arrival, &context, reports).await?;
-        self.shared
-            .result(reply, &tool)
-            .map(CallToolResponse::Complete)
+        let tool = request.name.clone().into_owned();
+        self.call_or_ask(&request, arrived, &tool, &context).await
     }
 
     /// Older sessions are told of changes without asking.

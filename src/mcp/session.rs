@@ -1,7 +1,7 @@
 //! Sessions of the older revisions, each bound to the agent that created it.
 //!
-//! A session's id is no proof of anything: whoever sends it must be the agent of its creation,
-//! and to everyone else the session does not exist. `rmcp` sets no bound on their number; this does.
+//! A session's id is no proof of anything: whoever sends it must be the agent of its creation, for
+//! the same person and by the same chain, and to everyone else the session does not exist. `rmcp` sets no bound on their number; this does.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,17 +15,17 @@ use rmcp::transport::streamable_http_server::session::{
     ServerSseMessage, SessionId, SessionManager,
 };
 
-use crate::identity::AgentId;
+use crate::identity::Principal;
 
 tokio::task_local! {
-    /// The agent whose request is creating a session.
-    pub(super) static CREATOR: AgentId;
+    /// Whose request is creating a session.
+    pub(super) static CREATOR: Principal;
 }
 
 /// `rmcp`'s sessions, with owners.
 pub(super) struct Sessions {
     inner: LocalSessionManager,
-    owners: Mutex<HashMap<SessionId, AgentId>>,
+    owners: Mutex<HashMap<SessionId, Principal>>,
     most: usize,
     most_per_agent: usize,
 }
@@ -52,28 +52,32 @@ impl Sessions {
         }
     }
 
-    fn owners(&self) -> MutexGuard<'_, HashMap<SessionId, AgentId>> {
+    fn owners(&self) -> MutexGuard<'_, HashMap<SessionId, Principal>> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether `agent` created the session `id`.
-    pub(super) fn owned(&self, id: &str, agent: &AgentId) -> bool {
-        self.owners().get(id) == Some(agent)
+    /// Whether `who` created the session `id`.
+    pub(super) fn owned(&self, id: &str, who: &Principal) -> bool {
+        self.owners().get(id) == Some(who)
     }
 
-    /// Whether `agent` may create another.
-    pub(super) fn room(&self, agent: &AgentId) -> bool {
-        Self::fits(&self.owners(), self.most, self.most_per_agent, agent)
+    /// Whether `who` may create another.
+    pub(super) fn room(&self, who: &Principal) -> bool {
+        Self::fits(&self.owners(), self.most, self.most_per_agent, who)
     }
 
     fn fits(
-        owners: &HashMap<SessionId, AgentId>,
+        owners: &HashMap<SessionId, Principal>,
         most: usize,
         most_per_agent: usize,
-        agent: &AgentId,
+        who: &Principal,
     ) -> bool {
         owners.len() < most
-            && owners.values().filter(|owner| *owner == agent).count() < most_per_agent
+            && owners
+                .values()
+                .filter(|owner| owner.agent == who.agent)
+                .count()
+                < most_per_agent
     }
 }
 
@@ -82,10 +86,10 @@ impl SessionManager for Sessions {
     type Transport = <LocalSessionManager as SessionManager>::Transport;
 
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), Self::Error> {
-        let agent = CREATOR
+        let creator = CREATOR
             .try_with(Clone::clone)
             .map_err(|_| SessionError::NoAgent)?;
-        if !self.room(&agent) {
+        if !self.room(&creator) {
             return Err(SessionError::Full);
         }
         let (id, transport) = self
@@ -95,7 +99,7 @@ impl SessionManager for Sessions {
             .map_err(SessionError::Ended)?;
         // Nobody knows the id yet, so nothing comes between. Two at once at the very limit can both
         // pass, by the number of connections at most, which is bounded too.
-        self.owners().insert(id.clone(), agent);
+        self.owners().insert(id.clone(), creator);
         Ok((id, transport))
     }
 

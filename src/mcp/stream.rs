@@ -21,7 +21,8 @@ use super::MAX_MESSAGE;
 use super::backend::Backend;
 use super::envelope::{self, Fault, INVALID_REQUEST, Kind};
 use super::server::{Arrived, Handler, Shared};
-use crate::identity::AgentId;
+use crate::id::TaskId;
+use crate::identity::{AgentId, Authenticated};
 
 /// How long calls under way may take once the input has ended: a call's own limit, and a little to
 /// write its reply.
@@ -33,7 +34,8 @@ const WRITE: Duration = Duration::from_secs(30);
 /// Messages that wait to be written.
 const QUEUE: usize = 64;
 
-/// Serves one session of MCP to `agent` over `stream`. `transport` is what records call it.
+/// Serves one session of MCP to `agent`, on `task` where it is bound to one, over `stream`. `transport`
+/// is what records call it.
 ///
 /// Returns once the input has ended, or the host drains, and what was asked has been answered.
 ///
@@ -43,6 +45,7 @@ const QUEUE: usize = 64;
 pub async fn serve_stream<S>(
     backend: Arc<dyn Backend>,
     agent: AgentId,
+    task: Option<TaskId>,
     stream: S,
     transport: &'static str,
 ) -> io::Result<()>
@@ -62,7 +65,8 @@ where
         skipping: false,
         fault: None,
         shared: shared.clone(),
-        agent,
+        who: Arc::new(Authenticated::of(agent)),
+        task,
         pending: Arc::default(),
         queue: Some(queue),
         draining,
@@ -181,7 +185,8 @@ struct Lines<R> {
     /// An answer of ours that waits for a place in the queue.
     fault: Option<Fault>,
     shared: Arc<Shared>,
-    agent: AgentId,
+    who: Arc<Authenticated>,
+    task: Option<TaskId>,
     pending: Arc<Pending>,
     queue: Option<mpsc::Sender<Outgoing>>,
     draining: CancellationToken,
@@ -275,7 +280,8 @@ impl<R: AsyncRead + Send + Unpin> Lines<R> {
                     ));
                 }
                 request.request.extensions_mut().insert(Arrived {
-                    agent: self.agent.clone(),
+                    who: self.who.clone(),
+                    task: self.task,
                     arguments: message.arguments(&text),
                     _slot: None,
                 });

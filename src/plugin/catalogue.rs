@@ -1,7 +1,6 @@
 //! What is known of the plugins at one moment: one value, published whole.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::load::Plugin;
@@ -25,7 +24,6 @@ pub(crate) enum Status {
 /// A file in the folder, and what became of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    pub(super) file: PathBuf,
     /// Absent where the file could not be read.
     pub(crate) digest: Option<Digest>,
     pub(crate) status: Status,
@@ -44,11 +42,17 @@ pub(crate) struct Catalogue {
 }
 
 impl Catalogue {
+    /// The files that are still being loaded, in the order of names.
+    pub(crate) fn loading(&self) -> impl Iterator<Item = &str> {
+        self.entries
+            .iter()
+            .filter(|(_, entry)| matches!(entry.status, Status::Loading))
+            .map(|(file, _)| file.as_str())
+    }
+
     /// Whether a file is still being loaded.
     pub(crate) fn is_loading(&self) -> bool {
-        self.entries
-            .values()
-            .any(|entry| matches!(entry.status, Status::Loading))
+        self.loading().next().is_some()
     }
 
     /// What there is where these serve, and nothing else is there.

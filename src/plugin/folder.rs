@@ -3,8 +3,29 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::name::{ParseNameError, PluginName};
 use crate::reason::{Reason, Refusal};
 use crate::runtime::MAX_COMPONENT;
+
+/// What a component's file and the one of its signature hold, or why that can't be read. Read once:
+/// what is verified and digested is what is compiled.
+#[derive(Debug)]
+pub(crate) struct Content {
+    /// The component.
+    pub(crate) bytes: Result<Vec<u8>, Refusal>,
+    /// Its signature, where it has one.
+    pub(crate) note: Result<Option<String>, Refusal>,
+}
+
+impl Content {
+    /// Reads the component at `path`, and what is beside it.
+    pub(crate) fn read(path: &Path) -> Self {
+        Self {
+            bytes: read(path),
+            note: super::signature::read(path),
+        }
+    }
+}
 
 /// What identifies a file's content without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +36,9 @@ pub(super) struct Stamp {
     modified: (i64, i64),
     changed: (i64, i64),
 }
+
+/// Those of a component and of its signature, where it has one.
+pub(super) type Stamps = (Stamp, Option<Stamp>);
 
 /// The components in `folder`, by their names: what is looked at as a plugin.
 pub(crate) fn files(folder: &Path) -> std::io::Result<BTreeMap<String, PathBuf>> {
@@ -37,8 +61,24 @@ pub(crate) fn files(folder: &Path) -> std::io::Result<BTreeMap<String, PathBuf>>
     Ok(found)
 }
 
-/// What identifies the content of the file now; nothing where it is gone.
-pub(super) fn stamp(path: &Path) -> Option<Stamp> {
+/// The name of the plugin in this file: the file's own, without its ending.
+pub(crate) fn name_of(file: &str) -> Result<PluginName, ParseNameError> {
+    file.strip_suffix(".wasm").unwrap_or(file).parse()
+}
+
+/// What identifies the content of a component and of its signature now; nothing where the first is gone.
+pub(super) fn stamps(path: &Path) -> Option<Stamps> {
+    Some((stamp(path)?, stamp(&signature(path))))
+}
+
+/// The file that holds the signature of the component at `path`.
+pub(super) fn signature(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".sig");
+    name.into()
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
     use std::os::unix::fs::MetadataExt as _;
     let meta = std::fs::metadata(path).ok()?;
     Some(Stamp {

@@ -7,6 +7,8 @@ use tokio::sync::Semaphore;
 
 use super::describe::{self, ToolSchemas};
 use super::description::{Description, Tool};
+use super::folder::{Content, name_of};
+use super::signature;
 use crate::capability::log::GuestLog;
 use crate::config::Config;
 use crate::digest::Digest;
@@ -15,14 +17,10 @@ use crate::json;
 use crate::limits::CallLimits;
 use crate::mcp::ListedTool;
 use crate::name::{PluginName, ToolName};
-use crate::reason::Refusal;
+use crate::reason::{Reason, Refusal};
 use crate::runtime::{Code, Runtime};
 use crate::secret::Lent;
-
-/// What `describe` may use: a statement, not a computation.
-const DESCRIBE_FUEL: u64 = 200_000_000;
-/// Its time.
-const DESCRIBE_TIME: std::time::Duration = std::time::Duration::from_secs(2);
+use crate::state::Signed;
 
 /// A plugin that can serve.
 #[derive(Debug)]
@@ -31,6 +29,8 @@ pub(crate) struct Plugin {
     /// Digest of its file.
     pub(crate) digest: Digest,
     pub(crate) description: Description,
+    /// The signature that came with it, where one was verified.
+    pub(crate) signed: Option<Signed>,
     pub(crate) code: Code,
     /// The most that any of its calls can be granted.
     pub(crate) ceiling: Grants,
@@ -43,8 +43,46 @@ pub(crate) struct Plugin {
     listed: Vec<(ToolName, Arc<ListedTool>)>,
 }
 
+/// A file that holds no plugin that could serve.
+#[derive(Debug)]
+pub(crate) struct Unusable {
+    /// Digest of its content, where it could be read and named.
+    pub(crate) digest: Option<Digest>,
+    /// Why.
+    pub(crate) refusal: Refusal,
+}
+
 impl Plugin {
-    /// Loads the component `bytes` as the plugin `name`.
+    /// The plugin in `file` of the folder, which holds `content`.
+    ///
+    /// # Errors
+    ///
+    /// It has no name that a plugin can have, or it can't serve.
+    pub(crate) async fn of_file(
+        runtime: &Runtime,
+        config: &Config,
+        file: &str,
+        content: &Content,
+        now: std::time::Duration,
+    ) -> Result<Self, Unusable> {
+        let unread = |refusal| Unusable {
+            digest: None,
+            refusal,
+        };
+        let name = name_of(file)
+            .map_err(|error| unread(Refusal::new(Reason::NameInvalid, error.to_string())))?;
+        let bytes = content.bytes.as_ref().map_err(|r| unread(r.clone()))?;
+        let refused = |refusal| Unusable {
+            digest: Some(Digest::of(bytes)),
+            refusal,
+        };
+        let note = content.note.as_ref().map_err(|r| refused(r.clone()))?;
+        Self::load(runtime, config, &name, bytes, note.as_deref(), now)
+            .await
+            .map_err(refused)
+    }
+
+    /// Loads the component `bytes`, which came with the signature `note`, as the plugin `name`.
     ///
     /// # Errors
     ///
@@ -54,14 +92,18 @@ impl Plugin {
         config: &Config,
         name: &PluginName,
         bytes: &[u8],
+        note: Option<&str>,
+        now: std::time::Duration,
     ) -> Result<Self, Refusal> {
         let digest = Digest::of(bytes);
+        // Before the compiler gets to see it.
+        let signed = signature::check(&config.trust, name, digest, note, now)?;
         let code = runtime.code(digest, bytes).await?;
-        let limits = config.plugin_limits(name);
+        let describe = config.describe_limits(name);
         let limits = CallLimits {
-            fuel: limits.fuel.min(DESCRIBE_FUEL),
-            time: limits.time.min(DESCRIBE_TIME),
-            ..limits
+            fuel: describe.fuel,
+            time: describe.time,
+            ..config.plugin_limits(name)
         };
         let log = GuestLog::new(name.clone(), None, Lent::new(), limits.log_bytes);
         let said = runtime
@@ -69,7 +111,7 @@ impl Plugin {
             .await
             .map_err(|refusal| {
                 Refusal::new(
-                    crate::reason::Reason::ComponentDescribe,
+                    Reason::ComponentDescribe,
                     format!("`describe` did not answer: {refusal}"),
                 )
                 .with_detail(refusal.detail.unwrap_or_default())
@@ -100,6 +142,7 @@ impl Plugin {
             listed,
             digest,
             description: described.description,
+            signed,
             code,
             ceiling,
             places: Arc::new(Semaphore::new(config.plugin_concurrency(name))),

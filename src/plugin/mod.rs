@@ -4,20 +4,29 @@
 //! and held against the contract, against its own imports and against what was accepted before. It
 //! trusts none of the bytes; it promises that what serves is exactly what is pinned.
 
+mod accept;
+mod admission;
 mod catalogue;
+mod confusable;
 mod describe;
 mod description;
+mod diff;
 mod folder;
 mod load;
 mod registry;
 mod schema;
+pub mod signature;
 mod text;
+mod version;
 
+pub(crate) use accept::{Shown, Waiting};
 pub(crate) use catalogue::{Catalogue, Status};
 pub use description::{
     Description, Hints, HttpRequirement, OriginScope, Requirement, SecretRequirement,
     SettingRequirement, Tool,
 };
-pub(crate) use folder::{files as component_files, read as read_component};
+pub use diff::{Change, Diff, Side, What};
+pub(crate) use folder::{Content, files as component_files, name_of, read as read_component};
 pub(crate) use load::Plugin;
 pub(crate) use registry::{Registry, Which};
+pub use signature::{Key, Trust, TrustedKey};

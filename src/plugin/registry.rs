@@ -12,14 +12,15 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use futures_util::StreamExt as _;
 
+use super::admission::{Admission, judge, pin_of};
 use super::catalogue::{Catalogue, Entry, Status};
-use super::folder::{Stamp, files, read, stamp};
-use super::load::Plugin;
+use super::folder::{Content, Stamps, files, name_of, stamps};
+use super::load::{Plugin, Unusable};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::digest::Digest;
-use crate::journal::Journal;
 use crate::journal::record::{Changed, Event};
+use crate::journal::{Journal, Unwritable};
 use crate::name::PluginName;
 use crate::reason::{Reason, Refusal};
 use crate::runtime::Runtime;
@@ -42,14 +43,21 @@ const COMPILERS: usize = 2;
 /// The registry.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     runtime: Arc<Runtime>,
-    state: State,
+    pub(super) state: State,
     journal: Journal,
-    clock: SharedClock,
+    pub(super) clock: SharedClock,
     catalogue: ArcSwap<Catalogue>,
     /// One look at a time.
-    looking: tokio::sync::Mutex<HashMap<String, Stamp>>,
+    pub(super) looking: tokio::sync::Mutex<HashMap<String, Stamps>>,
+}
+
+/// A file as it was read: once, so that what is verified and digested is what is compiled.
+struct Found {
+    file: String,
+    path: PathBuf,
+    content: Content,
 }
 
 impl Registry {
@@ -79,9 +87,9 @@ impl Registry {
     /// Looks at the folder, and loads what is new; `which` says how much of it. `taken` is told once
     /// those are in that need no compiler, and after each one that does: nothing waits for a compiler in vain.
     pub(crate) async fn look(&self, config: &Config, which: Which, mut taken: impl FnMut() + Send) {
-        let mut stamps = self.looking.lock().await;
+        let mut seen = self.looking.lock().await;
         if which == Which::Everything {
-            stamps.clear();
+            seen.clear();
         }
         let found = match files(&self.folder) {
             Ok(found) => found,
@@ -90,41 +98,46 @@ impl Registry {
                 return;
             }
         };
-        self.drop_gone(&found, &mut stamps);
+        self.drop_gone(&found, &mut seen);
         let mut new = Vec::new();
         for (file, path) in found {
-            let stamp = stamp(&path);
-            if stamp.is_some() && stamps.get(&file).copied() == stamp {
+            let now = stamps(&path);
+            if now.is_some() && seen.get(&file).copied() == now {
                 continue;
             }
-            // Read once: what is digested is what is compiled.
-            let bytes = read(&path);
-            let compiled = bytes
+            let content = Content::read(&path);
+            let compiled = content
+                .bytes
                 .as_ref()
                 .is_ok_and(|bytes| self.runtime.is_compiled(Digest::of(bytes)));
             if which == Which::Compiled && !compiled {
-                self.note_loading(&file, &path);
+                self.note_loading(&file);
                 continue;
             }
-            if let Some(stamp) = stamp {
-                stamps.insert(file.clone(), stamp);
+            if let Some(now) = now {
+                seen.insert(file.clone(), now);
             }
-            new.push((compiled, file, path, bytes));
+            let found = Found {
+                file,
+                path,
+                content,
+            };
+            new.push((compiled, found));
         }
-        let (ready, rest): (Vec<_>, Vec<_>) = new.into_iter().partition(|(compiled, ..)| *compiled);
-        for (_, file, path, bytes) in ready {
-            let loaded = self.load(config, &file, bytes).await;
-            self.take(config, &file, &path, loaded);
+        let (ready, rest): (Vec<_>, Vec<_>) = new.into_iter().partition(|(compiled, _)| *compiled);
+        for (_, found) in ready {
+            let loaded = self.load(config, &found).await;
+            self.take(config, &found.file, &found.path, loaded);
         }
         if rest.is_empty() {
             return;
         }
         taken();
         let mut loading = futures_util::stream::iter(rest)
-            .map(|(_, file, path, bytes)| async move {
-                self.note_loading(&file, &path);
-                let loaded = self.load(config, &file, bytes).await;
-                (file, path, loaded)
+            .map(|(_, found)| async move {
+                self.note_loading(&found.file);
+                let loaded = self.load(config, &found).await;
+                (found.file, found.path, loaded)
             })
             .buffered(COMPILERS);
         while let Some((file, path, loaded)) = loading.next().await {
@@ -133,48 +146,12 @@ impl Registry {
         }
     }
 
-    /// Accepts the plugin that waits under this name: from now on it is the pinned one.
-    pub(crate) async fn accept(
-        &self,
-        config: &Config,
-        name: &PluginName,
-    ) -> Result<Digest, String> {
-        let _looking = self.looking.lock().await;
-        let catalogue = self.catalogue();
-        let file = format!("{name}.wasm");
-        let Some(entry) = catalogue.entries.get(&file) else {
-            return Err(format!(
-                "there is no `{file}` in `{}`",
-                self.folder.display()
-            ));
-        };
-        let plugin = match (&entry.status, &entry.plugin) {
-            (Status::Serving, Some(plugin)) => return Ok(plugin.digest),
-            (Status::Quarantined(_), Some(plugin)) => Arc::clone(plugin),
-            (Status::Loading | Status::Serving, _) => {
-                return Err(format!("`{file}` is still being loaded; try again"));
-            }
-            (Status::Refused(refusal), _) | (Status::Quarantined(refusal), None) => {
-                return Err(format!("`{file}` can't serve: {refusal}"));
-            }
-        };
-        let pin = self.pin_of(config, &plugin, AcceptedBy::Operator);
-        self.state
-            .set_pin(&pin)
-            .map_err(|error| error.to_string())?;
-        self.changed("plugin.accepted", name.as_str(), Some(plugin.digest), None);
-        let digest = plugin.digest;
-        self.publish(&file, entry.file.clone(), Ok(plugin), Status::Serving);
-        Ok(digest)
-    }
-
     /// Shows a file that is not known yet while it is being loaded.
-    fn note_loading(&self, file: &str, path: &Path) {
+    fn note_loading(&self, file: &str) {
         if self.catalogue().entries.contains_key(file) {
             return;
         }
         let entry = Entry {
-            file: path.to_owned(),
             digest: None,
             status: Status::Loading,
             plugin: None,
@@ -184,135 +161,105 @@ impl Registry {
         });
     }
 
-    fn take(
-        &self,
-        config: &Config,
-        file: &str,
-        path: &Path,
-        loaded: Result<Plugin, (Option<Digest>, Refusal)>,
-    ) {
+    fn take(&self, config: &Config, file: &str, path: &Path, loaded: Result<Plugin, Unusable>) {
         match loaded {
-            Err((digest, refusal)) => {
-                tracing::error!(
-                    file = %path.display(), reason = %refusal.reason,
-                    "{}{}", refusal.message, refusal.detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default()
-                );
-                self.changed("plugin.refused", file, digest, Some(&refusal));
-                self.publish(file, path.to_owned(), Err(digest), Status::Refused(refusal));
-            }
+            Err(Unusable { digest, refusal }) => self.refuse(file, path, digest, refusal),
             Ok(plugin) => self.admit(config, file, path, Arc::new(plugin)),
         }
     }
 
-    async fn load(
-        &self,
-        config: &Config,
-        file: &str,
-        bytes: Result<Vec<u8>, Refusal>,
-    ) -> Result<Plugin, (Option<Digest>, Refusal)> {
-        let stem = file.strip_suffix(".wasm").unwrap_or(file);
-        let name: PluginName = stem.parse().map_err(|error: crate::name::ParseNameError| {
-            (None, Refusal::new(Reason::NameInvalid, error.to_string()))
-        })?;
-        let bytes = bytes.map_err(|refusal| (None, refusal))?;
-        let digest = Digest::of(&bytes);
-        Plugin::load(&self.runtime, config, &name, &bytes)
-            .await
-            .map_err(|refusal| (Some(digest), refusal))
+    async fn load(&self, config: &Config, found: &Found) -> Result<Plugin, Unusable> {
+        let (file, now) = (&found.file, self.clock.now());
+        Plugin::of_file(&self.runtime, config, file, &found.content, now).await
     }
 
     /// Puts a loaded plugin in force, or in quarantine.
     fn admit(&self, config: &Config, file: &str, path: &Path, plugin: Arc<Plugin>) {
-        let path = path.to_owned();
         if let Some(refusal) = self.collision(&plugin) {
-            tracing::error!(file = %path.display(), reason = %refusal.reason, "{}", refusal.message);
-            self.changed("plugin.refused", file, Some(plugin.digest), Some(&refusal));
-            self.publish(
-                file,
-                path,
-                Err(Some(plugin.digest)),
-                Status::Refused(refusal),
-            );
-            return;
+            return self.refuse(file, path, Some(plugin.digest), refusal);
         }
-        let pin = self.pin_of(config, &plugin, AcceptedBy::FirstSeen);
-        let known = match self.state.pin(&plugin.name) {
-            Ok(known) => known,
-            Err(error) => {
-                let refusal = Refusal::new(Reason::HostInternal, "its pin can't be read")
-                    .with_detail(error.to_string());
-                tracing::error!(file = %path.display(), %error, "the plugin's pin can't be read");
-                self.publish(
-                    file,
-                    path,
-                    Err(Some(plugin.digest)),
-                    Status::Refused(refusal),
-                );
-                return;
-            }
+        let pin = pin_of(config, &plugin, self.clock.now(), AcceptedBy::FirstSeen);
+        let (name, digest) = (plugin.name.clone(), plugin.digest);
+        let admission = match self.judged(&pin, &plugin) {
+            Ok(admission) => admission,
+            Err(refusal) => return self.refuse(file, path, Some(digest), refusal),
         };
-        match known {
-            None => {
-                // The first of its name: it can do nothing that a policy, written for it, does not allow.
+        let status = match admission {
+            // The first of its name: it can do nothing that a policy, written for it, does not allow.
+            Admission::First => {
                 if let Err(error) = self.state.pin_first(&pin) {
                     let refusal = Refusal::new(Reason::HostInternal, "its pin can't be kept")
                         .with_detail(error.to_string());
-                    self.publish(
-                        file,
-                        path,
-                        Err(Some(plugin.digest)),
-                        Status::Refused(refusal),
-                    );
-                    return;
+                    return self.refuse(file, path, Some(digest), refusal);
                 }
-                tracing::info!(plugin = %plugin.name, digest = %plugin.digest.short(), tools = plugin.description.tools.len(), "plugin pinned");
-                self.changed(
-                    "plugin.pinned",
-                    plugin.name.as_str(),
-                    Some(plugin.digest),
-                    None,
-                );
-                self.publish(file, path, Ok(plugin), Status::Serving);
+                tracing::info!(plugin = %name, digest = %digest.short(), tools = plugin.description.tools.len(), "plugin pinned");
+                self.changed("plugin.pinned", name.as_str(), Some(digest), None, None);
+                Status::Serving
             }
-            Some(known)
-                if known.component == pin.component
-                    && known.description == pin.description
-                    && known.settings == pin.settings =>
-            {
-                tracing::info!(plugin = %plugin.name, digest = %plugin.digest.short(), tools = plugin.description.tools.len(), "plugin serves");
-                self.publish(file, path, Ok(plugin), Status::Serving);
+            Admission::Accepted { renew } => {
+                if renew {
+                    self.renew(&pin);
+                }
+                tracing::info!(plugin = %name, digest = %digest.short(), tools = plugin.description.tools.len(), "plugin serves");
+                Status::Serving
             }
-            Some(known) => {
-                let refusal = Refusal::new(
-                    Reason::PinDigestMismatch,
-                    format!(
-                        "{} changed since it was accepted; review it, then run `tollgate plugins accept {}`",
-                        changes(&known, &pin),
-                        plugin.name
-                    ),
-                )
-                .with_detail(format!("accepted {}, found {}", known.component, pin.component));
+            Admission::Waits(refusal, diff) => {
                 tracing::warn!(file = %path.display(), reason = %refusal.reason, "{}", refusal.message);
                 self.changed(
                     "plugin.quarantined",
-                    plugin.name.as_str(),
-                    Some(plugin.digest),
+                    name.as_str(),
+                    Some(digest),
+                    Some(diff),
                     Some(&refusal),
                 );
-                self.publish(file, path, Ok(plugin), Status::Quarantined(refusal));
+                Status::Quarantined(refusal)
             }
+        };
+        self.publish(file, Ok(plugin), status);
+    }
+
+    fn judged(&self, pin: &Pin, plugin: &Plugin) -> Result<Admission, Refusal> {
+        let unreadable = |error: crate::state::StateError| {
+            Refusal::new(Reason::HostInternal, "its pin can't be read")
+                .with_detail(error.to_string())
+        };
+        let known = self.state.pin(&plugin.name).map_err(unreadable)?;
+        let catalogue = self.catalogue();
+        let accepted = match known {
+            Some(_) => Vec::new(),
+            None => self.state.pins().map_err(unreadable)?,
+        };
+        let accepted: Vec<PluginName> = accepted
+            .into_iter()
+            .map(|pin| pin.plugin)
+            .filter(|name| catalogue.entries.contains_key(&format!("{name}.wasm")))
+            .collect();
+        Ok(judge(known.as_ref(), pin, plugin, &catalogue, &accepted))
+    }
+
+    /// Adds to a pin of an earlier host what is kept today. Nothing of what was accepted changes.
+    fn renew(&self, pin: &Pin) {
+        let renewed = self.state.pin(&pin.plugin).and_then(|known| match known {
+            Some(known) => self.state.set_pin(&Pin {
+                facts: pin.facts.clone(),
+                ..known
+            }),
+            None => Ok(()),
+        });
+        if let Err(error) = renewed {
+            tracing::warn!(plugin = %pin.plugin, %error, "the plugin's pin could not be renewed");
         }
     }
 
-    fn pin_of(&self, config: &Config, plugin: &Plugin, by: AcceptedBy) -> Pin {
-        Pin {
-            plugin: plugin.name.clone(),
-            component: plugin.digest,
-            description: plugin.described(),
-            settings: config.settings_digest(&plugin.name),
-            accepted: self.clock.now(),
-            accepted_by: by,
-        }
+    /// Says in the log, in the journal and in the catalogue that a file can't serve, and why.
+    fn refuse(&self, file: &str, path: &Path, digest: Option<Digest>, refusal: Refusal) {
+        let detail = refusal.detail.as_ref();
+        tracing::error!(
+            file = %path.display(), reason = %refusal.reason,
+            "{}{}", refusal.message, detail.map(|d| format!(": {d}")).unwrap_or_default()
+        );
+        self.changed("plugin.refused", file, digest, None, Some(&refusal));
+        self.publish(file, Err(digest), Status::Refused(refusal));
     }
 
     /// Whether a tool of `plugin` would take a name that another plugin's tool has.
@@ -333,7 +280,7 @@ impl Registry {
         })
     }
 
-    fn drop_gone(&self, found: &BTreeMap<String, PathBuf>, stamps: &mut HashMap<String, Stamp>) {
+    fn drop_gone(&self, found: &BTreeMap<String, PathBuf>, seen: &mut HashMap<String, Stamps>) {
         let catalogue = self.catalogue();
         let gone: Vec<_> = catalogue
             .entries
@@ -342,26 +289,21 @@ impl Registry {
             .cloned()
             .collect();
         for file in gone {
-            stamps.remove(&file);
+            seen.remove(&file);
             tracing::info!(%file, "plugin removed");
-            self.changed("plugin.removed", &file, None, None);
+            self.changed("plugin.removed", &file, None, None, None);
             self.swap(|next| {
                 next.entries.remove(&file);
-                if let Ok(name) = file
-                    .strip_suffix(".wasm")
-                    .unwrap_or(&file)
-                    .parse::<PluginName>()
-                {
+                if let Ok(name) = name_of(&file) {
                     next.serving.remove(&name);
                 }
             });
         }
     }
 
-    fn publish(
+    pub(super) fn publish(
         &self,
         file: &str,
-        path: PathBuf,
         plugin: Result<Arc<Plugin>, Option<Digest>>,
         status: Status,
     ) {
@@ -377,17 +319,12 @@ impl Registry {
                 // What was accepted goes on from memory until the new one is accepted, or the host ends.
                 (Status::Quarantined(_), _) => {}
                 _ => {
-                    if let Ok(name) = file
-                        .strip_suffix(".wasm")
-                        .unwrap_or(file)
-                        .parse::<PluginName>()
-                    {
+                    if let Ok(name) = name_of(file) {
                         next.serving.remove(&name);
                     }
                 }
             }
             let entry = Entry {
-                file: path,
                 digest,
                 status,
                 plugin,
@@ -409,7 +346,27 @@ impl Registry {
         self.catalogue.store(Arc::new(next));
     }
 
-    fn changed(&self, change: &str, subject: &str, digest: Option<Digest>, why: Option<&Refusal>) {
+    fn changed(
+        &self,
+        change: &str,
+        subject: &str,
+        digest: Option<Digest>,
+        diff: Option<Digest>,
+        why: Option<&Refusal>,
+    ) {
+        if let Err(error) = self.record(change, subject, digest, diff, why) {
+            tracing::error!(%error, "a change of the plugins could not be written down");
+        }
+    }
+
+    pub(super) fn record(
+        &self,
+        change: &str,
+        subject: &str,
+        digest: Option<Digest>,
+        diff: Option<Digest>,
+        why: Option<&Refusal>,
+    ) -> Result<(), Unwritable> {
         let event = Event::Changed(Changed {
             change: change.to_owned(),
             subject: Some(subject.to_owned()),
@@ -419,23 +376,8 @@ impl Registry {
                 Some(detail) => format!("{}: {detail}", refusal.message),
                 None => refusal.message.to_string(),
             }),
+            diff,
         });
-        if let Err(error) = self.journal.append(&event) {
-            tracing::error!(%error, "a change of the plugins could not be written down");
-        }
+        self.journal.append(&event).map(drop)
     }
-}
-
-fn changes(known: &Pin, found: &Pin) -> String {
-    let mut parts = Vec::new();
-    if known.component != found.component {
-        parts.push("code");
-    }
-    if known.description != found.description {
-        parts.push("description");
-    }
-    if known.settings != found.settings {
-        parts.push("settings");
-    }
-    format!("its {}", parts.join(" and "))
 }

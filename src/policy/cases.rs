@@ -3,21 +3,25 @@
 //! A case names both the decision and the policies that determine it, so that a rule which is
 //! right for the wrong reason fails too.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::identity::AgentId;
+use crate::id::TaskId;
+use crate::identity::{AgentId, PersonId};
 use crate::json::{Arguments, Limits};
 use crate::name::ToolName;
-use crate::plugin::{OriginScope, Requirement};
 
+use super::approve::{Agreement, ApproveQuestion};
 use super::context::Pairs;
 use super::decide::Answer;
-use super::load::{PluginPolicies, PolicySet};
-use super::question::{CallFacts, CallQuestion, Fact, HostQuestion, Target};
+use super::entities;
+use super::load::{Known, PluginPolicies, PolicySet};
+use super::question::{CallFacts, CallQuestion, TaskFacts};
+use super::supposed::{Supposed, SupposedRequest, requirement_to};
 use super::vocabulary::HostAction;
 
 /// When a case does not say: 2026-01-01T12:00:00Z.
@@ -56,6 +60,9 @@ struct Case {
     host_call: Option<HostCall>,
     #[serde(default)]
     tier: Option<String>,
+    /// The task that the call is on.
+    #[serde(default)]
+    task: Option<TaskCase>,
     #[serde(default)]
     transport: Option<String>,
     /// RFC 3339.
@@ -63,8 +70,29 @@ struct Case {
     time: Option<String>,
     #[serde(default)]
     approved: bool,
+    /// Who agreed; with anybody in it, `approved` goes without saying.
+    #[serde(default)]
+    approvers: BTreeSet<PersonId>,
+    /// A person: the case is then about whether this one may answer what is held. `groups` are that
+    /// person's.
+    #[serde(default)]
+    approver: Option<PersonId>,
+    /// Whether that answer is to stand for more than one use.
+    #[serde(default)]
+    standing: bool,
     decision: Expected,
     policies: Vec<String>,
+}
+
+/// A task: every part may be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TaskCase {
+    id: Option<TaskId>,
+    intent: String,
+    labels: BTreeSet<String>,
+    calls: u64,
+    host_calls: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -200,155 +228,125 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
         .or_else(|| plugin.known.tiers.get(&case.tool))
         .map_or("", String::as_str);
     let directory = match (&set.directory, case.groups.is_empty()) {
-        (Some(directory), false) => Some(directory.with(case.agent.as_str(), &case.groups)?),
+        (Some(directory), false) => {
+            let uid = match &case.approver {
+                Some(person) => entities::user(person),
+                None => entities::agent(case.agent.as_str()),
+            };
+            Some(directory.with(&uid, &case.groups)?)
+        }
         _ => None,
     };
+    let agreement = Agreement {
+        approved: case.approved || !case.approvers.is_empty(),
+        approvers: case.approvers.iter().map(ToString::to_string).collect(),
+    };
+    if let Some(person) = &case.approver {
+        let question = ApproveQuestion {
+            person,
+            agent: &case.agent,
+            chain: &[],
+            user: case.user.as_deref(),
+            tool: &case.tool,
+            tier,
+            arguments: &arguments,
+            approvers: &case.approvers,
+            host_call: case.host_call.is_some(),
+            standing: case.standing,
+            time,
+        };
+        let (prepared, pairs) = set.prepare_approve(&question, directory.as_ref())?;
+        return set.answer_once(&prepared, pairs, &agreement);
+    }
+    let task = case.task.as_ref().map(|task| TaskFacts {
+        id: task
+            .id
+            .map_or_else(|| "task_aaaaaaaaaaaaaaaa".to_owned(), |id| id.to_string()),
+        intent: task.intent.clone(),
+        labels: task.labels.clone(),
+        calls: task.calls,
+        host_calls: task.host_calls,
+    });
     let ready: (std::sync::Arc<_>, Pairs) = match &case.host_call {
         None => set.prepare_call(
             &CallQuestion {
                 agent: &case.agent,
+                chain: &[],
                 user: case.user.as_deref(),
                 tool: &case.tool,
                 plugin_digest: plugin.known.digest,
                 tier,
                 arguments: &arguments,
+                task: task.as_ref(),
                 transport: case.transport.as_deref().unwrap_or("stdio"),
                 time,
                 attempt: 1,
-                approved: case.approved,
+                approval: None,
             },
             directory.as_ref(),
         )?,
         Some(host_call) => set.prepare_host_call(
             &CallFacts {
                 agent: &case.agent,
+                chain: &[],
                 user: case.user.as_deref(),
                 tool: &case.tool,
                 tier,
                 arguments: &arguments,
+                task: task.as_ref(),
                 time,
-                approved: case.approved,
+                approval: None,
             },
-            &host_call.asked(plugin, &case.tool)?,
+            &host_call.supposed(plugin, &case.tool)?,
             directory.as_ref(),
         )?,
     };
-    set.answer(&ready.0, ready.1, case.approved)
-}
-
-/// A host call of a case, as the question that the host would ask.
-struct Asked {
-    action: HostAction,
-    target: String,
-    facts: Vec<(&'static str, Fact)>,
-}
-
-impl HostQuestion for Asked {
-    fn action(&self) -> HostAction {
-        self.action
-    }
-
-    fn target(&self) -> Target<'_> {
-        match self.action {
-            HostAction::Http | HostAction::Connect => Target::Origin(&self.target),
-            HostAction::UseSecret | HostAction::RevealSecret => Target::Secret(&self.target),
-            HostAction::Clock | HostAction::Random => Target::Plugin,
-        }
-    }
-
-    fn facts(&self) -> Vec<(&'static str, Fact)> {
-        self.facts.clone()
-    }
+    set.answer(&ready.0, ready.1, &agreement)
 }
 
 impl HostCall {
-    fn asked(&self, plugin: &PluginPolicies, tool: &ToolName) -> Result<Asked, String> {
+    fn supposed(&self, plugin: &PluginPolicies, tool: &ToolName) -> Result<Supposed, String> {
         let action = HostAction::ALL
             .iter()
             .copied()
             .find(|action| action.group() == self.capability)
             .ok_or_else(|| format!("there is no capability `{}`", self.capability))?;
-        let text = |text: &str| Fact::Text(text.to_owned());
         let needs = |name: &str| format!("a `{}` case needs `{name}`", self.capability);
         let url = || {
             let text = self.url.as_ref().ok_or_else(|| needs("url"))?;
             url::Url::parse(text).map_err(|error| format!("`{text}` is no URL: {error}"))
         };
-        let place = |url: &url::Url| {
-            let host = url.host_str().unwrap_or_default().to_owned();
-            let port = i64::from(url.port_or_known_default().unwrap_or_default());
-            (host, Fact::Whole(port), url.origin().ascii_serialization())
-        };
-        let (target, facts) = match action {
+        Ok(match action {
             HostAction::Http => {
                 let url = url()?;
-                let (host, port, origin) = place(&url);
-                let requirement = match &self.requirement {
-                    Some(name) => name.clone(),
-                    None => self.requirement_for(plugin, tool, &origin),
+                let Known {
+                    description,
+                    origins,
+                    ..
+                } = &plugin.known;
+                let requirement = self.requirement.as_deref().or_else(|| {
+                    let origin = url.origin().ascii_serialization();
+                    requirement_to(description, origins, tool, &origin)
+                });
+                let request = SupposedRequest {
+                    method: self.method.as_deref().ok_or_else(|| needs("method"))?,
+                    requirement: requirement.unwrap_or_default(),
+                    body_bytes: self.body_bytes,
+                    secrets: &self.secrets,
+                    http_calls: self.http_calls,
                 };
-                let facts = vec![
-                    (
-                        "method",
-                        text(self.method.as_deref().ok_or_else(|| needs("method"))?),
-                    ),
-                    ("path", text(url.path())),
-                    ("scheme", text(url.scheme())),
-                    ("host", Fact::Text(host)),
-                    ("port", port),
-                    ("requirement", Fact::Text(requirement)),
-                    ("query", Fact::Truth(url.query().is_some())),
-                    ("body_bytes", Fact::Whole(self.body_bytes)),
-                    ("secrets", Fact::Texts(self.secrets.clone())),
-                    ("http_calls", Fact::Whole(self.http_calls)),
-                ];
-                (origin, facts)
+                Supposed::http(&url, &request)
             }
             HostAction::Connect => {
-                let (host, port, origin) = place(&url()?);
-                let address = self.address.ok_or_else(|| needs("address"))?;
-                let facts = vec![
-                    ("address", Fact::Address(address)),
-                    ("port", port),
-                    ("host", Fact::Text(host)),
-                ];
-                (origin, facts)
+                Supposed::connect(&url()?, self.address.ok_or_else(|| needs("address"))?)
             }
-            HostAction::UseSecret | HostAction::RevealSecret => {
-                let (_, _, origin) = place(&url()?);
-                let facts = vec![
-                    ("origin", Fact::Text(origin)),
-                    (
-                        "scheme",
-                        text(self.scheme.as_deref().ok_or_else(|| needs("scheme"))?),
-                    ),
-                ];
-                (self.secret.clone().ok_or_else(|| needs("secret"))?, facts)
-            }
-            HostAction::Clock | HostAction::Random => (String::new(), Vec::new()),
-        };
-        Ok(Asked {
-            action,
-            target,
-            facts,
+            HostAction::UseSecret | HostAction::RevealSecret => Supposed::secret(
+                action,
+                self.secret.as_deref().ok_or_else(|| needs("secret"))?,
+                &url()?.origin().ascii_serialization(),
+                self.scheme.as_deref().ok_or_else(|| needs("scheme"))?,
+            ),
+            HostAction::Clock | HostAction::Random => Supposed::bare(action),
         })
-    }
-
-    /// The requirement of the tool that leads to this origin: by name, or else the open one.
-    fn requirement_for(&self, plugin: &PluginPolicies, tool: &ToolName, origin: &str) -> String {
-        let description = &plugin.known.description;
-        let uses = description
-            .tool(tool)
-            .map(|t| t.uses.as_slice())
-            .unwrap_or_default();
-        let of = |wanted: &dyn Fn(&str, &OriginScope) -> bool| {
-            uses.iter().find(|name| {
-                matches!(description.requirement(name), Some(Requirement::Http(http)) if wanted(name, &http.origin))
-            })
-        };
-        of(&|name, _| plugin.known.origins.get(name).is_some_and(|o| o == origin))
-            .or_else(|| of(&|_, scope| *scope == OriginScope::AnyPublic))
-            .cloned()
-            .unwrap_or_default()
     }
 }

@@ -11,14 +11,16 @@ use cedar_policy::RestrictedExpression;
 use serde_json::Value;
 
 use crate::clock::rfc3339;
+use crate::identity::AgentId;
 use crate::json::Arguments;
 
+use super::approve::ApproveQuestion;
 use super::argument::{self, Field};
 use super::entities;
-use super::question::{CallFacts, CallQuestion, Fact};
+use super::question::{CallFacts, CallQuestion, Fact, TaskFacts};
 use super::vocabulary::{HostAction, Key};
 
-/// Keys and values of a context, without `approved`.
+/// Keys and values of a context, without `approved` and `approvers`.
 pub(super) type Pairs = Vec<(&'static str, RestrictedExpression)>;
 
 /// What the rules of a slice can see. The rest of a context is not built: nothing would read it,
@@ -74,12 +76,7 @@ impl Mentioned {
         }
     }
 
-    /// Whether it sees nothing of a question but whom and what it is about.
-    pub(super) fn nothing(&self) -> bool {
-        !self.everything && !self.all_arguments && self.keys.is_empty() && self.arguments.is_empty()
-    }
-
-    fn key(&self, name: &str) -> bool {
+    pub(super) fn key(&self, name: &str) -> bool {
         self.everything || self.keys.contains(name)
     }
 
@@ -110,6 +107,7 @@ fn common(
     tier: &str,
     time: Duration,
     user: Option<&str>,
+    task: Option<&TaskFacts>,
 ) -> Result<Pairs, String> {
     let members = arguments
         .members()
@@ -128,7 +126,20 @@ fn common(
         let user = entities::user(user);
         pairs.push(("user", RestrictedExpression::new_entity_uid(user)));
     }
+    if let Some(task) = task.filter(|_| seen.key("task")) {
+        pairs.push(("task", task_record(task)?));
+    }
     Ok(pairs)
+}
+
+/// The agents before the one that acts; not in an order, and never the one that is asked about alone.
+fn chain(pairs: &mut Pairs, seen: &Mentioned, chain: &[AgentId]) {
+    if seen.key("chain") {
+        let agents = chain
+            .iter()
+            .map(|agent| RestrictedExpression::new_entity_uid(entities::agent(agent.as_str())));
+        pairs.push(("chain", RestrictedExpression::new_set(agents)));
+    }
 }
 
 pub(super) fn call(
@@ -143,7 +154,9 @@ pub(super) fn call(
         question.tier,
         question.time,
         question.user,
+        question.task,
     )?;
+    chain(&mut pairs, seen, question.chain);
     if seen.key("plugin_digest") {
         pairs.push(("plugin_digest", text(&question.plugin_digest.to_string())));
     }
@@ -154,6 +167,30 @@ pub(super) fn call(
         let attempt = i64::from(question.attempt);
         pairs.push(("attempt", RestrictedExpression::new_long(attempt)));
     }
+    Ok(pairs)
+}
+
+pub(super) fn approve(
+    fields: &[Field],
+    seen: &Mentioned,
+    question: &ApproveQuestion<'_>,
+) -> Result<Pairs, String> {
+    let mut pairs = common(
+        fields,
+        seen,
+        question.arguments,
+        question.tier,
+        question.time,
+        question.user,
+        None,
+    )?;
+    chain(&mut pairs, seen, question.chain);
+    let agent = entities::agent(question.agent.as_str());
+    pairs.push(("agent", RestrictedExpression::new_entity_uid(agent)));
+    pairs.push(("arguments", text(&question.arguments.digest().to_string())));
+    let truth = RestrictedExpression::new_bool;
+    pairs.push(("host_call", truth(question.host_call)));
+    pairs.push(("standing", truth(question.standing)));
     Ok(pairs)
 }
 
@@ -185,10 +222,28 @@ pub(super) fn host_call(
         call.tier,
         call.time,
         call.user,
+        call.task,
     )?;
+    chain(&mut pairs, seen, call.chain);
     let seen = facts.into_iter().filter(|(name, _)| seen.key(name));
     pairs.extend(seen.map(|(name, fact)| (name, express(fact))));
     Ok(pairs)
+}
+
+fn task_record(task: &TaskFacts) -> Result<RestrictedExpression, String> {
+    let whole = |n: u64| RestrictedExpression::new_long(i64::try_from(n).unwrap_or(i64::MAX));
+    let members = [
+        ("id", text(&task.id)),
+        ("intent", text(&task.intent)),
+        (
+            "labels",
+            RestrictedExpression::new_set(task.labels.iter().map(|label| text(label))),
+        ),
+        ("calls", whole(task.calls)),
+        ("host_calls", whole(task.host_calls)),
+    ];
+    let members = members.map(|(name, value)| (name.to_owned(), value));
+    RestrictedExpression::new_record(members).map_err(|error| entities::chain(&error))
 }
 
 fn express(fact: Fact) -> RestrictedExpression {

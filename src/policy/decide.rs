@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use cedar_policy::{
-    AuthorizationError, Authorizer, Context, Decision, Request, RestrictedExpression,
-};
+use cedar_policy::{AuthorizationError, Authorizer, Context, Decision, Request};
 
 use crate::name::ToolName;
 use crate::reason::{Reason, Refusal};
 
+use super::approve::{self, Agreement};
+use super::chain;
 use super::context::{self, Pairs};
 use super::entities::{self, Directory};
 use super::load::{PluginPolicies, PolicySet};
@@ -16,7 +16,7 @@ use super::question::{CallFacts, CallQuestion, HostQuestion, Target};
 use super::schema::ToolModel;
 use super::slice::{Asked, Prepared, Subject};
 use super::vocabulary::{CALL, HostAction};
-use super::{Checked, Ground, Permit, Verdict};
+use super::{Checked, Ground, HostVerdict, Permit, Verdict};
 
 /// An answer, before it becomes a proof.
 #[derive(Debug)]
@@ -27,8 +27,7 @@ pub(super) enum Answer {
 }
 
 /// One evaluation.
-#[derive(Debug, Clone)]
-pub(super) struct Evaluated {
+struct Evaluated {
     allow: bool,
     ground: Ground,
 }
@@ -36,9 +35,18 @@ pub(super) struct Evaluated {
 impl PolicySet {
     /// May this call run?
     pub fn decide_call(&self, question: &CallQuestion<'_>) -> Verdict<Permit> {
-        let asked = self
-            .prepare_call(question, None)
-            .and_then(|(prepared, pairs)| self.answer(&prepared, pairs, question.approved));
+        if let Some(why) = question
+            .approval
+            .and_then(|approval| approve::for_another_call(approval, question))
+        {
+            return Verdict::Refuse(misplaced(why));
+        }
+        let agreement = Agreement::of(question.approval);
+        let asked = chain::strictest(question.chain, question.agent, |agent| {
+            let question = CallQuestion { agent, ..*question };
+            self.prepare_call(&question, None)
+                .and_then(|(prepared, pairs)| self.answer(&prepared, pairs, &agreement))
+        });
         match self.settle(asked, "this call") {
             Verdict::Allow(ground) => Verdict::Allow(Permit {
                 agent: question.agent.clone(),
@@ -60,16 +68,38 @@ impl PolicySet {
         call: &CallFacts<'_>,
         question: T,
     ) -> Verdict<Checked<T>> {
-        let asked = self
-            .prepare_host_call(call, &question, None)
-            .and_then(|(prepared, pairs)| self.answer(&prepared, pairs, call.approved));
+        match self.decide_or_hold(call, question) {
+            HostVerdict::Allow(checked) => Verdict::Allow(checked),
+            HostVerdict::Hold(_, ground) => Verdict::Hold(ground),
+            HostVerdict::Refuse(refusal) => Verdict::Refuse(refusal),
+        }
+    }
+
+    /// The same, for one who waits where a person must agree: a value that is held comes back.
+    pub fn decide_or_hold<T: HostQuestion>(
+        &self,
+        call: &CallFacts<'_>,
+        question: T,
+    ) -> HostVerdict<T> {
+        if let Some(why) = call
+            .approval
+            .and_then(|approval| approve::for_another_host_call(approval, call))
+        {
+            return HostVerdict::Refuse(misplaced(why));
+        }
+        let agreement = Agreement::of(call.approval);
+        let asked = chain::strictest(call.chain, call.agent, |agent| {
+            let call = CallFacts { agent, ..*call };
+            self.prepare_host_call(&call, &question, None)
+                .and_then(|(prepared, pairs)| self.answer(&prepared, pairs, &agreement))
+        });
         match self.settle(asked, "this use") {
-            Verdict::Allow(ground) => Verdict::Allow(Checked {
+            Verdict::Allow(ground) => HostVerdict::Allow(Checked {
                 value: question,
                 ground,
             }),
-            Verdict::Hold(ground) => Verdict::Hold(ground),
-            Verdict::Refuse(refusal) => Verdict::Refuse(refusal),
+            Verdict::Hold(ground) => HostVerdict::Hold(question, ground),
+            Verdict::Refuse(refusal) => HostVerdict::Refuse(refusal),
         }
     }
 
@@ -80,7 +110,8 @@ impl PolicySet {
     ) -> Result<(Arc<Prepared>, Pairs), String> {
         let (plugin, tool) = self.tool(question.tool)?;
         let subject = Asked {
-            agent: question.agent.as_str(),
+            principal: question.agent.as_str(),
+            asker: None,
             user: question.user,
             group: CALL,
             tool: question.tool,
@@ -117,7 +148,8 @@ impl PolicySet {
             }
         };
         let subject = Asked {
-            agent: call.agent.as_str(),
+            principal: call.agent.as_str(),
+            asker: None,
             user: call.user,
             group: action.group(),
             tool: call.tool,
@@ -142,7 +174,7 @@ impl PolicySet {
         Ok((plugin, tool))
     }
 
-    fn prepare(
+    pub(super) fn prepare(
         &self,
         plugin: &PluginPolicies,
         asked: &Asked<'_>,
@@ -167,28 +199,42 @@ impl PolicySet {
         })
     }
 
-    /// Evaluates; and where that refuses, evaluates once more as if a person had agreed.
+    /// Evaluates; and where that refuses, evaluates once more as if people had agreed: those whom the
+    /// rules name, or, where that does not help, anybody.
     pub(super) fn answer(
         &self,
         prepared: &Prepared,
         pairs: Pairs,
-        approved: bool,
+        agreement: &Agreement,
     ) -> Result<Answer, String> {
-        let now = self.evaluate(prepared, pairs.clone(), approved)?;
+        let now = self.answer_once(prepared, pairs.clone(), agreement)?;
+        let refused = matches!(now, Answer::Refuse(reason, _) if reason != Reason::PolicyError);
+        if !refused || !prepared.rules.iter().any(|rule| rule.permits()) {
+            return Ok(now);
+        }
+        for beyond in agreement.beyond(prepared) {
+            match self.answer_once(prepared, pairs.clone(), &beyond)? {
+                Answer::Allow(ground) => return Ok(Answer::Hold(ground)),
+                failed @ Answer::Refuse(Reason::PolicyError, _) => return Ok(failed),
+                Answer::Hold(_) | Answer::Refuse(..) => {}
+            }
+        }
+        Ok(now)
+    }
+
+    /// Evaluates with exactly this agreement.
+    pub(super) fn answer_once(
+        &self,
+        prepared: &Prepared,
+        pairs: Pairs,
+        agreement: &Agreement,
+    ) -> Result<Answer, String> {
+        let now = self.evaluate(prepared, pairs, agreement)?;
         if !now.ground.errors.is_empty() {
             return Ok(Answer::Refuse(Reason::PolicyError, now.ground));
         }
         if now.allow {
             return Ok(Answer::Allow(now.ground));
-        }
-        if !approved && prepared.rules.iter().any(|rule| rule.permits()) {
-            let then = self.evaluate(prepared, pairs, true)?;
-            if !then.ground.errors.is_empty() {
-                return Ok(Answer::Refuse(Reason::PolicyError, then.ground));
-            }
-            if then.allow {
-                return Ok(Answer::Hold(then.ground));
-            }
         }
         let reason = if now.ground.policies.is_empty() {
             Reason::PolicyDefault
@@ -202,12 +248,9 @@ impl PolicySet {
         &self,
         prepared: &Prepared,
         pairs: Pairs,
-        approved: bool,
+        agreement: &Agreement,
     ) -> Result<Evaluated, String> {
-        if let Some(evaluated) = prepared.evaluated.get() {
-            return Ok(evaluated.clone());
-        }
-        let request = request(&prepared.subject, with_approved(pairs, approved))?;
+        let request = request(&prepared.subject, agreement.put(pairs, &prepared.seen))?;
         let response =
             Authorizer::new().is_authorized(&request, &prepared.policies, &prepared.entities);
         let diagnostics = response.diagnostics();
@@ -224,20 +267,14 @@ impl PolicySet {
                 AuthorizationError::PolicyEvaluationError(error) => error.policy_id(),
             }))
         };
-        let evaluated = Evaluated {
+        Ok(Evaluated {
             allow: response.decision() == Decision::Allow,
             ground: Ground {
                 policies,
                 set: self.digest,
                 errors,
             },
-        };
-        // Subject, rules and entities are those of `prepared`, which is of this set alone; a context
-        // that no rule looks at can't change what they say.
-        if prepared.seen.nothing() {
-            let _ = prepared.evaluated.set(evaluated.clone());
-        }
-        Ok(evaluated)
+        })
     }
 
     fn settle(&self, asked: Result<Answer, String>, what: &str) -> Verdict<Ground> {
@@ -281,9 +318,14 @@ impl PolicySet {
     }
 }
 
-pub(super) fn with_approved(mut pairs: Pairs, approved: bool) -> Pairs {
-    pairs.push(("approved", RestrictedExpression::new_bool(approved)));
-    pairs
+/// An approval that is no proof for this question. The host took it for another, so this never happens
+/// but by a fault of the host's own.
+fn misplaced(why: &'static str) -> Refusal {
+    Refusal::new(
+        Reason::ApprovalBinding,
+        "that approval is not one for this call",
+    )
+    .with_detail(why)
 }
 
 pub(super) fn request(subject: &Subject, pairs: Pairs) -> Result<Request, String> {

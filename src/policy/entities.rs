@@ -133,11 +133,10 @@ impl Directory {
         })
     }
 
-    /// The same, with this agent in these groups as well: for cases that try out a membership.
-    pub(super) fn with(&self, agent_id: &str, groups: &[String]) -> Result<Self, String> {
-        let uid = agent(agent_id);
-        let mut parents = self.closure(&uid);
-        parents.remove(&uid);
+    /// The same, with this agent or person in these groups as well: for cases that try out a membership.
+    pub(super) fn with(&self, uid: &EntityUid, groups: &[String]) -> Result<Self, String> {
+        let mut parents = self.closure(uid);
+        parents.remove(uid);
         for name in groups {
             let group = EntityUid::from_type_name_and_id(TYPES.group.clone(), EntityId::new(name));
             parents.extend(self.closure(&group));
@@ -145,7 +144,7 @@ impl Directory {
         let entities = self
             .entities
             .clone()
-            .upsert_entities([Entity::new_no_attrs(uid, parents)], None)
+            .upsert_entities([Entity::new_no_attrs(uid.clone(), parents)], None)
             .map_err(|error| chain(&error))?;
         Ok(Self {
             entities,

@@ -11,13 +11,15 @@ use serde_json::{Value, json};
 
 use crate::reason::Reason;
 
+use super::approve::{Agreement, ApproveQuestion, approved_so_far};
 use super::context::Pairs;
-use super::decide::{Answer, request, with_approved};
+use super::decide::{Answer, request};
 use super::entities::chain;
 use super::load::PolicySet;
 use super::question::{CallFacts, CallQuestion, HostQuestion};
 use super::slice::{Prepared, Scope};
 use super::source::Rule;
+use super::vocabulary::APPROVE;
 use super::{Ground, PolicyRef};
 
 /// Why a question was answered as it was. Its JSON form is [`serde`]'s, its text form `Display`'s.
@@ -67,15 +69,28 @@ pub struct Condition {
 }
 
 impl PolicySet {
-    /// Explains the answer to a call question.
+    /// Explains the answer to a call question; as if people had agreed, where `approved`.
     #[must_use]
-    pub fn explain_call(&self, question: &CallQuestion<'_>) -> Explanation {
+    pub fn explain_call(&self, question: &CallQuestion<'_>, approved: bool) -> Explanation {
         let what = [
             question.agent.to_string(),
             format!("call:{}", question.tool),
             question.tool.to_string(),
         ];
-        self.explain(self.prepare_call(question, None), question.approved, what)
+        self.explain(self.prepare_call(question, None), supposing(approved), what)
+    }
+
+    /// Explains whether a person may answer what is held.
+    #[must_use]
+    pub fn explain_approve(&self, question: &ApproveQuestion<'_>) -> Explanation {
+        let what = [
+            question.person.to_string(),
+            format!("{APPROVE}:{}", question.tool),
+            question.tool.to_string(),
+        ];
+        let agreement = approved_so_far(question);
+        let suppose = |_: &Prepared| agreement.clone();
+        self.explain(self.prepare_approve(question, None), suppose, what)
     }
 
     /// Explains the answer to a host call's question.
@@ -84,6 +99,7 @@ impl PolicySet {
         &self,
         call: &CallFacts<'_>,
         question: &T,
+        approved: bool,
     ) -> Explanation {
         let what = [
             call.agent.to_string(),
@@ -92,7 +108,7 @@ impl PolicySet {
         ];
         self.explain(
             self.prepare_host_call(call, question, None),
-            call.approved,
+            supposing(approved),
             what,
         )
     }
@@ -100,7 +116,7 @@ impl PolicySet {
     fn explain(
         &self,
         prepared: Result<(std::sync::Arc<Prepared>, Pairs), String>,
-        approved: bool,
+        suppose: impl Fn(&Prepared) -> Agreement,
         question: [String; 3],
     ) -> Explanation {
         let unanswered = |error: String| Explanation {
@@ -115,11 +131,12 @@ impl PolicySet {
             Ok(ready) => ready,
             Err(error) => return unanswered(error),
         };
-        let answer = match self.answer(&prepared, pairs.clone(), approved) {
+        let agreement = suppose(&prepared);
+        let answer = match self.answer(&prepared, pairs.clone(), &agreement) {
             Ok(answer) => answer,
             Err(error) => return unanswered(error),
         };
-        let request = match request(&prepared.subject, with_approved(pairs, approved)) {
+        let request = match request(&prepared.subject, agreement.put(pairs, &prepared.seen)) {
             Ok(request) => request,
             Err(error) => return unanswered(error),
         };
@@ -184,6 +201,14 @@ impl PolicySet {
                 })
             })
             .collect()
+    }
+}
+
+/// Nobody's agreement, or that of everyone whom the rules name.
+fn supposing(approved: bool) -> impl Fn(&Prepared) -> Agreement {
+    move |prepared| match approved {
+        true => Agreement::by(prepared.people().iter().map(String::as_str)),
+        false => Agreement::default(),
     }
 }
 

@@ -11,6 +11,7 @@ use cedar_policy::EntityUid;
 use serde_json::Value;
 
 use crate::digest::Digest;
+use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::name::{PluginName, ToolName};
 use crate::plugin::{OriginScope, Requirement};
@@ -403,6 +404,18 @@ impl<'a> Linter<'a> {
                     .any(|r| matches!(r, Requirement::Secret(secret) if secret.name == text));
                 if !declared {
                     self.absent(at, &entities::secret(&text), "declared secret");
+                }
+                None
+            }
+            "context.task.id" if compared.exact && text.parse::<TaskId>().is_err() => Some(
+                "a task's identifier is `task_` and 16 letters and digits; `tollgate task list` shows them",
+            ),
+            "context.task.labels" if compared.exact => {
+                let mut labels = self.plugins.iter().flat_map(|p| &p.known.labels);
+                if !labels.any(|label| *label == text) {
+                    let message = format!("no tool puts the label `{text}` on a task");
+                    let help = "set `labels` in `[plugin.<name>.tool.<tool>]` of `tollgate.toml`, or mend its spelling here";
+                    self.push(Severity::Warning, at, message, help.to_owned());
                 }
                 None
             }

@@ -5,7 +5,6 @@
 //! others. Every problem is a finding with its place and what to do.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,77 +14,17 @@ use crate::plugin::Description;
 
 use super::argument::Unmapped;
 use super::entities::{self, Directory};
+pub use super::finding::{Finding, Severity};
 use super::lint;
+use super::may;
 use super::schema::{self, Model};
 use super::slice::Kept;
-use super::source::{Rule, Source, position};
+use super::source::{Rule, Source};
 use super::validate::{self, Affected};
+use super::vocabulary::APPROVE;
 
 /// Shared rules, evaluated for every plugin.
 pub(super) const SHARED: &str = "shared.cedar";
-
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// The file, or what it would have answered, is not in force.
-    Error,
-    /// In force, and probably not what was meant.
-    Warning,
-}
-
-/// Something wrong in `policies/`, with its place and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// The file, relative to `policies/`.
-    pub file: String,
-    /// From 1.
-    pub line: usize,
-    /// From 1, in characters.
-    pub column: usize,
-    /// What is wrong.
-    pub message: String,
-    /// What to do; empty where nothing is known.
-    pub help: String,
-}
-
-impl Finding {
-    pub(super) fn new(severity: Severity, file: &str, message: String, help: &str) -> Self {
-        Self {
-            severity,
-            file: file.to_owned(),
-            line: 1,
-            column: 1,
-            message,
-            help: help.to_owned(),
-        }
-    }
-
-    pub(super) fn at(mut self, text: &str, offset: usize) -> Self {
-        (self.line, self.column) = position(text, offset);
-        self
-    }
-
-    pub(super) fn is_error(&self) -> bool {
-        self.severity == Severity::Error
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "policies/{}:{}:{}: {}",
-            self.file, self.line, self.column, self.message
-        )?;
-        if !self.help.is_empty() {
-            write!(f, " ({})", self.help)?;
-        }
-        Ok(())
-    }
-}
 
 /// A plugin, as far as policy is about it.
 #[derive(Debug, Clone)]
@@ -99,6 +38,8 @@ pub struct PluginFacts<'a> {
     pub origins: BTreeMap<String, String>,
     /// The operator's tier of each tool.
     pub tiers: BTreeMap<ToolName, String>,
+    /// The labels that any tool of the host puts on a task.
+    pub labels: BTreeSet<String>,
 }
 
 /// The set in force after a load, and what was found on the way.
@@ -120,6 +61,7 @@ pub struct PolicySet {
     pub(super) plugins: BTreeMap<PluginName, PluginPolicies>,
     pub(super) schema: serde_json::Value,
     pub(super) kept: Kept,
+    pub(super) may: may::Answers,
 }
 
 /// The policies that answer for one plugin.
@@ -128,6 +70,8 @@ pub(super) struct PluginPolicies {
     pub(super) known: Known,
     pub(super) model: Model,
     pub(super) own: Option<Source>,
+    /// The types of its own questions, with every action that its rules name; for partial evaluation.
+    pub(super) schema: Option<cedar_policy::Schema>,
     /// Why its questions refuse.
     pub(super) broken: Option<String>,
     pub(super) by_action: HashMap<String, Vec<Arc<Rule>>>,
@@ -140,6 +84,7 @@ pub(super) struct Known {
     pub(super) digest: Digest,
     pub(super) origins: BTreeMap<String, String>,
     pub(super) tiers: BTreeMap<ToolName, String>,
+    pub(super) labels: BTreeSet<String>,
 }
 
 impl PolicySet {
@@ -197,6 +142,7 @@ impl Loader<'_> {
                 digest: fact.digest,
                 origins: fact.origins.clone(),
                 tiers: fact.tiers.clone(),
+                labels: fact.labels.clone(),
             };
             let model = Model::of(fact.description);
             let broken = schema::read(&schema::json([&model], [])).err();
@@ -211,6 +157,7 @@ impl Loader<'_> {
                 known,
                 model,
                 own: None,
+                schema: None,
                 broken,
                 by_action: HashMap::new(),
             };
@@ -240,6 +187,7 @@ impl Loader<'_> {
                 .flat_map(|source| &source.rules)
                 .map(|rule| Arc::new(rule.clone()))
                 .collect();
+            policies.schema = types(&policies.model, &rules);
             policies.by_action = policies
                 .model
                 .actions()
@@ -290,6 +238,7 @@ impl Loader<'_> {
                 plugins,
                 schema,
                 kept: Kept::default(),
+                may: may::Answers::default(),
             },
             findings: self.findings,
         }
@@ -322,8 +271,8 @@ impl Loader<'_> {
                 .parse::<PluginName>()
                 .is_ok_and(|plugin| plugins.contains_key(&plugin))
             {
-                let message = format!("there is no plugin `{stem}`, so this file is not read");
-                let help = "put the plugin into `plugins/`, or rename or remove this file";
+                let message = format!("no plugin `{stem}` serves, so this file is not read");
+                let help = "`tollgate plugins` shows why, where it is there; else put it into `plugins/`, or rename or remove this file";
                 self.push(Severity::Warning, &name, message, help);
             }
             present.insert(name);
@@ -456,11 +405,27 @@ impl Loader<'_> {
     }
 }
 
-/// Whether the rule's scope leaves this action open.
+/// The schema of a plugin's own questions. Actions of others that its rules name, as shared rules may,
+/// are declared as applying to nothing.
+fn types(model: &Model, rules: &[Arc<Rule>]) -> Option<cedar_policy::Schema> {
+    let own: BTreeSet<String> = model.actions().collect();
+    let others: BTreeSet<String> = rules
+        .iter()
+        .flat_map(|rule| rule.actions())
+        .map(|uid| uid.id().unescaped().to_owned())
+        .filter(|id| id.contains(':') && !own.contains(id))
+        .collect();
+    schema::read(&schema::json([model], &others)).ok()
+}
+
+/// Whether the rule's scope leaves this action open. A permit that leaves every action open is about
+/// what agents do: to let a person approve, a rule must say so.
 fn meets(rule: &Rule, action: &str) -> bool {
     let actions = rule.actions();
     let group = action.split(':').next().unwrap_or_default();
-    actions.is_empty() && rule.policy.action_constraint() == cedar_policy::ActionConstraint::Any
+    actions.is_empty()
+        && rule.policy.action_constraint() == cedar_policy::ActionConstraint::Any
+        && !(group == APPROVE && rule.permits())
         || actions.iter().any(|uid| {
             let id = uid.id().unescaped();
             id == action || id == group

@@ -7,12 +7,15 @@
 //! does not validate, a rule that fails to evaluate, a question that does not fit the schema)
 //! refuses; and that one plugin's broken file never changes another's answers.
 
+mod approve;
 mod argument;
 mod cases;
+mod chain;
 mod context;
 mod decide;
 mod entities;
 mod explain;
+mod finding;
 mod ground;
 mod lint;
 mod literal;
@@ -22,19 +25,23 @@ mod question;
 mod schema;
 mod slice;
 mod source;
+mod standing;
 mod starter;
+mod supposed;
 mod validate;
 mod verdict;
 mod vocabulary;
 
+pub use approve::{ApproveQuestion, Hold};
 pub use argument::Unmapped;
 pub use cases::{CaseResult, run_cases};
 pub use explain::{Condition, ExplainedRule, Explanation};
 pub use ground::{Ground, PolicyRef};
 pub use load::{Finding, Loaded, PluginFacts, PolicySet, Severity};
-pub use question::{CallFacts, CallQuestion, Fact, HostQuestion, Target};
+pub use question::{CallFacts, CallQuestion, Fact, HostQuestion, Target, TaskFacts};
 pub use starter::starter;
-pub use verdict::{Checked, Permit, Verdict};
+pub use supposed::{Supposed, SupposedRequest, requirement_to};
+pub use verdict::{Checked, HostVerdict, Permit, Verdict};
 pub use vocabulary::HostAction;
 
 #[cfg(test)]

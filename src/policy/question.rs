@@ -1,8 +1,10 @@
 //! The questions that policy is asked, in words of the host.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::approval::Approved;
 use crate::digest::Digest;
 use crate::identity::AgentId;
 use crate::json::Arguments;
@@ -10,11 +12,28 @@ use crate::name::ToolName;
 
 use super::vocabulary::{HostAction, Type};
 
+/// What policy is told of a task.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskFacts {
+    /// Its identifier.
+    pub id: String,
+    /// What it is for, in the operator's words.
+    pub intent: String,
+    /// What its calls have seen.
+    pub labels: BTreeSet<String>,
+    /// Its calls so far, this one included.
+    pub calls: u64,
+    /// Their host calls so far, this one included.
+    pub host_calls: u64,
+}
+
 /// May this agent make this call?
 #[derive(Debug, Clone, Copy)]
 pub struct CallQuestion<'a> {
     /// Who asks.
     pub agent: &'a AgentId,
+    /// The agents that handed the work on to it. Each is asked about as well.
+    pub chain: &'a [AgentId],
     /// On whose behalf, when known.
     pub user: Option<&'a str>,
     /// What is called.
@@ -25,14 +44,16 @@ pub struct CallQuestion<'a> {
     pub tier: &'a str,
     /// The arguments, which conform to the tool's input schema.
     pub arguments: &'a Arguments,
+    /// The task that the call is on.
+    pub task: Option<&'a TaskFacts>,
     /// `http`, `stdio` or `cli`.
     pub transport: &'a str,
     /// The host's time, since 1970.
     pub time: Duration,
     /// 1 for the first try of this call, more for a retry.
     pub attempt: u32,
-    /// Whether a person agreed to exactly this call. Never from what the model wrote.
-    pub approved: bool,
+    /// Proof that people agreed to exactly this call. Never from what the model wrote.
+    pub approval: Option<&'a Approved>,
 }
 
 /// What the host knows of the running call when one of its host calls is decided.
@@ -40,6 +61,8 @@ pub struct CallQuestion<'a> {
 pub struct CallFacts<'a> {
     /// Who asked.
     pub agent: &'a AgentId,
+    /// The agents that handed the work on to it. Each is asked about as well.
+    pub chain: &'a [AgentId],
     /// On whose behalf, when known.
     pub user: Option<&'a str>,
     /// What was called.
@@ -48,10 +71,12 @@ pub struct CallFacts<'a> {
     pub tier: &'a str,
     /// The call's arguments.
     pub arguments: &'a Arguments,
+    /// The task that the call is on, as it is at this host call.
+    pub task: Option<&'a TaskFacts>,
     /// The host's time at this host call, since 1970.
     pub time: Duration,
-    /// Whether a person agreed to exactly this host call (not merely to the call).
-    pub approved: bool,
+    /// Proof that people agreed to exactly this host call (not merely to the call).
+    pub approval: Option<&'a Approved>,
 }
 
 /// What a host call is aimed at.

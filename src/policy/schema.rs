@@ -12,7 +12,9 @@ use crate::name::{PluginName, ToolName};
 use crate::plugin::{Description, Requirement, Tool};
 
 use super::argument::{Field, Kind, Unmapped, fields};
-use super::vocabulary::{CALL, CALL_KEYS, COMMON, HostAction, Key, Type};
+use super::vocabulary::{
+    APPROVE, APPROVE_KEYS, CALL, CALL_KEYS, COMMON, HostAction, Key, TASK, Type,
+};
 
 /// What policy needs to know of one plugin.
 #[derive(Debug, Clone)]
@@ -33,7 +35,8 @@ impl Model {
     /// The names of all its actions.
     pub(super) fn actions(&self) -> impl Iterator<Item = String> {
         self.tools.iter().flat_map(|(name, tool)| {
-            std::iter::once(CALL)
+            [CALL, APPROVE]
+                .into_iter()
                 .chain(tool.actions.iter().map(|kind| kind.group()))
                 .map(move |group| format!("{group}:{name}"))
         })
@@ -86,6 +89,7 @@ pub(super) fn json<'a>(
 ) -> Value {
     let mut actions = Map::new();
     actions.insert(CALL.to_owned(), json!({}));
+    actions.insert(APPROVE.to_owned(), json!({}));
     for action in HostAction::ALL {
         actions.insert(action.group().to_owned(), json!({}));
     }
@@ -98,12 +102,22 @@ pub(super) fn json<'a>(
             let arguments = record(&tool.arguments);
             actions.insert(
                 format!("{CALL}:{name}"),
-                action(CALL, "Tool", CALL_KEYS, &arguments),
+                action(CALL, "Agent", "Tool", CALL_KEYS, &arguments),
+            );
+            actions.insert(
+                format!("{APPROVE}:{name}"),
+                action(APPROVE, "User", "Tool", APPROVE_KEYS, &arguments),
             );
             for kind in &tool.actions {
                 actions.insert(
                     format!("{}:{name}", kind.group()),
-                    action(kind.group(), kind.resource(), kind.keys(), &arguments),
+                    action(
+                        kind.group(),
+                        "Agent",
+                        kind.resource(),
+                        kind.keys(),
+                        &arguments,
+                    ),
                 );
             }
         }
@@ -123,22 +137,26 @@ pub(super) fn json<'a>(
     }})
 }
 
-fn action(group: &str, resource: &str, keys: &[Key], arguments: &Value) -> Value {
+fn action(group: &str, principal: &str, resource: &str, keys: &[Key], arguments: &Value) -> Value {
     let mut attributes = Map::new();
     attributes.insert("args".to_owned(), arguments.clone());
-    for key in COMMON.iter().chain(keys) {
-        let mut attribute = key_type(key.kind);
-        set(&mut attribute, "required", key.required.into());
-        attributes.insert(key.name.to_owned(), attribute);
-    }
+    put_keys(&mut attributes, COMMON.iter().chain(keys));
     json!({
         "memberOf": [{ "id": group }],
         "appliesTo": {
-            "principalTypes": ["Agent"],
+            "principalTypes": [principal],
             "resourceTypes": [resource],
             "context": { "type": "Record", "attributes": attributes },
         },
     })
+}
+
+fn put_keys<'a>(attributes: &mut Map<String, Value>, keys: impl Iterator<Item = &'a Key>) {
+    for key in keys {
+        let mut attribute = key_type(key.kind);
+        set(&mut attribute, "required", key.required.into());
+        attributes.insert(key.name.to_owned(), attribute);
+    }
 }
 
 fn set(value: &mut Value, key: &str, member: Value) {
@@ -156,6 +174,18 @@ fn key_type(kind: Type) -> Value {
         Type::Time => json!({ "type": "Extension", "name": "datetime" }),
         Type::Address => json!({ "type": "Extension", "name": "ipaddr" }),
         Type::User => json!({ "type": "Entity", "name": "User" }),
+        Type::Agents => {
+            json!({ "type": "Set", "element": { "type": "Entity", "name": "Agent" } })
+        }
+        Type::Users => {
+            json!({ "type": "Set", "element": { "type": "Entity", "name": "User" } })
+        }
+        Type::Agent => json!({ "type": "Entity", "name": "Agent" }),
+        Type::Task => {
+            let mut attributes = Map::new();
+            put_keys(&mut attributes, TASK.iter());
+            json!({ "type": "Record", "attributes": attributes })
+        }
     }
 }
 

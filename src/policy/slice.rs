@@ -4,8 +4,8 @@
 //! scope matches are picked once and kept, with the entities. A decision then costs what these few
 //! rules cost, however many others are loaded.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, RwLock};
 
 use cedar_policy::{
     ActionConstraint, Entities, Entity, EntityUid, Policy, PrincipalConstraint, ResourceConstraint,
@@ -15,9 +15,9 @@ use crate::name::ToolName;
 
 use super::PolicyRef;
 use super::context::Mentioned;
-use super::decide::Evaluated;
 use super::entities::{self, Directory};
 use super::source::Rule;
+use super::vocabulary::APPROVE;
 
 /// The most questions kept. Origins can be many under an open requirement, and a plugin chooses
 /// them; an entry is a few KiB.
@@ -28,6 +28,8 @@ const MAX_KEPT: usize = 4_096;
 pub(super) struct Subject {
     pub(super) principal: EntityUid,
     pub(super) user: Option<EntityUid>,
+    /// The agent that a person answers.
+    pub(super) asker: Option<EntityUid>,
     pub(super) group: &'static str,
     pub(super) action: EntityUid,
     pub(super) resource: EntityUid,
@@ -36,7 +38,10 @@ pub(super) struct Subject {
 
 /// A question's subject as the host writes it.
 pub(super) struct Asked<'a> {
-    pub(super) agent: &'a str,
+    /// An agent; a person, where the group is `approve`.
+    pub(super) principal: &'a str,
+    /// The agent that a person answers.
+    pub(super) asker: Option<&'a str>,
     pub(super) user: Option<&'a str>,
     pub(super) group: &'static str,
     pub(super) tool: &'a ToolName,
@@ -53,8 +58,9 @@ impl Asked<'_> {
     pub(super) fn key(&self) -> String {
         let user = self.user.unwrap_or_default();
         format!(
-            "{}\n{}\n{}\n{}{}\n{user}{}",
-            self.agent,
+            "{}\n{}\n{}\n{}\n{}{}\n{user}{}",
+            self.principal,
+            self.asker.unwrap_or_default(),
             self.group,
             self.tool,
             if self.user.is_some() { "u" } else { "-" },
@@ -66,8 +72,12 @@ impl Asked<'_> {
     pub(super) fn subject(&self) -> Subject {
         let plugin = entities::plugin(self.tool.plugin());
         Subject {
-            principal: entities::agent(self.agent),
+            principal: match self.group {
+                APPROVE => entities::user(self.principal),
+                _ => entities::agent(self.principal),
+            },
             user: self.user.map(entities::user),
+            asker: self.asker.map(entities::agent),
             group: self.group,
             action: entities::action(self.action()),
             resource: match self.resource {
@@ -89,9 +99,6 @@ pub(super) struct Prepared {
     pub(super) entities: Entities,
     pub(super) rules: Vec<Arc<Rule>>,
     pub(super) seen: Mentioned,
-    /// The evaluation of rules that see nothing of a context: it is the same for every question that
-    /// shares this.
-    pub(super) evaluated: OnceLock<Evaluated>,
 }
 
 impl Prepared {
@@ -123,8 +130,32 @@ impl Prepared {
             entities,
             rules: kept,
             seen,
-            evaluated: OnceLock::new(),
         })
+    }
+
+    /// The persons whose agreement its rules could name: those that they name, and the one on whose
+    /// behalf the agent acts. Nobody, where they don't look at who agreed.
+    pub(super) fn people(&self) -> BTreeSet<String> {
+        if !self.seen.key("approvers") {
+            return BTreeSet::new();
+        }
+        self.rules
+            .iter()
+            .flat_map(|rule| rule.policy.entity_literals())
+            .filter(|uid| uid.type_name().basename() == "User")
+            .chain(self.subject.user.clone())
+            .map(|uid| uid.id().unescaped().to_owned())
+            .collect()
+    }
+
+    /// What the rule says, wherever it stands in its file.
+    pub(super) fn says(&self, reference: &PolicyRef) -> Vec<u8> {
+        let rule = self.rules.iter().find(|rule| rule.reference == *reference);
+        rule.and_then(|rule| rule.policy.to_json().ok())
+            .map_or_else(
+                || format!("{reference:?}").into_bytes(),
+                |tree| tree.to_string().into_bytes(),
+            )
     }
 
     /// The rules of these ids, as their authors find them; in the order of their files.
@@ -209,6 +240,9 @@ impl<'a> Scope<'a> {
         put(&self.subject.principal, &self.principal);
         if let (Some(user), Some(closure)) = (&self.subject.user, &self.user) {
             put(user, closure);
+        }
+        if let Some(asker) = &self.subject.asker {
+            put(asker, &directory.closure(asker));
         }
         put(&self.subject.action, &self.action);
         put(&self.subject.resource, &self.resource);

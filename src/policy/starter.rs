@@ -31,7 +31,10 @@ pub fn starter(description: &Description, origins: &BTreeMap<String, String>) ->
         "// Rules here answer for this plugin alone; rules for all plugins stand in `shared.cedar`.",
         "// `principal` alone means every agent. Narrow it to one, `principal == Agent::\"spiffe://tollgate.local/agent/NAME\"`,",
         "// or to a group of `entities.json`, `principal in Group::\"NAME\"`.",
-        "// `when { context.approved }` means that a person must agree to each call.",
+        "// `when { context.approved }` means that a person must agree to each call. Who may, rules on the action `approve`",
+        "// say: those in `shared.cedar`, or here `principal == User::\"NAME\"` with `action == Action::\"approve:PLUGIN.TOOL\"`.",
+        "// `when { context has task }` means that the agent is on a task (`tollgate task start`), whose",
+        "// `context.task.labels` says what it has seen.",
     ] {
         line(&mut out, text);
     }
@@ -316,15 +319,15 @@ mod tests {
         let text = starter(&github(), &BTreeMap::new());
         let loaded = Dir::new(&[("github.cedar", &text)]).load(None);
         assert!(loaded.findings.is_empty(), "{:#?}\n{text}", loaded.findings);
-        let mut asked = commented("ada");
+        let asked = commented("ada");
         let set = &loaded.set;
         assert_eq!(
             said(set.decide_call(&asked.question())),
             "hold github.comment"
         );
-        asked.approved = true;
+        let agreed = commented("ada").agreed(&["eve"]);
         assert_eq!(
-            said(set.decide_call(&asked.question())),
+            said(set.decide_call(&agreed.question())),
             "allow github.comment"
         );
         let decide =

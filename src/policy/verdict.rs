@@ -24,6 +24,18 @@ pub enum Verdict<P> {
     Refuse(Refusal),
 }
 
+/// What policy answers about a host call: what is held comes back, to be asked about again.
+#[derive(Debug)]
+#[must_use]
+pub enum HostVerdict<T> {
+    /// Allowed.
+    Allow(Checked<T>),
+    /// Refused now, and allowed once a person agrees.
+    Hold(T, Ground),
+    /// Refused.
+    Refuse(Refusal),
+}
+
 /// Proof that policy allowed this call: this agent, tool, component and arguments. Running the call
 /// takes it.
 #[derive(Debug)]

@@ -5,6 +5,9 @@
 /// The group of the call question's actions.
 pub(super) const CALL: &str = "call";
 
+/// The group of the actions of people who answer what is held.
+pub(super) const APPROVE: &str = "approve";
+
 /// A kind of host call that policy is asked about; the group of its actions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostAction {
@@ -76,6 +79,11 @@ pub(super) enum Type {
     Time,
     Address,
     User,
+    Agents,
+    Users,
+    Agent,
+    /// A record: `id`, `intent`, `labels`, `calls`, `host_calls`.
+    Task,
 }
 
 /// One key of a context.
@@ -97,11 +105,18 @@ const fn key(name: &'static str, kind: Type) -> Key {
 /// What the host says about every question, beside `args`.
 pub(super) const COMMON: &[Key] = &[
     key("approved", Type::Truth),
+    key("chain", Type::Agents),
+    key("approvers", Type::Users),
     key("tier", Type::Text),
     key("time", Type::Time),
     Key {
         name: "user",
         kind: Type::User,
+        required: false,
+    },
+    Key {
+        name: "task",
+        kind: Type::Task,
         required: false,
     },
 ];
@@ -111,6 +126,23 @@ pub(super) const CALL_KEYS: &[Key] = &[
     key("plugin_digest", Type::Text),
     key("transport", Type::Text),
     key("attempt", Type::Whole),
+];
+
+/// What it says about a person's answer, beside what it says of the call.
+pub(super) const APPROVE_KEYS: &[Key] = &[
+    key("agent", Type::Agent),
+    key("arguments", Type::Text),
+    key("host_call", Type::Truth),
+    key("standing", Type::Truth),
+];
+
+/// What the host says of a task.
+pub(super) const TASK: &[Key] = &[
+    key("id", Type::Text),
+    key("intent", Type::Text),
+    key("labels", Type::Texts),
+    key("calls", Type::Whole),
+    key("host_calls", Type::Whole),
 ];
 
 const HTTP: &[Key] = &[

@@ -3,11 +3,12 @@
 //! Compiled code is trusted absolutely when it is loaded, so none is loaded that this host did not
 //! make: each file carries a MAC under a key that only the host's user can read, over the bytes,
 //! the digest of the component and the engine's settings. A file is read once, into one buffer, and
-//! both verified and loaded from there; anything else would be a race. Compiling is the part of the
+//! both verified and loaded from there; anything else would be a race. What a component said of itself
+//! is kept in the same way, so that each is asked once. Compiling is the part of the
 //! host that is easiest to exhaust, so it happens in a child with limits on memory and time.
 
 use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::bindings::tools;
+use super::described;
 use crate::digest::Digest;
 use crate::reason::{Reason, Refusal};
 
@@ -32,6 +35,15 @@ const MAX_GROWTH: usize = 16;
 
 /// Bytes of a MAC (BLAKE3, keyed).
 const MAC: usize = 32;
+
+/// What is kept of a component.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// Its compiled form.
+    Code,
+    /// What it said of itself.
+    Description,
+}
 
 /// Where compiled code is kept, and what makes it.
 #[derive(Debug)]
@@ -76,51 +88,94 @@ impl Artifacts {
             ));
         }
         check_kind(bytes)?;
-        let path = self.path(engine, digest);
-        if let Some(component) = self.load(engine, digest, &path) {
+        if let Some(component) = self.load(engine, digest) {
             return Ok(component);
         }
         let code = self.compile(bytes).await?;
         let component = load_own(engine, &code)?;
-        if let Err(error) = self.keep(engine, digest, &path, &code) {
+        if let Err(error) = self.keep(engine, digest, Kind::Code, &code) {
             // It runs all the same; the next start compiles again.
-            tracing::warn!(path = %path.display(), %error, "compiled code could not be kept");
+            tracing::warn!(%digest, %error, "compiled code could not be kept");
         }
         Ok(component)
     }
 
     /// Whether a file is there. Whether it can be used shows when it is loaded.
     pub(super) fn has(&self, engine: &Engine, digest: Digest) -> bool {
-        self.path(engine, digest).is_file()
+        self.path(engine, digest, Kind::Code).is_file()
     }
 
-    fn path(&self, engine: &Engine, digest: Digest) -> PathBuf {
+    /// What the component with this digest said of itself, where this host kept it.
+    pub(super) fn description(
+        &self,
+        engine: &Engine,
+        digest: Digest,
+    ) -> Option<tools::Description> {
+        let kept = self.read(engine, digest, Kind::Description)?;
+        described::read(&kept)
+    }
+
+    /// Keeps what the component said of itself.
+    pub(super) fn keep_description(
+        &self,
+        engine: &Engine,
+        digest: Digest,
+        said: &tools::Description,
+    ) {
+        let kept = described::write(said)
+            .map_err(std::io::Error::other)
+            .and_then(|text| self.keep(engine, digest, Kind::Description, &text));
+        if let Err(error) = kept {
+            // It is asked again at the next load.
+            tracing::warn!(%digest, %error, "a description could not be kept");
+        }
+    }
+
+    fn path(&self, engine: &Engine, digest: Digest, kind: Kind) -> PathBuf {
         let fit = Digest::of(&fit(engine)).short();
-        self.folder.join(format!("{}-{fit}.cwasm", digest.hex()))
+        let ending = match kind {
+            Kind::Code => "cwasm",
+            Kind::Description => "description",
+        };
+        self.folder.join(format!("{}-{fit}.{ending}", digest.hex()))
     }
 
-    fn mac(&self, engine: &Engine, digest: Digest, code: &[u8]) -> blake3::Hash {
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+    fn mac(&self, engine: &Engine, digest: Digest, kind: Kind, bytes: &[u8]) -> blake3::Hash {
+        // A key for each kind, so that none is ever taken for the other.
+        let key = match kind {
+            Kind::Code => self.key,
+            Kind::Description => {
+                blake3::derive_key("tollgate 2026-11-22 descriptions of components", &self.key)
+            }
+        };
+        let mut hasher = blake3::Hasher::new_keyed(&key);
         hasher.update(&fit(engine));
         hasher.update(digest.as_bytes());
-        hasher.update(code);
+        hasher.update(bytes);
         hasher.finalize()
     }
 
-    fn load(&self, engine: &Engine, digest: Digest, path: &Path) -> Option<Component> {
-        let mut file = std::fs::File::open(path).ok()?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).ok()?;
-        let code_length = bytes.len().checked_sub(MAC)?;
-        let (code, mac) = bytes.split_at_checked(code_length)?;
-        let mac: [u8; MAC] = mac.try_into().ok()?;
+    /// What this host kept, read once and verified; none where there is nothing of its own.
+    fn read(&self, engine: &Engine, digest: Digest, kind: Kind) -> Option<Vec<u8>> {
+        let path = self.path(engine, digest, kind);
+        let mut bytes = std::fs::read(&path).ok()?;
+        let length = bytes.len().checked_sub(MAC)?;
+        let mac: [u8; MAC] = bytes.get(length..)?.try_into().ok()?;
+        bytes.truncate(length);
         // `blake3::Hash` compares in constant time.
-        if self.mac(engine, digest, code) != blake3::Hash::from_bytes(mac) {
-            tracing::warn!(path = %path.display(), "compiled code is not what this host wrote; compiling again");
+        if self.mac(engine, digest, kind, &bytes) != blake3::Hash::from_bytes(mac) {
+            tracing::warn!(path = %path.display(), "this is not what this host wrote; it is made again");
             return None;
         }
-        load_own(engine, code)
-            .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "compiled code does not load; compiling again"))
+        Some(bytes)
+    }
+
+    fn load(&self, engine: &Engine, digest: Digest) -> Option<Component> {
+        let code = self.read(engine, digest, Kind::Code)?;
+        load_own(engine, &code)
+            .inspect_err(
+                |error| tracing::warn!(%digest, %error, "compiled code does not load; compiling again"),
+            )
             .ok()
     }
 
@@ -128,8 +183,8 @@ impl Artifacts {
         &self,
         engine: &Engine,
         digest: Digest,
-        path: &Path,
-        code: &[u8],
+        kind: Kind,
+        bytes: &[u8],
     ) -> std::io::Result<()> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let mut name = [0; 8];
@@ -141,10 +196,10 @@ impl Artifacts {
             .mode(0o600)
             .open(&temporary)
             .and_then(|mut file| {
-                file.write_all(code)?;
-                file.write_all(self.mac(engine, digest, code).as_bytes())
+                file.write_all(bytes)?;
+                file.write_all(self.mac(engine, digest, kind, bytes).as_bytes())
             })
-            .and_then(|()| std::fs::rename(&temporary, path));
+            .and_then(|()| std::fs::rename(&temporary, self.path(engine, digest, kind)));
         if written.is_err() {
             drop(std::fs::remove_file(&temporary));
         }

@@ -18,8 +18,11 @@ mod generated {
         path: "wit",
         world: "plugin",
         imports: {
-            // Only these wait for something: the journal's disk, a name server, the far side.
+            // Only these wait for something: the journal's disk, a name server, the far side, a
+            // source of secrets.
             "tollgate:plugin/http.[method]origin.send": async | trappable,
+            "tollgate:plugin/secrets.open": async | trappable,
+            "tollgate:plugin/secrets.[method]secret.reveal": async | trappable,
             default: trappable,
         },
         exports: { default: async },

@@ -14,6 +14,9 @@ use wasmtime::{
 /// A turn is short beside a reply's time, and the interruption itself costs well under 1 %.
 const TICK: Duration = Duration::from_millis(2);
 
+/// Bytes of a guest's stack: Wasmtime's own default. A deeper one only lets a runaway recursion go further.
+pub(super) const STACK: usize = 512 << 10;
+
 /// How the engine is to be set up.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -52,8 +55,7 @@ fn code_config() -> Config {
         // Equal inputs give equal results, bit for bit: replay needs it.
         .cranelift_nan_canonicalization(true)
         .cranelift_opt_level(OptLevel::Speed)
-        // Wasmtime's own default. A deeper stack only lets a runaway recursion go further.
-        .max_wasm_stack(512 << 10)
+        .max_wasm_stack(STACK)
         .memory_init_cow(true)
         // Data segments of plugins lie close together; a dense image maps instead of being copied.
         .memory_guaranteed_dense_image_size(64 << 20)

@@ -7,8 +7,10 @@
 mod artifact;
 pub(crate) mod bindings;
 mod component;
+mod described;
 mod engine;
 mod linker;
+mod patience;
 mod run;
 mod state;
 mod stdio;
@@ -18,6 +20,7 @@ pub use artifact::{Artifacts, MAX_COMPONENT, compile_child};
 pub use engine::Settings;
 
 pub(crate) use component::Code;
+pub(crate) use patience::Patience;
 pub(crate) use run::Ended;
 pub(crate) use state::CallState;
 pub(crate) use trap::Ending;

@@ -8,12 +8,13 @@ use wasmtime::{CallHook, Store};
 use super::Runtime;
 use super::bindings::tools;
 use super::component::Code;
+use super::patience::Patience;
 use super::state::CallState;
 use super::stdio::GuestOutput;
 use super::trap::{Ending, classify};
 use crate::capability::CallContext;
 use crate::capability::log::GuestLog;
-use crate::limits::CallLimits;
+use crate::limits::{CallLimits, reached};
 use crate::policy::Permit;
 use crate::reason::{Reason, Refusal};
 
@@ -67,6 +68,7 @@ impl Runtime {
             };
         }
         let output = GuestOutput::new(context.log());
+        let patience = context.patience();
         let mut store = self.store(limits, &output, Some(context));
         let calling = async {
             let instance = code
@@ -79,13 +81,29 @@ impl Runtime {
             let (answer,) = call.call_async(&mut store, (&invocation,)).await?;
             Ok(answer)
         };
-        let result = self.bounded(limits.time, cancel, calling).await;
+        let result = self.bounded(limits.time, &patience, cancel, calling).await;
         output.finish();
         finish(store, limits, result)
     }
 
-    /// What the plugin says of itself, in an instance without any grant.
+    /// What the plugin says of itself: what it said before, where that was kept; else it is asked, in an
+    /// instance without any grant.
     pub(crate) async fn describe(
+        &self,
+        code: &Code,
+        limits: &CallLimits,
+        log: std::sync::Arc<GuestLog>,
+    ) -> Result<tools::Description, Refusal> {
+        if let Some(said) = self.artifacts.description(&self.engine, code.digest) {
+            return Ok(said);
+        }
+        let said = self.asked(code, limits, log).await?;
+        self.artifacts
+            .keep_description(&self.engine, code.digest, &said);
+        Ok(said)
+    }
+
+    async fn asked(
         &self,
         code: &Code,
         limits: &CallLimits,
@@ -101,11 +119,16 @@ impl Runtime {
                 .await
         };
         let result = self
-            .bounded(limits.time, &CancellationToken::new(), calling)
+            .bounded(
+                limits.time,
+                &Patience::start(),
+                &CancellationToken::new(),
+                calling,
+            )
             .await;
         output.finish();
         let hit = store.data_mut().limiter.hit.take();
-        result.map_err(|refusal| hit.unwrap_or(refusal))
+        result.map_err(|refusal| named(refusal, hit, limits))
     }
 
     fn store(
@@ -137,7 +160,7 @@ impl Runtime {
             if state.host_calls > state.host_call_limit {
                 return Err(Ending::from(Refusal::new(
                     Reason::BudgetHostCalls,
-                    format!("more than {} host calls", state.host_call_limit),
+                    reached("host_calls", state.host_calls, state.host_call_limit, ""),
                 ))
                 .into());
             }
@@ -149,18 +172,20 @@ impl Runtime {
     async fn bounded<T>(
         &self,
         time: Duration,
+        patience: &Patience,
         cancel: &CancellationToken,
         calling: impl Future<Output = wasmtime::Result<T>>,
     ) -> Result<T, Refusal> {
         let _ticking = self.ticker.guard();
+        let began = std::time::Instant::now();
         tokio::select! {
             // A result that is there counts, also at the deadline.
             biased;
             result = calling => result.map_err(|error| classify(&error)),
             () = cancel.cancelled() => Err(Refusal::new(Reason::CallCancelled, "the call was cancelled")),
-            () = tokio::time::sleep(time) => Err(Refusal::new(
+            () = patience.over(time) => Err(Refusal::new(
                 Reason::TrapDeadline,
-                format!("the call took longer than {} ms", time.as_millis()),
+                reached("time", began.elapsed().as_millis(), time.as_millis(), " ms"),
             )),
         }
     }
@@ -170,18 +195,36 @@ fn finish(store: Store<CallState>, limits: &CallLimits, result: Result<Answer, R
     let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
     let mut state = store.into_data();
     let hit = state.limiter.hit.take();
-    let answer = result.map_err(|refusal| match (refusal.reason, hit) {
-        // An allocation that failed mostly ends in an abort: the bound is the reason, not the abort.
-        (Reason::TrapGuest, Some(hit)) => hit.with_detail(refusal.detail.unwrap_or_default()),
-        (Reason::TrapFuel, _) => Refusal::new(
-            Reason::TrapFuel,
-            format!("the plugin used up its fuel of {}", limits.fuel),
-        ),
-        _ => refusal,
-    });
     Ended {
-        answer,
+        answer: result.map_err(|refusal| named(refusal, hit, limits)),
         fuel,
         context: state.into_context(),
+    }
+}
+
+/// The refusal with the limit that was reached, and by how much, where the engine does not say it.
+/// `hit` is what the guest asked for and was not given.
+fn named(refusal: Refusal, hit: Option<Refusal>, limits: &CallLimits) -> Refusal {
+    let said = match (refusal.reason, hit) {
+        // An allocation that failed mostly ends in an abort: the bound is the reason, not the abort.
+        (Reason::TrapGuest | Reason::TrapMemory | Reason::TrapTable, Some(hit)) => {
+            return hit.with_detail(refusal.detail.unwrap_or_default());
+        }
+        (Reason::TrapFuel, _) => reached("fuel", limits.fuel, limits.fuel, ""),
+        (Reason::BudgetHandles, _) => reached(
+            "handles",
+            limits.handles.saturating_add(1),
+            limits.handles,
+            "",
+        ),
+        (Reason::TrapHostCallBytes, _) => {
+            let more = format!("more than {}", limits.host_call_bytes);
+            reached("host_call_bytes", more, limits.host_call_bytes, " bytes")
+        }
+        _ => return refusal,
+    };
+    Refusal {
+        message: said.into(),
+        ..refusal
     }
 }

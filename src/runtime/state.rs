@@ -7,7 +7,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::stdio::GuestOutput;
 use super::trap::Ending;
 use crate::capability::CallContext;
-use crate::limits::CallLimits;
+use crate::limits::{CallLimits, reached};
 use crate::reason::{Reason, Refusal};
 
 /// The data of a store. It lives as long as one instance does.
@@ -108,10 +108,7 @@ impl ResourceLimiter for Limiter {
         if used > self.memory {
             self.hit = Some(Refusal::new(
                 Reason::TrapMemory,
-                format!(
-                    "{used} bytes of memory asked for, at most {} are given",
-                    self.memory
-                ),
+                reached("memory", used, self.memory, " bytes"),
             ));
             return Ok(false);
         }
@@ -128,10 +125,7 @@ impl ResourceLimiter for Limiter {
         if desired > self.table_entries {
             self.hit = Some(Refusal::new(
                 Reason::TrapTable,
-                format!(
-                    "a table of {desired} entries asked for, at most {} are given",
-                    self.table_entries
-                ),
+                reached("table_entries", desired, self.table_entries, ""),
             ));
             return Ok(false);
         }

@@ -2,6 +2,7 @@
 
 use wasmtime::Trap;
 
+use super::engine::STACK;
 use crate::reason::{Reason, Refusal};
 
 /// Ends the instance for a reason that the host knows: an error that host functions return where
@@ -37,7 +38,10 @@ pub(super) fn classify(error: &wasmtime::Error) -> Refusal {
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return match trap {
             Trap::OutOfFuel => Refusal::new(Reason::TrapFuel, "the plugin used up its fuel"),
-            Trap::StackOverflow => Refusal::new(Reason::TrapStack, "the plugin's stack overflowed"),
+            Trap::StackOverflow => Refusal::new(
+                Reason::TrapStack,
+                format!("the plugin used up its stack of {} KiB", STACK >> 10),
+            ),
             Trap::Interrupt => Refusal::new(Reason::TrapDeadline, "the plugin was interrupted"),
             other => Refusal::new(Reason::TrapGuest, format!("the plugin trapped: {other}")),
         };

@@ -28,17 +28,18 @@ struct Pattern {
     /// Base64 whose last letter shares bits with what comes after.
     shares_right: bool,
     base64: bool,
-    /// Counts only where letters have lost their case: in a host's name.
-    folded_only: bool,
+    /// Counts in its own case; in any, where letters have lost theirs: in a host's name.
+    cased: bool,
 }
 
 /// All forms of all values.
 #[derive(Debug)]
 pub(super) struct Forms {
-    exact: AhoCorasick,
-    exact_patterns: Vec<Pattern>,
-    folded: AhoCorasick,
-    folded_patterns: Vec<Pattern>,
+    /// Finds every form in any case; whether the case counts is looked at where one is found, so that
+    /// one pass serves both.
+    automaton: AhoCorasick,
+    /// In the order of the automaton's patterns.
+    forms: Vec<(Vec<u8>, Pattern)>,
     /// The length of the longest form.
     pub(super) longest: usize,
     /// Whether a value has a space, which forms write as `+`.
@@ -47,8 +48,7 @@ pub(super) struct Forms {
 
 impl Forms {
     pub(super) fn of(values: &[&[u8]]) -> Result<Self, BuildError> {
-        let mut exact: Vec<(Vec<u8>, Pattern)> = Vec::new();
-        let mut folded: Vec<(Vec<u8>, Pattern)> = Vec::new();
+        let mut forms: Vec<(Vec<u8>, Pattern)> = Vec::new();
         for (number, value) in values.iter().enumerate() {
             if value.len() < SHORTEST {
                 continue;
@@ -58,62 +58,44 @@ impl Forms {
                 shares_left: false,
                 shares_right: false,
                 base64: false,
-                folded_only: false,
+                cased: true,
             };
-            exact.push((value.to_vec(), plain));
+            forms.push((value.to_vec(), plain));
             for before in 0..3 {
                 for (text, pattern) in base64_cores(value, before, plain) {
-                    if exact.iter().all(|(known, _)| *known != text) {
-                        exact.push((text, pattern));
+                    if forms.iter().all(|(known, _)| *known != text) {
+                        forms.push((text, pattern));
                     }
                 }
             }
-            folded.push((hex::encode(value).into_bytes(), plain));
-        }
-        let in_host = exact.iter().map(|(text, pattern)| {
-            let pattern = Pattern {
-                folded_only: true,
-                ..*pattern
+            let digits = Pattern {
+                cased: false,
+                ..plain
             };
-            (text.clone(), pattern)
-        });
-        folded.extend(in_host);
-        let automaton = |patterns: &[(Vec<u8>, Pattern)], fold| {
-            AhoCorasick::builder()
-                // Every match, also those that overlap: two values may share a stretch.
-                .match_kind(MatchKind::Standard)
-                .ascii_case_insensitive(fold)
-                .build(patterns.iter().map(|(text, _)| text))
-        };
+            forms.push((hex::encode(value).into_bytes(), digits));
+        }
+        let automaton = AhoCorasick::builder()
+            // Every match, also those that overlap: two values may share a stretch.
+            .match_kind(MatchKind::Standard)
+            .ascii_case_insensitive(true)
+            .build(forms.iter().map(|(text, _)| text))?;
         Ok(Self {
-            longest: exact
-                .iter()
-                .chain(&folded)
-                .map(|(text, _)| text.len())
-                .max()
-                .unwrap_or(0),
+            longest: forms.iter().map(|(text, _)| text.len()).max().unwrap_or(0),
             spaces: values.iter().any(|v| v.contains(&b' ')),
-            exact: automaton(&exact, false)?,
-            folded: automaton(&folded, true)?,
-            exact_patterns: exact.into_iter().map(|(_, p)| p).collect(),
-            folded_patterns: folded.into_iter().map(|(_, p)| p).collect(),
+            automaton,
+            forms,
         })
     }
 
     /// Every hit in `bytes`; `host` where letters may have lost their case.
     pub(super) fn find(&self, bytes: &[u8], host: bool) -> Vec<Hit> {
         let mut hits = Vec::new();
-        for found in self.exact.find_overlapping_iter(bytes) {
-            if let Some(pattern) = self.exact_patterns.get(found.pattern().as_usize()) {
+        for found in self.automaton.find_overlapping_iter(bytes) {
+            let Some((text, pattern)) = self.forms.get(found.pattern().as_usize()) else {
+                continue;
+            };
+            if host || !pattern.cased || bytes.get(found.range()) == Some(text.as_slice()) {
                 note(&mut hits, bytes, found.range(), *pattern);
-            }
-        }
-        for found in self.folded.find_overlapping_iter(bytes) {
-            match self.folded_patterns.get(found.pattern().as_usize()) {
-                Some(pattern) if host || !pattern.folded_only => {
-                    note(&mut hits, bytes, found.range(), *pattern);
-                }
-                _ => {}
             }
         }
         hits

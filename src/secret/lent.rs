@@ -76,6 +76,13 @@ impl Lent {
         inner.forms = None;
     }
 
+    /// Whether nothing is lent, so that every search ends at once.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        inner.values.is_empty()
+    }
+
     /// The names of the secrets lent, in the order of lending.
     #[must_use]
     pub fn names(&self) -> Vec<Arc<str>> {
@@ -297,8 +304,38 @@ impl Lent {
         headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
         body: &[u8],
     ) -> Option<Found> {
+        self.finds_in_head(url, headers)
+            .or_else(|| self.finds_in_body(body))
+    }
+
+    /// The same for the body alone, which may be long.
+    #[must_use]
+    pub fn finds_in_body(&self, body: &[u8]) -> Option<Found> {
+        self.searched()?.first(body, false, "the body")
+    }
+
+    /// The same for all but the body.
+    #[must_use]
+    pub fn finds_in_head<'h>(
+        &self,
+        url: &str,
+        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+    ) -> Option<Found> {
         let searched = self.searched()?;
-        let first = |bytes: &[u8], host, place| match searched.hits(bytes, host) {
+        let first = |bytes: &[u8], host, place| searched.first(bytes, host, place);
+        // A host's name is the part whose letters lose their case; a value there leaves by DNS.
+        first(url.as_bytes(), true, "the URL").or_else(|| {
+            headers.into_iter().find_map(|(name, value)| {
+                // HTTP folds the case of names.
+                first(name.as_bytes(), true, "a header").or_else(|| first(value, false, "a header"))
+            })
+        })
+    }
+}
+
+impl Searched {
+    fn first(&self, bytes: &[u8], host: bool, place: &'static str) -> Option<Found> {
+        match self.hits(bytes, host) {
             None => Some(Found {
                 name: "unknown".into(),
                 place,
@@ -307,21 +344,9 @@ impl Lent {
                 name: (*name).into(),
                 place,
             }),
-        };
-        // A host's name is the part whose letters lose their case; a value there leaves by DNS.
-        first(url.as_bytes(), true, "the URL")
-            .or_else(|| {
-                headers.into_iter().find_map(|(name, value)| {
-                    // HTTP folds the case of names.
-                    first(name.as_bytes(), true, "a header")
-                        .or_else(|| first(value, false, "a header"))
-                })
-            })
-            .or_else(|| first(body, false, "the body"))
+        }
     }
-}
 
-impl Searched {
     fn hits(&self, bytes: &[u8], host: bool) -> Option<Vec<(std::ops::Range<usize>, &str)>> {
         let forms = self.forms.as_ref()?;
         // The shortest form of the shortest value is not shorter than this.

@@ -11,7 +11,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-use super::lent::Lent;
 use super::value::SecretValue;
 use crate::entropy::{Entropy, NoEntropy};
 use crate::reason::{Reason, Refusal};
@@ -32,9 +31,8 @@ pub const HEADERS: &[&str] = &[
 ];
 
 /// The placeholders of one call. Cheap to clone; all clones are one.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Placeholders {
-    lent: Lent,
     made: Arc<RwLock<Vec<Placeholder>>>,
 }
 
@@ -42,8 +40,10 @@ struct Placeholder {
     text: String,
     name: Arc<str>,
     origin: String,
-    value: Arc<SecretValue>,
 }
+
+/// Gives the value of a secret by its name.
+type Values<'v> = &'v dyn Fn(&str) -> Option<Arc<SecretValue>>;
 
 impl fmt::Debug for Placeholders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,23 +54,11 @@ impl fmt::Debug for Placeholders {
     }
 }
 
-/// A header's value with the secrets in their places.
-#[derive(Debug)]
-pub struct Substituted {
-    /// What goes to the wire, and nowhere else.
-    pub value: SecretValue,
-    /// The names of the secrets in it, for the record.
-    pub names: Vec<Arc<str>>,
-}
-
 impl Placeholders {
-    /// None yet. Values that get one are searched for with `lent` from then on.
+    /// None yet.
     #[must_use]
-    pub fn new(lent: Lent) -> Self {
-        Self {
-            lent,
-            made: Arc::default(),
-        }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// The placeholder of the secret `name`, bound to `origin` in canonical form; the same each time.
@@ -83,7 +71,6 @@ impl Placeholders {
         entropy: &dyn Entropy,
         name: &str,
         origin: &str,
-        value: &Arc<SecretValue>,
     ) -> Result<String, NoEntropy> {
         let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = made.iter().find(|p| *p.name == *name && p.origin == origin) {
@@ -92,54 +79,98 @@ impl Placeholders {
         let mut random = [0; RANDOM];
         entropy.fill(&mut random)?;
         let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
-        self.lent.lend(name, Arc::clone(value));
         made.push(Placeholder {
             text: text.clone(),
             name: name.into(),
             origin: origin.to_owned(),
-            value: Arc::clone(value),
         });
         Ok(text)
     }
 
-    /// The value of the header `header` of a request to `origin` with the secrets in the places of
-    /// their placeholders; nothing where it has no placeholder of this call.
-    ///
-    /// Also within `Basic` credentials. To be called last, on what has been decided and searched.
+    /// The names of the secrets whose placeholders stand in the header `header` of a request to
+    /// `origin`. Also within `Basic` credentials.
     ///
     /// # Errors
     ///
     /// `secret.binding`, where a placeholder is bound to another origin, or the header carries no
-    /// credentials; `secret.unavailable`, where a value can't stand in a header.
+    /// credentials.
+    pub fn names(
+        &self,
+        origin: &str,
+        header: &str,
+        value: &[u8],
+    ) -> Result<Vec<Arc<str>>, Refusal> {
+        let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+        let mut names = Vec::new();
+        if made.is_empty() {
+            return Ok(names);
+        }
+        let decoded = basic(value);
+        for placeholder in made.iter() {
+            let text = placeholder.text.as_bytes();
+            let stands = |value: &[u8]| value.windows(text.len()).any(|w| w == text);
+            if stands(value) || decoded.as_ref().is_some_and(|decoded| stands(decoded)) {
+                placeholder.fits(origin, header)?;
+                names.push(Arc::clone(&placeholder.name));
+            }
+        }
+        Ok(names)
+    }
+
+    /// The value of the header `header` with the secrets in the places of their placeholders;
+    /// nothing where it has no placeholder of this call.
+    ///
+    /// To be called last, on what has been decided and searched; `values` gives what was lent for it.
+    ///
+    /// # Errors
+    ///
+    /// As for `names`; `secret.unavailable`, where a value can't stand in a header.
     pub fn substitute(
         &self,
         origin: &str,
         header: &str,
         value: &[u8],
-    ) -> Result<Option<Substituted>, Refusal> {
+        values: Values<'_>,
+    ) -> Result<Option<SecretValue>, Refusal> {
         let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
         if made.is_empty() {
             return Ok(None);
         }
-        let mut names = Vec::new();
-        if let Some(plain) = replace(&made, origin, header, value, &mut names)? {
-            return Ok(Some(Substituted {
-                value: SecretValue::new(plain),
-                names,
-            }));
+        if let Some(plain) = replace(&made, origin, header, value, values)? {
+            return Ok(Some(SecretValue::new(plain)));
         }
         let Some(user_and_password) = basic(value) else {
             return Ok(None);
         };
-        let Some(plain) = replace(&made, origin, header, &user_and_password, &mut names)? else {
+        let Some(plain) = replace(&made, origin, header, &user_and_password, values)? else {
             return Ok(None);
         };
         let plain = Zeroizing::new(plain);
         let encoded = Zeroizing::new(STANDARD.encode(&*plain));
-        Ok(Some(Substituted {
-            value: SecretValue::new([b"Basic ".as_slice(), encoded.as_bytes()].concat()),
-            names,
-        }))
+        let whole = [b"Basic ".as_slice(), encoded.as_bytes()].concat();
+        Ok(Some(SecretValue::new(whole)))
+    }
+}
+
+impl Placeholder {
+    /// Whether it may stand there.
+    fn fits(&self, origin: &str, header: &str) -> Result<(), Refusal> {
+        let refuse = |message: &'static str| {
+            let detail = format!(
+                "the secret `{}` is bound to `{}`; the request goes to `{origin}`, in the header `{}`",
+                self.name,
+                self.origin,
+                header.escape_default()
+            );
+            Err(Refusal::new(Reason::SecretBinding, message).with_detail(detail))
+        };
+        if self.origin != origin {
+            return refuse("the secret is bound to another origin");
+        }
+        if !HEADERS.iter().any(|h| h.eq_ignore_ascii_case(header)) {
+            return refuse("a secret may stand in headers for credentials only");
+        }
+        Ok(())
     }
 }
 
@@ -157,7 +188,7 @@ fn replace(
     origin: &str,
     header: &str,
     value: &[u8],
-    names: &mut Vec<Arc<str>>,
+    values: Values<'_>,
 ) -> Result<Option<Vec<u8>>, Refusal> {
     let mut out: Option<Vec<u8>> = None;
     for placeholder in made {
@@ -166,22 +197,14 @@ fn replace(
         if !value.windows(text.len()).any(|w| w == text) {
             continue;
         }
-        let refuse = |message: &'static str| {
-            let detail = format!(
-                "the secret `{}` is bound to `{}`; the request goes to `{origin}`, in the header `{}`",
-                placeholder.name,
-                placeholder.origin,
-                header.escape_default()
-            );
-            Err(Refusal::new(Reason::SecretBinding, message).with_detail(detail))
-        };
-        if placeholder.origin != origin {
-            return refuse("the secret is bound to another origin");
-        }
-        if !HEADERS.iter().any(|h| h.eq_ignore_ascii_case(header)) {
-            return refuse("a secret may stand in headers for credentials only");
-        }
-        let secret = placeholder.value.expose();
+        placeholder.fits(origin, header)?;
+        let secret = values(&placeholder.name).ok_or_else(|| {
+            Refusal::new(
+                Reason::SecretUnavailable,
+                "the secret was not lent to this request",
+            )
+        })?;
+        let secret = secret.expose();
         if secret.iter().any(|b| *b != b'\t' && b.is_ascii_control()) {
             return Err(Refusal::new(
                 Reason::SecretUnavailable,
@@ -194,7 +217,6 @@ fn replace(
         }
         let before = out.map(Zeroizing::new);
         out = Some(put(before.as_ref().map_or(value, |b| b), text, secret));
-        names.push(Arc::clone(&placeholder.name));
     }
     Ok(out)
 }
@@ -225,11 +247,14 @@ mod tests {
     const ORIGIN: &str = "https://api.github.com";
     const CANARY: &str = "canary-9f86d081884c7d65";
 
+    fn canary(_: &str) -> Option<Arc<SecretValue>> {
+        Some(Arc::new(SecretValue::new(CANARY.into())))
+    }
+
     fn placeholders() -> (Placeholders, String) {
-        let placeholders = Placeholders::new(Lent::new());
-        let value = Arc::new(SecretValue::new(CANARY.into()));
+        let placeholders = Placeholders::new();
         let text = placeholders
-            .make(&SeededEntropy::default(), "token", ORIGIN, &value)
+            .make(&SeededEntropy::default(), "token", ORIGIN)
             .unwrap();
         (placeholders, text)
     }
@@ -256,10 +281,10 @@ mod tests {
                 format!("Basic {}", STANDARD.encode(format!("me:{CANARY}"))),
             ),
         ] {
-            let done = placeholders.substitute(ORIGIN, header, given.as_bytes());
-            let done = done.unwrap().unwrap();
-            assert_eq!(done.value.expose(), sent.as_bytes());
-            assert_eq!(done.names, ["token".into()]);
+            let names = placeholders.names(ORIGIN, header, given.as_bytes());
+            assert_eq!(names.unwrap(), ["token".into()]);
+            let done = placeholders.substitute(ORIGIN, header, given.as_bytes(), &canary);
+            assert_eq!(done.unwrap().unwrap().expose(), sent.as_bytes());
         }
     }
 
@@ -274,8 +299,11 @@ mod tests {
             "Basic bWU6eA==",
             foreign.as_str(),
         ] {
-            let done = placeholders.substitute(ORIGIN, "authorization", value.as_bytes());
-            assert!(done.unwrap().is_none(), "{value}");
+            let value = value.as_bytes();
+            let done = placeholders.substitute(ORIGIN, "authorization", value, &canary);
+            assert!(done.unwrap().is_none());
+            let names = placeholders.names(ORIGIN, "authorization", value);
+            assert!(names.unwrap().is_empty());
         }
     }
 
@@ -291,10 +319,17 @@ mod tests {
             (ORIGIN, "user-agent"),
         ] {
             for value in [&text, &basic] {
-                let refusal = placeholders.substitute(origin, header, value.as_bytes());
-                let refusal = refusal.unwrap_err();
-                assert_eq!(refusal.reason, Reason::SecretBinding);
-                assert!(!refusal.message.contains("github"));
+                let refusals = [
+                    placeholders.names(origin, header, value.as_bytes()).err(),
+                    placeholders
+                        .substitute(origin, header, value.as_bytes(), &canary)
+                        .err(),
+                ];
+                for refusal in refusals {
+                    let refusal = refusal.unwrap();
+                    assert_eq!(refusal.reason, Reason::SecretBinding);
+                    assert!(!refusal.message.contains("github"));
+                }
             }
         }
     }
@@ -303,45 +338,38 @@ mod tests {
     fn each_secret_has_one_and_calls_share_none() {
         let (one, text) = placeholders();
         let entropy = SeededEntropy(9.into());
-        let value = Arc::new(SecretValue::new(CANARY.into()));
-        assert_eq!(one.make(&entropy, "token", ORIGIN, &value).unwrap(), text);
-        let other = one.make(&entropy, "other", ORIGIN, &value).unwrap();
+        assert_eq!(one.make(&entropy, "token", ORIGIN).unwrap(), text);
+        let other = one.make(&entropy, "other", ORIGIN).unwrap();
         assert_ne!(other, text);
-        let two = Placeholders::new(Lent::new());
-        two.make(&entropy, "token", ORIGIN, &value).unwrap();
+        let two = Placeholders::new();
+        two.make(&entropy, "token", ORIGIN).unwrap();
         assert!(
-            two.substitute(ORIGIN, "authorization", text.as_bytes())
+            two.substitute(ORIGIN, "authorization", text.as_bytes(), &canary)
                 .unwrap()
                 .is_none()
         );
     }
 
     #[test]
-    fn a_value_with_a_line_break_stays_home() {
-        let placeholders = Placeholders::new(Lent::new());
-        let value = Arc::new(SecretValue::new(b"canary\r\nx: y".to_vec()));
-        let text = placeholders
-            .make(&SeededEntropy::default(), "t", ORIGIN, &value)
-            .unwrap();
-        let refusal = placeholders
-            .substitute(ORIGIN, "authorization", text.as_bytes())
-            .unwrap_err();
-        assert_eq!(refusal.reason, Reason::SecretUnavailable);
+    fn a_value_with_a_line_break_and_one_that_was_not_lent_stay_home() {
+        let (placeholders, text) = placeholders();
+        let broken = |_: &str| Some(Arc::new(SecretValue::new(b"canary\r\nx: y".to_vec())));
+        let nothing = |_: &str| None;
+        for values in [&broken as Values<'_>, &nothing] {
+            let refusal = placeholders
+                .substitute(ORIGIN, "authorization", text.as_bytes(), values)
+                .unwrap_err();
+            assert_eq!(refusal.reason, Reason::SecretUnavailable);
+        }
     }
 
     #[test]
-    fn what_has_a_placeholder_is_searched_for_and_shown_by_nothing() {
-        let lent = Lent::new();
-        let placeholders = Placeholders::new(lent.clone());
-        let value = Arc::new(SecretValue::new(CANARY.into()));
-        let text = placeholders
-            .make(&SeededEntropy::default(), "token", ORIGIN, &value)
-            .unwrap();
-        assert_eq!(lent.redact(CANARY).0, "[redacted:token]");
+    fn none_is_shown() {
+        let (placeholders, text) = placeholders();
         let done = placeholders
-            .substitute(ORIGIN, "x-api-key", text.as_bytes())
+            .substitute(ORIGIN, "x-api-key", text.as_bytes(), &canary)
             .unwrap();
-        let shown = format!("{lent:?} {placeholders:?} {done:?} {value:?}");
+        let shown = format!("{placeholders:?} {done:?}");
         assert!(
             !shown.contains("canary") && !shown.contains(&text),
             "{shown}"

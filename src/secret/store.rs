@@ -229,6 +229,55 @@ impl Store {
         .map(SecretValue::new)
     }
 
+    /// Seals `text` under the store's key, for another place than the store; `about` is what it
+    /// belongs to, and opens nothing else.
+    ///
+    /// # Errors
+    ///
+    /// There is no key, or none can be made.
+    pub(crate) fn seal_text(&self, about: &str, text: &str) -> Result<Vec<u8>, StoreError> {
+        let cipher = {
+            // Or two would make a key each.
+            let _held = self.hold()?;
+            self.cipher(true)?
+        };
+        let mut nonce = [0; NONCE];
+        self.entropy.fill(&mut nonce)?;
+        let payload = Payload {
+            msg: text.as_bytes(),
+            aad: &of_text(about),
+        };
+        let sealed = cipher
+            .encrypt(XNonce::from_slice(&nonce), payload)
+            .map_err(|_| StoreError::Size(text.len()))?;
+        Ok([nonce.as_slice(), &sealed].concat())
+    }
+
+    /// What `seal_text` sealed.
+    ///
+    /// # Errors
+    ///
+    /// It was sealed about something else, under another key, or changed since.
+    pub(crate) fn open_text(
+        &self,
+        about: &str,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<String>, StoreError> {
+        let cipher = self.cipher(false)?;
+        let fault = || self.tampered("what was sealed under its key does not fit");
+        let (nonce, sealed) = sealed.split_at_checked(NONCE).ok_or_else(fault)?;
+        let payload = Payload {
+            msg: sealed,
+            aad: &of_text(about),
+        };
+        let plain = cipher
+            .decrypt(XNonce::from_slice(nonce), payload)
+            .map_err(|_| fault())?;
+        String::from_utf8(plain)
+            .map(Zeroizing::new)
+            .map_err(|_| fault())
+    }
+
     /// One writer at a time, of whichever process; until the file is dropped.
     fn hold(&self) -> Result<std::fs::File, StoreError> {
         let file = private::open_or_make(&self.lock)?;
@@ -378,6 +427,10 @@ fn of_entry(plugin: &PluginName, name: &str) -> [u8; 32] {
         name.as_bytes(),
     ];
     *Digest::of_parts(parts).as_bytes()
+}
+
+fn of_text(about: &str) -> [u8; 32] {
+    *Digest::of_parts([b"text v1".as_slice(), about.as_bytes()]).as_bytes()
 }
 
 fn of_list(entries: &[Entry]) -> [u8; 32] {

@@ -31,17 +31,33 @@ impl Undo {
 
     /// `bytes` with these escapes undone; nothing where there are none.
     pub(super) fn bytes(self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let escapes: fn(u8) -> bool = match self {
-            Self::Percent => |b| b == b'%',
-            Self::Form => |b| b == b'+',
-            Self::Json => |b| b == b'\\',
-            Self::LineBreaks => |b| b == b'\n' || b == b'\r',
-        };
-        if !bytes.iter().any(|b| escapes(*b)) {
-            return None;
+        match self {
+            Self::Percent => self.undone(bytes, |b| b == b'%'),
+            // Without a `+` it is what `Percent` makes.
+            Self::Form if !bytes.contains(&b'+') => None,
+            Self::Form => self.undone(bytes, |b| matches!(b, b'+' | b'%')),
+            Self::Json => self.undone(bytes, |b| b == b'\\'),
+            Self::LineBreaks => self.undone(bytes, |b| matches!(b, b'\n' | b'\r')),
         }
+    }
+
+    /// What stands between two escapes is copied as it is: mostly that is nearly all.
+    fn undone(self, bytes: &[u8], escapes: impl Fn(u8) -> bool) -> Option<Vec<u8>> {
+        let next = |rest: &[u8]| rest.iter().position(|b| escapes(*b));
+        let mut escape = next(bytes)?;
         let mut out = Vec::with_capacity(bytes.len());
-        self.each(bytes, |_, made| out.extend(made.iter()));
+        let mut rest = bytes;
+        while let Some((plain, escaped)) = rest.split_at_checked(escape) {
+            out.extend_from_slice(plain);
+            let (used, made) = step(self, escaped);
+            out.extend(made.iter());
+            rest = escaped.get(used..).unwrap_or_default();
+            match next(rest) {
+                Some(at) => escape = at,
+                None => break,
+            }
+        }
+        out.extend_from_slice(rest);
         Some(out)
     }
 

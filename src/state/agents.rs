@@ -71,6 +71,20 @@ impl Directory {
             directory.by_token.insert(record.token, Arc::clone(&record));
             directory.by_id.insert(id, record);
         }
+        let previous = super::tokens::previous(connection).map_err(in_file(path))?;
+        for (token, agent, created, expires) in previous {
+            // Under an agent that is not there it would be nobody's; the foreign key keeps that out.
+            let Some(of) = directory.by_id.values().find(|r| r.id.as_str() == agent) else {
+                continue;
+            };
+            let record = Arc::new(AgentRecord {
+                token,
+                created,
+                expires: Some(expires),
+                ..AgentRecord::clone(of)
+            });
+            directory.by_token.insert(token, record);
+        }
         Ok(directory)
     }
 }
@@ -83,6 +97,21 @@ struct AgentRow {
 }
 
 impl State {
+    /// The agents in the database at `path`, which another process may have open: nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// It can't be read, or is damaged.
+    pub fn look_at_agents(path: &Path) -> Result<Vec<Arc<AgentRecord>>, StateError> {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let connection = Connection::open_with_flags(path, flags).map_err(in_file(path))?;
+        connection
+            .busy_timeout(Duration::from_secs(5))
+            .map_err(in_file(path))?;
+        let directory = Directory::load(&connection, path)?;
+        Ok(directory.by_id.into_values().collect())
+    }
+
     /// The agent whose token has this digest. From memory.
     #[must_use]
     pub fn agent_by_token(&self, token: &Digest) -> Option<Arc<AgentRecord>> {
@@ -121,6 +150,9 @@ impl State {
         if live == Some(true) {
             return Err(StateError::AgentExists(agent.id.clone()));
         }
+        if super::tokens::is_taken(&transaction, &agent.token).map_err(&error)? {
+            return Err(StateError::TokenShared(agent.id.clone()));
+        }
         transaction
             .execute("DELETE FROM agents WHERE id = ?1", [agent.id.as_str()])
             .map_err(&error)?;
@@ -136,7 +168,15 @@ impl State {
                 ],
             )
             .map_err(&error)?;
+        // A new token gives back what was revoked; the tasks of before stay ended.
+        transaction
+            .execute(
+                "DELETE FROM revocations WHERE kind = 'agent' AND subject = ?1",
+                [agent.id.as_str()],
+            )
+            .map_err(&error)?;
         transaction.commit().map_err(&error)?;
+        self.reload_revocations(&connection)?;
         self.reload_agents(&connection)
     }
 
@@ -146,21 +186,30 @@ impl State {
     ///
     /// There is no such agent, or the database failed.
     pub fn revoke_agent(&self, id: &AgentId, now: Duration) -> Result<(), StateError> {
-        let connection = self.lock();
-        let found = connection
+        let mut connection = self.lock();
+        let error = self.error();
+        let transaction = connection.transaction().map_err(&error)?;
+        let found = transaction
             .execute(
                 "UPDATE agents SET revoked = coalesce(revoked, ?2) WHERE id = ?1",
                 params![id.as_str(), millis(now)],
             )
-            .map_err(self.error())?;
+            .map_err(&error)?;
         if found == 0 {
             return Err(StateError::NoAgent(id.clone()));
         }
+        transaction
+            .execute(
+                "DELETE FROM previous_tokens WHERE agent = ?1",
+                [id.as_str()],
+            )
+            .map_err(&error)?;
+        transaction.commit().map_err(&error)?;
         self.reload_agents(&connection)
     }
 
     // INVARIANT: called with the connection locked, so that memory follows the database in its order.
-    fn reload_agents(&self, connection: &Connection) -> Result<(), StateError> {
+    pub(super) fn reload_agents(&self, connection: &Connection) -> Result<(), StateError> {
         let directory = Directory::load(connection, &self.0.path)?;
         self.0.agents.store(Arc::new(directory));
         self.changed();

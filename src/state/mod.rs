@@ -1,12 +1,19 @@
-//! What the host remembers: agents, and the plugins that were accepted.
+//! What the host remembers: agents, people, the plugins that were accepted, approvals, tasks, what was revoked,
+//! and credentials to be taken back.
 //!
 //! SQLite behind one small interface. One process, the daemon, owns it; so what calls need on their
 //! way (which agent has this token) is kept in memory and never asks the disk. Methods that write
 //! wait for the disk: from async code they belong in `spawn_blocking`. The others take microseconds.
 
 mod agents;
+mod approvals;
+mod leases;
+mod people;
 mod pins;
+mod revocations;
 mod schema;
+mod tasks;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,9 +24,13 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 pub use agents::AgentRecord;
-pub use pins::{AcceptedBy, Pin};
+pub(crate) use leases::LeaseRow;
+pub use people::PersonRecord;
+pub(crate) use people::people_in;
+pub use pins::{AcceptedBy, Facts, Pin, Signed};
+pub use tokens::Rotation;
 
-use crate::identity::AgentId;
+use crate::identity::{AgentId, PersonId};
 use crate::name::PluginName;
 use crate::private::{self, PrivateError};
 
@@ -61,9 +72,20 @@ pub enum StateError {
         "the agent {0:?} has a token already: remove it first (`tollgate agent remove`), or use another name"
     )]
     AgentExists(AgentId),
+    /// Another agent has this token.
+    #[error("the token of {0:?} is another agent's already: each agent has its own")]
+    TokenShared(AgentId),
     /// No such agent.
     #[error("there is no agent {0:?}: `tollgate agent list` shows those that there are")]
     NoAgent(AgentId),
+    /// The person has a credential that is in force.
+    #[error(
+        "the person {0:?} is known already: renew the credential with `tollgate person rotate`, or remove the person first"
+    )]
+    PersonExists(PersonId),
+    /// No such person.
+    #[error("there is no person {0:?}: `tollgate person list` shows those that there are")]
+    NoPerson(PersonId),
     /// No such pin.
     #[error("the plugin {0:?} has no pin")]
     NoPin(PluginName),
@@ -77,6 +99,9 @@ struct Inner {
     path: PathBuf,
     connection: Mutex<Connection>,
     agents: ArcSwap<agents::Directory>,
+    revocations: ArcSwap<revocations::Revocations>,
+    people: ArcSwap<people::Directory>,
+    denied: ArcSwap<tokens::Denied>,
     changes: watch::Sender<u64>,
 }
 
@@ -101,15 +126,21 @@ impl State {
         prepare(&connection).map_err(in_file(path))?;
         schema::migrate(&mut connection, path)?;
         let agents = agents::Directory::load(&connection, path)?;
+        let revocations = revocations::Revocations::load(&connection, path)?;
+        let people = people::Directory::load(&connection, path)?;
+        let denied = tokens::denied(&connection).map_err(in_file(path))?;
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
             connection: Mutex::new(connection),
             agents: ArcSwap::from_pointee(agents),
+            revocations: ArcSwap::from_pointee(revocations),
+            people: ArcSwap::from_pointee(people),
+            denied: ArcSwap::from_pointee(denied),
             changes: watch::Sender::new(0),
         })))
     }
 
-    /// Wakes whenever an agent or a pin changed, so that calls that rest on it can be ended.
+    /// Wakes whenever an agent, a person or a pin changed, so that calls that rest on it can be ended.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()

@@ -1,5 +1,6 @@
 //! Pins: which component, description and settings were accepted for each plugin.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, Row, params};
@@ -7,7 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{State, StateError, from_millis, millis};
 use crate::digest::Digest;
+use crate::json;
 use crate::name::PluginName;
+
+/// What pins of this version have more than the first ones: what a person is shown of a change.
+pub(super) const FACTS: &str = "
+    ALTER TABLE pins ADD COLUMN facts TEXT;
+    ALTER TABLE pins ADD COLUMN facts_digest BLOB CHECK (facts_digest IS NULL OR length(facts_digest) = 32);
+";
 
 /// What was accepted of a plugin. Anything else is quarantined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,6 +32,37 @@ pub struct Pin {
     pub accepted: Duration,
     /// By whom.
     pub accepted_by: AcceptedBy,
+    /// What a later version is shown against. A pin of a host that kept none has none.
+    pub facts: Option<Facts>,
+}
+
+/// What was found of a plugin beside its description when it was accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// The capabilities that the component imports.
+    pub imports: BTreeSet<String>,
+    /// The operator's settings, by name.
+    pub settings: BTreeMap<String, String>,
+    /// The signature that it came with, where it was verified.
+    pub signed: Option<Signed>,
+}
+
+/// A signature that was verified: whose, and of which version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signed {
+    /// The key's name.
+    pub key: String,
+    /// The version that the statement gives the component; it only ever grows.
+    pub version: u64,
+}
+
+impl Facts {
+    /// The canonical text, as it is kept.
+    fn text(&self) -> String {
+        serde_json::to_value(self).map_or_else(|_| String::new(), |value| json::canonical(&value))
+    }
 }
 
 impl Pin {
@@ -53,8 +92,7 @@ impl AcceptedBy {
     }
 }
 
-const COLUMNS: &str =
-    "plugin, component, description, settings, accepted, accepted_by, description_digest";
+const COLUMNS: &str = "plugin, component, description, settings, accepted, accepted_by, description_digest, facts, facts_digest";
 
 /// A row, not yet judged.
 struct PinRow {
@@ -65,6 +103,8 @@ struct PinRow {
     accepted: i64,
     accepted_by: String,
     description_digest: [u8; 32],
+    facts: Option<String>,
+    facts_digest: Option<[u8; 32]>,
 }
 
 fn row(row: &Row<'_>) -> rusqlite::Result<PinRow> {
@@ -76,6 +116,8 @@ fn row(row: &Row<'_>) -> rusqlite::Result<PinRow> {
         accepted: row.get(4)?,
         accepted_by: row.get(5)?,
         description_digest: row.get(6)?,
+        facts: row.get(7)?,
+        facts_digest: row.get(8)?,
     })
 }
 
@@ -137,7 +179,8 @@ impl State {
             pin,
             "DO UPDATE SET component = excluded.component, description = excluded.description,
                 description_digest = excluded.description_digest, settings = excluded.settings,
-                accepted = excluded.accepted, accepted_by = excluded.accepted_by",
+                accepted = excluded.accepted, accepted_by = excluded.accepted_by,
+                facts = excluded.facts, facts_digest = excluded.facts_digest",
         )
         .map(drop)
     }
@@ -160,11 +203,13 @@ impl State {
     }
 
     fn write_pin(&self, pin: &Pin, conflict: &str) -> Result<usize, StateError> {
+        let facts = pin.facts.as_ref().map(Facts::text);
+        let facts_digest = facts.as_ref().map(|text| Digest::of(text.as_bytes()));
         let rows = self
             .lock()
             .execute(
                 &format!(
-                    "INSERT INTO pins ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                    "INSERT INTO pins ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                      ON CONFLICT (plugin) {conflict}"
                 ),
                 params![
@@ -175,6 +220,8 @@ impl State {
                     millis(pin.accepted),
                     pin.accepted_by.as_str(),
                     pin.description_digest().as_bytes(),
+                    facts,
+                    facts_digest.as_ref().map(Digest::as_bytes),
                 ],
             )
             .map_err(self.error())?;
@@ -193,7 +240,21 @@ impl State {
             .plugin
             .parse()
             .map_err(|e: crate::name::ParseNameError| damaged(e.to_string()))?;
+        let facts = match (row.facts, row.facts_digest) {
+            (None, None) => None,
+            (Some(text), Some(digest)) if Digest::of(text.as_bytes()).as_bytes() == &digest => {
+                let facts = serde_json::from_str(&text)
+                    .map_err(|error| damaged(format!("the facts of {plugin:?}: {error}")))?;
+                Some(facts)
+            }
+            _ => {
+                return Err(damaged(format!(
+                    "the facts of {plugin:?} do not have their digest"
+                )));
+            }
+        };
         let pin = Pin {
+            facts,
             accepted_by: match row.accepted_by.as_str() {
                 "operator" => AcceptedBy::Operator,
                 "first-seen" => AcceptedBy::FirstSeen,

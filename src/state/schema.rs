@@ -8,7 +8,8 @@ use super::{StateError, in_file};
 
 /// Each takes a database from the version of its position to the next. Never change one that was
 /// released: add another.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE agents (
         id      TEXT    NOT NULL PRIMARY KEY,
         -- SHA-256 of the token, never the token. Unique: two agents with one token can't be.
@@ -26,7 +27,15 @@ const MIGRATIONS: &[&str] = &["
         accepted           INTEGER NOT NULL,
         accepted_by        TEXT    NOT NULL CHECK (accepted_by IN ('first-seen', 'operator'))
     ) STRICT;
-"];
+",
+    super::approvals::TABLES,
+    super::revocations::TABLES,
+    super::tasks::TABLES,
+    super::people::TABLES,
+    super::pins::FACTS,
+    super::leases::TABLES,
+    super::tokens::TABLES,
+];
 
 /// Brings the database to the version that this host knows.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StateError> {

@@ -27,6 +27,14 @@ fn pin(component: &[u8]) -> Pin {
         settings: Digest::of(b""),
         accepted: Duration::from_secs(5),
         accepted_by: AcceptedBy::FirstSeen,
+        facts: Some(Facts {
+            imports: ["http".to_owned()].into(),
+            settings: [("origin".to_owned(), "https://a.example".to_owned())].into(),
+            signed: Some(Signed {
+                key: "acme".into(),
+                version: 7,
+            }),
+        }),
     }
 }
 
@@ -59,7 +67,7 @@ fn two_agents_never_share_a_token() {
     state.add_agent(&agent("one", b"same")).unwrap();
     assert!(matches!(
         state.add_agent(&agent("two", b"same")),
-        Err(StateError::Database { .. })
+        Err(StateError::TokenShared(_))
     ));
     assert_eq!(state.agents().len(), 1);
     assert!(matches!(
@@ -112,6 +120,19 @@ fn an_edited_pin_is_damage() {
         .execute("UPDATE pins SET description = '{\"x\":1}'", [])
         .unwrap();
     assert!(matches!(state.pins(), Err(StateError::Damaged { .. })));
+}
+
+#[test]
+fn an_edited_fact_of_a_pin_is_damage_and_an_old_pin_has_none() {
+    let (_dir, state) = open();
+    state.set_pin(&pin(b"one")).unwrap();
+    let edit = |sql: &str| state.lock().execute(sql, []).unwrap();
+    edit("UPDATE pins SET facts = replace(facts, '7', '6')");
+    assert!(matches!(state.pins(), Err(StateError::Damaged { .. })));
+    edit("UPDATE pins SET facts = NULL");
+    assert!(matches!(state.pins(), Err(StateError::Damaged { .. })));
+    edit("UPDATE pins SET facts_digest = NULL");
+    assert_eq!(state.pins().unwrap()[0].facts, None);
 }
 
 #[test]

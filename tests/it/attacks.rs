@@ -4,12 +4,18 @@
 //! look-ups and connections that were made, exactly one record with that reason, and a journal that
 //! verifies. A row without cases is claimed by a test of its own, or says what it waits for.
 
+mod call;
 mod case;
+mod craft;
+mod load;
+mod report;
 mod run;
 
 use std::collections::BTreeMap;
 
 use case::{Row, rows};
+
+pub(crate) use report::stands_for;
 
 /// The tests that stand for a row that is more of a story than a list. A test that is gone does not compile.
 macro_rules! claims {
@@ -19,19 +25,56 @@ macro_rules! claims {
 }
 
 claims![
+    crate::approvals::a_kill_between_answer_and_use_leaves_one_use_and_never_two,
+    crate::approvals::a_request_waits_only_as_long_as_it_may_and_dies_with_its_host,
+    crate::approvals::a_revocation_at_the_same_time_as_a_yes_wins,
+    crate::approvals::an_approval_expires_and_a_clock_set_back_revives_nothing,
+    crate::approvals::an_approval_is_worth_nothing_for_anything_else,
+    crate::approvals::an_approval_outlives_a_reload_of_something_else_and_no_change_of_what_decided,
+    crate::approvals::asks_are_capped,
+    crate::approvals::nobody_but_who_may_approve_answers_and_a_no_is_an_answer,
+    crate::approvals::what_a_person_reads_is_the_hosts_and_whole,
     crate::binary::a_proxy_that_the_environment_names_is_never_dialled,
     crate::fairness::a_thousand_calls_of_one_agent_leave_places_for_others,
+    crate::leases::a_kept_value_is_read_and_typed_as_one_that_stays,
+    crate::leases::j09_a_lease_appears_upstream_and_is_dead_after_the_call,
+    crate::leases::j10_what_can_not_be_taken_back_is_pending_visible_retried_and_done,
+    crate::leases::j12_a_lease_is_worth_nothing_once_policy_says_no,
+    crate::handoff::a_chain_is_short_and_has_no_loop,
+    crate::handoff::a_hand_off_is_worth_nothing_in_other_hands,
     crate::limits::a_retry_is_counted_and_a_storm_of_them_is_stopped,
     crate::limits::an_instance_that_was_cut_short_is_never_seen_again,
     crate::limits::traps_in_a_row_open_the_breaker_and_others_go_on,
+    crate::oauth::a_personal_token_is_never_an_agents_identity,
+    crate::oauth::a_session_is_of_one_agent_and_one_person,
+    crate::oauth::a_token_without_trust_gets_a_challenge_that_says_where_to_get_one,
+    crate::oauth::it_is_no_authorization_server,
+    crate::oauth::tricks_with_tokens_are_refused,
+    crate::oauth::two_issuers_with_one_key_are_not_both_believed,
+    crate::people::a_client_that_opens_pages_is_asked_to_and_that_approves_nothing,
     crate::plugins::compiled_code_that_was_changed_is_compiled_again,
     crate::policies::a_reload_is_swapped_whole_and_a_broken_one_changes_nothing,
+    crate::revoke::a_revoked_agents_running_call_dies,
+    crate::revoke::a_revoked_task_takes_its_calls_and_the_tasks_within_it,
     crate::secrets::no_connection_is_used_twice,
+    crate::pins::a_file_that_is_swapped_while_it_is_read_is_the_one_or_the_other,
+    crate::pins::an_archive_is_no_plugin_and_is_never_opened,
+    crate::secrets::a_loop_of_guesses_learns_nothing_and_is_stopped,
+    crate::secrets::a_secret_that_a_plugin_may_read_leaves_by_no_door,
+    crate::secrets::the_token_of_a_client_goes_nowhere,
     crate::slice::the_plugin_gets_exactly_the_text_whose_digest_is_recorded,
+    crate::tasks::a_clock_that_is_set_back_revives_nothing,
+    crate::tasks::standing_rights_are_listed,
+    crate::tasks::what_a_task_has_seen_decides_what_it_may_send,
+    crate::tokens::a_step_token_gives_one_step_once,
+    crate::tokens::a_token_that_is_a_program_is_refused,
+    crate::tokens::a_token_whose_blocks_were_changed_is_refused,
+    crate::tokens::no_allowed_step_is_refused_for_lack_of_time,
+    crate::tokens::what_a_step_is_bound_to_can_not_be_changed,
 ];
 
 /// Parts of the catalogue whose rows must all run.
-const BUILT: &[char] = &['S', 'R', 'C', 'I'];
+const BUILT: &[char] = &['S', 'R', 'C', 'I', 'X', 'P'];
 
 #[test]
 fn every_row_runs_or_says_what_it_waits_for() {
@@ -114,4 +157,14 @@ async fn inputs_that_must_be_read_in_one_way() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn texts_that_must_not_be_believed() {
     run::part('I').await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_that_must_not_get_out() {
+    run::part('X').await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plugins_that_must_not_be_taken_for_others() {
+    run::part('P').await;
 }

@@ -5,20 +5,13 @@ use tollgate::digest::Digest;
 use tollgate::journal::record::Event;
 
 use crate::harness::binary::{Daemon, run, run_with};
-use crate::harness::{Setup, assert_verifies, place, records};
+use crate::harness::{Setup, assert_verifies, misfit, place, records};
 use crate::journal::local;
 use crate::upstream::Upstream;
 
-fn misfit(kind: &str) -> Vec<u8> {
-    let (_, path) = guests::MISFITS
-        .iter()
-        .find(|(name, _)| *name == kind)
-        .unwrap();
-    std::fs::read(path).unwrap()
-}
-
 #[tokio::test]
 pub(crate) async fn a_proxy_that_the_environment_names_is_never_dialled() {
+    let _row = crate::attacks::stands_for("S28");
     let upstream = Upstream::start().await;
     let (_folder, home) = local(&upstream).make().await;
     let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -47,6 +40,29 @@ pub(crate) async fn a_proxy_that_the_environment_names_is_never_dialled() {
     );
     daemon.stop().await;
     assert_verifies(&home.journal());
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_still_being_compiled_is_not_taken_for_a_missing_one() {
+    let (_folder, home) = Setup::probe().shipped("jq").make().await;
+    let file = home.plugins().join("jq.wasm");
+    let digest = Digest::of(&std::fs::read(&file).unwrap()).hex();
+    for entry in std::fs::read_dir(home.artifacts()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_str().unwrap().contains(&digest) {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let mut daemon = Daemon::start(&home).await;
+    let said = daemon.said();
+    assert!(said.contains("still loading jq.wasm"), "{said}");
+    let missed = "no plugin `jq` serves";
+    assert!(!said.contains(missed), "{said}");
+    // One that is gone is missed.
+    std::fs::remove_file(&file).unwrap();
+    let said = run(&home, &["reload"]).await;
+    assert!(said.out.contains(missed), "{said:?}");
+    daemon.stop().await;
 }
 
 #[tokio::test]
@@ -115,7 +131,7 @@ async fn a_replaced_plugin_serves_once_it_is_accepted() {
         "{listed:?}"
     );
     client.call("guest_act", &json!({})).await;
-    let accepted = run(&home, &["plugins", "accept", "guest"]).await;
+    let accepted = run(&home, &["plugins", "accept", "guest", "--yes"]).await;
     assert_eq!(accepted.code, 0, "{accepted:?}");
     client.call("guest_act", &json!({})).await;
     daemon.stop().await;
@@ -148,7 +164,12 @@ async fn a_call_under_way_ends_on_the_old_plugin_while_the_new_one_is_accepted()
     upstream.arrived(1).await;
     place(&home.plugins().join("probe.wasm"), &misfit("plain"));
     run(&home, &["reload"]).await;
-    assert_eq!(run(&home, &["plugins", "accept", "probe"]).await.code, 0);
+    assert_eq!(
+        run(&home, &["plugins", "accept", "probe", "--yes"])
+            .await
+            .code,
+        0
+    );
     run(&home, &["reload"]).await;
     upstream.release();
     let result = under_way.await.unwrap();

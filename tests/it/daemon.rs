@@ -1,27 +1,52 @@
 //! One daemon and its thin clients, over standard input and HTTP, as real processes.
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tollgate::home::Home;
 use tollgate::journal::record::Event;
 use tollgate::reason::Reason;
 
 use crate::harness::binary::{Daemon, run};
 use crate::harness::mcp::{Pipe, names};
-use crate::harness::{Setup, assert_verifies, known, place, reason_of, records};
+use crate::harness::{Setup, assert_verifies, known, misfit, place, reason_of, records};
 use crate::journal::local;
 use crate::upstream::Upstream;
 
 /// A daemon that a client starts takes any free port.
 const ANY_PORT: &str = "[server]\nlisten = \"127.0.0.1:0\"";
 
-/// Ends the daemon of a home with the test, however it ends.
-struct Stopped(Home);
+/// A home without a daemon, which its first client starts, and the agents `alice` and `bob`. The daemon
+/// ends with the test, however the test ends.
+struct Shared {
+    home: Home,
+    _folder: TempDir,
+}
 
-impl Drop for Stopped {
+impl Shared {
+    async fn of(setup: Setup) -> Self {
+        let (folder, home) = setup.toml(ANY_PORT).make().await;
+        known(&home, &["alice", "bob"]);
+        Self {
+            home,
+            _folder: folder,
+        }
+    }
+
+    /// A client of `alice` whose call waits for `upstream`, and the id of what it asked.
+    async fn holding(&self, upstream: &Upstream) -> (Pipe, u64) {
+        let mut client = Pipe::start(&self.home, "alice").await;
+        let params = json!({"name": "probe_send", "arguments": held(upstream)});
+        let id = client.ask("tools/call", params).await;
+        upstream.arrived(1).await;
+        (client, id)
+    }
+}
+
+impl Drop for Shared {
     fn drop(&mut self) {
         let _ = std::process::Command::new(crate::harness::program())
             .arg("--home")
-            .arg(self.0.root())
+            .arg(self.home.root())
             .arg("stop")
             .output();
     }
@@ -50,10 +75,9 @@ async fn outcomes(home: &Home, count: usize) -> Vec<Option<Reason>> {
 
 #[tokio::test]
 async fn a_guests_output_never_reaches_the_protocol() {
-    let (_folder, home) = Setup::probe().toml(ANY_PORT).make().await;
-    let _stopped = Stopped(home.clone());
-    known(&home, &["alice", "bob"]);
-    let mut client = Pipe::start(&home, "alice").await;
+    let shared = Shared::of(Setup::probe()).await;
+    let home = &shared.home;
+    let mut client = Pipe::start(home, "alice").await;
     let forged = "{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"forged\"}]}}\n";
     for _ in 0..3 {
         // Every line that comes is read as a message; one that was forged would be taken for the answer.
@@ -69,15 +93,14 @@ async fn a_guests_output_never_reaches_the_protocol() {
 
 #[tokio::test]
 async fn a_client_starts_the_daemon_and_others_share_it() {
-    let (_folder, home) = Setup::probe().toml(ANY_PORT).make().await;
-    let _stopped = Stopped(home.clone());
-    known(&home, &["alice", "bob"]);
-    assert_eq!(run(&home, &["status"]).await.code, 4, "nobody is there yet");
+    let shared = Shared::of(Setup::probe()).await;
+    let home = &shared.home;
+    assert_eq!(run(home, &["status"]).await.code, 4, "nobody is there yet");
     // Three at once, with nothing there: one starts it.
     let (mut one, mut two, mut three) = tokio::join!(
-        Pipe::start(&home, "alice"),
-        Pipe::start(&home, "bob"),
-        Pipe::start(&home, "alice")
+        Pipe::start(home, "alice"),
+        Pipe::start(home, "bob"),
+        Pipe::start(home, "alice")
     );
     for client in [&mut one, &mut two, &mut three] {
         let result = client.call("probe_echo", &json!({"text": "x"})).await;
@@ -88,42 +111,37 @@ async fn a_client_starts_the_daemon_and_others_share_it() {
         .filter(|record| matches!(record.event, Event::Started(_)))
         .count();
     assert_eq!(started, 1, "one daemon");
-    let status = run(&home, &["--format", "json", "status"]).await;
+    let status = run(home, &["--format", "json", "status"]).await;
     assert_eq!(status.lines()[0]["serving"], 1, "{status:?}");
     // Its clients end, and it stays for the next.
     for client in [one, two, three] {
         assert!(client.rest().await.1.success());
     }
-    assert_eq!(run(&home, &["status"]).await.code, 0);
-    assert_eq!(run(&home, &["stop"]).await.code, 0);
-    // It was asked to, and ends once it has written that down.
-    while records(&home.journal()).pop().unwrap().event != (Event::Stopped {}) {
-        tokio::task::yield_now().await;
-    }
+    assert_eq!(run(home, &["status"]).await.code, 0);
+    assert_eq!(run(home, &["stop"]).await.code, 0);
+    // The command returned once it had ended, and that is the last that was written.
+    assert_eq!(
+        records(&home.journal()).pop().unwrap().event,
+        Event::Stopped {}
+    );
     assert_verifies(&home.journal());
 }
 
 #[tokio::test]
 async fn a_client_that_dies_harms_no_other_and_its_call_has_an_end() {
     let upstream = Upstream::start().await;
-    let (_folder, home) = local(&upstream).toml(ANY_PORT).make().await;
-    let _stopped = Stopped(home.clone());
-    known(&home, &["alice", "bob"]);
-    let (mut one, mut two) = tokio::join!(Pipe::start(&home, "alice"), Pipe::start(&home, "bob"));
-    one.ask(
-        "tools/call",
-        json!({"name": "probe_send", "arguments": held(&upstream)}),
-    )
-    .await;
-    upstream.arrived(1).await;
+    let shared = Shared::of(local(&upstream)).await;
+    let home = &shared.home;
+    let (mut one, _) = shared.holding(&upstream).await;
+    let mut two = Pipe::start(home, "bob").await;
     one.child.kill().await.unwrap();
     for _ in 0..5 {
         let result = two.call("probe_echo", &json!({"text": "x"})).await;
         assert_eq!(result["isError"], false, "{result}");
     }
     upstream.release();
-    outcomes(&home, 6).await;
-    let mut third = Pipe::start(&home, "alice").await;
+    outcomes(home, 6).await;
+    let mut third = Pipe::start(home, "alice").await;
     assert_eq!(
         third.call("probe_echo", &json!({"text": "x"})).await["isError"],
         false
@@ -134,17 +152,8 @@ async fn a_client_that_dies_harms_no_other_and_its_call_has_an_end() {
 #[tokio::test]
 async fn the_end_of_input_drains_and_ends_the_client() {
     let upstream = Upstream::start().await;
-    let (_folder, home) = local(&upstream).toml(ANY_PORT).make().await;
-    let _stopped = Stopped(home.clone());
-    known(&home, &["alice", "bob"]);
-    let mut client = Pipe::start(&home, "alice").await;
-    let id = client
-        .ask(
-            "tools/call",
-            json!({"name": "probe_send", "arguments": held(&upstream)}),
-        )
-        .await;
-    upstream.arrived(1).await;
+    let shared = Shared::of(local(&upstream)).await;
+    let (mut client, id) = shared.holding(&upstream).await;
     client.end_input();
     upstream.release();
     let (rest, status) = client.rest().await;
@@ -158,7 +167,7 @@ async fn the_end_of_input_drains_and_ends_the_client() {
     );
     assert!(status.success());
     // And one that asks nothing ends at once.
-    let idle = Pipe::start(&home, "alice").await;
+    let idle = Pipe::start(&shared.home, "alice").await;
     let (rest, status) = idle.rest().await;
     assert!(rest.is_empty() && status.success());
 }
@@ -166,22 +175,16 @@ async fn the_end_of_input_drains_and_ends_the_client() {
 #[tokio::test]
 async fn a_cancelled_request_stops_the_instance() {
     let upstream = Upstream::start().await;
-    let (_folder, home) = local(&upstream).toml(ANY_PORT).make().await;
-    let _stopped = Stopped(home.clone());
-    known(&home, &["alice", "bob"]);
-    let mut client = Pipe::start(&home, "alice").await;
-    let id = client
-        .ask(
-            "tools/call",
-            json!({"name": "probe_send", "arguments": held(&upstream)}),
-        )
-        .await;
-    upstream.arrived(1).await;
+    let shared = Shared::of(local(&upstream)).await;
+    let (mut client, id) = shared.holding(&upstream).await;
     client
         .send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}))
         .await;
     upstream.closed().await;
-    assert_eq!(outcomes(&home, 1).await, [Some(Reason::CallCancelled)]);
+    assert_eq!(
+        outcomes(&shared.home, 1).await,
+        [Some(Reason::CallCancelled)]
+    );
     // The session goes on.
     assert_eq!(
         client.call("probe_echo", &json!({"text": "x"})).await["isError"],
@@ -282,25 +285,16 @@ permit (principal == Agent::"spiffe://tollgate.local/agent/bob", action == Actio
 
 #[tokio::test]
 async fn agents_are_told_when_their_tools_change() {
-    let (_folder, home) = Setup::probe().toml(ANY_PORT).make().await;
-    let _stopped = Stopped(home.clone());
-    known(&home, &["alice", "bob"]);
-    let mut client = Pipe::start(&home, "alice").await;
+    let shared = Shared::of(Setup::probe()).await;
+    let home = &shared.home;
+    let mut client = Pipe::start(home, "alice").await;
     assert!(
         !names(&client.request("tools/list", json!({})).await).contains(&"guest_act".to_owned())
     );
-    let plain = guests::MISFITS
-        .iter()
-        .find(|(name, _)| *name == "plain")
-        .unwrap()
-        .1;
     let policy = "permit (principal, action in Action::\"call\", resource in Plugin::\"guest\");";
     std::fs::write(home.policies().join("guest.cedar"), policy).unwrap();
     // Dropping the file is all it takes: the daemon watches.
-    place(
-        &home.plugins().join("guest.wasm"),
-        &std::fs::read(plain).unwrap(),
-    );
+    place(&home.plugins().join("guest.wasm"), &misfit("plain"));
     loop {
         let told = client.receive().await.expect("the session goes on");
         assert_eq!(told["method"], "notifications/tools/list_changed", "{told}");
@@ -366,10 +360,9 @@ async fn names_of_probe(client: &crate::harness::mcp::Client) -> usize {
 
 #[tokio::test]
 async fn malformed_messages_have_their_own_codes_and_harm_no_session() {
-    let (_folder, home) = Setup::probe().toml(ANY_PORT).make().await;
-    let _stopped = Stopped(home.clone());
-    known(&home, &["alice", "bob"]);
-    let mut client = Pipe::start(&home, "alice").await;
+    let shared = Shared::of(Setup::probe()).await;
+    let home = &shared.home;
+    let mut client = Pipe::start(home, "alice").await;
     for (params, code) in [
         (json!({"arguments": {}}), -32602),
         (json!({"name": 1}), -32602),

@@ -1,5 +1,7 @@
 //! Every bound is a typed outcome that says which it was; none is a hang, and none harms the next call.
 
+mod every;
+
 use serde_json::json;
 use tollgate::journal::record::Event;
 use tollgate::reason::Reason;
@@ -7,91 +9,52 @@ use tollgate::reason::Reason;
 use crate::harness::{Look as _, Setup};
 
 #[tokio::test]
-async fn each_limit_says_which_it_is_and_how_much() {
-    let limits = "[plugin.probe.limits]\nfuel = 30_000_000\nmemory = \"16MiB\"\nhost_calls = 3_000\nhost_bytes = \"1MiB\"\n\
-                  host_call_bytes = \"256KiB\"\nrefusals = 5\noutput = \"64KiB\"\nhandles = 64\n\
-                  [plugin.probe.limits.arguments]\nbytes = \"64KiB\"\ndepth = 16\nnodes = 200\n\
-                  [plugin.probe.tool.sleep.limits]\ntime = \"300ms\"\n\
-                  [plugin.probe.tool.big_output.limits]\noutput = \"1KiB\"";
-    let bench = Setup::probe().toml(limits).start().await;
-    for (tool, arguments, reason, says) in [
-        ("probe_loop", json!({}), Reason::TrapFuel, "30000000"),
-        (
-            "probe_sleep",
-            json!({"ms": 3_600_000}),
-            Reason::TrapDeadline,
-            "300",
-        ),
-        (
-            "probe_storm",
-            json!({"capability": "clock", "n": 10_000}),
-            Reason::BudgetHostCalls,
-            "3000",
-        ),
-        (
-            "probe_storm",
-            json!({"capability": "log", "n": 10_000}),
-            Reason::BudgetHostCalls,
-            "3000",
-        ),
-        (
-            "probe_refused_storm",
-            json!({"n": 100}),
-            Reason::BudgetRefusals,
-            "5",
-        ),
-        (
-            "probe_handles",
-            json!({"n": 100}),
-            Reason::BudgetHandles,
-            "",
-        ),
-        (
-            "probe_big_output",
-            json!({"bytes": 2_000, "shape": "text"}),
-            Reason::ResultTooLarge,
-            "1024",
-        ),
-        (
-            "probe_echo",
-            json!({"text": "a".repeat(70_000)}),
-            Reason::ArgsTooLarge,
-            "65536",
-        ),
-        (
-            "probe_echo",
-            json!({"value": (0..300).collect::<Vec<_>>()}),
-            Reason::ArgsTooLarge,
-            "200",
-        ),
-    ] {
-        let reply = bench.call(tool, arguments).await;
-        assert_eq!(reply.reason(), Some(reason), "{tool}: {}", reply.text());
-        assert!(reply.text().contains(says), "{tool}: {}", reply.text());
-        assert_eq!(*reply.at("/kind"), "limit");
-        let recorded: Vec<_> = bench
-            .records_of(reply.call)
-            .iter()
-            .filter_map(crate::harness::reason_of)
-            .filter(|found| *found == reason)
-            .collect();
-        assert_eq!(recorded.len(), 1, "{tool}");
-    }
-    // Memory that was asked for and not given is no trap for a guest that bears it.
+async fn memory_that_is_not_given_is_no_trap_for_a_guest_that_bears_it() {
+    let bench = Setup::probe()
+        .toml("[plugin.probe.limits]\nmemory = \"16MiB\"")
+        .start()
+        .await;
     let reply = bench.call("probe_grow_memory", json!({"mib": 64})).await;
     assert_eq!(*reply.at("/refused"), true);
     assert!(reply.at("/grown").as_u64().unwrap() < 16);
-    // A byte budget over several host calls.
+}
+
+#[tokio::test]
+async fn bytes_are_counted_over_all_host_calls_of_a_call() {
+    let bench = Setup::probe()
+        .toml("[plugin.probe.limits]\nhost_bytes = \"1MiB\"")
+        .start()
+        .await;
     let send = json!({"requirement": "api", "method": "GET", "url": "https://granted.example/big/200000", "repeat": 20});
     let reply = bench.call("probe_send", send).await;
     assert_eq!(reply.reason(), Some(Reason::BudgetHostBytes));
-    assert!(reply.text().contains("1048576"), "{}", reply.text());
+    assert!(
+        reply.text().contains(" of 1048576 bytes"),
+        "{}",
+        reply.text()
+    );
     assert_eq!(
         bench.upstream.ledger().await.len(),
         6,
         "five fit, the sixth was too much"
     );
     bench.verify();
+}
+
+#[tokio::test]
+async fn what_a_plugin_may_use_to_describe_itself_can_be_set() {
+    let bench = Setup::probe()
+        .bytes("guest", crate::harness::misfit("describe-loops"))
+        .toml("[plugin.guest.describe]\nfuel = 1_000_000")
+        .start()
+        .await;
+    let plugins = bench.host.plugins();
+    let guest = plugins.iter().find(|plugin| plugin.file == "guest.wasm");
+    let said = guest.and_then(|guest| guest.message.clone()).unwrap();
+    assert!(
+        said.contains("limit `fuel` reached: 1000000 of 1000000"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -134,6 +97,7 @@ async fn fuel_is_counted_in_every_outcome_and_costs_the_same_twice() {
 
 #[tokio::test]
 pub(crate) async fn an_instance_that_was_cut_short_is_never_seen_again() {
+    let _row = crate::attacks::stands_for("R03");
     let bench = Setup::probe()
         .toml("[plugin.probe.tool.sleep.limits]\ntime = \"200ms\"\n[plugin.probe.tool.loop.limits]\nfuel = 1_000_000")
         .start()
@@ -236,6 +200,7 @@ const BREAKER: u32 = 20;
 
 #[tokio::test]
 pub(crate) async fn traps_in_a_row_open_the_breaker_and_others_go_on() {
+    let _row = crate::attacks::stands_for("R20");
     let bench = Setup::probe().start().await;
     for _ in 0..BREAKER {
         let reply = bench
@@ -268,6 +233,7 @@ pub(crate) async fn traps_in_a_row_open_the_breaker_and_others_go_on() {
 
 #[tokio::test]
 pub(crate) async fn a_retry_is_counted_and_a_storm_of_them_is_stopped() {
+    let _row = crate::attacks::stands_for("R21");
     let bench = Setup::probe_under("forbid (principal, action, resource);")
         .start()
         .await;

@@ -14,16 +14,29 @@
 )]
 
 mod harness;
+mod servers;
 mod upstream;
 
+mod admin;
+mod approvals;
 mod attacks;
 mod binary;
 mod daemon;
 mod fairness;
+mod handoff;
 mod journal;
+mod leases;
 mod limits;
+mod oauth;
+mod oidc;
+mod people;
+mod pins;
 mod plugins;
 mod policies;
+mod revoke;
 mod secrets;
 mod shipped;
 mod slice;
+mod tasks;
+mod tokens;
+mod webhook;

@@ -6,15 +6,7 @@ use tollgate::digest::Digest;
 use tollgate::journal::record::Event;
 use tollgate::reason::Reason;
 
-use crate::harness::{Bench, Look as _, Setup};
-
-fn misfit(kind: &str) -> Vec<u8> {
-    let (_, path) = guests::MISFITS
-        .iter()
-        .find(|(name, _)| *name == kind)
-        .unwrap();
-    std::fs::read(path).unwrap()
-}
+use crate::harness::{Bench, Look as _, Setup, change, misfit};
 
 /// A plugin `guest` of its own beside the probe.
 fn with_guest() -> Setup {
@@ -42,10 +34,7 @@ async fn a_plugin_that_is_dropped_serves_once_policy_allows_and_is_gone_when_del
     changes.mark_unchanged();
     let about = bench.drop_plugin("guest", &misfit("plain")).await;
     assert!(changes.has_changed().unwrap(), "agents are told");
-    let pinned = about
-        .iter()
-        .find(|change| change.change == "plugin.pinned")
-        .expect("it is pinned");
+    let pinned = change(&about, "plugin.pinned");
     assert_eq!(pinned.digest, Some(Digest::of(&misfit("plain"))));
     // There, and closed until somebody writes a policy for it.
     assert_eq!(
@@ -73,13 +62,7 @@ async fn a_plugin_that_is_dropped_serves_once_policy_allows_and_is_gone_when_del
         bench.call("guest_act", json!({})).await.reason(),
         Some(Reason::NameUnknown)
     );
-    assert_eq!(
-        bench
-            .call("probe_echo", json!({"text": "x"}))
-            .await
-            .reason(),
-        None
-    );
+    assert_eq!(bench.echo().await, None);
     bench.verify();
 }
 
@@ -90,10 +73,7 @@ async fn a_plugin_that_was_replaced_waits_and_the_accepted_one_goes_on() {
     let reply = bench.call("guest_act", json!({})).await;
     assert_eq!(ran(&bench, &reply), Digest::of(&old));
     let about = bench.drop_plugin("guest", &new).await;
-    let quarantined = about
-        .iter()
-        .find(|change| change.change == "plugin.quarantined")
-        .expect("it waits");
+    let quarantined = change(&about, "plugin.quarantined");
     assert_eq!(quarantined.reason, Some(Reason::PinDigestMismatch));
     assert_eq!(quarantined.digest, Some(Digest::of(&new)));
     assert!(
@@ -122,13 +102,7 @@ async fn a_call_under_way_keeps_the_plugin_that_it_began_with() {
     bench.upstream.arrived(1).await;
     std::fs::remove_file(bench.plugin_file("probe")).unwrap();
     bench.refresh().await;
-    assert_eq!(
-        bench
-            .call("probe_echo", json!({"text": "x"}))
-            .await
-            .reason(),
-        Some(Reason::NameUnknown)
-    );
+    assert_eq!(bench.echo().await, Some(Reason::NameUnknown));
     bench.upstream.release();
     let reply = running.reply().await;
     assert_eq!(*reply.at("/status"), 200, "{}", reply.text());
@@ -137,6 +111,7 @@ async fn a_call_under_way_keeps_the_plugin_that_it_began_with() {
 
 #[tokio::test]
 pub(crate) async fn compiled_code_that_was_changed_is_compiled_again() {
+    let _row = crate::attacks::stands_for("R19");
     let setup = with_guest();
     let digest = Digest::of(&misfit("plain"));
     let probe = Digest::of(&std::fs::read(guests::PROBE).unwrap());
@@ -185,6 +160,39 @@ pub(crate) async fn compiled_code_that_was_changed_is_compiled_again() {
     }
 }
 
+#[tokio::test]
+async fn a_component_is_asked_once_what_it_is() {
+    // It would say something else each time, and that would be a change to be accepted.
+    let bench = Setup::probe()
+        .bytes("guest", misfit("fickle"))
+        .start()
+        .await;
+    let status = |bench: &Bench| {
+        let plugins = bench.host.plugins();
+        let guest = plugins.iter().find(|plugin| plugin.file == "guest.wasm");
+        guest.unwrap().status
+    };
+    assert_eq!(status(&bench), "serving");
+    let bench = bench.restart().await;
+    assert_eq!(status(&bench), "serving");
+    // What is not what the host kept is not believed: the component is asked again.
+    let digest = Digest::of(&misfit("fickle")).hex();
+    let kept = std::fs::read_dir(bench.host.home().artifacts())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.starts_with(&digest) && name.ends_with(".description")
+        })
+        .expect("a description is kept");
+    let mut text = std::fs::read(&kept).unwrap();
+    text[20] ^= 1;
+    std::fs::write(&kept, &text).unwrap();
+    let bench = bench.restart().await;
+    assert_eq!(status(&bench), "quarantined");
+    bench.verify();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_misfit_is_refused_by_its_file_and_its_cause() {
     let bench = Setup::probe().start().await;
@@ -217,14 +225,7 @@ async fn each_misfit_is_refused_by_its_file_and_its_cause() {
             _ => wrong.push(format!("{kind}: expected {expected:?}, found {about:?}")),
         }
         // Everything else keeps serving.
-        assert_eq!(
-            bench
-                .call("probe_echo", json!({"text": "x"}))
-                .await
-                .reason(),
-            None,
-            "{kind}"
-        );
+        assert_eq!(bench.echo().await, None, "{kind}");
         std::fs::remove_file(bench.plugin_file("guest")).unwrap();
         bench.refresh().await;
         // As if it had never been here.
@@ -234,10 +235,7 @@ async fn each_misfit_is_refused_by_its_file_and_its_cause() {
     let liar = bench
         .drop_plugin("liar", &std::fs::read(guests::LIAR).unwrap())
         .await;
-    let change = liar
-        .iter()
-        .find(|change| change.change == "plugin.refused")
-        .expect("a refusal");
+    let change = change(&liar, "plugin.refused");
     assert_eq!(change.reason, Some(Reason::ComponentLies));
     assert!(
         change.detail.as_ref().unwrap().contains("http"),
@@ -256,10 +254,7 @@ async fn a_tool_that_takes_anothers_name_is_refused_by_name() {
     let about = bench
         .drop_plugin("probe_refused", &std::fs::read(guests::PROBE).unwrap())
         .await;
-    let change = about
-        .iter()
-        .find(|change| change.change == "plugin.refused")
-        .expect("a refusal");
+    let change = change(&about, "plugin.refused");
     assert_eq!(change.reason, Some(Reason::NameCollision));
     let says = change.detail.as_ref().unwrap();
     assert!(
@@ -275,10 +270,7 @@ async fn a_name_that_can_not_be_is_refused_with_its_file() {
     let bench = Setup::probe().start().await;
     for name in ["Guest", "gu est", "shared", "größe", "-guest"] {
         let about = bench.drop_plugin(name, &misfit("plain")).await;
-        let change = about
-            .iter()
-            .find(|change| change.change == "plugin.refused")
-            .expect("a refusal");
+        let change = change(&about, "plugin.refused");
         assert_eq!(change.reason, Some(Reason::NameInvalid), "{name}");
         assert_eq!(change.subject, Some(format!("{name}.wasm")));
     }
@@ -307,10 +299,7 @@ async fn a_setting_that_changes_waits_like_code_that_changes() {
     .unwrap();
     bench.refresh().await;
     let about = bench.changes_since(before);
-    let change = about
-        .iter()
-        .find(|change| change.change == "plugin.quarantined")
-        .expect("it waits");
+    let change = change(&about, "plugin.quarantined");
     assert!(
         change.detail.as_ref().unwrap().contains("settings"),
         "{change:?}"

@@ -1,6 +1,7 @@
 //! Policies: decided per call and per host call, swapped whole, and never lost to a broken file.
 
 use serde_json::json;
+use tollgate::host::Refreshed;
 use tollgate::journal::record::Event;
 use tollgate::policy::Severity;
 use tollgate::reason::Reason;
@@ -11,6 +12,7 @@ const FORBIDS: &str = "@id(\"probe.closed\")\nforbid (principal, action, resourc
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 pub(crate) async fn a_reload_is_swapped_whole_and_a_broken_one_changes_nothing() {
+    let _row = crate::attacks::stands_for("C09");
     let bench = Setup::probe().start().await;
     let open = bench.host.policy().digest();
     let file = bench.policy_file("probe");
@@ -30,13 +32,7 @@ pub(crate) async fn a_reload_is_swapped_whole_and_a_broken_one_changes_nothing()
         .expect("a finding");
     assert_eq!(error.file, "policies/probe.cedar");
     assert!(error.line > 1, "{error:?}");
-    assert_eq!(
-        bench
-            .call("probe_echo", json!({"text": "x"}))
-            .await
-            .reason(),
-        None
-    );
+    assert_eq!(bench.echo().await, None);
     let rejected: Vec<_> = bench
         .changes_since(before)
         .into_iter()
@@ -54,13 +50,7 @@ pub(crate) async fn a_reload_is_swapped_whole_and_a_broken_one_changes_nothing()
             .iter()
             .any(|finding| finding.severity == Severity::Error)
         {
-            assert_eq!(
-                bench
-                    .call("probe_echo", json!({"text": "x"}))
-                    .await
-                    .reason(),
-                None
-            );
+            assert_eq!(bench.echo().await, None);
         }
     }
 
@@ -107,6 +97,41 @@ pub(crate) async fn a_reload_is_swapped_whole_and_a_broken_one_changes_nothing()
 }
 
 #[tokio::test]
+async fn what_needs_a_restart_is_said_until_there_is_one_and_what_is_wrong_has_its_line() {
+    let bench = Setup::probe().start().await;
+    let config = bench.host.home().config();
+    let text = std::fs::read_to_string(&config).unwrap();
+    let line = text.lines().count() + 2;
+    let found = |refreshed: &Refreshed| {
+        refreshed
+            .findings
+            .iter()
+            .filter(|finding| finding.file == "tollgate.toml")
+            .map(|finding| (finding.severity, finding.line, finding.message.clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found(&bench.refresh().await), []);
+    let always = format!("{text}[journal]\nsync = \"always\"\n");
+    std::fs::write(&config, &always).unwrap();
+    for _ in 0..2 {
+        let said = found(&bench.refresh().await);
+        let [(Severity::Warning, at, message)] = said.as_slice() else {
+            panic!("one warning: {said:?}");
+        };
+        assert_eq!(*at, line);
+        assert!(message.contains("`journal.sync`") && message.contains("restart"));
+    }
+    let bench = bench.restart().await;
+    assert_eq!(found(&bench.refresh().await), []);
+    std::fs::write(&config, format!("{text}[limits]\nfuel = 0\n")).unwrap();
+    let said = found(&bench.refresh().await);
+    assert!(
+        matches!(said.as_slice(), [(Severity::Error, at, _)] if *at == line),
+        "{said:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_broken_file_from_the_start_refuses_its_plugin_and_no_other() {
     let bench = Setup::probe_under("permit (principal, action, resource)")
         .shipped("jq")
@@ -121,13 +146,7 @@ async fn a_broken_file_from_the_start_refuses_its_plugin_and_no_other() {
     // Mended, without a restart.
     std::fs::write(bench.policy_file("probe"), PROBE_POLICY).unwrap();
     bench.refresh().await;
-    assert_eq!(
-        bench
-            .call("probe_echo", json!({"text": "x"}))
-            .await
-            .reason(),
-        None
-    );
+    assert_eq!(bench.echo().await, None);
 }
 
 #[tokio::test]

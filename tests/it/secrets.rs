@@ -125,7 +125,16 @@ async fn a_secret_goes_to_its_origin_only_and_comes_back_redacted() {
                 Event::HostCall(made) => Some(made),
                 _ => None,
             });
-        assert_eq!(made.unwrap().secrets, ["token"], "by name only");
+        let made = made.unwrap();
+        assert_eq!(made.secrets, ["token"], "by name only");
+        let [lent] = made.secret_uses.as_slice() else {
+            panic!("one use: {made:?}");
+        };
+        assert_eq!(
+            (lent.secret.as_str(), lent.scheme.as_str()),
+            ("token", scheme)
+        );
+        assert_eq!(lent.decision.policies[0].id, "probe.secrets", "{scheme}");
     }
     // As a parameter, where policy allows it.
     let reply = bench
@@ -225,7 +234,8 @@ async fn a_handle_shows_nothing_and_reading_takes_a_rule_by_name() {
 }
 
 #[tokio::test]
-async fn a_secret_that_a_plugin_may_read_leaves_by_no_door() {
+pub(crate) async fn a_secret_that_a_plugin_may_read_leaves_by_no_door() {
+    let _row = crate::attacks::stands_for("X08");
     let bench = setup().start().await;
     for place in [
         "result",
@@ -306,6 +316,7 @@ async fn a_secret_that_is_missing_and_one_that_is_not_granted_are_told_alike() {
 
 #[tokio::test]
 pub(crate) async fn no_connection_is_used_twice() {
+    let _row = crate::attacks::stands_for("S29");
     let twin = PROBE_POLICY.replace("\"probe\"", "\"twin\"");
     let bench = setup()
         .component("twin", guests::PROBE)
@@ -375,13 +386,7 @@ async fn sources_are_files_and_the_store_and_never_the_plugins_to_choose() {
         seen[0].header("authorization"),
         [format!("Bearer {CANARY}")]
     );
-    assert_eq!(
-        bench
-            .call("probe_echo", json!({"text": "x"}))
-            .await
-            .reason(),
-        None
-    );
+    assert_eq!(bench.echo().await, None);
     assert!(!matches!(
         bench
             .call("probe_panic", json!({"message": "x"}))
@@ -389,4 +394,75 @@ async fn sources_are_files_and_the_store_and_never_the_plugins_to_choose() {
             .reason(),
         Some(Reason::HostInternal)
     ));
+}
+
+#[tokio::test]
+pub(crate) async fn a_loop_of_guesses_learns_nothing_and_is_stopped() {
+    let _row = crate::attacks::stands_for("X16");
+    let bench = setup().start().await;
+    let told = |name: &'static str| {
+        let lent = json!([{"secret": name, "scheme": "bearer"}]);
+        let mut arguments = send("https://granted.example/", lent);
+        arguments["repeat"] = json!(100);
+        bench.call("probe_send", arguments)
+    };
+    // Neither a part of a name nor what looks like a pattern or a path is worth more than nothing.
+    let first = told("toke").await;
+    assert_eq!(
+        first.reason(),
+        Some(Reason::BudgetRefusals),
+        "{:?}",
+        first.refusal
+    );
+    for name in ["token2", "TOKEN", "*", "../token", "github/token", "tok"] {
+        let reply = told(name).await;
+        assert_eq!(reply.text(), first.text(), "{name}");
+        assert_eq!(reply.reason(), first.reason(), "{name}");
+        let outcome = bench.outcome(reply.call);
+        assert_eq!(
+            outcome.refused.get(&Reason::SecretNotGranted),
+            bench
+                .outcome(first.call)
+                .refused
+                .get(&Reason::SecretNotGranted),
+            "{name}"
+        );
+    }
+    assert!(bench.upstream.ledger().await.is_empty());
+    bench.verify();
+}
+
+#[tokio::test]
+pub(crate) async fn the_token_of_a_client_goes_nowhere() {
+    use crate::harness::binary::Daemon;
+    let _row = crate::attacks::stands_for("X15");
+    let upstream = crate::upstream::Upstream::start().await;
+    let (_folder, home) = crate::journal::local(&upstream).make().await;
+    let mut daemon = Daemon::start(&home).await;
+    let token = daemon.agent("alice").await;
+    let client = daemon.client(&token);
+    let url = format!("http://{}/hello", upstream.plain);
+    let result = client
+        .call(
+            "probe_send",
+            &json!({"requirement": "api", "method": "GET", "url": url}),
+        )
+        .await;
+    assert_eq!(result["structuredContent"]["status"], 200, "{result}");
+    let environment = client.call("probe_environment", &json!({})).await;
+    assert!(!environment.to_string().contains(&token));
+    let seen = upstream.ledger().await;
+    assert_eq!(seen.len(), 1);
+    assert!(seen[0].header("authorization").is_empty());
+    assert!(!seen[0].text().contains(&token), "{}", seen[0].text());
+    daemon.stop().await;
+    // Kept as a digest only.
+    let mut all = Vec::new();
+    files(home.root(), &mut all);
+    for (path, bytes) in all {
+        let found = bytes
+            .windows(token.len())
+            .any(|window| window == token.as_bytes());
+        assert!(!found, "`{path}` holds the token");
+    }
 }

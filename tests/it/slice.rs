@@ -138,6 +138,7 @@ fn any_arguments() -> impl Strategy<Value = Value> {
 
 #[tokio::test]
 pub(crate) async fn the_plugin_gets_exactly_the_text_whose_digest_is_recorded() {
+    let _row = crate::attacks::stands_for("C07");
     let bench = Setup::probe().start().await;
     let mut runner = TestRunner::deterministic();
     for _ in 0..64 {
@@ -416,7 +417,7 @@ async fn what_needs_a_person_is_held_with_a_typed_answer() {
         permit (principal in Group::"everyone", action == Action::"http:probe.send", resource) when { context.approved };"#;
     let bench = Setup::probe_under(hold)
         .toml(
-            "[plugin.probe.tool.echo]\ntier = \"hold\"\n[plugin.probe.tool.now]\ntier = \"forbid\"",
+            "[approvals]\npark = \"0s\"\n[plugin.probe.tool.echo]\ntier = \"hold\"\n[plugin.probe.tool.now]\ntier = \"forbid\"",
         )
         .start()
         .await;
@@ -429,7 +430,7 @@ async fn what_needs_a_person_is_held_with_a_typed_answer() {
     );
     let events = bench.records_of(reply.call);
     assert!(
-        matches!(events.as_slice(), [Event::Hold(held)] if held.reason == Reason::ApprovalRequired),
+        matches!(events.as_slice(), [Event::ApprovalAsked(_), Event::Hold(held)] if held.reason == Reason::ApprovalRequired),
         "{events:?}"
     );
     // What the operator forbids is not held, whatever policy says.

@@ -58,7 +58,14 @@ pub fn test() -> Result<u8> {
     toolchain::ensure()?;
     let workspace = cargo_with(["test", "--workspace", "--locked"]);
     let plugins = cargo_with(["test", "--manifest-path", "plugins/Cargo.toml", "--locked"]);
-    let mut steps = vec![("the host", workspace), ("the plugins, natively", plugins)];
+    let mut steps = Vec::new();
+    let servers = root().join("tests/servers/setup");
+    if servers.is_file() {
+        let mut setup = Command::new(servers);
+        setup.current_dir(root());
+        steps.push(("whether the servers are there", setup));
+    }
+    steps.extend([("the host", workspace), ("the plugins, natively", plugins)]);
     let clients = Path::new("tests/clients/run");
     if root().join(clients).is_file() {
         let mut run = Command::new(root().join(clients));

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use super::super::record::{HostCall, HostCallOutcome, HostCallRef, Refused};
+use super::super::record::{HostCall, HostCallOutcome, HostCallRef, Refused, SecretUse};
 use super::super::show::{self, Look};
 use super::super::{Filter, ReadError, Reader, call, tail};
 use super::*;
@@ -190,6 +190,11 @@ fn story(path: &Path) -> CallId {
             bytes_out: 0,
             body: None,
             secrets: vec![String::from("token")],
+            secret_uses: vec![SecretUse {
+                secret: String::from("token"),
+                scheme: String::from("bearer"),
+                decision: base.decision.clone(),
+            }],
             decision: base.decision.clone(),
         }),
         Event::HostCallOutcome(HostCallOutcome {
@@ -265,6 +270,7 @@ call 0199aaaa-0000-7000-8000-00000000beef
 [since]  record 2  host-call          #1 http GET https://api.github.com/search, with token  by `reads`
               policy `reads` at policies/github.cedar:3
               policy set 6ee0eb490ff8
+              secret `token` lent (bearer) by policy `reads` at policies/github.cedar:3
 [since]  record 3  host-call-outcome  #1  ok  200  140.82.121.6:443  4 KiB in  81.5 ms
 [since]  record 4  refusal            #2 http https://evil.example/\u{1b}[2J\n\u{202e}  egress.host_not_granted  this host was not granted  and 3 more times
               grant it in policies/github.cedar

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Backend, ListedTool, Unauthorized};
+use super::{Backend, Credentials, ListedTool, Metadata, Unauthorized};
 use crate::call::{Arrival, Completion, Content, Progress, Reply};
-use crate::identity::AgentId;
+use crate::identity::{AgentId, Authenticated, MintRequest, Minted};
 use crate::journal::record::{CallId, Caller};
 use crate::reason::{Reason, Refusal};
 
@@ -40,6 +40,7 @@ pub(crate) struct Fake {
     pub(crate) log: Mutex<Vec<Seen>>,
     /// Who asked, of each call.
     pub(crate) callers: Mutex<Vec<Caller>>,
+    pub(crate) metadata: Mutex<Option<Metadata>>,
 }
 
 impl Fake {
@@ -52,6 +53,7 @@ impl Fake {
             release: Notify::new(),
             log: Mutex::default(),
             callers: Mutex::default(),
+            metadata: Mutex::default(),
         };
         (Arc::new(fake), watched)
     }
@@ -72,9 +74,9 @@ fn schema(value: Value) -> serde_json::Map<String, Value> {
 
 #[async_trait::async_trait]
 impl Backend for Fake {
-    fn tools(&self, agent: &AgentId) -> Vec<Arc<ListedTool>> {
+    fn tools(&self, who: &Authenticated, _: Option<crate::id::TaskId>) -> Vec<Arc<ListedTool>> {
         let mut tools = vec![self.tool("t_echo").unwrap(), self.tool("t_header").unwrap()];
-        if agent.name() == "alice" {
+        if who.agent.name() == "alice" {
             tools.push(self.tool("t_wait").unwrap());
         }
         tools
@@ -145,12 +147,34 @@ impl Backend for Fake {
         self.changed.subscribe()
     }
 
-    fn authenticate(&self, bearer: &str) -> Result<AgentId, Unauthorized> {
-        match bearer {
-            "token-a" => AgentId::local("alice").map_err(|_| Unauthorized),
-            "token-b" => AgentId::local("bob").map_err(|_| Unauthorized),
-            _ => Err(Unauthorized),
+    async fn authenticate(
+        &self,
+        credentials: Credentials<'_>,
+    ) -> Result<Authenticated, Unauthorized> {
+        let who = |name: &str, user: Option<&str>| Authenticated {
+            user: user.map(str::to_owned),
+            ..Authenticated::of(AgentId::local(name).unwrap())
+        };
+        match credentials.bearer {
+            "token-a" => Ok(who("alice", None)),
+            "token-a-for-eve" => Ok(who("alice", Some("eve"))),
+            "token-b" => Ok(who("bob", None)),
+            "token-scope" => Err(Unauthorized::Scope("tools".into())),
+            "token-aud" => Err(Unauthorized::Invalid(Some(Reason::TokenAudience))),
+            "token-later" => Err(Unauthorized::Unavailable),
+            _ => Err(Unauthorized::Invalid(None)),
         }
+    }
+
+    fn metadata(&self) -> Option<Metadata> {
+        self.metadata.lock().unwrap().clone()
+    }
+
+    async fn mint(&self, _who: &Authenticated, _ask: MintRequest) -> Result<Minted, Refusal> {
+        Err(Refusal::new(
+            Reason::HandoffWidens,
+            "this host makes no tokens",
+        ))
     }
 
     fn draining(&self) -> CancellationToken {

@@ -25,7 +25,7 @@ fn client() -> Client {
     let (fake, seen) = Fake::new();
     let (near, far) = tokio::io::duplex(1 << 16);
     let agent = AgentId::local("alice").unwrap();
-    let task = tokio::spawn(serve_stream(fake.clone(), agent, far, "stdio"));
+    let task = tokio::spawn(serve_stream(fake.clone(), agent, None, far, "stdio"));
     let (read, write) = tokio::io::split(near);
     Client {
         fake,

@@ -48,7 +48,7 @@ fn an_explanation_says_what_would_have_changed_the_answer() {
            @id("others") permit(principal in Group::"staff", action == Action::"call:github.comment", resource);
            @id("no") forbid(principal, action == Action::"call:github.comment", resource) when { context.args has draft };"#,
     )]);
-    let explanation = set.explain_call(&comment("bob").question());
+    let explanation = set.explain_call(&comment("bob").question(), false);
     assert_eq!(explanation.decision, "refuse");
     let text = explanation.to_string();
     let lines: Vec<_> = text.lines().collect();
@@ -70,7 +70,7 @@ fn an_explanation_says_what_would_have_changed_the_answer() {
     );
     let json = serde_json::to_value(&explanation).unwrap();
     assert_eq!(json["rules"][0]["conditions"][1]["holds"], false);
-    let allowed = set.explain_call(&comment("ada").question());
+    let allowed = set.explain_call(&comment("ada").question(), false);
     assert_eq!(allowed.decision, "allow");
     assert!(allowed.hints.is_empty());
 }

@@ -156,10 +156,8 @@ fn what_needs_a_person_is_held() {
         r#"@id("ask") permit(principal, action == Action::"call:github.comment", resource) when { context.approved };
            @id("free") permit(principal, action == Action::"call:github.search", resource);"#,
     )]);
-    let mut asked = comment("ada");
-    assert_eq!(asked.decide(&set), "hold ask");
-    asked.approved = true;
-    assert_eq!(asked.decide(&set), "allow ask");
+    assert_eq!(comment("ada").decide(&set), "hold ask");
+    assert_eq!(comment("ada").agreed(&["eve"]).decide(&set), "allow ask");
     assert_eq!(
         call("ada", "github.search", json!({})).decide(&set),
         "allow free"
@@ -187,10 +185,11 @@ fn a_forbid_beats_every_permit_and_approval() {
             r#"@id("no") forbid(principal, action in Action::"call", resource in Plugin::"github");"#,
         ),
     ]);
-    let mut asked = comment("ada");
-    assert_eq!(asked.decide(&set), "policy.forbidden no");
-    asked.approved = true;
-    assert_eq!(asked.decide(&set), "policy.forbidden no");
+    assert_eq!(comment("ada").decide(&set), "policy.forbidden no");
+    assert_eq!(
+        comment("ada").agreed(&["eve"]).decide(&set),
+        "policy.forbidden no"
+    );
 }
 
 #[test]
@@ -383,8 +382,9 @@ fn a_whole_record_can_be_compared() {
 
 #[test]
 fn every_context_conforms_to_the_generated_schema() {
+    use super::super::approve::Agreement;
     use super::super::context::{self, Mentioned};
-    use super::super::decide::{request, with_approved};
+    use super::super::decide::request;
     let set = set(&[("github.cedar", ALL)]);
     let schema = schema::read(&set.schema).unwrap();
     let mut everything = Mentioned::default();
@@ -396,13 +396,17 @@ fn every_context_conforms_to_the_generated_schema() {
                 "options": { "deep": "a", "any": {} }, "__entity": {} }),
     );
     asked.user = Some("eve");
+    asked.task = Some(TaskFacts {
+        labels: BTreeSet::from(["private".to_owned()]),
+        ..TaskFacts::default()
+    });
     let secret = vec![
         ("origin", Fact::Text(ORIGIN.to_owned())),
         ("scheme", Fact::Text("bearer".to_owned())),
     ];
     let (_, tool) = set.tool(&asked.tool).unwrap();
     let check = |subject: &slice::Subject, pairs| {
-        let plain = request(subject, with_approved(pairs, false)).unwrap();
+        let plain = request(subject, Agreement::by(["eve"]).put(pairs, &everything)).unwrap();
         cedar_policy::Request::new(
             plain.principal().unwrap().clone(),
             plain.action().unwrap().clone(),
@@ -414,6 +418,22 @@ fn every_context_conforms_to_the_generated_schema() {
     };
     let (prepared, _) = set.prepare_call(&asked.question(), None).unwrap();
     let pairs = context::call(&tool.arguments, &everything, &asked.question()).unwrap();
+    check(&prepared.subject, pairs);
+    let question = ApproveQuestion {
+        person: &"eve".parse().unwrap(),
+        agent: &asked.agent,
+        chain: &[],
+        user: asked.user,
+        tool: &asked.tool,
+        tier: "hold",
+        arguments: &asked.arguments,
+        approvers: &BTreeSet::new(),
+        host_call: false,
+        standing: true,
+        time: Duration::ZERO,
+    };
+    let (prepared, _) = set.prepare_approve(&question, None).unwrap();
+    let pairs = context::approve(&tool.arguments, &everything, &question).unwrap();
     check(&prepared.subject, pairs);
     for host_call in [
         http(ORIGIN, "GET", "/"),

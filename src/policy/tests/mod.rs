@@ -1,12 +1,13 @@
 //! What the tests of policy share; the promises stand in the files below.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::*;
+use crate::approval::{Approved, Binding, Subject};
 use crate::digest::Digest;
 use crate::identity::AgentId;
 use crate::json::{Arguments, Limits};
@@ -14,10 +15,14 @@ use crate::name::ToolName;
 use crate::plugin::Description;
 use crate::reason::Reason;
 
+mod approve;
 mod author;
+mod chain;
 mod decide;
 mod load;
+mod may;
 mod model;
+mod task;
 
 pub(super) const ORIGIN: &str = "https://api.github.com";
 
@@ -67,6 +72,7 @@ pub(super) fn facts(description: &Description) -> PluginFacts<'_> {
             ("token".to_owned(), ORIGIN.to_owned()),
         ]),
         tiers: BTreeMap::new(),
+        labels: BTreeSet::from(["private".to_owned()]),
     }
 }
 
@@ -114,8 +120,9 @@ pub(super) struct Call {
     pub(super) agent: AgentId,
     pub(super) tool: ToolName,
     pub(super) arguments: Arguments,
-    pub(super) approved: bool,
+    pub(super) approval: Option<Approved>,
     pub(super) user: Option<&'static str>,
+    pub(super) task: Option<TaskFacts>,
 }
 
 pub(super) fn call(agent: &str, tool: &str, arguments: serde_json::Value) -> Call {
@@ -123,8 +130,9 @@ pub(super) fn call(agent: &str, tool: &str, arguments: serde_json::Value) -> Cal
         agent: agent.parse().unwrap(),
         tool: tool.parse().unwrap(),
         arguments: Arguments::parse(arguments.to_string().as_bytes(), &Limits::default()).unwrap(),
-        approved: false,
+        approval: None,
         user: None,
+        task: None,
     }
 }
 
@@ -137,30 +145,50 @@ pub(super) fn comment(agent: &str) -> Call {
 }
 
 impl Call {
+    /// As if these people had agreed to exactly this call.
+    pub(super) fn agreed(mut self, people: &[&str]) -> Self {
+        let binding = Binding {
+            agent: self.agent.clone(),
+            user: self.user.map(str::to_owned),
+            task: None,
+            chain: Vec::new(),
+            tool: self.tool.clone(),
+            plugin: Digest::of(b"component"),
+            arguments: self.arguments.digest(),
+            deciding: Digest::of(b""),
+        };
+        self.approval = Some(Approved::supposed(binding, Subject::Call {}, people));
+        self
+    }
+
     pub(super) fn question(&self) -> CallQuestion<'_> {
         CallQuestion {
             agent: &self.agent,
+            chain: &[],
             user: self.user,
             tool: &self.tool,
             plugin_digest: Digest::of(b"component"),
             tier: "write",
             arguments: &self.arguments,
+            task: self.task.as_ref(),
             transport: "stdio",
             time: Duration::from_millis(1_795_353_728_120),
             attempt: 1,
-            approved: self.approved,
+            approval: self.approval.as_ref(),
         }
     }
 
     pub(super) fn facts(&self) -> CallFacts<'_> {
         CallFacts {
             agent: &self.agent,
+            chain: &[],
             user: self.user,
             tool: &self.tool,
             tier: "write",
             arguments: &self.arguments,
+            task: self.task.as_ref(),
             time: Duration::from_millis(1_795_353_728_120),
-            approved: self.approved,
+            approval: None,
         }
     }
 

@@ -61,6 +61,16 @@ pub(super) struct Case {
     /// A component to drop: `crafted:<name>`, `misfit:<name>`, `wat:<text>`, `hex:<bytes>`,
     /// `size:<bytes>` or `pathological`.
     pub(super) load: Option<String>,
+    /// Texts of it that are written over, by others of the same length.
+    pub(super) patch: Vec<(String, String)>,
+    /// The signature that it comes with.
+    pub(super) signed: Option<Signature>,
+    /// The plugin's name; that of the case's agent where there is none.
+    pub(super) plugin: Option<String>,
+    /// What was accepted under that name before.
+    pub(super) accepted: Option<Dropped>,
+    /// Other plugins that were accepted before, by name.
+    pub(super) beside: BTreeMap<String, Dropped>,
     /// A call of the component that was dropped.
     pub(super) then: Option<Before>,
     /// The address that the record says was dialled.
@@ -80,6 +90,38 @@ pub(super) struct Case {
     /// The most that a number of the structured content may be.
     pub(super) max: BTreeMap<String, u64>,
     pub(super) expect: Expect,
+}
+
+impl Case {
+    /// Whether it needs this setup.
+    pub(super) fn is_of(&self, setup: &str) -> bool {
+        self.setup.as_deref() == Some(setup)
+    }
+}
+
+/// A component that is dropped, with what goes with it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Dropped {
+    /// As `load` of a case.
+    pub(super) load: String,
+    pub(super) patch: Vec<(String, String)>,
+    pub(super) signed: Option<Signature>,
+}
+
+/// A signature: by which key, and what for. By default it is for what it comes with.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Signature {
+    /// `acme` and `retired` can be in the configuration, `stranger` is not.
+    pub(super) by: String,
+    pub(super) version: u64,
+    /// Another name that it is for.
+    pub(super) plugin: Option<String>,
+    /// Another component that it is for.
+    pub(super) component: Option<String>,
+    /// Its text, where it is none.
+    pub(super) text: Option<String>,
 }
 
 /// A further call.
@@ -145,6 +187,18 @@ pub(super) struct Expect {
     pub(super) says: Vec<String>,
     /// Whether the component serves.
     pub(super) serves: bool,
+    /// Whether it waits for the operator: the reason is then that of its quarantine.
+    pub(super) waits: bool,
+    /// Changes that are shown, as `<what> <name> <part>`.
+    pub(super) changes: Vec<String>,
+    /// What is shown that it could reach, of what it could not before.
+    pub(super) reach: Vec<String>,
+    /// Texts that neither the agent nor the records get.
+    pub(super) absent: Vec<String>,
+    /// Texts that stand in no record.
+    pub(super) unrecorded: Vec<String>,
+    /// Whether the record says that the result was redacted.
+    pub(super) redacted: bool,
 }
 
 /// All rows.

@@ -24,6 +24,7 @@ pub(crate) fn command(home: &Home, arguments: &[&str]) -> Command {
 fn configure(command: &mut Command, home: &Home) {
     command
         .env_remove("TOLLGATE_HOME")
+        .env_remove("TOLLGATE_PERSON_TOKEN")
         .env("NO_COLOR", "1")
         .arg("--home")
         .arg(home.root())

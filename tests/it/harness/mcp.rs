@@ -59,6 +59,17 @@ impl Client {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> std::io::Result<Answer> {
+        self.send("POST", "/mcp", headers, body).await
+    }
+
+    /// The same, elsewhere.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> std::io::Result<Answer> {
         let failed = |error: hyper::Error| std::io::Error::other(error);
         let stream = TcpStream::connect(self.address).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -67,7 +78,7 @@ impl Client {
         let driver = tokio::spawn(connection);
         let authorization = format!("Bearer {}", self.token);
         let host = self.address.to_string();
-        let mut request = http::Request::builder().method("POST").uri("/mcp");
+        let mut request = http::Request::builder().method(method).uri(path);
         for (name, value) in [
             ("host", host.as_str()),
             ("authorization", &authorization),
@@ -96,6 +107,16 @@ impl Client {
 
     /// A request of the newest revision.
     pub(crate) async fn request(&self, method: &str, params: Value) -> std::io::Result<Answer> {
+        self.request_with(&[], method, params).await
+    }
+
+    /// The same, with further headers.
+    pub(crate) async fn request_with(
+        &self,
+        more: &[(&str, &str)],
+        method: &str,
+        params: Value,
+    ) -> std::io::Result<Answer> {
         let mut params = params;
         params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": VERSION,
@@ -103,11 +124,12 @@ impl Client {
             "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
         });
         let name = params["name"].as_str().unwrap_or_default().to_owned();
-        let headers = [
+        let mut headers = vec![
             ("mcp-protocol-version", VERSION),
             ("mcp-method", method),
             ("mcp-name", name.as_str()),
         ];
+        headers.extend_from_slice(more);
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         self.post(&headers, message.to_string()).await
     }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use tollgate::egress::{BoxedStream, Connector, Resolver, TcpConnector};
@@ -64,6 +65,7 @@ impl Resolver for Names {
 pub(crate) struct Detour {
     plain: SocketAddr,
     tls: SocketAddr,
+    hangs: AtomicBool,
     dialled: Mutex<Vec<SocketAddr>>,
 }
 
@@ -72,8 +74,14 @@ impl Detour {
         Self {
             plain: upstream.plain,
             tls: upstream.tls,
+            hangs: AtomicBool::new(false),
             dialled: Mutex::default(),
         }
+    }
+
+    /// From now on nothing that is dialled answers; or it does again.
+    pub(crate) fn hangs(&self, hangs: bool) {
+        self.hangs.store(hangs, Ordering::SeqCst);
     }
 
     /// Every address that was dialled, in order.
@@ -86,6 +94,9 @@ impl Detour {
 impl Connector for Detour {
     async fn dial(&self, address: SocketAddr) -> io::Result<BoxedStream> {
         self.dialled.lock().unwrap().push(address);
+        if self.hangs.load(Ordering::SeqCst) {
+            return std::future::pending().await;
+        }
         let to = if address.port() == 443 {
             self.tls
         } else {

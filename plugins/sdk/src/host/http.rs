@@ -118,6 +118,21 @@ impl<'a> Request<'a> {
         self.credential(secret, http::Scheme::Query(name.into()))
     }
 
+    /// The host signs exactly this request with AWS Signature Version 4, for this region and service. Neither the key
+    /// nor the signature passes through the plugin. It has to be the request's only credential.
+    pub fn sign_aws(
+        self,
+        secret: &'a Secret,
+        region: impl Into<String>,
+        service: impl Into<String>,
+    ) -> Self {
+        let scope = http::AwsScope {
+            region: region.into(),
+            service: service.into(),
+        };
+        self.credential(secret, http::Scheme::Sign(http::Signing::AwsSigv4(scope)))
+    }
+
     fn credential(mut self, secret: &'a Secret, scheme: http::Scheme) -> Self {
         self.credentials.push((secret, scheme));
         self

@@ -46,7 +46,7 @@ pub(crate) struct Send {
 struct Credential {
     secret: String,
     scheme: Scheme,
-    /// Of the user, header or parameter.
+    /// Of the user, header or parameter; for a signature, `<region>/<service>`.
     name: Option<String>,
 }
 
@@ -57,6 +57,7 @@ enum Scheme {
     Basic,
     Header,
     Query,
+    SignAws,
     /// The placeholder, in a header of the probe's own.
     Placeholder,
 }
@@ -148,6 +149,10 @@ fn send_once(arguments: &Send) -> Result<Response, Error> {
             Scheme::Basic => request.basic(name, secret),
             Scheme::Header => request.secret_header(name, secret),
             Scheme::Query => request.secret_query(name, secret),
+            Scheme::SignAws => {
+                let (region, service) = name.split_once('/').unwrap_or((name, ""));
+                request.sign_aws(secret, region, service)
+            }
             Scheme::Placeholder => request.header(name, secret.placeholder()?),
         };
     }

@@ -1,0 +1,231 @@
+//! A hold, from the asking to the permit.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Arrival;
+use crate::approval::{
+    Approval, Ask, Asked, Binding, Status, Subject, Summary, Withdraws, effect, escape_json,
+};
+use crate::config::Tier;
+use crate::host::Host;
+use crate::journal::record::CallId;
+use crate::json::Arguments;
+use crate::name::ToolName;
+use crate::plugin::Plugin;
+use crate::policy::{CallQuestion, Ground, Hold, Permit, PolicySet, TaskFacts, Verdict};
+use crate::reason::{Reason, Refusal};
+use crate::revocation::Scope;
+use crate::running::Underway;
+
+/// How often an answer is looked for again: others may use up what was given, and policies change.
+const TRIES: usize = 4;
+
+/// A call as policy and people are asked about it.
+pub(super) struct Asking<'a> {
+    pub(super) host: &'a Host,
+    pub(super) arrival: &'a Arrival,
+    pub(super) call: CallId,
+    pub(super) plugin: &'a Plugin,
+    pub(super) tool: &'a ToolName,
+    pub(super) tier: Tier,
+    /// As policies and people see it.
+    pub(super) tier_name: &'a str,
+    pub(super) arguments: &'a Arguments,
+    pub(super) task: Option<&'a TaskFacts>,
+    pub(super) attempt: u32,
+}
+
+impl Asking<'_> {
+    fn question<'a>(&'a self, approval: Option<&'a crate::approval::Approved>) -> CallQuestion<'a> {
+        let caller = &self.arrival.caller;
+        CallQuestion {
+            agent: &caller.agent,
+            chain: &caller.chain,
+            user: caller.user.as_deref(),
+            tool: self.tool,
+            plugin_digest: self.plugin.digest,
+            tier: self.tier_name,
+            arguments: self.arguments,
+            task: self.task,
+            transport: &caller.transport,
+            time: self.host.now(),
+            attempt: self.attempt,
+            approval,
+        }
+    }
+
+    /// Whether the call may run: by policy alone, or because people agreed to it.
+    pub(super) async fn permit(&self, under_way: &Underway) -> Result<Permit, Refusal> {
+        let cancel = under_way.cancel();
+        let give_up = Instant::now() + self.host.approvals().settings().wait;
+        let mut ground = None;
+        for _ in 0..TRIES {
+            // Anew each time: while a person thinks, policies change.
+            let set = self.host.policy();
+            let held = match set.decide_call(&self.question(None)) {
+                // What policy allows alone, the operator's tier may still keep for a person.
+                Verdict::Allow(permit) if self.tier == Tier::Hold => permit.ground().clone(),
+                Verdict::Allow(permit) => return Ok(permit),
+                Verdict::Hold(ground) => ground,
+                Verdict::Refuse(refusal) => return Err(refusal),
+            };
+            ground = Some(held.clone());
+            let ask = self.ask(&set, held.clone())?;
+            let (found, gone) = self.find(ask.clone()).await?;
+            match found.status {
+                Status::Approved => match self.used(&found, ask, under_way).await {
+                    Err(refusal) if refusal.reason == Reason::ApprovalUsed && self.may_ask() => {}
+                    used => return used,
+                },
+                Status::Pending => {
+                    // Cancelled or dropped meanwhile, it takes its ask along.
+                    let answered = self.wait(&found, give_up, cancel).await?;
+                    gone.into_iter().for_each(Withdraws::keep);
+                    match answered {
+                        Status::Pending => {
+                            return Err(held_by(held).with_approval(Asked::of(&found)));
+                        }
+                        // Whether it is this call's is told by looking again; another may have used it.
+                        Status::Approved | Status::Used => {}
+                        _ => return Err(self.closed(&found, held)),
+                    }
+                }
+                status => return Err(found.closed(status).with_ground(held)),
+            }
+        }
+        let refusal = Refusal::new(
+            Reason::ApprovalRequired,
+            "what people agreed to was used up; ask again",
+        );
+        Err(match ground {
+            Some(ground) => refusal.with_ground(ground),
+            None => refusal,
+        })
+    }
+
+    /// Whether it may ask again: one that names its approval wants that one or none.
+    const fn may_ask(&self) -> bool {
+        self.arrival.approval.is_none()
+    }
+
+    async fn find(&self, ask: Ask) -> Result<(Arc<Approval>, Option<Withdraws>), Refusal> {
+        let approvals = self.host.approvals();
+        match &self.arrival.approval {
+            Some(named) => Ok((approvals.presented(named, &ask).await?, None)),
+            None => {
+                let (found, gone) = approvals.ask(ask).await?;
+                Ok((found, Some(gone)))
+            }
+        }
+    }
+
+    /// Uses the approval up, and has policy decide again with that proof.
+    async fn used(
+        &self,
+        approval: &Approval,
+        ask: Ask,
+        under_way: &Underway,
+    ) -> Result<Permit, Refusal> {
+        let approvals = self.host.approvals();
+        // Before it is used: whoever revokes it finds it unused, or finds this call.
+        under_way.rests_on(Scope::Approval(approval.id));
+        if under_way.cancel().is_cancelled() {
+            return Err(cancelled());
+        }
+        let approved = approvals
+            .take(approval.id, self.call, ask.binding, ask.subject)
+            .await?;
+        match self
+            .host
+            .policy()
+            .decide_call(&self.question(Some(&approved)))
+        {
+            Verdict::Allow(permit) => Ok(permit),
+            Verdict::Hold(ground) => Err(held_by(ground)),
+            Verdict::Refuse(refusal) => Err(refusal),
+        }
+    }
+
+    async fn wait(
+        &self,
+        approval: &Approval,
+        give_up: Instant,
+        cancel: &CancellationToken,
+    ) -> Result<Status, Refusal> {
+        let approvals = self.host.approvals();
+        let left = give_up.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(Status::Pending);
+        }
+        tokio::select! {
+            answered = approvals.wait(approval.id, left) => {
+                Ok(answered.map_or(Status::Withdrawn, |answered| answered.status))
+            }
+            () = cancel.cancelled() => Err(cancelled()),
+        }
+    }
+
+    /// What became of `approval` meanwhile.
+    fn closed(&self, approval: &Approval, held: Ground) -> Refusal {
+        let now = self.host.approvals().get(approval.id);
+        let now = now.as_deref().unwrap_or(approval);
+        now.closed(now.status).with_ground(held)
+    }
+
+    fn ask(&self, set: &PolicySet, ground: Ground) -> Result<Ask, Refusal> {
+        let needed = self.host.config().approvals_needed(self.tool);
+        let also = [self.tier_name, &needed.to_string()];
+        let Hold {
+            policies,
+            deciding,
+            enough,
+        } = set.hold_of_call(&self.question(None), &ground, &also)?;
+        let caller = &self.arrival.caller;
+        let subject = Subject::Call {};
+        Ok(Ask {
+            call: self.call,
+            binding: Binding::new(
+                caller,
+                self.tool,
+                self.plugin.digest,
+                self.arguments,
+                deciding,
+            ),
+            summary: Summary {
+                agent: caller.agent.clone(),
+                user: caller.user.clone(),
+                chain: caller.chain.clone(),
+                effect: effect(self.tool, &subject),
+                tier: self.tier_name.to_owned(),
+                arguments: escape_json(self.arguments.canonical()),
+                arguments_digest: self.arguments.digest(),
+                arguments_bytes: self.arguments.canonical().len() as u64,
+                body: None,
+                policies,
+            },
+            subject,
+            needed,
+            enough,
+            host_call: None,
+            ground,
+        })
+    }
+}
+
+fn cancelled() -> Refusal {
+    Refusal::new(
+        Reason::CallCancelled,
+        "the call was cancelled while it waited",
+    )
+}
+
+fn held_by(ground: Ground) -> Refusal {
+    Refusal::new(
+        Reason::ApprovalRequired,
+        "a person must agree to this call first",
+    )
+    .with_ground(ground)
+}

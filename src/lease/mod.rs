@@ -1,0 +1,454 @@
+//! Leases: credentials that are lent to one call or task, and taken back.
+//!
+//! A lease is made when a secret is used, after policy allowed exactly this use, and each further use
+//! is decided again: a lease is never itself a right. It is bound to one origin and one way of
+//! standing in a request. It ends with its call or its task, by a queue that is on the disk:
+//!
+//! | moment | what is durable | what a host that dies here leaves |
+//! | --- | --- | --- |
+//! | before anything is asked for | the wish, under the lease's id | nothing, or (`wanted`) what lapses by itself: listed until then |
+//! | before an engine makes anything | the handle of what it will hang on (`bond`) | all that hangs on it, taken back by that handle at the next start |
+//! | before the value is used | the lease's own handle | the lease, taken back at the next start |
+//! | at the end | nothing new | the same |
+//! | until the source confirmed it | the row itself | the same |
+//!
+//! So a restart ends every lease: values are in memory only. What a source can't take back (a static
+//! value, a signed token) is typed so, in the record too, and never pretended away.
+//!
+//! Where too many wait to be taken back, nothing is lent that would have to be (`lease.revoke_pending`).
+
+mod desk;
+#[expect(clippy::module_inception, reason = "the one noun of this folder")]
+mod lease;
+mod lend;
+mod make;
+mod queue;
+mod report;
+mod time;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+pub(crate) use desk::{Desk, SharedSecrets};
+pub use lease::Holder;
+pub(crate) use lease::{Handle, Lease, Stage};
+pub(crate) use lend::{Asked, Loaned};
+pub use report::LeaseReport;
+
+use crate::clock::{SharedClock, rfc3339};
+use crate::entropy::SharedEntropy;
+use crate::id::{LeaseId, TaskId};
+use crate::identity::AgentId;
+use crate::journal::record::{CallId, Event, LeaseChange};
+use crate::journal::{Journal, Position, Unwritable};
+use crate::name::PluginName;
+use crate::reason::Refusal;
+use crate::revocation::{Follower, Scope, Taken};
+use crate::secret::Store;
+use crate::state::{State, StateError};
+
+/// More than can end within the second in which their calls are stopped.
+const ENDED_TASKS: usize = 1_024;
+
+/// What is lent, and what has to be taken back. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Leases(Arc<Inner>);
+
+struct Inner {
+    desk: Arc<dyn Desk>,
+    state: State,
+    store: Store,
+    journal: Journal,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+    book: Mutex<Book>,
+    /// The queue's waits go by this.
+    ticker: time::Ticker,
+    /// Wakes the queue.
+    wake: Arc<Notify>,
+    /// Nothing more is taken back, nor written down.
+    closed: AtomicBool,
+    /// One writer at a time, each of what is newest: rows never go back.
+    writing: tokio::sync::Mutex<()>,
+}
+
+/// Every lease that is not over.
+#[derive(Default)]
+struct Book {
+    leases: HashMap<LeaseId, Lease>,
+    held: HashMap<Holder, Vec<LeaseId>>,
+    /// What is being lent again within a holder.
+    slots: HashMap<Holder, BTreeMap<lend::Key, lend::Slot>>,
+    /// Changed in memory, to be written.
+    unwritten: BTreeSet<LeaseId>,
+    /// Being taken back right now.
+    asked: BTreeSet<LeaseId>,
+    /// Tasks that ended lately: a call of one that is about to be stopped gets nothing more.
+    ended: VecDeque<TaskId>,
+}
+
+impl std::fmt::Debug for Leases {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leases")
+            .field("open", &self.book().leases.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The queue finds that there is nothing to work for, and ends.
+        self.wake.notify_one();
+    }
+}
+
+/// What is lent to one call, for as long as it runs.
+#[derive(Debug)]
+pub(crate) struct OfCall {
+    leases: Leases,
+    call: CallId,
+}
+
+impl Drop for OfCall {
+    fn drop(&mut self) {
+        let _ended = self.leases.end_call(self.call);
+    }
+}
+
+/// What the leases of a host stand on.
+pub(crate) struct Parts {
+    pub(crate) desk: Arc<dyn Desk>,
+    pub(crate) state: State,
+    pub(crate) store: Store,
+    pub(crate) journal: Journal,
+    /// One that never goes back.
+    pub(crate) clock: SharedClock,
+    pub(crate) entropy: SharedEntropy,
+    /// How many times as fast as the world's the queue's time goes: 1, but in tests.
+    pub(crate) haste: u32,
+}
+
+impl Leases {
+    /// Opens what is kept. Nothing is taken back before [`Self::resume`].
+    ///
+    /// # Errors
+    ///
+    /// The state can't be read.
+    pub(crate) fn open(parts: Parts) -> Result<Self, StateError> {
+        let Parts {
+            desk,
+            state,
+            store,
+            journal,
+            clock,
+            entropy,
+            haste,
+        } = parts;
+        let mut book = Book::default();
+        for row in state.open_leases()? {
+            let mut lease = row.lease;
+            lease.handle = row.handle.and_then(|sealed| {
+                match store.open_text(&lease.id.to_string(), &sealed) {
+                    Ok(handle) => Some(Handle(handle)),
+                    Err(error) => {
+                        lease.fault = Some(error.to_string());
+                        tracing::error!(lease = %lease.id, %error, "what takes a lease back can't be read; it lapses by itself");
+                        None
+                    }
+                }
+            });
+            lease.recover(Duration::ZERO);
+            tracing::warn!(lease = %lease.id, stage = lease.stage.name(), "a lease outlived the host, and is taken back");
+            book.unwritten.insert(lease.id);
+            book.held.entry(lease.holder).or_default().push(lease.id);
+            book.leases.insert(lease.id, lease);
+        }
+        let leases = Self(Arc::new(Inner {
+            desk,
+            state,
+            store,
+            journal,
+            clock,
+            entropy,
+            book: Mutex::new(book),
+            ticker: time::Ticker::new(haste),
+            wake: Arc::new(Notify::new()),
+            closed: AtomicBool::new(false),
+            writing: tokio::sync::Mutex::default(),
+        }));
+        Ok(leases)
+    }
+
+    /// Writes down what the last host left, and begins to take it back. Within a runtime.
+    pub(crate) fn resume(&self) {
+        let left: Vec<Lease> = self.book().leases.values().cloned().collect();
+        for lease in &left {
+            self.record(lease, lease.fault.clone());
+        }
+        queue::start(&self.0);
+    }
+
+    /// A call ended: what was lent to it is taken back. Returns at once.
+    pub fn end_call(&self, call: CallId) -> Vec<LeaseId> {
+        self.end_holder(Holder::Call(call))
+    }
+
+    /// Ends what is lent to `call` when it is dropped.
+    pub(crate) fn of_call(&self, call: CallId) -> OfCall {
+        OfCall {
+            leases: self.clone(),
+            call,
+        }
+    }
+
+    /// A task ended: what was lent to it is taken back. Returns at once.
+    pub fn end_task(&self, task: TaskId) -> Vec<LeaseId> {
+        {
+            let mut book = self.book();
+            if book.ended.len() >= ENDED_TASKS {
+                book.ended.pop_front();
+            }
+            book.ended.push_back(task);
+        }
+        let mut ended = self.end_holder(Holder::Task(task));
+        // Also what its calls hold that run still.
+        ended.extend(self.end_where(|lease| lease.task == Some(task)));
+        ended
+    }
+
+    /// An agent was revoked: what was lent to it is taken back. Returns at once.
+    pub fn end_agent(&self, agent: &AgentId) -> Vec<LeaseId> {
+        self.end_where(|lease| lease.agent == *agent)
+    }
+
+    /// A plugin was revoked: what was lent for it is taken back. Returns at once.
+    pub fn end_plugin(&self, plugin: &PluginName) -> Vec<LeaseId> {
+        self.end_where(|lease| lease.plugin == *plugin)
+    }
+
+    /// Everything is taken back. Returns at once.
+    pub fn end_all(&self) -> Vec<LeaseId> {
+        self.end_where(|_| true)
+    }
+
+    /// Takes one lease back, and with it what hangs on it; those that were alive. Returns at once.
+    pub fn revoke(&self, lease: LeaseId) -> Vec<LeaseId> {
+        self.end_where(|other| other.id == lease || other.bond == Some(lease))
+    }
+
+    /// Every lease that is not over.
+    #[must_use]
+    pub fn list(&self) -> Vec<LeaseReport> {
+        self.reports(|_| true)
+    }
+
+    /// Those that wait to be taken back.
+    #[must_use]
+    pub fn pending(&self) -> Vec<LeaseReport> {
+        self.reports(Lease::is_pending)
+    }
+
+    fn backlog(&self) -> usize {
+        let book = self.book();
+        book.leases
+            .values()
+            .filter(|lease| lease.is_pending())
+            .count()
+    }
+
+    /// The host ends: everything is taken back as far as that goes within this time, and what is left
+    /// by the next start.
+    pub(crate) async fn close(&self, within: Duration) {
+        let _ended = self.end_all();
+        self.settle(within).await;
+        self.0.closed.store(true, Ordering::Relaxed);
+        self.0.wake.notify_one();
+    }
+
+    /// Waits until all that can be taken back was asked for once, for so long at most.
+    async fn settle(&self, within: Duration) {
+        let is_untried =
+            |lease: &Lease| lease.is_pending() && lease.handle.is_some() && lease.attempts() == 0;
+        let all = async {
+            while self.book().leases.values().any(is_untried) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        drop(tokio::time::timeout(within, all).await);
+    }
+
+    fn reports(&self, keep: impl Fn(&Lease) -> bool) -> Vec<LeaseReport> {
+        let book = self.book();
+        let mut found: Vec<_> = book
+            .leases
+            .values()
+            .filter(|lease| !lease.is_over() && keep(lease))
+            .map(LeaseReport::of)
+            .collect();
+        found.sort_by_key(|report| report.lease);
+        found
+    }
+
+    fn end_holder(&self, holder: Holder) -> Vec<LeaseId> {
+        let ids = {
+            let mut book = self.book();
+            book.slots.remove(&holder);
+            book.held.remove(&holder).unwrap_or_default()
+        };
+        self.end_these(&ids)
+    }
+
+    fn end_where(&self, which: impl Fn(&Lease) -> bool) -> Vec<LeaseId> {
+        let ids: Vec<LeaseId> = {
+            let book = self.book();
+            let found = book.leases.values().filter(|lease| which(lease));
+            found.map(|lease| lease.id).collect()
+        };
+        self.end_these(&ids)
+    }
+
+    fn end_these(&self, ids: &[LeaseId]) -> Vec<LeaseId> {
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        let tick = self.0.tick();
+        let mut ended = Vec::new();
+        {
+            let mut book = self.book();
+            for id in ids {
+                let Some(lease) = book.leases.get_mut(id) else {
+                    continue;
+                };
+                if !lease.end(tick) {
+                    continue;
+                }
+                ended.push(lease.clone());
+                book.settle(*id);
+            }
+        }
+        for lease in &ended {
+            self.record(lease, None);
+        }
+        self.0.wake.notify_one();
+        ended.into_iter().map(|lease| lease.id).collect()
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.book()
+    }
+
+    fn record(&self, lease: &Lease, detail: Option<String>) {
+        self.0.record(lease, detail);
+    }
+}
+
+#[async_trait::async_trait]
+impl Follower for Leases {
+    /// What is named can't be lent again once this returns: values are in memory only, and a restart
+    /// ends every lease. That its source hears of it is the queue's, which is on the disk.
+    async fn take_back(&self, scope: &Scope, _why: &Refusal) -> Result<Taken, Refusal> {
+        let leases = match scope {
+            Scope::Agent(agent) => self.end_agent(agent),
+            Scope::Task(task) => self.end_task(*task),
+            Scope::Plugin(plugin) => self.end_plugin(plugin),
+            Scope::Lease(lease) => self.revoke(*lease),
+            Scope::All => self.end_all(),
+            Scope::Approval(_) | Scope::Token(_) => Vec::new(),
+        };
+        Ok(Taken {
+            leases,
+            ..Taken::default()
+        })
+    }
+}
+
+impl Book {
+    /// What follows from a change of a lease: it is written, or, where nothing is left of it, forgotten.
+    fn settle(&mut self, id: LeaseId) {
+        let Some(lease) = self.leases.get(&id) else {
+            return;
+        };
+        if lease.durable {
+            self.unwritten.insert(id);
+        } else if lease.is_over() {
+            self.forget(id);
+        }
+    }
+
+    /// Lets go of a lease, so that its holder gets another the next time; whether nobody has it in use.
+    fn release(&mut self, holder: Holder, id: LeaseId) -> bool {
+        let Some(slots) = self.slots.get_mut(&holder) else {
+            return true;
+        };
+        let mut is_in_use = false;
+        slots.retain(|_, slot| match slot.try_lock() {
+            Ok(held) => held.as_ref().is_none_or(|held| held.lease != id),
+            Err(_) => {
+                is_in_use = true;
+                true
+            }
+        });
+        !is_in_use
+    }
+
+    fn forget(&mut self, id: LeaseId) {
+        let Some(lease) = self.leases.remove(&id) else {
+            return;
+        };
+        if let Some(held) = self.held.get_mut(&lease.holder) {
+            held.retain(|other| *other != id);
+            if held.is_empty() {
+                self.held.remove(&lease.holder);
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time of day, by a clock that never goes back: what was over stays over.
+    fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// The time of the queue.
+    fn tick(&self) -> Duration {
+        self.ticker.now()
+    }
+
+    /// Writes where a lease stands, whatever comes of it: what was lent is taken back all the same.
+    fn record(&self, lease: &Lease, detail: Option<String>) {
+        if let Err(error) = self.try_record(lease, detail) {
+            tracing::error!(lease = %lease.id, %error, "a change of a lease could not be written down");
+        }
+    }
+
+    fn try_record(&self, lease: &Lease, detail: Option<String>) -> Result<Position, Unwritable> {
+        self.journal.append(&Event::Lease(LeaseChange {
+            lease: lease.id,
+            stage: lease.stage.name().to_owned(),
+            call: lease.call,
+            task: lease.task,
+            plugin: lease.plugin.clone(),
+            secret: lease.secret.clone(),
+            source: lease.source.clone(),
+            origin: lease.origin.clone(),
+            scheme: lease.scheme.clone(),
+            revocable: lease.revocable,
+            expires: lease.expires.map(rfc3339),
+            uses: lease.uses,
+            attempts: lease.attempts(),
+            detail,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests;

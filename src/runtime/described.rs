@@ -1,0 +1,294 @@
+//! What a component said of itself, as it is kept beside its compiled code: it is asked once.
+//!
+//! Kept is what it said, not what the host made of that: each load holds it against every rule anew,
+//! by the version of the host that loads.
+
+use serde::{Deserialize, Serialize};
+
+use super::bindings::tools as wit;
+
+/// As the contract has it; the names of its parts are those of `wit/tools.wit`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    version: String,
+    summary: String,
+    tools: Vec<Tool>,
+    requirements: Vec<Requirement>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tool {
+    name: String,
+    title: Option<String>,
+    description: String,
+    input_schema: String,
+    output_schema: Option<String>,
+    hints: Vec<Hint>,
+    uses: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Hint {
+    ReadOnly,
+    Destructive,
+    Idempotent,
+    OpenWorld,
+}
+
+/// Every hint, and its flag in the contract.
+const HINTS: [(Hint, wit::Hints); 4] = [
+    (Hint::ReadOnly, wit::Hints::READ_ONLY),
+    (Hint::Destructive, wit::Hints::DESTRUCTIVE),
+    (Hint::Idempotent, wit::Hints::IDEMPOTENT),
+    (Hint::OpenWorld, wit::Hints::OPEN_WORLD),
+];
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+enum Requirement {
+    Http {
+        name: String,
+        origin: Origin,
+        methods: Vec<String>,
+        paths: Vec<String>,
+        why: String,
+    },
+    Secret {
+        name: String,
+        reveal: bool,
+        origin: Origin,
+        why: String,
+    },
+    Setting {
+        name: String,
+        description: String,
+        default: Option<String>,
+    },
+    Clock {
+        why: String,
+    },
+    Random {
+        why: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+enum Origin {
+    Literal(String),
+    Setting(String),
+    AnyPublic,
+}
+
+/// What is kept of `said`.
+pub(super) fn write(said: &wit::Description) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&Said {
+        version: said.version.clone(),
+        summary: said.summary.clone(),
+        tools: said.tools.iter().map(Tool::from).collect(),
+        requirements: said.requirements.iter().map(Requirement::from).collect(),
+    })
+}
+
+/// What was said, from what was kept; none where it is of another form.
+pub(super) fn read(kept: &[u8]) -> Option<wit::Description> {
+    let said: Said = serde_json::from_slice(kept).ok()?;
+    Some(wit::Description {
+        version: said.version,
+        summary: said.summary,
+        tools: said.tools.into_iter().map(wit::Tool::from).collect(),
+        requirements: said
+            .requirements
+            .into_iter()
+            .map(wit::Requirement::from)
+            .collect(),
+    })
+}
+
+impl From<&wit::Tool> for Tool {
+    fn from(said: &wit::Tool) -> Self {
+        Self {
+            name: said.name.clone(),
+            title: said.title.clone(),
+            description: said.description.clone(),
+            input_schema: said.input_schema.clone(),
+            output_schema: said.output_schema.clone(),
+            hints: HINTS
+                .iter()
+                .filter(|(_, flag)| said.hints.contains(*flag))
+                .map(|(hint, _)| *hint)
+                .collect(),
+            uses: said.uses.clone(),
+        }
+    }
+}
+
+impl From<Tool> for wit::Tool {
+    fn from(kept: Tool) -> Self {
+        Self {
+            name: kept.name,
+            title: kept.title,
+            description: kept.description,
+            input_schema: kept.input_schema,
+            output_schema: kept.output_schema,
+            hints: HINTS
+                .iter()
+                .filter(|(hint, _)| kept.hints.contains(hint))
+                .fold(wit::Hints::empty(), |all, (_, flag)| all | *flag),
+            uses: kept.uses,
+        }
+    }
+}
+
+impl From<&wit::Requirement> for Requirement {
+    fn from(said: &wit::Requirement) -> Self {
+        match said {
+            wit::Requirement::Http(http) => Self::Http {
+                name: http.name.clone(),
+                origin: Origin::from(&http.origin),
+                methods: http.methods.clone(),
+                paths: http.paths.clone(),
+                why: http.why.clone(),
+            },
+            wit::Requirement::Secret(secret) => Self::Secret {
+                name: secret.name.clone(),
+                reveal: match secret.use_ {
+                    wit::SecretUse::Reveal => true,
+                    wit::SecretUse::Attach => false,
+                },
+                origin: Origin::from(&secret.origin),
+                why: secret.why.clone(),
+            },
+            wit::Requirement::Setting(setting) => Self::Setting {
+                name: setting.name.clone(),
+                description: setting.description.clone(),
+                default: setting.default.clone(),
+            },
+            wit::Requirement::Clock(plain) => Self::Clock {
+                why: plain.why.clone(),
+            },
+            wit::Requirement::Random(plain) => Self::Random {
+                why: plain.why.clone(),
+            },
+        }
+    }
+}
+
+impl From<Requirement> for wit::Requirement {
+    fn from(kept: Requirement) -> Self {
+        match kept {
+            Requirement::Http {
+                name,
+                origin,
+                methods,
+                paths,
+                why,
+            } => Self::Http(wit::HttpRequirement {
+                name,
+                origin: origin.into(),
+                methods,
+                paths,
+                why,
+            }),
+            Requirement::Secret {
+                name,
+                reveal,
+                origin,
+                why,
+            } => Self::Secret(wit::SecretRequirement {
+                name,
+                use_: if reveal {
+                    wit::SecretUse::Reveal
+                } else {
+                    wit::SecretUse::Attach
+                },
+                origin: origin.into(),
+                why,
+            }),
+            Requirement::Setting {
+                name,
+                description,
+                default,
+            } => Self::Setting(wit::SettingRequirement {
+                name,
+                description,
+                default,
+            }),
+            Requirement::Clock { why } => Self::Clock(wit::PlainRequirement { why }),
+            Requirement::Random { why } => Self::Random(wit::PlainRequirement { why }),
+        }
+    }
+}
+
+impl From<&wit::OriginScope> for Origin {
+    fn from(said: &wit::OriginScope) -> Self {
+        match said {
+            wit::OriginScope::Literal(origin) => Self::Literal(origin.clone()),
+            wit::OriginScope::Setting(name) => Self::Setting(name.clone()),
+            wit::OriginScope::AnyPublic => Self::AnyPublic,
+        }
+    }
+}
+
+impl From<Origin> for wit::OriginScope {
+    fn from(kept: Origin) -> Self {
+        match kept {
+            Origin::Literal(origin) => Self::Literal(origin),
+            Origin::Setting(name) => Self::Setting(name),
+            Origin::AnyPublic => Self::AnyPublic,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_what_was_said() {
+        let tool = |name: &str, hints| wit::Tool {
+            name: name.into(),
+            title: (name == "b").then(|| "Title".into()),
+            description: "d\u{202e}".into(),
+            input_schema: r#"{"type": "object"}"#.into(),
+            output_schema: (name == "a").then(|| "true".into()),
+            hints,
+            uses: vec!["api".into()],
+        };
+        let said = wit::Description {
+            version: "1".into(),
+            summary: "s".into(),
+            tools: vec![
+                tool("a", wit::Hints::READ_ONLY | wit::Hints::OPEN_WORLD),
+                tool("b", wit::Hints::DESTRUCTIVE | wit::Hints::IDEMPOTENT),
+            ],
+            requirements: vec![
+                wit::Requirement::Http(wit::HttpRequirement {
+                    name: "api".into(),
+                    origin: wit::OriginScope::Setting("origin".into()),
+                    methods: vec!["GET".into()],
+                    paths: vec!["/".into()],
+                    why: "w".into(),
+                }),
+                wit::Requirement::Secret(wit::SecretRequirement {
+                    name: "token".into(),
+                    use_: wit::SecretUse::Reveal,
+                    origin: wit::OriginScope::Literal("https://a.example".into()),
+                    why: "w".into(),
+                }),
+                wit::Requirement::Setting(wit::SettingRequirement {
+                    name: "origin".into(),
+                    description: "d".into(),
+                    default: None,
+                }),
+                wit::Requirement::Clock(wit::PlainRequirement { why: "c".into() }),
+                wit::Requirement::Random(wit::PlainRequirement { why: "r".into() }),
+            ],
+        };
+        let kept = write(&said).unwrap();
+        let back = read(&kept).expect("its own form");
+        assert_eq!(format!("{back:?}"), format!("{said:?}"));
+        assert!(read(b"{}").is_none());
+    }
+}

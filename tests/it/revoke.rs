@@ -1,0 +1,271 @@
+//! Revocation through the whole host: what runs is stopped, what comes is refused, and a restart forgets
+//! none of it.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tollgate::id::LeaseId;
+use tollgate::journal::record::{Event, Revocation};
+use tollgate::reason::{Reason, Refusal};
+use tollgate::revocation::{Follower, RevokeError, Scope, Taken, lift, revoke};
+
+use crate::harness::{Bench, Look as _, Running, Setup, agent, arrival, binary, known};
+use crate::tasks::{task, tools};
+
+/// Calls that would go on for an hour.
+const LONG: &str = "[limits]\nfuel = 10_000_000_000_000\ntime = \"1h\"\n[limits.http]\nfirst_byte = \"1h\"\ntotal = \"1h\"";
+
+fn silent() -> serde_json::Value {
+    json!({"requirement": "api", "method": "GET", "url": "https://granted.example/silent"})
+}
+
+async fn held(bench: &Bench, count: usize) -> Running {
+    let running = bench.spawn("alice", "probe_send", silent());
+    bench.upstream.arrived(count).await;
+    running
+}
+
+fn revocations(bench: &Bench) -> Vec<Revocation> {
+    bench
+        .records()
+        .into_iter()
+        .filter_map(|record| match record.event {
+            Event::Revocation(revocation) => Some(revocation),
+            _ => None,
+        })
+        .collect()
+}
+
+/// P11, J08: the call dies, its socket closes, the record says what was under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+pub(crate) async fn a_revoked_agents_running_call_dies() {
+    let _row = crate::attacks::stands_for("P11");
+    let bench = Setup::probe().toml(LONG).start().await;
+    bench.host.identities().issue("alice", None).unwrap();
+    let task = bench
+        .host
+        .start_task(task("alice", &["probe.*"]))
+        .await
+        .unwrap();
+    let waiting = held(&bench, 1).await;
+    // One in a computation, one of another agent.
+    let looping = bench.spawn("alice", "probe_loop", json!({}));
+    let of_bob = bench.spawn("bob", "probe_send", silent());
+    bench.upstream.arrived(2).await;
+    bench.begun(3).await;
+
+    let scope = Scope::Agent(agent("alice"));
+    let revoked = revoke(&bench.host, scope.clone(), "test").await.unwrap();
+    assert_eq!(revoked.calls.len(), 2, "{revoked:?}");
+    assert_eq!(revoked.tasks, [task.id]);
+    for (running, tool) in [(waiting, "probe.send"), (looping, "probe.loop")] {
+        let reply = running.reply().await;
+        assert_eq!(reply.reason(), Some(Reason::RevokedAgent), "{tool}");
+        assert_eq!(
+            bench.outcome(reply.call).reason,
+            Some(Reason::RevokedAgent),
+            "{tool}"
+        );
+        let under = revoked.calls.iter().find(|under| under.call == reply.call);
+        assert_eq!(under.unwrap().tool.to_string(), tool);
+        assert_eq!(under.unwrap().task, Some(task.id));
+    }
+    // Nothing new, also where the agent itself names no token; and nobody else is concerned.
+    let reply = bench.call("probe_echo", json!({"text": "x"})).await;
+    assert_eq!(reply.reason(), Some(Reason::RevokedAgent));
+    let over_http = tollgate::mcp::Backend::call(
+        Arc::clone(&bench.host),
+        arrival("alice", "probe_echo", r#"{"text":"x"}"#),
+        CancellationToken::new(),
+    )
+    .await;
+    assert_eq!(over_http.reason(), Some(Reason::RevokedAgent));
+    assert!(tools(&bench, "alice", None).is_empty());
+    assert!(!of_bob.task.is_finished());
+    of_bob.cancel.cancel();
+    assert_eq!(of_bob.reply().await.reason(), Some(Reason::CallCancelled));
+    bench.upstream.closed().await;
+
+    let records = revocations(&bench);
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].calls, revoked.calls);
+    assert_eq!(
+        (records[0].scope.as_str(), records[0].by.as_str()),
+        ("agent", "test")
+    );
+    // A new token gives the agent back, and the task stays ended.
+    bench.host.identities().issue("alice", None).unwrap();
+    let reply = bench.call("probe_echo", json!({"text": "x"})).await;
+    assert_eq!(reply.reason(), None, "{}", reply.text());
+    assert!(bench.host.tasks().get(task.id).unwrap().ended.is_some());
+    bench.verify();
+}
+
+#[tokio::test]
+pub(crate) async fn a_revoked_task_takes_its_calls_and_the_tasks_within_it() {
+    let _row = crate::attacks::stands_for("J08");
+    let bench = Setup::probe().toml(LONG).start().await;
+    let outer = bench
+        .host
+        .start_task(task("bob", &["probe.*"]))
+        .await
+        .unwrap();
+    let mut within = task("alice", &["probe.send"]);
+    within.parent = Some(outer.id);
+    let inner = bench.host.start_task(within).await.unwrap();
+    let running = held(&bench, 1).await;
+    let revoked = revoke(&bench.host, Scope::Task(outer.id), "test")
+        .await
+        .unwrap();
+    let mut both = vec![outer.id, inner.id];
+    both.sort_unstable();
+    assert_eq!(revoked.tasks, both);
+    let reply = running.reply().await;
+    assert_eq!(reply.reason(), Some(Reason::RevokedTask));
+    bench.upstream.closed().await;
+    let mut again = arrival("alice", "probe_send", silent().to_string());
+    again.caller.task = Some(inner.id);
+    let reply = bench.host.call(again, CancellationToken::new()).await;
+    assert_eq!(reply.reason(), Some(Reason::RevokedTask));
+    bench.verify();
+}
+
+#[tokio::test]
+async fn a_revoked_plugin_serves_again_once_it_is_accepted() {
+    let bench = Setup::probe().toml(LONG).start().await;
+    let running = held(&bench, 1).await;
+    let probe = "probe".parse().unwrap();
+    revoke(&bench.host, Scope::Plugin("probe".parse().unwrap()), "test")
+        .await
+        .unwrap();
+    assert_eq!(running.reply().await.reason(), Some(Reason::RevokedPlugin));
+    bench.upstream.closed().await;
+    assert!(tools(&bench, "alice", None).is_empty());
+    assert_eq!(bench.host.plugins()[0].status, "revoked");
+    let echo = json!({"text": "x"});
+    // Looking at the folder again, or at another file of that name, changes nothing.
+    bench.refresh().await;
+    let reply = bench.call("probe_echo", echo.clone()).await;
+    assert_eq!(reply.reason(), Some(Reason::RevokedPlugin));
+    bench.host.accept(&probe, None, None).await.unwrap();
+    let reply = bench.call("probe_echo", echo).await;
+    assert_eq!(reply.reason(), None, "{}", reply.text());
+    assert!(matches!(
+        revoke(&bench.host, Scope::Plugin("none".parse().unwrap()), "test").await,
+        Err(RevokeError::Unknown(_))
+    ));
+    bench.verify();
+}
+
+#[tokio::test]
+async fn the_kill_switch_stops_everything_until_it_is_lifted_also_over_a_restart() {
+    let bench = Setup::probe().toml(LONG).start().await;
+    let running = held(&bench, 1).await;
+    let revoked = revoke(&bench.host, Scope::All, "test").await.unwrap();
+    assert_eq!(revoked.calls.len(), 1);
+    assert_eq!(running.reply().await.reason(), Some(Reason::RevokedAll));
+    bench.upstream.closed().await;
+    let echo = json!({"text": "x"});
+    for name in ["alice", "bob"] {
+        let reply = bench.call_as(name, "probe_echo", echo.to_string()).await;
+        assert_eq!(reply.reason(), Some(Reason::RevokedAll));
+    }
+    bench.host.stop().await;
+    let Bench { host, folder, .. } = bench;
+    let home = host.home().clone();
+    drop(host);
+    let bench = Bench::start_in(folder, home).await;
+    let reply = bench.call("probe_echo", echo.clone()).await;
+    assert_eq!(reply.reason(), Some(Reason::RevokedAll));
+    lift(&bench.host, Scope::All, "test").await.unwrap();
+    let reply = bench.call("probe_echo", echo).await;
+    assert_eq!(reply.reason(), None, "{}", reply.text());
+    assert!(matches!(
+        lift(&bench.host, Scope::All, "test").await,
+        Err(RevokeError::NotLifted(_))
+    ));
+    bench.verify();
+}
+
+/// Takes back one lease of every agent, and knows no other.
+#[derive(Debug)]
+struct Lender {
+    lease: LeaseId,
+    asked: Mutex<Vec<(Scope, Reason)>>,
+}
+
+#[async_trait::async_trait]
+impl Follower for Lender {
+    async fn take_back(&self, scope: &Scope, why: &Refusal) -> Result<Taken, Refusal> {
+        self.asked.lock().unwrap().push((scope.clone(), why.reason));
+        let mut taken = Taken::default();
+        if matches!(scope, Scope::Agent(_) | Scope::Task(_)) || *scope == Scope::Lease(self.lease) {
+            taken.leases.push(self.lease);
+        }
+        Ok(taken)
+    }
+}
+
+#[tokio::test]
+async fn whoever_keeps_leases_is_told_of_every_end() {
+    let bench = Setup::probe().start().await;
+    let lease: LeaseId = "lease_aaaaaaaaaaaaaaaa".parse().unwrap();
+    let lender = Arc::new(Lender {
+        lease,
+        asked: Mutex::default(),
+    });
+    bench.host.follow(lender.clone());
+    let id = bench
+        .host
+        .start_task(task("alice", &["probe.*"]))
+        .await
+        .unwrap()
+        .id;
+    bench
+        .host
+        .end_task(id, tollgate::task::End::Ended, "done")
+        .await
+        .unwrap();
+    let revoked = revoke(&bench.host, Scope::Lease(lease), "test")
+        .await
+        .unwrap();
+    assert_eq!(revoked.leases, [lease]);
+    let other = Scope::Lease("lease_bbbbbbbbbbbbbbbb".parse().unwrap());
+    assert!(matches!(
+        revoke(&bench.host, other.clone(), "test").await,
+        Err(RevokeError::Unknown(_))
+    ));
+    assert_eq!(
+        *lender.asked.lock().unwrap(),
+        [
+            (Scope::Task(id), Reason::TaskEnded),
+            (Scope::Lease(lease), Reason::RevokedLease),
+            (other, Reason::RevokedLease),
+        ]
+    );
+    bench.verify();
+}
+
+#[tokio::test]
+async fn the_command_revokes_and_lifts() {
+    let (_folder, home) = Setup::probe().make().await;
+    known(&home, &["alice"]);
+    let daemon = binary::Daemon::start(&home).await;
+    let echo = ["call", "probe.echo", r#"{"text":"x"}"#, "--agent", "alice"];
+    assert_eq!(binary::run(&home, &echo).await.code, 0);
+    let said = binary::run(&home, &["revoke", "all"]).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    let said = binary::run(&home, &echo).await;
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("revoked.all"), "{}", said.err);
+    let said = binary::run(&home, &["revoke", "--lift"]).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert_eq!(binary::run(&home, &echo).await.code, 0);
+    let said = binary::run(&home, &["revoke", "agent", "nobody"]).await;
+    assert_eq!(said.code, 3, "{}", said.err);
+    let said = binary::run(&home, &["revoke", "agent", "alice", "--format", "json"]).await;
+    assert_eq!(said.lines()[0]["kind"], "agent");
+    assert_ne!(binary::run(&home, &echo).await.code, 0);
+    drop(daemon);
+}
