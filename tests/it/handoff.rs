@@ -85,7 +85,10 @@ async fn the_result_is_what_both_may_do() {
     let last = answer.messages().pop().unwrap();
     let mut names = crate::harness::mcp::names(&last);
     names.sort();
-    assert_eq!(names, ["probe_echo", "probe_loop", "probe_progress_reports"]);
+    assert_eq!(
+        names,
+        ["probe_echo", "probe_loop", "probe_progress_reports"]
+    );
     let callers: Vec<_> = served
         .records()
         .into_iter()
