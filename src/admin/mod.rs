@@ -35,7 +35,7 @@
 //!
 //! `/approvals` and `/approvals/<id>`, for browsers: the credential goes in a form's body, and a session
 //! cookie (`HttpOnly`, `SameSite=Strict`) comes back. The cookie is enough to look and to deny. To
-//! approve takes the credential, typed into that very page at most five minutes before; see [`session`].
+//! approve takes the credential, typed into that very page at most five minutes before; see `session.rs`.
 
 mod api;
 mod door;
