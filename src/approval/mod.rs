@@ -26,7 +26,6 @@ mod proof;
 mod service;
 mod settings;
 mod summary;
-mod time;
 
 #[cfg(test)]
 mod tests;

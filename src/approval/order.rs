@@ -15,9 +15,8 @@ use super::book::Book;
 use super::machine::{Approval, End, Given, Status};
 use super::service::{Answer, ApprovalEvent, Ask};
 use super::settings::{MAX_STANDING, MAX_WHY, Settings};
-use super::time::Forward;
 use super::{Approved, Binding, Subject};
-use crate::clock::rfc3339;
+use crate::clock::{Clock as _, Steady, rfc3339};
 use crate::entropy::SharedEntropy;
 use crate::id::ApprovalId;
 use crate::identity::PersonId;
@@ -37,7 +36,8 @@ pub(super) struct Inner {
     pub(super) journal: Journal,
     pub(super) policy: Arc<ArcSwap<PolicySet>>,
     pub(super) entropy: SharedEntropy,
-    pub(super) time: Forward,
+    /// It never goes back, so that what expired stays so.
+    pub(super) clock: Arc<Steady>,
     pub(super) settings: ArcSwap<Settings>,
     /// INVARIANT: held over every transition, and taken before `book`.
     pub(super) order: Mutex<()>,
@@ -54,7 +54,7 @@ impl Inner {
 
     /// Whole milliseconds, as they are kept.
     pub(super) fn now(&self) -> Duration {
-        let now = self.time.now().as_millis();
+        let now = self.clock.now().as_millis();
         Duration::from_millis(u64::try_from(now).unwrap_or(u64::MAX))
     }
 

@@ -14,9 +14,8 @@ use super::machine::{Approval, End, Status};
 use super::order::Inner;
 use super::settings::Settings;
 use super::summary::Summary;
-use super::time::Forward;
 use super::{Approved, Binding, Subject};
-use crate::clock::SharedClock;
+use crate::clock::Steady;
 use crate::entropy::SharedEntropy;
 use crate::id::{ApprovalId, TaskId};
 use crate::identity::{AgentId, Approver, PersonId};
@@ -153,18 +152,17 @@ impl Approvals {
         state: State,
         journal: Journal,
         policy: Arc<ArcSwap<PolicySet>>,
-        clock: SharedClock,
+        clock: Arc<Steady>,
         entropy: SharedEntropy,
         settings: Settings,
     ) -> Result<Self, StateError> {
         let kept = state.approvals()?;
-        let seen = kept.iter().map(|approval| approval.changed).max();
         let inner = Inner {
             state,
             journal,
             policy,
             entropy,
-            time: Forward::new(clock, seen.unwrap_or_default()),
+            clock,
             settings: ArcSwap::from_pointee(settings),
             order: std::sync::Mutex::default(),
             book: std::sync::Mutex::new(Book::default()),

@@ -12,7 +12,7 @@ use super::binding::key;
 use super::machine::End;
 use super::service::Ask;
 use super::*;
-use crate::clock::Clock;
+use crate::clock::{Clock, Steady};
 use crate::digest::Digest;
 use crate::entropy::SeededEntropy;
 use crate::id::ApprovalId;
@@ -295,11 +295,12 @@ impl Desk {
             journal::Options::new(clock.clone()),
         )
         .unwrap();
+        let steady = Arc::new(Steady::new(clock.clone(), state.latest_time().unwrap()));
         let approvals = Approvals::open(
             state,
             journal,
             Arc::new(ArcSwap::from_pointee(policies(folder.path()))),
-            clock.clone(),
+            steady,
             entropy.clone(),
             Settings::default(),
         )

@@ -164,7 +164,7 @@ impl Host {
             state.clone(),
             journal.clone(),
             Arc::clone(&policy),
-            Arc::clone(&clock),
+            Arc::clone(&steady),
             Arc::clone(&entropy),
             config.approvals,
         )?;
