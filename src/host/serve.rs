@@ -86,9 +86,8 @@ impl Backend for Host {
         let found = match handoff {
             None => identities.authenticate(bearer, audience).await,
             Some(handoff) => {
-                identities
-                    .authenticate_with_handoff(bearer, handoff, audience)
-                    .await
+                let both = identities.authenticate_with_handoff(bearer, handoff, audience);
+                Box::pin(both).await
             }
         };
         found.map_err(|error| {

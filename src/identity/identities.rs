@@ -241,7 +241,9 @@ impl Identities {
         let who = if bearer.starts_with(step::PREFIX) {
             self.by_step(bearer, audience)?
         } else if bearer.contains('.') {
-            let who = self.issuers.load_full().authenticate(bearer, now).await?;
+            let issuers = self.issuers.load_full();
+            // Boxed: it may fetch keys, and no other token should carry the room for that along.
+            let who = Box::pin(issuers.authenticate(bearer, now)).await?;
             for agent in who.agents() {
                 self.unrevoked(agent)?;
             }

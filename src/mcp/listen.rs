@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::again::Again;
 use super::backend::Backend;
 use super::gate::GateError;
 use super::http::{HttpConfig, routes};
@@ -52,10 +53,10 @@ pub async fn serve(
             },
         };
         let connection = connection(stream, router.clone(), config.head_time, draining.clone());
-        connections.spawn(async move {
+        connections.spawn(Again::new(async move {
             connection.await;
             drop(place);
-        });
+        }));
     }
     drop(listener);
     shared.calls.close();

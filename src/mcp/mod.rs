@@ -6,6 +6,7 @@
 //! nothing: every call goes to the [`Backend`], under every revision of the protocol alike, and
 //! what comes back is only written in MCP's form.
 
+mod again;
 mod backend;
 mod challenge;
 mod direct;
