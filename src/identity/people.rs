@@ -241,21 +241,12 @@ impl People {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
 
     use super::*;
-    use crate::clock::Clock;
+    use crate::clock::Seconds;
     use crate::entropy::SeededEntropy;
     use crate::identity::Identities;
-
-    #[derive(Debug, Default)]
-    struct Seconds(AtomicU64);
-
-    impl Clock for Seconds {
-        fn now(&self) -> Duration {
-            Duration::from_secs(self.0.load(Ordering::Relaxed))
-        }
-    }
 
     struct World {
         _folder: tempfile::TempDir,
@@ -293,7 +284,7 @@ mod tests {
         let known = world.people.authenticate(token).unwrap();
         assert_eq!(known.person(), &ada());
         assert!(world.people.is_admin(&ada()) && world.people.has_admin());
-        world.clock.0.store(60, Ordering::Relaxed);
+        world.clock.set(60);
         let expired = CredentialError::Expired(ada());
         assert_eq!(world.people.authenticate(token).unwrap_err(), expired);
         let digest = issued.token.digest();
