@@ -12,6 +12,7 @@
 //!   standing approval, which a person must ask for by name, is used until it expires.
 //! - One order: every transition happens under one lock, in the order of its records. A revocation
 //!   that was asked for goes before an answer or a use that has not happened.
+//! - A yes is worth as much as the one who said it: with the person, what they agreed to is taken back.
 //! - Time only goes forward: a clock that is set back revives nothing.
 //! - A host call's approval dies with its call, and with the host: to try again would repeat what
 //!   the call did before.

@@ -294,20 +294,21 @@ impl Approvals {
         .map(drop)
     }
 
-    /// Takes back all live ones that `filter` wants: their agent, task or plugin ended or was
-    /// revoked. Says which.
-    pub async fn withdraw_where(&self, filter: &Filter, why: &str) -> Vec<ApprovalId> {
-        let live = Filter {
-            live: true,
-            ..filter.clone()
-        };
-        let mut withdrawn = Vec::new();
-        for approval in self.list(&live) {
-            if self.withdraw(approval.id, why).await.is_ok() {
-                withdrawn.push(approval.id);
-            }
-        }
-        withdrawn
+    /// Takes back every live approval that `person` agreed to, who was removed: a credential that got
+    /// into other hands may have given it, and a standing one lasts for days. Says which.
+    ///
+    /// # Errors
+    ///
+    /// It can't be written down, or kept.
+    pub async fn revoke_given_by(
+        &self,
+        person: &PersonId,
+        by: &str,
+    ) -> Result<Vec<ApprovalId>, Refusal> {
+        let person = person.clone();
+        let why = format!("{person} was removed by {by}");
+        self.in_order(move |inner| inner.revoke_given_by(&person, &why))
+            .await
     }
 
     /// What happens to approvals from now on.

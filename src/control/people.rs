@@ -139,7 +139,13 @@ pub(super) async fn remove(
             PersonError::State(StateError::NoPerson(person)) => unknown(&person),
             error => failed("person", &error),
         })?;
-    Ok(json!({"name": person}))
+    // After the removal: from then on nothing more is agreed to in that name.
+    let approvals = host
+        .approvals()
+        .revoke_given_by(&person, &by)
+        .await
+        .map_err(|refusal| refused(&refusal))?;
+    Ok(json!({"name": person, "approvals": approvals}))
 }
 
 /// Who answers for a change of people, for the record.

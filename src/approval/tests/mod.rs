@@ -20,7 +20,7 @@ use crate::journal::record::{CallId, Event};
 use crate::journal::{self, Journal, Reader};
 use crate::policy::{Ground, PluginFacts, PolicySet};
 use crate::reason::{Reason, Refusal};
-use crate::state::State;
+use crate::state::{PersonRecord, State};
 
 const TTL: Duration = Duration::from_secs(900);
 
@@ -118,6 +118,7 @@ const ENTITIES: &str = r#"[
 
 struct Desk {
     approvals: Approvals,
+    state: State,
     clock: Arc<Seconds>,
     entropy: Arc<SeededEntropy>,
     folder: tempfile::TempDir,
@@ -161,7 +162,7 @@ impl Desk {
         )
         .unwrap();
         let approvals = Approvals::open(
-            state,
+            state.clone(),
             journal,
             Arc::new(ArcSwap::from_pointee(policies(folder.path()))),
             clock.clone(),
@@ -171,6 +172,7 @@ impl Desk {
         .unwrap();
         Self {
             approvals,
+            state,
             clock,
             entropy,
             folder,
@@ -182,11 +184,12 @@ impl Desk {
         let journal = self.approvals.journal_for_tests();
         let Self {
             approvals,
+            state,
             clock,
             entropy,
             folder,
         } = self;
-        drop(approvals);
+        drop((approvals, state));
         journal.close().await.unwrap();
         Self::open(folder, clock, entropy)
     }
@@ -215,6 +218,22 @@ impl Desk {
     async fn yes(&self, id: ApprovalId) -> Result<Status, Reason> {
         self.say(id, "ada", Answer::Approve { standing: None })
             .await
+    }
+
+    /// Makes a person known, for whom it matters that there is a record.
+    fn person(&self, name: &str) -> PersonId {
+        let id: PersonId = name.parse().unwrap();
+        let person = PersonRecord {
+            id: id.clone(),
+            credential: Digest::of(name.as_bytes()),
+            admin: false,
+            created: Duration::ZERO,
+            issued: Duration::ZERO,
+            expires: Duration::MAX,
+            removed: None,
+        };
+        self.state.add_person(&person).unwrap();
+        id
     }
 
     async fn take(&self, id: ApprovalId, number: u128) -> Result<Approved, Reason> {

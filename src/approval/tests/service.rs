@@ -281,3 +281,31 @@ async fn who_waits_hears_the_answer_and_who_goes_away_takes_the_ask_along() {
     tokio::task::yield_now().await;
     assert_eq!(desk.yes(asked.id).await, Ok(Status::Approved));
 }
+
+#[tokio::test]
+async fn what_someone_agreed_to_goes_with_them() {
+    let desk = Desk::new();
+    let (ada, bob) = (desk.person("ada"), desk.person("bob"));
+    let id = desk.ask(1).await.unwrap().id;
+    let answer = Answer::Approve {
+        standing: Some(Duration::from_secs(3_600)),
+    };
+    desk.say(id, "ada", answer).await.unwrap();
+    drop(desk.take(id, 1).await.unwrap());
+    let time = Duration::from_secs(1_000_000);
+    desk.state.remove_person(&ada, time).unwrap();
+    let gone = desk.approvals.revoke_given_by(&ada, "eve").await;
+    assert_eq!(gone.unwrap(), [id]);
+    assert_eq!(desk.take(id, 2).await.unwrap_err(), Reason::RevokedApproval);
+
+    // An answer that was on its way when the person was removed comes too late.
+    let id = desk.ask(2).await.unwrap().id;
+    assert_eq!(desk.yes(id).await, Err(Reason::IdentityUnknown));
+    let yes = Answer::Approve { standing: None };
+    desk.say(id, "bob", yes).await.unwrap();
+    // Killed between the removal and what follows from it, the host takes that up at its start.
+    desk.state.remove_person(&bob, time).unwrap();
+    let desk = desk.killed().await;
+    assert_eq!(desk.approvals.get(id).unwrap().status, Status::Revoked);
+    assert_eq!(desk.take(id, 3).await.unwrap_err(), Reason::RevokedApproval);
+}
