@@ -155,14 +155,24 @@ impl People {
         Ok(self.state.remove_person(person, self.clock.now())?)
     }
 
+    /// How long a credential is good where `asked` says so, or nobody does.
+    ///
+    /// # Errors
+    ///
+    /// No credential is good for so long.
+    pub fn lifetime(asked: Option<Duration>) -> Result<Duration, PersonError> {
+        let lifetime = asked.unwrap_or(PEOPLE_LIFETIME);
+        if lifetime > MOST_LIFETIME {
+            return Err(PersonError::Lifetime);
+        }
+        Ok(lifetime)
+    }
+
     fn fresh(
         &self,
         lifetime: Option<Duration>,
     ) -> Result<(PersonToken, Duration, Duration), PersonError> {
-        let lifetime = lifetime.unwrap_or(PEOPLE_LIFETIME);
-        if lifetime > MOST_LIFETIME {
-            return Err(PersonError::Lifetime);
-        }
+        let lifetime = Self::lifetime(lifetime)?;
         let now = self.clock.now();
         let token = PersonToken::generate(&*self.entropy)?;
         Ok((token, now, now.saturating_add(lifetime)))
@@ -217,8 +227,8 @@ impl People {
             .is_some_and(|record| record.admin && self.judge(&record).is_ok())
     }
 
-    /// Whether anyone may administer the host. Where nobody may, the operator at the socket adds the
-    /// first one without a credential.
+    /// Whether anyone may administer the host. Where nobody may, or not any more because every
+    /// administrator's credential has expired, the operator at the socket adds one without a credential.
     #[must_use]
     pub fn has_admin(&self) -> bool {
         self.state
