@@ -135,6 +135,10 @@ impl Asking<'_> {
         if under_way.cancel().is_cancelled() {
             return Err(cancelled());
         }
+        // A person may have thought for longer than what the caller came with was good.
+        if let Some(who) = &self.arrival.credential {
+            self.host.identities().still(who)?;
+        }
         let approved = approvals
             .take(approval.id, self.call, ask.binding, ask.subject)
             .await?;
