@@ -326,7 +326,10 @@ fn facts(report: &ApprovalReport) -> String {
         );
     }
     if let Some(seconds) = report.standing {
-        let told = format!("for identical calls, {seconds} s; used {} times", report.uses);
+        let told = format!(
+            "for identical calls, {seconds} s; used {} times",
+            report.uses
+        );
         row(&mut out, "Stands", &told);
     }
     row(&mut out, "Call", &code(&report.call));

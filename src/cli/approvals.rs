@@ -92,9 +92,7 @@ fn list(all: &[ApprovalReport], ended: bool, printer: &mut Printer) -> Result<Ex
             .map(escape),
         );
     }
-    for line in table.lines() {
-        printer.line(&line)?;
-    }
+    table.print(printer)?;
     if let Some(waiting) = all.iter().find(|report| report.status == "pending") {
         printer.hint(&format!(
             "`tollgate approvals show {}` shows all of it",

@@ -164,9 +164,7 @@ fn list(people: &[PersonReport], printer: &mut Printer) -> Result<Exit, Fault> {
             .map(|text| escape(text)),
         );
     }
-    for line in table.lines() {
-        printer.line(&line)?;
-    }
+    table.print(printer)?;
     Ok(Exit::Ok)
 }
 
