@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tollgate::home::Home;
 
 use crate::harness::Setup;
-use crate::harness::binary::{Daemon, Said, command, run};
+use crate::harness::binary::{Daemon, command, run, run_as};
 use crate::harness::mcp::Pipe;
 
 const POLICY: &str = r#"
@@ -20,20 +20,6 @@ permit (principal in Group::"approvers", action in Action::"approve", resource i
 
 const TOML: &str =
     "[server]\nlisten = \"127.0.0.1:0\"\n[plugin.probe.tool.echo]\ntier = \"hold\"\n";
-
-/// A command with a person's credential in its environment.
-async fn run_as(home: &Home, credential: &str, arguments: &[&str]) -> Said {
-    let output = command(home, arguments)
-        .env("TOLLGATE_PERSON_TOKEN", credential)
-        .output()
-        .await
-        .unwrap();
-    Said {
-        code: output.status.code().unwrap_or(-1),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
 
 fn text<'a>(line: &'a Value, key: &str) -> &'a str {
     line[key].as_str().unwrap_or_else(|| panic!("{line}"))
