@@ -22,7 +22,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
-use crate::approval::{Approval, ApprovalEvent, Filter, Status};
+use crate::approval::{Approval, ApprovalEvent, Status};
 use crate::config::{SecretPlace, Webhook};
 use crate::control::ApprovalReport;
 use crate::egress::{OwnBounds, OwnClient};
@@ -100,11 +100,7 @@ struct Teller {
 
 impl Teller {
     fn catch_up(&mut self) {
-        let waiting = Filter {
-            status: Some(Status::Pending),
-            ..Filter::default()
-        };
-        for approval in self.host.approvals().list(&waiting) {
+        for approval in self.host.approvals().list(Some(Status::Pending)) {
             self.tell(&approval);
         }
     }

@@ -35,7 +35,7 @@ mod tests;
 pub use binding::{Binding, Subject};
 pub use machine::{Approval, Given, Status};
 pub use proof::Approved;
-pub use service::{Answer, ApprovalEvent, Approvals, Asked, Filter};
+pub use service::{Answer, ApprovalEvent, Approvals, Asked};
 pub use settings::Settings;
 pub use summary::{BodyView, Summary};
 

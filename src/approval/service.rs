@@ -18,11 +18,10 @@ use super::time::Forward;
 use super::{Approved, Binding, Subject};
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
-use crate::id::{ApprovalId, TaskId};
+use crate::id::ApprovalId;
 use crate::identity::{AgentId, Approver, PersonId};
 use crate::journal::Journal;
 use crate::journal::record::{CallId, HostCallRef};
-use crate::name::{PluginName, ToolName};
 use crate::policy::{Ground, PolicySet};
 use crate::reason::{Reason, Refusal};
 use crate::state::{State, StateError};
@@ -62,41 +61,6 @@ pub enum ApprovalEvent {
     Used(Arc<Approval>),
     /// It expired, or was withdrawn, revoked or voided.
     Ended(Arc<Approval>),
-}
-
-/// Which approvals. What is left out is any.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// In this state.
-    pub status: Option<Status>,
-    /// Still pending or approved.
-    pub live: bool,
-    /// Asked for by this agent.
-    pub agent: Option<AgentId>,
-    /// On this task.
-    pub task: Option<TaskId>,
-    /// For this tool.
-    pub tool: Option<ToolName>,
-    /// For a tool of this plugin.
-    pub plugin: Option<PluginName>,
-    /// First asked for by this call.
-    pub call: Option<CallId>,
-}
-
-impl Filter {
-    fn wants(&self, approval: &Approval) -> bool {
-        fn is<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
-            wanted.is_none_or(|wanted| wanted == found)
-        }
-        let binding = &approval.binding;
-        is(self.status.as_ref(), &approval.status)
-            && (!self.live || approval.status.is_live())
-            && is(self.agent.as_ref(), &binding.agent)
-            && (self.task.is_none() || self.task == binding.task)
-            && is(self.tool.as_ref(), &binding.tool)
-            && is(self.plugin.as_ref(), binding.tool.plugin())
-            && is(self.call.as_ref(), &approval.call)
-    }
 }
 
 /// What an agent is told of the approval that its call waits for.
@@ -203,14 +167,14 @@ impl Approvals {
         **self.0.settings.load()
     }
 
-    /// Those that `filter` wants, the newest first.
+    /// Those in this state, or all that are kept; the newest first.
     #[must_use]
-    pub fn list(&self, filter: &Filter) -> Vec<Arc<Approval>> {
+    pub fn list(&self, status: Option<Status>) -> Vec<Arc<Approval>> {
         let all: Vec<Arc<Approval>> = self.0.book().all().cloned().collect();
         let mut list: Vec<Arc<Approval>> = all
             .into_iter()
             .map(|approval| self.seen(approval))
-            .filter(|approval| filter.wants(approval))
+            .filter(|approval| status.is_none_or(|status| approval.status == status))
             .collect();
         list.sort_by_key(|approval| std::cmp::Reverse((approval.created, approval.id)));
         list

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::people::{person, refused};
 use super::value;
-use crate::approval::{Answer, Approval, ApprovalEvent, Filter, Status, Subject};
+use crate::approval::{Answer, Approval, ApprovalEvent, Status, Subject};
 use crate::clock::rfc3339;
 use crate::daemon::{ControlError, Report, SecretText};
 use crate::host::Host;
@@ -226,11 +226,10 @@ impl Which {
     /// The approvals of `host`, the oldest first.
     #[must_use]
     pub fn of(self, host: &Host) -> Vec<Arc<Approval>> {
-        let filter = Filter {
-            status: (self == Self::Pending).then_some(Status::Pending),
-            ..Filter::default()
-        };
-        let mut all = host.approvals().list(&filter);
+        let mut all = host.approvals().list(match self {
+            Self::Pending => Some(Status::Pending),
+            Self::All => None,
+        });
         all.reverse();
         all
     }

@@ -150,7 +150,7 @@ async fn asks_are_capped_and_what_is_refused_asks_nobody() {
         }
     }
     assert_eq!(refused, 180);
-    assert_eq!(desk.approvals.list(&Filter::default()).len(), 20);
+    assert_eq!(desk.approvals.list(None).len(), 20);
     let mut told = 0;
     while events.try_recv().is_ok() {
         told += 1;

@@ -82,7 +82,7 @@ async fn each_request_of_a_call_is_asked_for_and_a_standing_answer_is_for_that_t
         reply.text()
     );
     assert_eq!(bench.approval(ask.id).uses, 6);
-    assert_eq!(bench.host.approvals().list(&Filter::default()).len(), 1);
+    assert_eq!(bench.host.approvals().list(None).len(), 1);
     let parked = bench.spawn("alice", "probe_send", post("abd"));
     let other = next_ask(&mut events).await;
     assert_ne!(other.id, ask.id);
@@ -151,7 +151,7 @@ async fn without_parking_a_held_request_is_refused_at_once() {
         .await;
     let reply = bench.call("probe_send", post("abc")).await;
     assert_eq!(reply.reason(), Some(Reason::ApprovalRequired));
-    assert!(bench.host.approvals().list(&Filter::default()).is_empty());
+    assert!(bench.host.approvals().list(None).is_empty());
     assert_eq!(bench.sent().await, 0);
 }
 
