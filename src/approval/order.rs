@@ -274,22 +274,13 @@ impl Inner {
         Ok(after)
     }
 
-    /// Takes back what rests on the word of `person`, who was removed; says what.
-    pub(super) fn revoke_given_by(
-        &self,
-        person: &PersonId,
-        why: &str,
-    ) -> Result<Vec<ApprovalId>, Refusal> {
-        let given: Vec<ApprovalId> = self
-            .book()
+    /// What is live and rests on the word of `person`.
+    pub(super) fn given_by(&self, person: &PersonId) -> Vec<ApprovalId> {
+        self.book()
             .all()
             .filter(|approval| approval.status.is_live() && approval.approvers().contains(person))
             .map(|approval| approval.id)
-            .collect();
-        for id in &given {
-            self.end(*id, End::Revoked, Some(why.to_owned()))?;
-        }
-        Ok(given)
+            .collect()
     }
 
     /// Whether the word of `person` counts no more.

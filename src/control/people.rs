@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::change::{blocking, failed};
+use super::revoking;
 use crate::clock::rfc3339;
 use crate::daemon::{ControlError, SecretText};
 use crate::host::{Door, Host};
 use crate::identity::{Approver, Credential, ParsePersonError, People, PersonError, PersonId};
 use crate::reason::Refusal;
+use crate::revocation::Scope;
 use crate::state::StateError;
 
 /// A person: never the credential.
@@ -142,12 +144,16 @@ pub(super) async fn remove(
             PersonError::State(StateError::NoPerson(person)) => unknown(&person),
             error => failed("person", &error),
         })?;
-    // After the removal: from then on nothing more is agreed to in that name.
+    // A credential that got into other hands may have given these, and a standing one lasts for days.
+    // After the removal, since from then on nothing more is agreed to in that name.
     let approvals = host
         .approvals()
-        .revoke_given_by(&person, &by)
+        .given_by(&person)
         .await
         .map_err(|refusal| refused(&refusal))?;
+    for approval in &approvals {
+        revoking::take(host, Scope::Approval(*approval), &by).await?;
+    }
     Ok(json!({"name": person, "approvals": approvals}))
 }
 

@@ -294,8 +294,10 @@ async fn what_someone_agreed_to_goes_with_them() {
     drop(desk.take(id, 1).await.unwrap());
     let time = Duration::from_secs(1_000_000);
     desk.state.remove_person(&ada, time).unwrap();
-    let gone = desk.approvals.revoke_given_by(&ada, "eve").await;
-    assert_eq!(gone.unwrap(), [id]);
+    let given = desk.approvals.given_by(&ada).await.unwrap();
+    assert_eq!(given, [id]);
+    desk.approvals.revoke(id, "the operator").await.unwrap();
+    assert!(desk.approvals.given_by(&ada).await.unwrap().is_empty());
     assert_eq!(desk.take(id, 2).await.unwrap_err(), Reason::RevokedApproval);
 
     // An answer that was on its way when the person was removed comes too late.
