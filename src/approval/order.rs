@@ -74,6 +74,10 @@ impl Inner {
             Some(found) => return Err(found.closed(found.status)),
             None => {}
         }
+        // What could not wait for its answer asks nobody.
+        if ask.subject.is_host_call() {
+            self.book().room_to_park(&ask.binding.agent)?;
+        }
         let settings = **self.settings.load();
         self.book()
             .count(&ask.binding.agent, settings.per_minute, now)?;

@@ -74,7 +74,8 @@ impl Asking<'_> {
             };
             ground = Some(held.clone());
             let ask = self.ask(&set, held.clone())?;
-            let (found, gone) = self.find(ask.clone()).await?;
+            let found = self.find(ask.clone()).await;
+            let (found, gone) = found.map_err(|refusal| refusal.with_ground(held.clone()))?;
             match found.status {
                 Status::Approved => match self.used(&found, ask, under_way).await {
                     Err(refusal) if refusal.reason == Reason::ApprovalUsed && self.may_ask() => {}

@@ -161,6 +161,28 @@ async fn asks_are_capped_and_what_is_refused_asks_nobody() {
 }
 
 #[tokio::test]
+async fn a_request_that_could_not_wait_asks_nobody() {
+    let desk = Desk::new();
+    let standing = desk.put(ask(1, request())).await.unwrap().id;
+    let answer = Answer::Approve {
+        standing: Some(Duration::from_secs(3_600)),
+    };
+    desk.say(standing, "ada", answer).await.unwrap();
+    let places: Vec<_> = (0..8)
+        .map(|_| desk.approvals.parking_place(&binding().agent).unwrap())
+        .collect();
+    let mut other = ask(2, request());
+    other.binding.arguments = Digest::of(b"other");
+    let refusal = desk.put(other.clone()).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::ApprovalRate);
+    assert_eq!(desk.kinds(), ["approval-asked", "approval-answered"]);
+    // What people agreed to for longer needs no place.
+    assert_eq!(desk.put(ask(2, request())).await.unwrap().id, standing);
+    drop(places);
+    assert!(desk.put(other).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_revocation_goes_first() {
     let desk = Desk::new();
     for _ in 0..20 {
