@@ -17,6 +17,7 @@
 //! - A host call's approval dies with its call, and with the host: to try again would repeat what
 //!   the call did before.
 
+mod ask;
 mod binding;
 mod book;
 mod follow;
@@ -39,6 +40,5 @@ pub use service::{Answer, ApprovalEvent, Approvals, Asked};
 pub use settings::Settings;
 pub use summary::{BodyView, Summary};
 
+pub(crate) use ask::{Ask, HeldCall};
 pub(crate) use guard::Withdraws;
-pub(crate) use service::Ask;
-pub(crate) use summary::{effect, escape_json};

@@ -10,10 +10,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, watch};
 
+use super::ask::Ask;
 use super::binding::not_this;
 use super::book::Book;
 use super::machine::{Approval, End, Given, Status};
-use super::service::{Answer, ApprovalEvent, Ask};
+use super::service::{Answer, ApprovalEvent};
 use super::settings::{MAX_STANDING, MAX_WHY, Settings};
 use super::time::Forward;
 use super::{Approved, Binding, Subject};

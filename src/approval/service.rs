@@ -1,6 +1,5 @@
 //! The service: what calls, people and operators ask of approvals.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
@@ -8,12 +7,12 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 
+use super::ask::Ask;
 use super::book::Book;
 use super::guard::{Parked, Withdraws};
 use super::machine::{Approval, End, Status};
 use super::order::Inner;
 use super::settings::Settings;
-use super::summary::Summary;
 use super::time::Forward;
 use super::{Approved, Binding, Subject};
 use crate::clock::SharedClock;
@@ -21,8 +20,8 @@ use crate::entropy::SharedEntropy;
 use crate::id::ApprovalId;
 use crate::identity::{AgentId, Approver, PersonId};
 use crate::journal::Journal;
-use crate::journal::record::{CallId, HostCallRef};
-use crate::policy::{Ground, PolicySet};
+use crate::journal::record::CallId;
+use crate::policy::PolicySet;
 use crate::reason::{Reason, Refusal};
 use crate::state::{State, StateError};
 
@@ -81,33 +80,6 @@ impl Asked {
             expires: approval.expires,
             needed: approval.missing().max(1),
         })
-    }
-}
-
-/// A hold, to be put before a person.
-#[derive(Debug, Clone)]
-pub(crate) struct Ask {
-    pub(crate) call: CallId,
-    pub(crate) subject: Subject,
-    pub(crate) binding: Binding,
-    pub(crate) summary: Summary,
-    /// How many must agree.
-    pub(crate) needed: u32,
-    /// Of whom, where policy names persons.
-    pub(crate) enough: Vec<BTreeSet<PersonId>>,
-    /// The host call, as records number it.
-    pub(crate) host_call: Option<HostCallRef>,
-    pub(crate) ground: Ground,
-}
-
-impl Ask {
-    /// A parked host call gives up before an ask would expire.
-    pub(super) fn lives(&self, settings: &Settings) -> Duration {
-        if self.subject.is_host_call() {
-            settings.ttl.min(settings.park)
-        } else {
-            settings.ttl
-        }
     }
 }
 

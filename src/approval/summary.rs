@@ -105,7 +105,7 @@ impl Summary {
 }
 
 /// The host's words for what would be done.
-pub(crate) fn effect(tool: &crate::name::ToolName, subject: &Subject) -> String {
+pub(super) fn effect(tool: &crate::name::ToolName, subject: &Subject) -> String {
     match subject {
         Subject::Call {} => format!("call {tool}"),
         Subject::HostCall {
@@ -163,7 +163,7 @@ impl fmt::Display for Summary {
 
 /// Canonical JSON with each letter that shows otherwise than it reads as `\u....`: the same JSON,
 /// since such letters stand in strings only.
-pub(crate) fn escape_json(text: &str) -> String {
+pub(super) fn escape_json(text: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use super::service::Ask;
 use super::*;
 use crate::clock::Seconds;
 use crate::digest::Digest;
