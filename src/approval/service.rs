@@ -115,16 +115,17 @@ impl Approvals {
     pub(crate) fn watch_time(&self) {
         let inner: Weak<Inner> = Arc::downgrade(&self.0);
         tokio::spawn(async move {
+            let mut failed = false;
             loop {
                 tokio::time::sleep(LOOK).await;
                 let Some(inner) = inner.upgrade() else { return };
-                let approvals = Self(inner);
-                if let Err(refusal) = approvals.sweep().await {
-                    // They are over all the same. The journal or the database is gone, which is said
-                    // once and loudly elsewhere.
+                let swept = Self(inner).sweep().await;
+                // They are over all the same. The journal or the database is gone, which is said once
+                // and loudly elsewhere; or someone else had the database for a moment.
+                if let (Err(refusal), false) = (&swept, failed) {
                     tracing::warn!(%refusal, "expired approvals could not be written down");
-                    return;
                 }
+                failed = swept.is_err();
             }
         });
     }
