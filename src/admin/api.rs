@@ -63,7 +63,8 @@ async fn show(
     _: Person,
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
-    Ok(shown(&admin, &found(&admin, &id)?))
+    let approval = found(&admin, &id)?;
+    Ok(shown(&admin, &approval))
 }
 
 /// What is sent to answer an approval.
