@@ -10,10 +10,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, watch};
 
+use super::ask::Ask;
 use super::binding::not_this;
 use super::book::Book;
 use super::machine::{Approval, End, Given, Status};
-use super::service::{Answer, ApprovalEvent, Ask};
+use super::service::{Answer, ApprovalEvent};
 use super::settings::{MAX_STANDING, MAX_WHY, Settings};
 use super::{Approved, Binding, Subject};
 use crate::clock::{Clock as _, Steady, rfc3339};
@@ -73,6 +74,10 @@ impl Inner {
             Some(found) if found.status == Status::Approved => return Ok((found, false)),
             Some(found) => return Err(found.closed(found.status)),
             None => {}
+        }
+        // What could not wait for its answer asks nobody.
+        if ask.subject.is_host_call() {
+            self.book().room_to_park(&ask.binding.agent)?;
         }
         let settings = **self.settings.load();
         self.book()
@@ -170,6 +175,13 @@ impl Inner {
         standing: bool,
         now: Duration,
     ) -> Result<Ground, Refusal> {
+        // Looked at here, within the order: the credential was good when the answer set out.
+        if self.is_gone(person) {
+            return Err(Refusal::new(
+                Reason::IdentityUnknown,
+                "no person has this credential",
+            ));
+        }
         let own = approval.binding.user.as_deref() == Some(person.as_str());
         // What a person reads is the very text that policy judges. Its bounds were kept when it came.
         let limits = Limits {
@@ -267,6 +279,22 @@ impl Inner {
         Ok(after)
     }
 
+    /// What is live and rests on the word of `person`.
+    pub(super) fn given_by(&self, person: &PersonId) -> Vec<ApprovalId> {
+        self.book()
+            .all()
+            .filter(|approval| approval.status.is_live() && approval.approvers().contains(person))
+            .map(|approval| approval.id)
+            .collect()
+    }
+
+    /// Whether the word of `person` counts no more.
+    fn is_gone(&self, person: &PersonId) -> bool {
+        self.state
+            .person(person)
+            .is_some_and(|record| record.removed.is_some())
+    }
+
     /// Writes down what expired, and forgets what ended long ago.
     pub(super) fn sweep(&self, now: Duration) -> Result<(), Refusal> {
         let over = self.book().over(now);
@@ -285,31 +313,39 @@ impl Inner {
         Ok(())
     }
 
-    /// What a start finds: host calls' approvals are void, for their calls are gone.
+    /// What a start finds: host calls' approvals are void, for their calls are gone; and what rests on
+    /// someone who was removed is revoked, where the host ended before it came to that.
     pub(super) fn recover(&self, kept: Vec<Approval>) -> Result<(), StateError> {
         let now = self.now();
         for approval in kept {
             self.book().put(approval);
         }
-        let stranded: Vec<Arc<Approval>> = self
+        let ends = |approval: &Approval| {
+            if approval.subject.is_host_call() && approval.standing.is_none() {
+                Some((End::Void, "the host ended while its call waited"))
+            } else if approval.approvers().iter().any(|by| self.is_gone(by)) {
+                Some((End::Revoked, "one who agreed was removed"))
+            } else {
+                None
+            }
+        };
+        let stranded: Vec<_> = self
             .book()
             .all()
-            .filter(|a| a.status.is_live() && a.subject.is_host_call() && a.standing.is_none())
-            .cloned()
+            .filter(|approval| approval.status.is_live())
+            .filter_map(|approval| Some((Arc::clone(approval), ends(approval)?)))
             .collect();
-        for before in stranded {
-            let why = Some("the host ended while its call waited".to_owned());
-            let Ok(after) = before.ended(End::Void, why, now) else {
+        for (before, (end, why)) in stranded {
+            let Ok(mut after) = before.ended(end, Some(why.to_owned()), now) else {
                 continue;
             };
             if let Err(error) = self.journal.append(&ended(&after)) {
                 tracing::error!(%error, "the end of an approval could not be written down");
             }
-            let mut kept = after;
-            kept.summary = kept.summary.abridged();
+            after.summary = after.summary.abridged();
             self.state
-                .move_approval((before.status, before.uses), &kept)?;
-            self.book().put(kept);
+                .move_approval((before.status, before.uses), &after)?;
+            self.book().put(after);
         }
         Ok(())
     }

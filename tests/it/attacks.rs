@@ -25,10 +25,10 @@ macro_rules! claims {
 }
 
 claims![
-    crate::approvals::a_kill_between_answer_and_use_leaves_one_use_and_never_two,
-    crate::approvals::a_request_waits_only_as_long_as_it_may_and_dies_with_its_host,
-    crate::approvals::a_revocation_at_the_same_time_as_a_yes_wins,
-    crate::approvals::an_approval_expires_and_a_clock_set_back_revives_nothing,
+    crate::approvals::killed::what_was_asked_and_approved_is_there_after_kill_9_and_runs_once,
+    crate::approvals::requests::a_request_waits_only_as_long_as_it_may_and_dies_with_its_host,
+    crate::approvals::ends::a_revocation_at_the_same_time_as_a_yes_wins,
+    crate::approvals::ends::an_approval_expires_and_a_clock_set_back_revives_nothing,
     crate::approvals::an_approval_is_worth_nothing_for_anything_else,
     crate::approvals::an_approval_outlives_a_reload_of_something_else_and_no_change_of_what_decided,
     crate::approvals::asks_are_capped,
