@@ -143,10 +143,11 @@ pub(crate) fn spread(label: &str, mut times: Vec<Duration>) {
         times.get(place).copied().unwrap_or_default()
     };
     eprintln!(
-        "{label}: p50 {:.1?}, p90 {:.1?}, p99 {:.1?} of {} calls",
+        "{label}: p50 {:.1?}, p90 {:.1?}, p99 {:.1?}, slowest {:.1?} of {}",
         at(0.5),
         at(0.9),
         at(0.99),
+        times.last().copied().unwrap_or_default(),
         times.len()
     );
 }

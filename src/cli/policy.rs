@@ -344,24 +344,40 @@ fn results_told(home: &Home, results: &[CaseResult], printer: &mut Printer) -> R
     Ok(exit)
 }
 
-/// The cases that fail, for `tollgate check`.
+/// The cases that fail, for `tollgate check`; one finding for all cases of a file that are about a plugin
+/// which is not there, since what is missing is one thing.
 pub(crate) fn case_findings(home: &Home, set: &PolicySet) -> Vec<Finding> {
-    policy::run_cases(&home.policies(), set)
-        .into_iter()
-        .filter(|result| !result.passed)
-        .map(|result| {
-            let message = format!(
-                "case `{}`: expected {}, answered {}",
-                result.name, result.expected, result.answered
-            );
-            Finding::new(
-                Level::Error,
-                in_home(home, format!("policies/{}", result.file)),
-                message,
-            )
-            .help("`tollgate policy test` shows all of them, `tollgate policy explain` why a call is decided as it is")
-        })
-        .collect()
+    failing(home, policy::run_cases(&home.policies(), set))
+}
+
+fn failing(home: &Home, results: Vec<CaseResult>) -> Vec<Finding> {
+    let file = |name: &str| in_home(home, format!("policies/{name}"));
+    let mut missing: BTreeMap<(String, PluginName), usize> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for result in results.into_iter().filter(|result| !result.passed) {
+        if let Some(plugin) = result.missing {
+            *missing.entry((result.file, plugin)).or_default() += 1;
+            continue;
+        }
+        let message = format!(
+            "case `{}`: expected {}, answered {}",
+            result.name, result.expected, result.answered
+        );
+        findings.push(
+            Finding::new(Level::Error, file(&result.file), message)
+            .help("`tollgate policy test` shows all of them, `tollgate policy explain` why a call is decided as it is"),
+        );
+    }
+    findings.extend(missing.into_iter().map(|((name, plugin), cases)| {
+        let message = format!(
+            "no plugin `{plugin}` serves, so its {} could not be run",
+            number(cases, "case")
+        );
+        Finding::new(Level::Warning, file(&name), message).help(format!(
+            "put `{plugin}.wasm` into `plugins/`, or move its cases away"
+        ))
+    }));
+    findings
 }
 
 #[cfg(test)]
@@ -383,6 +399,7 @@ mod tests {
             } else {
                 "refuse by no policy".into()
             },
+            missing: None,
         };
         let home = Home::at(Path::new("/nonexistent")).unwrap();
         let (mut printer, out, err) = Printer::buffers(Format::Human);
@@ -398,6 +415,35 @@ mod tests {
         ---
         2 cases, 1 failed
         "#);
+    }
+
+    #[test]
+    fn cases_of_a_plugin_that_is_not_there_are_one_warning() {
+        let case = |file: &str, missing: Option<&str>| CaseResult {
+            file: format!("cases/{file}.json"),
+            name: "a case".into(),
+            passed: false,
+            expected: "allow by a".into(),
+            answered: "nothing".into(),
+            missing: missing.map(|name| name.parse().unwrap()),
+        };
+        let home = Home::at(Path::new("/nonexistent")).unwrap();
+        let found = failing(
+            &home,
+            vec![
+                case("gone", Some("gone")),
+                case("gone", Some("gone")),
+                case("there", None),
+            ],
+        );
+        let told: Vec<_> = found
+            .iter()
+            .map(|found| format!("{:?} {}: {}", found.severity, found.file, found.message))
+            .collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        Error /nonexistent/policies/cases/there.json: case `a case`: expected allow by a, answered nothing
+        Warning /nonexistent/policies/cases/gone.json: no plugin `gone` serves, so its 2 cases could not be run
+        ");
     }
 
     #[test]

@@ -168,10 +168,7 @@ impl Host {
         let event = Event::Changed(Changed {
             change: change.to_owned(),
             subject: Some(subject.to_owned()),
-            digest: None,
-            reason: None,
-            detail: None,
-            diff: None,
+            ..Changed::default()
         });
         self.journal().append(&event).map(drop)
     }

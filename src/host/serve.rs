@@ -32,11 +32,11 @@ impl Backend for Host {
             .tasks()
             .shown_to(&owner, task, self.config().tasks.required);
         let mut tools = Vec::new();
+        if self.in_force(&who.agent, &who.chain).is_err() {
+            return tools;
+        }
         for plugin in self.catalogue().serving.values() {
-            if self
-                .in_force(&who.agent, &who.chain, Some(&plugin.name))
-                .is_err()
-            {
+            if self.plugin_in_force(&plugin.name).is_err() {
                 continue;
             }
             for (tool, listed) in plugin.listed() {
@@ -61,15 +61,14 @@ impl Backend for Host {
     }
 
     async fn call(self: Arc<Self>, arrival: Arrival, cancel: CancellationToken) -> Reply {
-        // A session outlives the request that it began with; the agent may be gone since.
-        let still = match &arrival.credential {
-            Some(who) => self.identities().still(who),
-            None => self.identities().confirm(&arrival.caller.agent).map(drop),
-        };
-        match still {
-            Ok(()) => Self::call(&self, arrival, cancel).await,
-            Err(error) => crate::call::refuse(&self, &arrival, error.into()).await,
+        // A session outlives the request that it began with, and the agent that its transport named may be
+        // gone since. What was presented is looked at within the call.
+        if arrival.credential.is_none()
+            && let Err(error) = self.identities().confirm(&arrival.caller.agent)
+        {
+            return crate::call::refuse(&self, &arrival, error.into()).await;
         }
+        Self::call(&self, arrival, cancel).await
     }
 
     fn tools_changed(&self) -> watch::Receiver<u64> {

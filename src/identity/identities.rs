@@ -13,6 +13,7 @@ use super::{AgentId, AgentToken, MalformedToken, ParseAgentError, step};
 use crate::clock::SharedClock;
 use crate::entropy::{Entropy, NoEntropy, SharedEntropy};
 use crate::reason::{Reason, Refusal};
+use crate::revocation::Scope;
 use crate::state::{AgentRecord, Rotation, State, StateError};
 
 /// For how long an agent's token is good unless its operator says otherwise.
@@ -326,7 +327,7 @@ impl Identities {
     }
 
     fn unrevoked(&self, id: &AgentId) -> Result<(), AuthenticateError> {
-        if self.state.revocations().agents.contains(id) {
+        if self.state.is_revoked(&Scope::Agent(id.clone())) {
             return Err(AuthenticateError::Revoked(id.clone()));
         }
         Ok(())

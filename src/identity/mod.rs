@@ -23,6 +23,7 @@ mod token;
 pub use agent::{AgentId, LOCAL_TRUST_DOMAIN, ParseAgentError};
 pub use approver::Approver;
 pub use authenticated::{Authenticated, Principal, TokenFault};
+pub(crate) use follow::is_token_id;
 pub(crate) use identities::token_id;
 pub use identities::{AuthenticateError, Identities, IssueError, Issued, LIFETIME};
 pub use issuers::Issuers;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::id::TaskId;
 use crate::identity::{AgentId, PersonId};
 use crate::json::{Arguments, Limits};
-use crate::name::ToolName;
+use crate::name::{PluginName, ToolName};
 
 use super::approve::{Agreement, ApproveQuestion};
 use super::context::Pairs;
@@ -40,6 +40,9 @@ pub struct CaseResult {
     pub expected: String,
     /// What was answered.
     pub answered: String,
+    /// The plugin that it is about, where there is none of that name: then nothing was asked.
+    #[serde(skip)]
+    pub missing: Option<PluginName>,
 }
 
 /// One case, as its author writes it.
@@ -149,6 +152,7 @@ pub fn run_cases(dir: &Path, set: &PolicySet) -> Vec<CaseResult> {
             passed: false,
             expected: String::from("an array of cases"),
             answered: fault,
+            missing: None,
         };
         let cases = std::fs::read_to_string(dir.join(&file))
             .map_err(|error| error.to_string())
@@ -190,6 +194,9 @@ fn run(file: &str, case: &Case, set: &PolicySet) -> CaseResult {
         passed,
         expected,
         answered,
+        missing: Some(case.tool.plugin())
+            .filter(|plugin| !set.plugins.contains_key(*plugin))
+            .cloned(),
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Live {
     deadline: Instant,
     ledger: Mutex<Ledger>,
     labels: Mutex<BTreeSet<String>>,
+    /// The labels that the disk has; held while more are written.
+    pub(super) kept_labels: tokio::sync::Mutex<BTreeSet<String>>,
     pub(super) ended: OnceLock<Ended>,
     /// Calls that have entered and not ended.
     pub(super) calls: AtomicUsize,
@@ -46,6 +48,7 @@ impl Live {
             deadline: Instant::now() + left.min(LONGEST),
             ledger: Mutex::new(Ledger::new(task.budgets.clone(), task.used.clone())),
             labels: Mutex::new(task.labels.clone()),
+            kept_labels: tokio::sync::Mutex::new(task.labels.clone()),
             ended,
             calls: AtomicUsize::new(0),
             writing: tokio::sync::Mutex::default(),
