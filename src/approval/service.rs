@@ -26,6 +26,7 @@ use crate::name::{PluginName, ToolName};
 use crate::policy::{Ground, PolicySet};
 use crate::reason::{Reason, Refusal};
 use crate::state::{State, StateError};
+use crate::task::Tasks;
 
 /// Events that a slow listener may be behind, before it misses some and has to list again.
 const EVENTS: usize = 256;
@@ -153,6 +154,7 @@ impl Approvals {
         state: State,
         journal: Journal,
         policy: Arc<ArcSwap<PolicySet>>,
+        tasks: Tasks,
         clock: SharedClock,
         entropy: SharedEntropy,
         settings: Settings,
@@ -163,6 +165,7 @@ impl Approvals {
             state,
             journal,
             policy,
+            tasks,
             entropy,
             time: Forward::new(clock, seen.unwrap_or_default()),
             settings: ArcSwap::from_pointee(settings),

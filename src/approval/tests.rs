@@ -22,6 +22,7 @@ use crate::journal::{self, Journal, Reader};
 use crate::policy::{Ground, PluginFacts, PolicySet};
 use crate::reason::{Reason, Refusal};
 use crate::state::State;
+use crate::task::Tasks;
 
 const TTL: Duration = Duration::from_secs(900);
 
@@ -295,10 +296,18 @@ impl Desk {
             journal::Options::new(clock.clone()),
         )
         .unwrap();
+        let tasks = Tasks::load(
+            state.clone(),
+            journal.clone(),
+            clock.clone(),
+            entropy.clone(),
+        )
+        .unwrap();
         let approvals = Approvals::open(
             state,
             journal,
             Arc::new(ArcSwap::from_pointee(policies(folder.path()))),
+            tasks,
             clock.clone(),
             entropy.clone(),
             Settings::default(),
