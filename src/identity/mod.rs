@@ -35,4 +35,4 @@ pub use step::{
     Grant, HANDOFF_LIFE, MAX_STEP, Narrowing, PREFIX as STEP_PREFIX, STEP_LIFE, Step, StepId,
     StepKind, StepQuestion, narrow,
 };
-pub use token::{AgentToken, MalformedCredential, MalformedToken, PersonToken};
+pub use token::{AgentToken, MalformedToken, PersonToken};
