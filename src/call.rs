@@ -27,6 +27,7 @@ use crate::capability::{CallContext, Facts};
 use crate::config::Tier;
 use crate::grant::Grants;
 use crate::host::Host;
+use crate::identity::SingleUse;
 use crate::json::Arguments;
 use crate::name::ToolName;
 use crate::plugin::Plugin;
@@ -58,6 +59,7 @@ struct Admitted {
     arguments: Arguments,
     grants: Grants,
     task: Option<OnTask>,
+    single_use: Option<SingleUse>,
     under_way: Arc<Underway>,
 }
 
@@ -97,7 +99,7 @@ async fn admit(
         .pace()
         .attempt(&arrival.caller.agent, &tool, arguments.digest())?;
     entry.attempt(attempt);
-    step::admit(host, arrival, &tool, &arguments)?;
+    let single_use = step::admit(host, arrival, &tool, &arguments).await?;
 
     // The task narrows whatever policy allows. From here on a stop finds this call; so what was
     // revoked, or ended, before a stop could find it is looked at after that.
@@ -173,6 +175,7 @@ async fn admit(
         arguments,
         grants,
         task,
+        single_use,
         under_way,
     })
 }
@@ -196,6 +199,7 @@ async fn run(host: &Host, arrival: Arrival, admitted: Admitted, mut entry: Entry
         arguments,
         grants,
         task,
+        single_use,
         under_way,
     } = admitted;
     let mut limits = host.config().limits(&tool);
@@ -222,7 +226,7 @@ async fn run(host: &Host, arrival: Arrival, admitted: Admitted, mut entry: Entry
         return entry.refused(refusal).await;
     }
     // What is used up here is used up, whatever comes after.
-    if let Err(refusal) = step::take(host, &arrival).await {
+    if let Err(refusal) = step::take(host, single_use).await {
         return entry.refused(refusal).await;
     }
 

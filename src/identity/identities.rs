@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq as _;
 use super::authenticated::{Authenticated, TokenFault};
 use super::issuers::{IssuerError, Issuers};
 use super::roots::{RootError, Roots};
+use super::single_use::Uses;
 use super::{AgentId, AgentToken, MalformedToken, ParseAgentError, step};
 use crate::clock::SharedClock;
 use crate::entropy::{Entropy, NoEntropy, SharedEntropy};
@@ -135,6 +136,7 @@ impl Identities {
         self
     }
 
+    uses: Uses,
     /// Puts other issuers in force.
     pub(crate) fn trust(&self, make: impl FnOnce(&Issuers) -> Issuers) {
         let before = self.issuers.load();
@@ -147,6 +149,7 @@ impl Identities {
         let issuers = self.issuers.load();
         (
             issuers.names().map(str::to_owned).collect(),
+            uses: Uses::default(),
             issuers.scopes().map(str::to_owned).collect(),
         )
     }
@@ -185,6 +188,10 @@ impl Identities {
             id: agent.clone(),
             token: token.digest(),
             created,
+    pub(super) const fn uses(&self) -> &Uses {
+        &self.uses
+    }
+
             expires,
             revoked: None,
         })?;
@@ -384,15 +391,6 @@ impl Identities {
     pub fn rotate_key(&self, at_once: bool) -> Result<u32, RootError> {
         let roots = self.roots.as_ref().ok_or(RootError::None)?;
         roots.rotate(&*self.entropy, self.now(), at_once)
-    }
-
-    /// Takes the single use of a step token; false where it was taken before. Waits for the disk.
-    ///
-    /// # Errors
-    ///
-    /// It can't be written down; then it was not taken, and nothing may be done.
-    pub fn take_use(&self, id: String, expires: Duration) -> Result<bool, StateError> {
-        self.state.use_tokens(&[id], expires, self.now())
     }
 }
 
