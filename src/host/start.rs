@@ -215,7 +215,7 @@ impl Host {
         let host = Arc::new(Self {
             identities,
             people: People::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
-            misplaced: super::people::Misplaced::default(),
+            doors: super::doors::Doors::default(),
             page: std::sync::OnceLock::new(),
             entropy,
             reach,

@@ -93,6 +93,28 @@ impl From<AuthenticateError> for Refusal {
     }
 }
 
+/// The forms that a token of an agent has.
+enum Form {
+    /// The host's own, opaque.
+    Own,
+    /// Of an issuer: a JWT.
+    Issued,
+    /// A step token or a hand-off.
+    Step,
+}
+
+impl Form {
+    fn of(bearer: &str) -> Self {
+        if bearer.starts_with(step::PREFIX) {
+            Self::Step
+        } else if bearer.contains('.') {
+            Self::Issued
+        } else {
+            Self::Own
+        }
+    }
+}
+
 /// A token that was just issued.
 #[derive(Debug)]
 pub struct Issued {
@@ -114,6 +136,7 @@ pub struct Identities {
     entropy: SharedEntropy,
     issuers: Arc<ArcSwap<Issuers>>,
     roots: Option<Roots>,
+    uses: Uses,
 }
 
 impl Identities {
@@ -126,6 +149,7 @@ impl Identities {
             entropy,
             issuers: Arc::default(),
             roots: None,
+            uses: Uses::default(),
         }
     }
 
@@ -136,7 +160,6 @@ impl Identities {
         self
     }
 
-    uses: Uses,
     /// Puts other issuers in force.
     pub(crate) fn trust(&self, make: impl FnOnce(&Issuers) -> Issuers) {
         let before = self.issuers.load();
@@ -149,7 +172,6 @@ impl Identities {
         let issuers = self.issuers.load();
         (
             issuers.names().map(str::to_owned).collect(),
-            uses: Uses::default(),
             issuers.scopes().map(str::to_owned).collect(),
         )
     }
@@ -164,6 +186,10 @@ impl Identities {
 
     pub(super) const fn roots(&self) -> Option<&Roots> {
         self.roots.as_ref()
+    }
+
+    pub(super) const fn uses(&self) -> &Uses {
+        &self.uses
     }
 
     /// The time by which tokens are judged.
@@ -188,10 +214,6 @@ impl Identities {
             id: agent.clone(),
             token: token.digest(),
             created,
-    pub(super) const fn uses(&self) -> &Uses {
-        &self.uses
-    }
-
             expires,
             revoked: None,
         })?;
@@ -245,16 +267,16 @@ impl Identities {
         audience: &str,
     ) -> Result<Authenticated, AuthenticateError> {
         let now = self.now();
-        let who = if bearer.starts_with(step::PREFIX) {
-            self.by_step(bearer, audience)?
-        } else if bearer.contains('.') {
-            let who = self.issuers.load_full().authenticate(bearer, now).await?;
-            for agent in who.agents() {
-                self.unrevoked(agent)?;
+        let who = match Form::of(bearer) {
+            Form::Own => self.by_own_token(bearer, now)?,
+            Form::Issued => {
+                let who = self.issuers.load_full().authenticate(bearer, now).await?;
+                for agent in who.agents() {
+                    self.unrevoked(agent)?;
+                }
+                who
             }
-            who
-        } else {
-            self.by_own_token(bearer, now)?
+            Form::Step => self.by_step(bearer, audience)?,
         };
         if who.tokens.iter().any(|id| self.state.is_denied(id)) {
             return Err(TokenFault::new(Reason::TokenRevoked, "the token was revoked").into());
@@ -277,11 +299,20 @@ impl Identities {
         Ok(self.by_handoff(who, handoff, audience)?)
     }
 
-    /// The agent of this host's own whose token this is, wherever it is presented. From memory.
+    /// The agent whose token this is, of whatever form, wherever it is presented: to tell it for what it
+    /// is, and never to let it in. From memory: of an issuer's token nothing is known before its keys
+    /// were read.
     #[must_use]
     pub fn holder(&self, bearer: &str) -> Option<AgentId> {
-        let who = self.by_own_token(bearer, self.now()).ok()?;
-        Some(who.agent)
+        let now = self.now();
+        match Form::of(bearer) {
+            Form::Own => self.by_own_token(bearer, now).ok().map(|who| who.agent),
+            Form::Issued => self.issuers.load().holder(bearer, now),
+            Form::Step => {
+                let step = step::Step::read(bearer, self.roots()?.verifying(now)).ok()?;
+                Some(step.grant().agent.clone())
+            }
+        }
     }
 
     fn by_own_token(

@@ -274,10 +274,9 @@ async fn each_agent_has_its_own_identity_in_the_records() {
 
 /// An agent's credential of any form, where a person's belongs, is told for what it is.
 #[tokio::test]
-pub(crate) async fn a_token_that_is_a_program_is_refused() {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use tollgate::identity::STEP_PREFIX;
+async fn no_token_of_an_agent_is_a_persons() {
+    use tollgate::host::Door;
+    use tollgate::reason::Reason;
 
     let (served, alice, _) = served().await;
     let step = served.token(&alice, None, ECHO).await;
