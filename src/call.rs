@@ -27,6 +27,7 @@ use crate::capability::{CallContext, Facts};
 use crate::config::Tier;
 use crate::grant::Grants;
 use crate::host::Host;
+use crate::identity::SingleUse;
 use crate::json::Arguments;
 use crate::limits::CallLimits;
 use crate::name::ToolName;
@@ -63,6 +64,7 @@ struct Admitted {
     arguments: Arguments,
     grants: Grants,
     task: Option<OnTask>,
+    single_use: Option<SingleUse>,
 }
 
 /// Everything up to the permit. Nothing here has an effect outside of the host.
@@ -106,7 +108,7 @@ async fn admit(
         .pace()
         .attempt(&arrival.caller.agent, &tool, arguments.digest())?;
     entry.attempt(attempt);
-    step::admit(host, arrival, &tool, &arguments)?;
+    let single_use = step::admit(host, arrival, &tool, &arguments).await?;
 
     // The task narrows whatever policy allows.
     let line = host.tasks().of(&arrival.caller, config.tasks.required);
@@ -172,6 +174,7 @@ async fn admit(
         arguments,
         grants,
         task,
+        single_use,
     })
 }
 
@@ -201,6 +204,7 @@ async fn run(
         arguments,
         grants,
         task,
+        single_use,
     } = admitted;
     let cancel = under_way.cancel().clone();
     let fuel = task.as_ref().map(|task| task.fuel(limits.fuel));
@@ -225,7 +229,7 @@ async fn run(
         return entry.refused(refusal).await;
     }
     // What is used up here is used up, whatever comes after.
-    if let Err(refusal) = step::take(host, &arrival).await {
+    if let Err(refusal) = step::take(host, single_use).await {
         return entry.refused(refusal).await;
     }
 

@@ -26,9 +26,10 @@ use crate::journal::record::{
     ApprovalAnswered, ApprovalAsked, ApprovalEnded, ApprovalUsed, CallId, Event,
 };
 use crate::json::{Arguments, Limits};
-use crate::policy::{ApproveQuestion, Ground, PolicySet};
+use crate::policy::{ApproveQuestion, CallFacts, Ground, PolicySet};
 use crate::reason::{Reason, Refusal};
 use crate::state::{State, StateError};
+use crate::task::Tasks;
 
 /// What all handles of the service share.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub(super) struct Inner {
     pub(super) state: State,
     pub(super) journal: Journal,
     pub(super) policy: Arc<ArcSwap<PolicySet>>,
+    pub(super) tasks: Tasks,
     pub(super) entropy: SharedEntropy,
     /// It never goes back, so that what expired stays so.
     pub(super) clock: Arc<Steady>,
@@ -194,19 +196,31 @@ impl Inner {
         } else {
             return Err(approval.closed(approval.status));
         };
+        // As it is now: while a person thinks, its other calls go on. One that is not known any more
+        // is over, and nothing of it is agreed to.
+        let task = match approval.binding.task {
+            None => None,
+            Some(id) => Some(self.tasks.facts(id).ok_or_else(|| {
+                Refusal::new(Reason::TaskUnknown, "the task that it is on is over")
+            })?),
+        };
         let approvers = approval.approvers();
         let question = ApproveQuestion {
             person,
-            agent: &approval.binding.agent,
-            chain: &approval.binding.chain,
-            user: approval.binding.user.as_deref(),
-            tool: &approval.binding.tool,
-            tier: &approval.tier,
-            arguments: &arguments,
+            call: CallFacts {
+                agent: &approval.binding.agent,
+                chain: &approval.binding.chain,
+                user: approval.binding.user.as_deref(),
+                tool: &approval.binding.tool,
+                tier: &approval.tier,
+                arguments: &arguments,
+                task: task.as_ref(),
+                time: now,
+                approval: None,
+            },
             approvers: &approvers,
             host_call: approval.subject.is_host_call(),
             standing,
-            time: now,
         };
         self.policy
             .load()

@@ -23,6 +23,7 @@ use crate::journal::record::CallId;
 use crate::policy::PolicySet;
 use crate::reason::{Reason, Refusal};
 use crate::state::{State, StateError};
+use crate::task::Tasks;
 
 /// Events that a slow listener may be behind, before it misses some and has to list again.
 const EVENTS: usize = 256;
@@ -88,6 +89,7 @@ impl Approvals {
         state: State,
         journal: Journal,
         policy: Arc<ArcSwap<PolicySet>>,
+        tasks: Tasks,
         clock: Arc<Steady>,
         entropy: SharedEntropy,
         settings: Settings,
@@ -97,6 +99,7 @@ impl Approvals {
             state,
             journal,
             policy,
+            tasks,
             entropy,
             clock,
             settings: ArcSwap::from_pointee(settings),

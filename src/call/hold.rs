@@ -13,7 +13,7 @@ use crate::journal::record::CallId;
 use crate::json::Arguments;
 use crate::name::ToolName;
 use crate::plugin::Plugin;
-use crate::policy::{CallQuestion, Ground, Permit, PolicySet, TaskFacts, Verdict};
+use crate::policy::{CallFacts, CallQuestion, Ground, Permit, PolicySet, TaskFacts, Verdict};
 use crate::reason::{Reason, Refusal};
 use crate::revocation::Scope;
 use crate::running::Underway;
@@ -40,18 +40,20 @@ impl Asking<'_> {
     fn question<'a>(&'a self, approval: Option<&'a crate::approval::Approved>) -> CallQuestion<'a> {
         let caller = &self.arrival.caller;
         CallQuestion {
-            agent: &caller.agent,
-            chain: &caller.chain,
-            user: caller.user.as_deref(),
-            tool: self.tool,
+            call: CallFacts {
+                agent: &caller.agent,
+                chain: &caller.chain,
+                user: caller.user.as_deref(),
+                tool: self.tool,
+                tier: self.tier_name,
+                arguments: self.arguments,
+                task: self.task,
+                time: self.host.now(),
+                approval,
+            },
             plugin_digest: self.plugin.digest,
-            tier: self.tier_name,
-            arguments: self.arguments,
-            task: self.task,
             transport: &caller.transport,
-            time: self.host.now(),
             attempt: self.attempt,
-            approval,
         }
     }
 

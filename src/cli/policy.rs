@@ -16,6 +16,7 @@ use super::offline::{self, Loader};
 use super::printer::{BAD, GOOD, Printer, WAIT, escape_lines};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Tier};
+use crate::handoff;
 use crate::home::Home;
 use crate::journal::escape;
 use crate::json::Arguments;
@@ -129,6 +130,8 @@ async fn explain(
     explain: Explain,
     printer: &mut Printer,
 ) -> Result<Exit, Fault> {
+    handoff::check(&explain.chain, &explain.agent)
+        .map_err(|refusal| Fault::invalid(format!("{}: {}", refusal.reason, refusal.message)))?;
     let (catalogue, loaded) = load(home, config, printer).await?;
     warn(&loaded, printer);
     let (plugin, tool) = catalogue.find(&explain.tool).ok_or_else(|| {
@@ -160,7 +163,6 @@ async fn explain(
     }
     let tier = crate::host::tier(config, &plugin.description, &tool);
     let tier_name = crate::host::tier_name(config, &plugin.description, &tool);
-    let now = SystemClock.now();
     let task = explain.task.as_ref().map(|intent| TaskFacts {
         id: "task_aaaaaaaaaaaaaaaa".to_owned(),
         intent: intent.clone(),
@@ -168,19 +170,22 @@ async fn explain(
         calls: 1,
         host_calls: 0,
     });
-    let question = CallQuestion {
+    let call = CallFacts {
         agent: &explain.agent,
-        chain: &[],
+        chain: &explain.chain,
         user: None,
         tool: &tool,
-        plugin_digest: plugin.digest,
         tier: &tier_name,
         arguments: &arguments,
         task: task.as_ref(),
-        transport: "cli",
-        time: now,
-        attempt: 1,
+        time: SystemClock.now(),
         approval: None,
+    };
+    let question = CallQuestion {
+        call,
+        plugin_digest: plugin.digest,
+        transport: "cli",
+        attempt: 1,
     };
     let answer = loaded.set.explain_call(&question, explain.approved);
     let mut exit = told(&answer, printer)?;
@@ -188,16 +193,10 @@ async fn explain(
     if let Some(person) = &explain.approver {
         let question = ApproveQuestion {
             person,
-            agent: &explain.agent,
-            chain: &[],
-            user: None,
-            tool: &tool,
-            tier: &tier_name,
-            arguments: &arguments,
+            call,
             approvers: &BTreeSet::new(),
             host_call: false,
             standing: false,
-            time: now,
         };
         if told(&loaded.set.explain_approve(&question), printer)? != Exit::Ok {
             exit = Exit::Denied;
@@ -205,20 +204,9 @@ async fn explain(
     }
     for text in &explain.host_calls {
         let asked = hostcall::parse(text, &plugin, &tool)?;
-        let facts = CallFacts {
-            agent: &explain.agent,
-            chain: &[],
-            user: None,
-            tool: &tool,
-            tier: &tier_name,
-            arguments: &arguments,
-            task: task.as_ref(),
-            time: now,
-            approval: None,
-        };
         let answer = loaded
             .set
-            .explain_host_call(&facts, &asked, explain.approved);
+            .explain_host_call(&call, &asked, explain.approved);
         // The call's own answer is the exit code, unless a host call is worse off.
         if told(&answer, printer)? != Exit::Ok {
             exit = Exit::Denied;

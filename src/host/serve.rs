@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Door, Host};
+use super::Host;
+use super::doors::{Door, TurnedAway};
 use crate::call::{Arrival, Reply};
 use crate::config::Tier;
 use crate::id::{ApprovalId, TaskId};
@@ -90,7 +91,20 @@ impl Backend for Host {
             }
         };
         found.map_err(|error| {
-            self.person_as_agent(bearer, Door::Mcp);
+            // A person's credential has left the hands that it belongs in.
+            match self.people().authenticate(bearer) {
+                Ok(person) => {
+                    let what = TurnedAway::misplaced(person.person().as_str(), Door::Mcp);
+                    self.turned_away(&what, "");
+                }
+                Err(_) => {
+                    let reason = Refusal::from(error.clone()).reason;
+                    self.turned_away(
+                        &TurnedAway::credential(reason, Door::Mcp),
+                        &error.to_string(),
+                    );
+                }
+            }
             tracing::info!(%error, "a credential was not believed");
             match error {
                 AuthenticateError::Scope(scope) => Unauthorized::Scope(scope),
@@ -110,7 +124,7 @@ impl Backend for Host {
     }
 
     async fn mint(&self, who: &Authenticated, ask: MintRequest) -> Result<Minted, Refusal> {
-        Self::mint(self, who, ask).await
+        Self::mint(self, who, ask, Door::Mcp).await
     }
 
     fn approval_url(&self, approval: ApprovalId) -> Option<String> {
@@ -131,11 +145,21 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// It would give more than `who` has, can't be made, or can't be written down.
-    pub async fn mint(&self, who: &Authenticated, ask: MintRequest) -> Result<Minted, Refusal> {
-        let minted = self
-            .identities()
-            .mint(who, ask, &self.config().server.resource)?;
+    /// It would give more than `who` has, can't be made, or can't be written down; or `who` asks too often.
+    pub async fn mint(
+        &self,
+        who: &Authenticated,
+        ask: MintRequest,
+        door: Door,
+    ) -> Result<Minted, Refusal> {
+        let made = self.pace().mint(&who.agent).and_then(|()| {
+            let audience = &self.config().server.resource;
+            self.identities().mint(who, ask, audience)
+        });
+        let minted = made.inspect_err(|refusal| {
+            let what = TurnedAway::token(who.agent.as_str(), refusal.reason, door);
+            self.turned_away(&what, &refusal.message);
+        })?;
         let grant = &minted.grant;
         let mut detail = format!("{} until {}", grant.id, rfc3339_of(grant.expires));
         for (what, value) in [

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use subtle::ConstantTimeEq as _;
 
-use super::{Approver, MalformedCredential, PersonId, PersonToken};
+use super::{Approver, MalformedToken, PersonId, PersonToken};
 use crate::clock::SharedClock;
 use crate::digest::Digest;
 use crate::entropy::{NoEntropy, SharedEntropy};
@@ -43,7 +43,7 @@ pub enum PersonError {
 pub enum CredentialError {
     /// Not a person's credential at all.
     #[error(transparent)]
-    Malformed(#[from] MalformedCredential),
+    Malformed(#[from] MalformedToken),
     /// Nobody's.
     #[error("the credential is nobody's: it was never issued here, or was replaced")]
     Unknown,

@@ -213,8 +213,8 @@ pub struct Changed {
     /// `plugin.quarantined`, `plugin.refused`, `plugin.removed`, `agent.added`, `agent.rotated`,
     /// `secret.set`, `secret.removed`, `task.ended`, `task.expired`, `agent.revoked` and the like of
     /// whatever can be revoked, `all.lifted`, `clock.stepped`, `person.added`, `person.rotated`,
-    /// `person.removed`, `identity.refused`, `webhook.told`, `token.minted`, `token.handed_on`,
-    /// `token.key_rotated`.
+    /// `person.removed`, `identity.refused`, `credential.refused`, `webhook.told`, `token.minted`,
+    /// `token.handed_on`, `token.refused`, `token.key_rotated`.
     pub change: String,
     /// On what: a plugin, an agent, a person, a secret's name.
     pub subject: Option<String>,

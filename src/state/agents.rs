@@ -75,7 +75,8 @@ impl Directory {
         let previous = super::tokens::previous(connection).map_err(in_file(path))?;
         for (token, agent, created, expires) in previous {
             // Under an agent that is not there it would be nobody's; the foreign key keeps that out.
-            let Some(of) = directory.by_id.values().find(|r| r.id.as_str() == agent) else {
+            let agent = agent.parse::<AgentId>().ok();
+            let Some(of) = agent.and_then(|id| directory.by_id.get(&id)) else {
                 continue;
             };
             let record = Arc::new(AgentRecord {

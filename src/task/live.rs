@@ -12,6 +12,7 @@ use crate::identity::AgentId;
 use crate::journal::record::Caller;
 use crate::json::Arguments;
 use crate::name::ToolName;
+use crate::policy::TaskFacts;
 use crate::reason::{Reason, Refusal};
 
 /// The longest life of a task.
@@ -73,6 +74,18 @@ impl Live {
                 Some(End::Expired)
             }
             None => None,
+        }
+    }
+
+    /// What policy is told of it.
+    pub(super) fn facts(&self) -> TaskFacts {
+        let used = self.ledger().used().all;
+        TaskFacts {
+            id: self.task.id.to_string(),
+            intent: self.task.intent.clone(),
+            labels: self.labels().clone(),
+            calls: used.calls,
+            host_calls: used.host_calls,
         }
     }
 

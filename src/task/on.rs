@@ -87,17 +87,8 @@ impl OnTask {
 
     /// What policy is told of it.
     pub(crate) fn facts(&self) -> TaskFacts {
-        let Some(live) = self.0.line.first() else {
-            return TaskFacts::default();
-        };
-        let used = live.ledger().used().all;
-        TaskFacts {
-            id: live.task.id.to_string(),
-            intent: live.task.intent.clone(),
-            labels: live.labels().clone(),
-            calls: used.calls,
-            host_calls: used.host_calls,
-        }
+        let live = self.0.line.first();
+        live.map_or_else(TaskFacts::default, |live| live.facts())
     }
 
     /// The fuel that this call may use, of `limit`; and whether that is the task's doing.

@@ -18,6 +18,7 @@ use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::Journal;
 use crate::journal::record::{Changed, Event, TaskStarted};
+use crate::policy::TaskFacts;
 use crate::revocation::Scope;
 use crate::state::{State, StateError};
 
@@ -130,6 +131,11 @@ impl Tasks {
     #[must_use]
     pub fn get(&self, id: TaskId) -> Option<Arc<Task>> {
         self.find(id).map(|live| Arc::new(self.shown(&live)))
+    }
+
+    /// What policy is told of the task `id`, as it is now.
+    pub(crate) fn facts(&self, id: TaskId) -> Option<TaskFacts> {
+        self.find(id).map(|live| live.facts())
     }
 
     /// Tasks, the oldest first.

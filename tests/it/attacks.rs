@@ -66,11 +66,11 @@ claims![
     crate::tasks::a_clock_that_is_set_back_revives_nothing,
     crate::tasks::standing_rights_are_listed,
     crate::tasks::what_a_task_has_seen_decides_what_it_may_send,
-    crate::tokens::a_step_token_gives_one_step_once,
-    crate::tokens::a_token_that_is_a_program_is_refused,
-    crate::tokens::a_token_whose_blocks_were_changed_is_refused,
-    crate::tokens::no_allowed_step_is_refused_for_lack_of_time,
-    crate::tokens::what_a_step_is_bound_to_can_not_be_changed,
+    crate::steps::a_step_token_gives_one_step_once,
+    crate::steps::a_token_that_is_a_program_is_refused,
+    crate::steps::a_token_whose_blocks_were_changed_is_refused,
+    crate::steps::no_allowed_step_is_refused_for_lack_of_time,
+    crate::steps::what_a_step_is_bound_to_can_not_be_changed,
 ];
 
 /// Parts of the catalogue whose rows must all run.

@@ -160,11 +160,19 @@ impl Desk {
             journal::Options::new(clock.clone()),
         )
         .unwrap();
+        let tasks = Tasks::load(
+            state.clone(),
+            journal.clone(),
+            clock.clone(),
+            entropy.clone(),
+        )
+        .unwrap();
         let steady = Arc::new(Steady::new(clock.clone(), state.latest_time().unwrap()));
         let approvals = Approvals::open(
             state.clone(),
             journal,
             Arc::new(ArcSwap::from_pointee(policies(folder.path()))),
+            tasks,
             steady,
             entropy.clone(),
             Settings::default(),

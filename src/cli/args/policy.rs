@@ -35,6 +35,9 @@ pub(crate) struct Explain {
     /// The agent that would call.
     #[arg(long, value_name = "NAME")]
     pub(crate) agent: AgentId,
+    /// Ask as if these agents had handed the work on to it, the first one first.
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    pub(crate) chain: Vec<AgentId>,
     /// Ask as if a person had agreed to this call.
     #[arg(long)]
     pub(crate) approved: bool,

@@ -118,6 +118,18 @@ impl Served {
         code(&self.call(token, &headers, tool, arguments).await)
     }
 
+    /// The code of a harmless call of `token`.
+    pub(crate) async fn echo(&self, token: &str) -> String {
+        self.code(token, None, "probe_echo", &json!({"text": "x"}))
+            .await
+    }
+
+    /// The same, with what was handed on beside it.
+    pub(crate) async fn echo_with(&self, token: &str, handoff: &str) -> String {
+        self.code(token, Some(handoff), "probe_echo", &json!({"text": "x"}))
+            .await
+    }
+
     /// Asks for a token.
     pub(crate) async fn exchange(
         &self,
