@@ -30,7 +30,7 @@ pub use forms::SHORTEST as SHORTEST_SEARCHED;
 pub use lent::{Found, Lent};
 pub use placeholder::{HEADERS as PLACEHOLDER_HEADERS, Placeholders};
 pub use reach::Reach;
-pub use source::{Ask, Issued, Nature, SecretSource, Source, SourceError};
+pub use source::{Ask, Issued, Nature, Renewed, SecretSource, Source, SourceError};
 pub use store::{Store, StoreError};
 pub use value::{MAX_VALUE, SecretValue};
 
