@@ -180,6 +180,7 @@ impl Secrets {
         match (kind, &self.vault, &self.reach) {
             ("vault", Some(vault), _) => vault.revoke(handle).await,
             ("github-app", _, Some(reach)) => minted::revoke_installation(reach, handle).await,
+            ("oauth", _, Some(reach)) => oauth::revoke(&self.store, reach, handle).await,
             _ => Err(SourceError::Unavailable(format!(
                 "`tollgate.toml` has no source of the kind `{kind}` any more, and without it nothing can be taken back"
             ))),
