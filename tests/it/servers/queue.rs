@@ -169,6 +169,7 @@ async fn serve(mut stream: TcpStream, shared: &Shared) {
             });
             let mut rest = [0; 1];
             tokio::select! {
+                biased;
                 () = shared.until(|state| !state.holds) => {}
                 // Gone before it was its turn.
                 _ = stream.read(&mut rest) => return,
