@@ -10,7 +10,7 @@ use tollgate::journal::record::{Event, Revocation};
 use tollgate::reason::{Reason, Refusal};
 use tollgate::revocation::{Follower, RevokeError, Scope, Taken, lift, revoke};
 
-use crate::harness::{Bench, Look as _, Running, Setup, agent, arrival, binary, known};
+use crate::harness::{Bench, Look as _, Running, Setup, agent, arrival, binary, change, known};
 use crate::tasks::{task, tools};
 
 /// Calls that would go on for an hour.
@@ -149,6 +149,9 @@ async fn a_revoked_plugin_serves_again_once_it_is_accepted() {
     let reply = bench.call("probe_echo", echo.clone()).await;
     assert_eq!(reply.reason(), Some(Reason::RevokedPlugin));
     bench.host.accept(&probe, None, None).await.unwrap();
+    let lifted = bench.changes_since(0);
+    let lifted = change(&lifted, "plugin.lifted");
+    assert_eq!(lifted.subject.as_deref(), Some("probe"));
     let reply = bench.call("probe_echo", echo).await;
     assert_eq!(reply.reason(), None, "{}", reply.text());
     assert!(matches!(
