@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 use tollgate::digest::Digest;
+use tollgate::host::PluginStatus;
 use tollgate::journal::record::Event;
 use tollgate::plugin::signature::{Signer, Statement};
 use tollgate::reason::Reason;
@@ -82,9 +83,9 @@ pub(crate) async fn a_file_that_is_swapped_while_it_is_read_is_the_one_or_the_ot
                     continue;
                 };
                 match report.status {
-                    "serving" => assert_eq!(report.digest, Some(old)),
-                    "quarantined" => assert_eq!(report.digest, Some(new)),
-                    other => panic!("it is {other}: {report:?}"),
+                    PluginStatus::Serving => assert_eq!(report.digest, Some(old)),
+                    PluginStatus::Quarantined => assert_eq!(report.digest, Some(new)),
+                    _ => panic!("{report:?}"),
                 }
             }
         });
@@ -106,14 +107,7 @@ pub(crate) async fn a_file_that_is_swapped_while_it_is_read_is_the_one_or_the_ot
     }
     assert!(quarantined > 1, "the race was never run");
     let reply = bench.call("guest_act", json!({})).await;
-    let ran = bench
-        .records_of(reply.call)
-        .into_iter()
-        .find_map(|event| match event {
-            Event::Intent(intent) => Some(intent.plugin),
-            _ => None,
-        });
-    assert_eq!(ran, Some(old), "what was accepted");
+    assert_eq!(bench.ran(reply.call), Some(old), "what was accepted");
     bench.verify();
 }
 
@@ -392,7 +386,7 @@ async fn what_waited_is_not_accepted_into_a_name_that_was_taken_meanwhile() {
     );
     let report = bench.host.plugins();
     let probe = report.iter().find(|r| r.file == "probe.wasm").unwrap();
-    assert_eq!(probe.status, "serving");
+    assert_eq!(probe.status, PluginStatus::Serving);
     bench.verify();
 }
 
@@ -400,7 +394,10 @@ async fn what_waited_is_not_accepted_into_a_name_that_was_taken_meanwhile() {
 async fn a_signature_that_comes_later_counts_from_then_on() {
     let acme = Signer::new("acme", &[1; 32]).unwrap();
     let bench = guest()
-        .toml(&format!("[plugins]\nkeys = [{{ key = \"{}\" }}]", acme.key()))
+        .toml(&format!(
+            "[plugins]\nkeys = [{{ key = \"{}\" }}]",
+            acme.key()
+        ))
         .start()
         .await;
     let signed = |bytes: &[u8], version| {

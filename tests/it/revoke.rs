@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use tollgate::host::PluginStatus;
 use tollgate::id::LeaseId;
 use tollgate::journal::record::{Event, Revocation};
 use tollgate::reason::{Reason, Refusal};
@@ -121,13 +122,17 @@ pub(crate) async fn a_revoked_task_takes_its_calls_and_the_tasks_within_it() {
     let mut both = vec![outer.id, inner.id];
     both.sort_unstable();
     assert_eq!(revoked.tasks, both);
+    assert_eq!(revoked.calls.len(), 1, "{revoked:?}");
     let reply = running.reply().await;
     assert_eq!(reply.reason(), Some(Reason::RevokedTask));
     bench.upstream.closed().await;
+    let written = revocations(&bench);
+    assert_eq!(written.len(), 1);
+    assert_eq!(written[0].calls, revoked.calls);
     let mut again = arrival("alice", "probe_send", silent().to_string());
     again.caller.task = Some(inner.id);
     let reply = bench.host.call(again, CancellationToken::new()).await;
-    assert_eq!(reply.reason(), Some(Reason::RevokedTask));
+    bench.assert_refused(&reply, Reason::RevokedTask);
     bench.verify();
 }
 
@@ -142,7 +147,7 @@ async fn a_revoked_plugin_serves_again_once_it_is_accepted() {
     assert_eq!(running.reply().await.reason(), Some(Reason::RevokedPlugin));
     bench.upstream.closed().await;
     assert!(tools(&bench, "alice", None).is_empty());
-    assert_eq!(bench.host.plugins()[0].status, "revoked");
+    assert_eq!(bench.host.plugins()[0].status, PluginStatus::Revoked);
     let echo = json!({"text": "x"});
     // Looking at the folder again, or at another file of that name, changes nothing.
     bench.refresh().await;
