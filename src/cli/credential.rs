@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::fault::Fault;
+use super::prompt;
 use crate::daemon::SecretText;
 use crate::private;
 
@@ -38,7 +39,7 @@ impl Source {
             return Err(Fault::new(Exit::Denied, "this needs a person's credential")
                 .hint(format!("set `{VARIABLE}`, or name a file with `--credential FILE`; `tollgate person add NAME` makes one")));
         }
-        let text = rpassword::prompt_password("your credential: ").map_err(|error| {
+        let text = prompt::hidden("your credential: ").map_err(|error| {
             Fault::of(&error)
                 .context("can't read the credential")
                 .exit(Exit::Invalid)
