@@ -14,11 +14,14 @@ use tollgate::home::Home;
 use tollgate::host::{Host, Options};
 use tollgate::id::TaskId;
 use tollgate::journal::record::{Event, LeaseChange};
+use tollgate::reason::Reason;
 use tollgate::secret::{SecretValue, Store};
 use tollgate::task::End;
 
 use crate::harness::binary::{Daemon, run};
-use crate::harness::{Look as _, PROBE_POLICY, Setup, arrival, assert_verifies, program, records};
+use crate::harness::{
+    Look as _, PROBE_POLICY, Setup, arrival, assert_verifies, program, reason_of, records,
+};
 use crate::servers::{APP_KEY, CLIENT_SECRET, GitHub, Oidc, OpenBao, Queue, until, write_private};
 
 /// The probe, which may reach `origin` on this machine.
@@ -116,6 +119,7 @@ async fn started(host: &Host) -> TaskId {
 
 #[tokio::test]
 pub(crate) async fn j09_a_lease_appears_upstream_and_is_dead_after_the_call() {
+    let _row = crate::attacks::stands_for("J09");
     let queue = Queue::start().await;
     let bao = OpenBao::start(&queue).await;
     let setup = local(&queue.origin()).toml(WORKER).toml(&bao.table().await);
@@ -203,6 +207,7 @@ async fn j09_a_host_that_is_killed_takes_back_at_its_next_start() {
 
 #[tokio::test]
 pub(crate) async fn j10_what_can_not_be_taken_back_is_pending_visible_retried_and_done() {
+    let _row = crate::attacks::stands_for("J10");
     let queue = Queue::start().await;
     let bao = OpenBao::start(&queue).await;
     let setup = local(&queue.origin())
@@ -257,6 +262,10 @@ pub(crate) async fn j10_what_can_not_be_taken_back_is_pending_visible_retried_an
     let reply = client.call("probe_send", &work(&queue)).await;
     assert_eq!(reply["structuredContent"]["status"], 200, "{reply}");
     daemon.stop().await;
+    let refused = records(&home.journal()).into_iter();
+    let refused = refused.filter(|r| reason_of(&r.event) == Some(Reason::LeaseBacklog));
+    assert_eq!(refused.count(), 1);
+    assert_verifies(&home.journal());
 }
 
 #[tokio::test]
@@ -334,6 +343,7 @@ async fn what_a_task_holds_is_renewed_before_its_time_is_over() {
 
 #[tokio::test]
 pub(crate) async fn j12_a_lease_is_worth_nothing_once_policy_says_no() {
+    let _row = crate::attacks::stands_for("J12");
     let queue = Queue::start().await;
     let bao = OpenBao::start(&queue).await;
     let setup = local(&queue.origin())
@@ -357,6 +367,12 @@ pub(crate) async fn j12_a_lease_is_worth_nothing_once_policy_says_no() {
     host.refresh().await;
     let reply = call().await;
     assert_eq!(*reply.at("/reason"), "policy.forbidden", "{}", reply.text());
+    let refused: Vec<_> = records(&host.home().journal())
+        .into_iter()
+        .filter(|record| record.event.call() == Some(reply.call))
+        .filter_map(|record| reason_of(&record.event))
+        .collect();
+    assert_eq!(refused, [Reason::PolicyForbidden]);
     // It is still lent to the task, and no use to it.
     assert_eq!(
         (queue.users(), queue.worked().len(), queue.refused()),
@@ -413,6 +429,7 @@ async fn an_operator_takes_one_lease_back_from_a_running_call() {
 
 #[tokio::test]
 pub(crate) async fn a_kept_value_is_read_and_typed_as_one_that_stays() {
+    let _row = crate::attacks::stands_for("J11");
     let queue = Queue::start().await;
     let bao = OpenBao::start(&queue).await;
     let kept =
