@@ -79,15 +79,19 @@ const BUILT: &[char] = &['S', 'R', 'C', 'I', 'X', 'P', 'A', 'J'];
 
 /// Whether a test says that it stands for a row. By its source: that it is run shows elsewhere.
 fn says_so(test: &str, row: &str) -> bool {
-    let Some((module, name)) = test.split_once("::") else {
+    let Some((module, name)) = test.rsplit_once("::") else {
         return false;
     };
-    let file = crate::harness::repository().join(format!("tests/it/{module}.rs"));
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    let Some((_, body)) = text.split_once(&format!("fn {name}(")) else {
+    let module = format!("tests/it/{}", module.replace("::", "/"));
+    let files = [format!("{module}.rs"), format!("{module}/mod.rs")];
+    let text: String = files
+        .iter()
+        .filter_map(|file| std::fs::read_to_string(crate::harness::repository().join(file)).ok())
+        .collect();
+    let Some((_, rest)) = text.split_once(&format!("fn {name}(")) else {
         return false;
     };
-    let body = body.split("\n}\n").next().unwrap_or_default();
+    let body = rest.split("\n}\n").next().unwrap_or_default();
     body.contains(&format!("stands_for(\"{row}\")"))
 }
 
