@@ -210,7 +210,11 @@ pub async fn lift(host: &Host, scope: Scope, by: &str) -> Result<(), RevokeError
     if !host.state().is_revoked(&scope) {
         return Err(RevokeError::NotLifted(format!("{scope} is not revoked")));
     }
-    // What gives power back is written down first, or not done.
+    give_back(host, &scope, by).await
+}
+
+/// Lifts a revocation: written down first, or not done.
+pub(crate) async fn give_back(host: &Host, scope: &Scope, by: &str) -> Result<(), RevokeError> {
     let subject = scope.subject();
     host.changed_by(&format!("{}.lifted", scope.kind()), Some(&subject), by)
         .map_err(|error| RevokeError::NotLifted(error.to_string()))?;

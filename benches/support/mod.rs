@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate::call::{Arrival, Reply};
 use tollgate::egress::{BoxedStream, Connector, Resolver, TcpConnector};
 use tollgate::home::Home;
-use tollgate::host::{Host, Options};
+use tollgate::host::{Host, Options, PluginStatus};
 use tollgate::journal::record::Caller;
 
 /// As the daemon has it.
@@ -60,7 +60,7 @@ pub(crate) async fn start(root: &Path) -> Arc<Host> {
 pub(crate) async fn start_with(options: Options) -> Arc<Host> {
     let host = Host::start(options).await.unwrap();
     for plugin in host.plugins() {
-        assert_eq!(plugin.status, "serving", "{plugin:?}");
+        assert_eq!(plugin.status, PluginStatus::Serving, "{plugin:?}");
     }
     host
 }

@@ -1,7 +1,5 @@
 //! `tollgate plugins`: what there is, where each stands, and what to do about it.
 
-use serde::{Deserialize, Serialize};
-
 use super::args::{Plugins, PluginsCommand};
 use super::client::{self, Absent, spinner};
 use super::exit::Exit;
@@ -12,39 +10,22 @@ use super::printer::{BAD, GOOD, Printer, WAIT};
 use super::sign;
 use super::table::Table;
 use crate::daemon::Command;
-use crate::digest::Digest;
 use crate::home::Home;
+use crate::host::{PluginReport, PluginStatus};
 use crate::journal::escape;
-use crate::reason::Reason;
 
-/// A file in `plugins/`, as the daemon reports it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Report {
-    file: String,
-    status: String,
-    digest: Option<Digest>,
-    version: Option<String>,
-    summary: Option<String>,
-    tools: Vec<String>,
-    reason: Option<Reason>,
-    message: Option<String>,
-    detail: Option<String>,
-    has_policy: bool,
-}
-
-impl Report {
-    /// The plugin's name, escaped: a file may be called anything.
-    fn name(&self) -> String {
-        escape(self.file.strip_suffix(".wasm").unwrap_or(&self.file))
-    }
+/// The plugin's name, escaped: a file may be called anything.
+fn shown_name(report: &PluginReport) -> String {
+    escape(report.file.strip_suffix(".wasm").unwrap_or(&report.file))
 }
 
 pub(crate) fn run(plugins: Plugins, home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
     match plugins.command {
         None => {
             let bar = spinner(printer, "asking the daemon");
+            let command = Command::Plugins {};
             let answer =
-                client::ask_for::<Vec<Report>>(home, Absent::Starts, Command::Plugins {}, printer);
+                client::ask_for::<Vec<PluginReport>>(home, Absent::Starts, command, printer);
             bar.finish_and_clear();
             list(&answer?, home, printer)
         }
@@ -71,7 +52,7 @@ pub(crate) fn run(plugins: Plugins, home: &Home, printer: &mut Printer) -> Resul
     }
 }
 
-fn list(reports: &[Report], home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
+fn list(reports: &[PluginReport], home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
     if printer.is_json() {
         for report in reports {
             printer.object("plugin", report)?;
@@ -89,13 +70,13 @@ fn list(reports: &[Report], home: &Home, printer: &mut Printer) -> Result<Exit, 
     let mut table = Table::new(&["NAME", "VERSION", "TOOLS", "POLICY", "DIGEST", "STATUS"]);
     for report in reports {
         // The last column, since colour has a length and no width.
-        let style = match report.status.as_str() {
-            "serving" => GOOD,
-            "refused" => BAD,
-            _ => WAIT,
+        let style = match report.status {
+            PluginStatus::Serving => GOOD,
+            PluginStatus::Refused => BAD,
+            PluginStatus::Loading | PluginStatus::Quarantined | PluginStatus::Revoked => WAIT,
         };
         table.row([
-            report.name(),
+            shown_name(report),
             report
                 .version
                 .as_deref()
@@ -105,7 +86,7 @@ fn list(reports: &[Report], home: &Home, printer: &mut Printer) -> Result<Exit, 
             report
                 .digest
                 .map_or_else(|| "-".to_owned(), |digest| digest.short()),
-            printer.paint(style, &escape(&report.status)),
+            printer.paint(style, report.status.as_str()),
         ]);
     }
     for line in table.lines() {
@@ -118,18 +99,18 @@ fn list(reports: &[Report], home: &Home, printer: &mut Printer) -> Result<Exit, 
     }
     let without = reports
         .iter()
-        .find(|report| report.status == "serving" && !report.has_policy);
+        .find(|report| report.status == PluginStatus::Serving && !report.has_policy);
     if let Some(report) = without {
         printer.hint(&format!(
             "without a policy no agent may call its tools: `tollgate policy init {} --write` makes a first one",
-            report.name()
+            shown_name(report)
         ));
     }
     Ok(Exit::Ok)
 }
 
 /// Why a plugin does not serve, and what to do.
-fn explained(report: &Report) -> Vec<String> {
+fn explained(report: &PluginReport) -> Vec<String> {
     let (Some(reason), Some(message)) = (&report.reason, &report.message) else {
         return Vec::new();
     };
@@ -146,8 +127,8 @@ fn explained(report: &Report) -> Vec<String> {
             escape(message)
         ),
     ];
-    if report.status == "quarantined" {
-        let name = report.name();
+    if report.status == PluginStatus::Quarantined {
+        let name = shown_name(report);
         lines.push(format!(
             "  hint: `tollgate plugins diff {name}` shows what changed, `tollgate plugins accept {name}` takes it"
         ));
@@ -161,12 +142,14 @@ mod tests {
 
     use super::*;
     use crate::cli::args::Format;
+    use crate::digest::Digest;
+    use crate::reason::Reason;
 
-    fn report(name: &str, status: &str, why: Option<(Reason, &str)>) -> Report {
-        let is_described = status != "refused";
-        Report {
+    fn report(name: &str, status: PluginStatus, why: Option<(Reason, &str)>) -> PluginReport {
+        let is_described = status != PluginStatus::Refused;
+        PluginReport {
             file: format!("{name}.wasm"),
-            status: status.to_owned(),
+            status,
             digest: Some(Digest::of(name.as_bytes())),
             version: is_described.then(|| "1.2.0".to_owned()),
             summary: None,
@@ -182,21 +165,21 @@ mod tests {
         }
     }
 
-    fn all() -> [Report; 4] {
+    fn all() -> [PluginReport; 4] {
         [
-            report("fetch", "serving", None),
+            report("fetch", PluginStatus::Serving, None),
             report(
                 "github",
-                "quarantined",
+                PluginStatus::Quarantined,
                 Some((
                     Reason::PinDigestMismatch,
                     "its code changed since it was accepted",
                 )),
             ),
-            report("jq", "serving", None),
+            report("jq", PluginStatus::Serving, None),
             report(
                 "zip",
-                "refused",
+                PluginStatus::Refused,
                 Some((Reason::ComponentInvalid, "not WebAssembly\u{1b}[2J")),
             ),
         ]

@@ -18,7 +18,7 @@ pub use doors::Door;
 pub use pins::{PluginDiff, Reach};
 pub(crate) use refresh::load_policies;
 pub use refresh::{RefreshFinding, Refreshed};
-pub use report::PluginReport;
+pub use report::{PluginReport, PluginStatus};
 pub(crate) use start::artifact_key;
 pub use start::{Options, StartError};
 pub use watch::Watch;

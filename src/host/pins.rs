@@ -1,7 +1,7 @@
 //! What changed of a plugin, what policy would now let it reach, and its acceptance.
 //!
-//! Reach goes by scopes, as what an agent is shown does (`policy/may.rs`): yes too often, never no
-//! too often. So whoever reviews a change sees everything that it could be allowed, for each agent
+//! Reach is what could be allowed, as what an agent is shown is (`policy/may.rs`): yes too often, never
+//! no too often. So whoever reviews a change sees everything that it could be allowed, for each agent
 //! and tool, before and after.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ use crate::name::{PluginName, ToolName};
 use crate::plugin::{Catalogue, Description, Diff, Requirement, Shown, Status, Waiting};
 use crate::policy::{PolicySet, Severity};
 use crate::reason::Reason;
-use crate::revocation::Scope;
+use crate::revocation::{Scope, give_back};
 use crate::state::Pin;
 
 /// What changed of a plugin, and what follows from it.
@@ -120,10 +120,8 @@ impl Host {
         // It was looked at, so a revocation of before is over.
         let scope = Scope::Plugin(plugin.clone());
         if self.state().is_revoked(&scope) {
-            let state = self.state().clone();
-            tokio::task::spawn_blocking(move || state.lift(&scope))
+            give_back(self, &scope, "its acceptance")
                 .await
-                .map_err(|error| error.to_string())?
                 .map_err(|error| error.to_string())?;
         }
         self.refresh().await;

@@ -1,6 +1,6 @@
 //! What the host says of its plugins, for people and programs.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Host;
 use crate::digest::Digest;
@@ -8,13 +8,43 @@ use crate::plugin::Status;
 use crate::reason::Reason;
 use crate::revocation::Scope;
 
+/// Where a plugin stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PluginStatus {
+    /// It is being compiled and described.
+    Loading,
+    /// Its calls run.
+    Serving,
+    /// It changed, or could be taken for another, and waits to be accepted.
+    Quarantined,
+    /// It can't serve.
+    Refused,
+    /// The operator took its power back.
+    Revoked,
+}
+
+impl PluginStatus {
+    /// Its name, as everywhere.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Serving => "serving",
+            Self::Quarantined => "quarantined",
+            Self::Refused => "refused",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
 /// A file in `plugins/`, and what became of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PluginReport {
     /// The file's name.
     pub file: String,
-    /// `serving`, `loading`, `quarantined`, `refused` or `revoked`.
-    pub status: &'static str,
+    /// Where it stands.
+    pub status: PluginStatus,
     /// Digest of the file.
     pub digest: Option<Digest>,
     /// What the plugin says of its version.
@@ -50,11 +80,11 @@ impl Host {
                     .filter(|scope| self.state().is_revoked(scope))
                     .map(|scope| scope.refusal());
                 let (status, refusal) = match &entry.status {
-                    _ if revoked.is_some() => ("revoked", revoked.as_ref()),
-                    Status::Loading => ("loading", None),
-                    Status::Serving => ("serving", None),
-                    Status::Quarantined(refusal) => ("quarantined", Some(refusal)),
-                    Status::Refused(refusal) => ("refused", Some(refusal)),
+                    _ if revoked.is_some() => (PluginStatus::Revoked, revoked.as_ref()),
+                    Status::Loading => (PluginStatus::Loading, None),
+                    Status::Serving => (PluginStatus::Serving, None),
+                    Status::Quarantined(refusal) => (PluginStatus::Quarantined, Some(refusal)),
+                    Status::Refused(refusal) => (PluginStatus::Refused, Some(refusal)),
                 };
                 let description = entry.plugin.as_ref().map(|plugin| &plugin.description);
                 PluginReport {

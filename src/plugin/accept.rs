@@ -6,9 +6,10 @@ use super::admission::pin_of;
 use super::catalogue::Status;
 use super::diff::Diff;
 use super::load::Plugin;
-use super::registry::Registry;
+use super::registry::{Registry, about};
 use crate::config::Config;
 use crate::digest::Digest;
+use crate::journal::record::Changed;
 use crate::name::PluginName;
 use crate::reason::{Reason, Refusal};
 use crate::state::{AcceptedBy, Pin};
@@ -95,24 +96,25 @@ impl Registry {
                 "the component of `{name}` is {digest}, which is not the one that was named"
             ));
         }
-        let Some(why) = waiting.why else {
-            return Ok((digest, diff));
-        };
         if shown.diff.is_some_and(|shown| shown != diff) {
             return Err(format!(
                 "`{name}` changed again since it was shown; see `tollgate plugins diff {name}`"
             ));
         }
+        let Some(why) = waiting.why else {
+            return Ok((digest, diff));
+        };
         if why.reason == Reason::PinRollback && shown.component.is_none() {
             return Err(format!("`{name}` waits: {why}"));
         }
-        self.record(
-            "plugin.accepted",
-            name.as_str(),
-            Some(digest),
-            Some(diff),
-            None,
-        )
+        // While it waited, another plugin may have come to serve under one of its names.
+        if let Some(refusal) = self.collision(&waiting.plugin) {
+            return Err(format!("`{name}` can't serve: {refusal}"));
+        }
+        self.record(Changed {
+            diff: Some(diff),
+            ..about("plugin.accepted", name.as_str(), Some(digest))
+        })
         .map_err(|error| format!("nothing was changed: {error}"))?;
         let (state, pin) = (self.state.clone(), waiting.found);
         tokio::task::spawn_blocking(move || state.set_pin(&pin))

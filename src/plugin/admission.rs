@@ -22,7 +22,8 @@ pub(super) enum Admission {
     First,
     /// It is what was accepted.
     Accepted {
-        /// Whether its pin is one of an earlier host, and lacks what is kept today.
+        /// Whether its pin lacks what is kept of it today: it is of an earlier host, or the component
+        /// came without a signature then, or as an older version.
         renew: bool,
     },
     /// It waits until the operator accepts it.
@@ -75,8 +76,13 @@ pub(super) fn judge(
         && known.description == pin.description
         && known.settings == pin.settings
     {
+        let version = |pin: &Pin| {
+            let signed = |facts: &Facts| facts.signed.as_ref().map(|signed| signed.version);
+            pin.facts.as_ref().map(signed)
+        };
+        // The version only grows: a signature that is gone takes nothing back.
         return Admission::Accepted {
-            renew: known.facts.is_none(),
+            renew: version(known) < version(pin),
         };
     }
     let name = &plugin.name;

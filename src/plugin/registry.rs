@@ -5,7 +5,7 @@
 //! whole. A call under way keeps the plugin that it began with. Nothing about one file touches
 //! what the others do.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,7 +29,8 @@ use crate::state::{AcceptedBy, Pin, State};
 /// How much a look takes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
-    /// New files whose compiled code is there already: a matter of milliseconds.
+    /// New files whose compiled code is there already, a matter of milliseconds; but nothing that
+    /// nobody accepted yet while an accepted one has to be compiled.
     Compiled,
     /// New files.
     New,
@@ -58,6 +59,9 @@ struct Found {
     file: String,
     path: PathBuf,
     content: Content,
+    stamps: Option<Stamps>,
+    /// Whether its compiled code is there.
+    compiled: bool,
 }
 
 impl Registry {
@@ -101,48 +105,68 @@ impl Registry {
         self.drop_gone(&found, &mut seen);
         let mut new = Vec::new();
         for (file, path) in found {
-            let now = stamps(&path);
-            if now.is_some() && seen.get(&file).copied() == now {
+            let stamps = stamps(&path);
+            if stamps.is_some() && seen.get(&file).copied() == stamps {
                 continue;
             }
             let content = Content::read(&path);
-            let compiled = content
-                .bytes
-                .as_ref()
-                .is_ok_and(|bytes| self.runtime.is_compiled(Digest::of(bytes)));
-            if which == Which::Compiled && !compiled {
-                self.note_loading(&file);
-                continue;
-            }
-            if let Some(now) = now {
-                seen.insert(file.clone(), now);
-            }
-            let found = Found {
+            new.push(Found {
+                compiled: content
+                    .bytes
+                    .as_ref()
+                    .is_ok_and(|bytes| self.runtime.is_compiled(Digest::of(bytes))),
                 file,
                 path,
                 content,
-            };
-            new.push((compiled, found));
+                stamps,
+            });
         }
-        let (ready, rest): (Vec<_>, Vec<_>) = new.into_iter().partition(|(compiled, _)| *compiled);
-        for (_, found) in ready {
+        if new.is_empty() {
+            return;
+        }
+        // INVARIANT: what was accepted goes before what nobody accepted yet. A newcomer is judged by
+        // those that are there: before them its name would be nobody's double, and it could take one
+        // of theirs. The sort is stable, so that each part stays in the order of names.
+        let accepted = self.accepted();
+        let is_new = |file: &str| !name_of(file).is_ok_and(|name| accepted.contains(&name));
+        new.sort_by_key(|found| (is_new(&found.file), !found.compiled));
+        let at_once = new.iter().take_while(|found| found.compiled).count();
+        let mut rest = new.split_off(at_once);
+        if which == Which::Compiled {
+            for found in rest.drain(..) {
+                self.note_loading(&found.file);
+            }
+        }
+        for found in new {
             let loaded = self.load(config, &found).await;
-            self.take(config, &found.file, &found.path, loaded);
+            self.take(config, &mut seen, &found, loaded);
         }
         if rest.is_empty() {
             return;
         }
         taken();
         let mut loading = futures_util::stream::iter(rest)
-            .map(|(_, found)| async move {
+            .map(|found| async move {
                 self.note_loading(&found.file);
                 let loaded = self.load(config, &found).await;
-                (found.file, found.path, loaded)
+                (found, loaded)
             })
             .buffered(COMPILERS);
-        while let Some((file, path, loaded)) = loading.next().await {
-            self.take(config, &file, &path, loaded);
+        while let Some((found, loaded)) = loading.next().await {
+            self.take(config, &mut seen, &found, loaded);
             taken();
+        }
+    }
+
+    /// The names under which something was accepted.
+    fn accepted(&self) -> BTreeSet<PluginName> {
+        match self.state.pins() {
+            Ok(pins) => pins.into_iter().map(|pin| pin.plugin).collect(),
+            Err(error) => {
+                // Each of them is refused when it is judged, with this reason.
+                tracing::error!(%error, "what was accepted of the plugins can't be read");
+                BTreeSet::new()
+            }
         }
     }
 
@@ -161,7 +185,17 @@ impl Registry {
         });
     }
 
-    fn take(&self, config: &Config, file: &str, path: &Path, loaded: Result<Plugin, Unusable>) {
+    fn take(
+        &self,
+        config: &Config,
+        seen: &mut HashMap<String, Stamps>,
+        found: &Found,
+        loaded: Result<Plugin, Unusable>,
+    ) {
+        let (file, path) = (&found.file, &found.path);
+        if let Some(stamps) = found.stamps {
+            seen.insert(file.clone(), stamps);
+        }
         match loaded {
             Err(Unusable { digest, refusal }) => self.refuse(file, path, digest, refusal),
             Ok(plugin) => self.admit(config, file, path, Arc::new(plugin)),
@@ -193,7 +227,7 @@ impl Registry {
                     return self.refuse(file, path, Some(digest), refusal);
                 }
                 tracing::info!(plugin = %name, digest = %digest.short(), tools = plugin.description.tools.len(), "plugin pinned");
-                self.changed("plugin.pinned", name.as_str(), Some(digest), None, None);
+                self.note(about("plugin.pinned", name.as_str(), Some(digest)));
                 Status::Serving
             }
             Admission::Accepted { renew } => {
@@ -205,13 +239,11 @@ impl Registry {
             }
             Admission::Waits(refusal, diff) => {
                 tracing::warn!(file = %path.display(), reason = %refusal.reason, "{}", refusal.message);
-                self.changed(
-                    "plugin.quarantined",
-                    name.as_str(),
-                    Some(digest),
-                    Some(diff),
-                    Some(&refusal),
-                );
+                let quarantined = about("plugin.quarantined", name.as_str(), Some(digest));
+                self.note(Changed {
+                    diff: Some(diff),
+                    ..because(quarantined, &refusal)
+                });
                 Status::Quarantined(refusal)
             }
         };
@@ -237,7 +269,7 @@ impl Registry {
         Ok(judge(known.as_ref(), pin, plugin, &catalogue, &accepted))
     }
 
-    /// Adds to a pin of an earlier host what is kept today. Nothing of what was accepted changes.
+    /// Adds to a pin what it lacks. Nothing of what was accepted changes.
     fn renew(&self, pin: &Pin) {
         let renewed = self.state.pin(&pin.plugin).and_then(|known| match known {
             Some(known) => self.state.set_pin(&Pin {
@@ -258,12 +290,12 @@ impl Registry {
             file = %path.display(), reason = %refusal.reason,
             "{}{}", refusal.message, detail.map(|d| format!(": {d}")).unwrap_or_default()
         );
-        self.changed("plugin.refused", file, digest, None, Some(&refusal));
+        self.note(because(about("plugin.refused", file, digest), &refusal));
         self.publish(file, Err(digest), Status::Refused(refusal));
     }
 
     /// Whether a tool of `plugin` would take a name that another plugin's tool has.
-    fn collision(&self, plugin: &Plugin) -> Option<Refusal> {
+    pub(super) fn collision(&self, plugin: &Plugin) -> Option<Refusal> {
         let catalogue = self.catalogue();
         plugin.description.tools.iter().find_map(|tool| {
             let taken = catalogue.wire.get(&tool.name.wire())?;
@@ -291,7 +323,7 @@ impl Registry {
         for file in gone {
             seen.remove(&file);
             tracing::info!(%file, "plugin removed");
-            self.changed("plugin.removed", &file, None, None, None);
+            self.note(about("plugin.removed", &file, None));
             self.swap(|next| {
                 next.entries.remove(&file);
                 if let Ok(name) = name_of(&file) {
@@ -346,38 +378,37 @@ impl Registry {
         self.catalogue.store(Arc::new(next));
     }
 
-    fn changed(
-        &self,
-        change: &str,
-        subject: &str,
-        digest: Option<Digest>,
-        diff: Option<Digest>,
-        why: Option<&Refusal>,
-    ) {
-        if let Err(error) = self.record(change, subject, digest, diff, why) {
+    /// Writes down what became of a plugin; where that can't be done, it is so all the same.
+    fn note(&self, changed: Changed) {
+        if let Err(error) = self.record(changed) {
             tracing::error!(%error, "a change of the plugins could not be written down");
         }
     }
 
-    pub(super) fn record(
-        &self,
-        change: &str,
-        subject: &str,
-        digest: Option<Digest>,
-        diff: Option<Digest>,
-        why: Option<&Refusal>,
-    ) -> Result<(), Unwritable> {
-        let event = Event::Changed(Changed {
-            change: change.to_owned(),
-            subject: Some(subject.to_owned()),
-            digest,
-            reason: why.map(|refusal| refusal.reason),
-            detail: why.map(|refusal| match &refusal.detail {
-                Some(detail) => format!("{}: {detail}", refusal.message),
-                None => refusal.message.to_string(),
-            }),
-            diff,
-        });
-        self.journal.append(&event).map(drop)
+    pub(super) fn record(&self, changed: Changed) -> Result<(), Unwritable> {
+        self.journal.append(&Event::Changed(changed)).map(drop)
+    }
+}
+
+/// What is written of a plugin or its file: what became of it, and which component that is.
+pub(super) fn about(change: &str, subject: &str, component: Option<Digest>) -> Changed {
+    Changed {
+        change: change.to_owned(),
+        subject: Some(subject.to_owned()),
+        digest: component,
+        reason: None,
+        detail: None,
+        diff: None,
+    }
+}
+
+fn because(changed: Changed, why: &Refusal) -> Changed {
+    Changed {
+        reason: Some(why.reason),
+        detail: Some(match &why.detail {
+            Some(detail) => format!("{}: {detail}", why.message),
+            None => why.message.to_string(),
+        }),
+        ..changed
     }
 }

@@ -335,7 +335,7 @@ pub(crate) fn check(
     }))
 }
 
-/// The statement, and the first trusted key whose signature it bears: the one that expires last.
+/// The statement, and the trusted key whose signature it bears; of several, the one that expires last.
 fn verify<'a>(keys: &'a [TrustedKey], note: &str) -> Result<(Statement, &'a TrustedKey), Refusal> {
     let malformed = || refuse("its signature is no signed note of a statement".to_owned());
     let (text, signatures) = note.rsplit_once("\n\n").ok_or_else(malformed)?;

@@ -11,14 +11,15 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 use tollgate::approval::{Answer, Approval, ApprovalEvent, Status, Subject};
-use tollgate::call::Reply;
+use tollgate::call::{Arrival, Reply};
+use tollgate::host::Door;
 use tollgate::id::ApprovalId;
 use tollgate::identity::Approver;
-use tollgate::journal::record::Event;
+use tollgate::journal::record::{ApprovalAnswered, CallId, Event};
 use tollgate::journal::show;
 use tollgate::reason::Reason;
 
-use crate::harness::{Bench, Look as _, NOW, PROBE_POLICY, Setup, arrival};
+use crate::harness::{Bench, Look as _, NOW, PROBE_POLICY, Setup, agent, arrival, change, misfit};
 
 /// When nothing that was asked at `NOW` is open any more, however slowly a test runs: hosts count the
 /// time on that a clock stands still.
@@ -101,6 +102,39 @@ impl Bench {
     async fn sent(&self) -> usize {
         self.upstream.ledger().await.len()
     }
+
+    /// The calls that used an approval, as they are written down.
+    fn used(&self, id: ApprovalId) -> Vec<CallId> {
+        let records = self.records().into_iter();
+        records
+            .filter_map(|record| match record.event {
+                Event::ApprovalUsed(used) if used.approval == id => Some(used.call),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The answers that were given, refused ones included.
+    fn answers(&self, id: ApprovalId) -> Vec<ApprovalAnswered> {
+        let records = self.records().into_iter();
+        records
+            .filter_map(|record| match record.event {
+                Event::ApprovalAnswered(answer) if answer.approval == id => Some(answer),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// How an approval ended without a use.
+    fn ends(&self, id: ApprovalId) -> Vec<String> {
+        let records = self.records().into_iter();
+        records
+            .filter_map(|record| match record.event {
+                Event::ApprovalEnded(ended) if ended.approval == id => Some(ended.status),
+                _ => None,
+            })
+            .collect()
+    }
 }
 
 /// The next ask.
@@ -170,9 +204,7 @@ pub(crate) async fn an_approval_is_worth_nothing_for_anything_else() {
     let id = asked(&bench.call("probe_send", post("abc")).await);
     bench.answer(id, "ada", once()).await.unwrap();
     let other = bench.present("alice", id, post("abd")).await;
-    assert_eq!(other.reason(), Some(Reason::ApprovalArguments));
-    let other = bench.present("bob", id, post("abc")).await;
-    assert_eq!(other.reason(), Some(Reason::ApprovalBinding));
+    bench.assert_refused(&other, Reason::ApprovalArguments);
     // Without naming it, other arguments are another ask.
     assert_ne!(asked(&bench.call("probe_send", post("abd")).await), id);
     assert_eq!(bench.sent().await, 0);
@@ -180,15 +212,93 @@ pub(crate) async fn an_approval_is_worth_nothing_for_anything_else() {
     let ran = bench.present("alice", id, post("abc")).await;
     assert_eq!(*ran.at("/status"), 200, "{}", ran.text());
     let replay = bench.present("alice", id, post("abc")).await;
-    assert_eq!(replay.reason(), Some(Reason::ApprovalUsed));
+    bench.assert_refused(&replay, Reason::ApprovalUsed);
+    assert_eq!(bench.used(id), [ran.call], "the record of its one use");
     assert_eq!(bench.sent().await, 1);
     bench.verify();
 }
 
+/// A component with a section more, which nothing reads: the same plugin by another digest.
+fn otherwise(mut component: Vec<u8>) -> Vec<u8> {
+    component.extend_from_slice(&[0, 2, 1, b'x']);
+    component
+}
+
+/// A03. Whoever presents it as another, for other work, or after a change of what it rests on.
 #[tokio::test]
-pub(crate) async fn an_approval_outlives_a_reload_of_something_else_and_no_change_of_what_decided()
-{
+pub(crate) async fn an_approval_is_worth_nothing_elsewhere() {
     let _row = crate::attacks::stands_for("A03");
+    let policy = "@id(\"act.asks\")\npermit (principal, action == Action::\"call:guest.act\", resource) when { context.approved };";
+    let bench = held_call()
+        .bytes("guest", misfit("plain"))
+        .policy("guest", policy)
+        .start()
+        .await;
+    let approved = async || {
+        let id = asked(&bench.call("guest_act", json!({})).await);
+        bench.answer(id, "ada", once()).await.unwrap();
+        id
+    };
+    let presented = async |id: ApprovalId, change: fn(&mut Arrival)| {
+        let mut arrival = arrival("alice", "guest_act", "{}");
+        arrival.approval = Some(id.to_string());
+        change(&mut arrival);
+        bench.host.call(arrival, CancellationToken::new()).await
+    };
+    let id = approved().await;
+    let elsewhere: [fn(&mut Arrival); 4] = [
+        |as_another| as_another.caller.agent = agent("bob"),
+        |for_a_person| for_a_person.caller.user = Some("ada".to_owned()),
+        |handed_on| handed_on.caller.chain = vec![agent("bob")],
+        |of_a_tool| {
+            of_a_tool.tool = "probe_send".into();
+            of_a_tool.arguments = post("abc").to_string().into_bytes().into();
+        },
+    ];
+    for change in elsewhere {
+        let reply = presented(id, change).await;
+        bench.assert_refused(&reply, Reason::ApprovalBinding);
+    }
+    let task = crate::tasks::task("alice", &["guest.*"]);
+    let task = bench.host.start_task(task).await.unwrap().id;
+    let reply = presented(id, |_| {}).await;
+    bench.assert_refused(&reply, Reason::ApprovalBinding);
+    bench
+        .host
+        .end_task(task, tollgate::task::End::Ended, "done")
+        .await
+        .unwrap();
+    let changed = policy.replace(
+        "context.approved",
+        "context.approved && context.attempt < 100",
+    );
+    std::fs::write(bench.policy_file("guest"), changed).unwrap();
+    bench.refresh().await;
+    let reply = presented(id, |_| {}).await;
+    bench.assert_refused(&reply, Reason::ApprovalBinding);
+    // In its own place it is good, once.
+    std::fs::write(bench.policy_file("guest"), policy).unwrap();
+    bench.refresh().await;
+    let ran = presented(id, |_| {}).await;
+    assert_eq!(ran.text(), "acted");
+    assert_eq!(bench.used(id), [ran.call]);
+
+    let id = approved().await;
+    let about = bench
+        .drop_plugin("guest", &otherwise(misfit("plain")))
+        .await;
+    let waits = change(&about, "plugin.quarantined").digest;
+    let name = "guest".parse().unwrap();
+    bench.host.accept(&name, None, waits).await.unwrap();
+    let reply = presented(id, |_| {}).await;
+    bench.assert_refused(&reply, Reason::ApprovalBinding);
+    assert_eq!(bench.used(id), []);
+    assert_eq!(bench.sent().await, 0);
+    bench.verify();
+}
+
+#[tokio::test]
+async fn an_approval_outlives_a_reload_of_something_else_and_no_change_of_what_decided() {
     let bench = held_call().start().await;
     let id = asked(&bench.call("probe_send", post("abc")).await);
     bench.answer(id, "ada", once()).await.unwrap();
@@ -234,6 +344,25 @@ pub(crate) async fn nobody_but_who_may_approve_answers_and_a_no_is_an_answer() {
         bench.answer(id, "mallory", once()).await,
         Err(Reason::PolicyDefault)
     );
+    let refused: Vec<_> = bench
+        .answers(id)
+        .into_iter()
+        .map(|answer| (answer.by.to_string(), answer.refused))
+        .collect();
+    assert_eq!(
+        refused,
+        [
+            ("ada".to_owned(), Some(Reason::ApprovalSelf)),
+            ("mallory".to_owned(), Some(Reason::PolicyDefault)),
+        ]
+    );
+    // The agent's own token opens no door for people, and that it was tried is written down.
+    let token = bench.host.identities().issue("alice", None).unwrap().token;
+    let refused = bench.host.person(token.expose(), Door::Admin).unwrap_err();
+    assert_eq!(refused.reason, Reason::IdentityKind);
+    let tried = bench.changes_since(0);
+    let tried = change(&tried, "identity.refused");
+    assert_eq!(tried.subject.as_deref(), Some(agent("alice").as_str()));
     assert_eq!(bench.answer(id, "bob", once()).await, Ok(Status::Approved));
 
     let id = asked(&bench.call("probe_send", post("abc")).await);
@@ -242,7 +371,7 @@ pub(crate) async fn nobody_but_who_may_approve_answers_and_a_no_is_an_answer() {
     };
     assert_eq!(bench.answer(id, "ada", no).await, Ok(Status::Denied));
     let reply = bench.call("probe_send", post("abc")).await;
-    assert_eq!(reply.reason(), Some(Reason::ApprovalDenied));
+    bench.assert_refused(&reply, Reason::ApprovalDenied);
     assert!(
         reply.text().contains("use the other account"),
         "{}",
@@ -285,9 +414,13 @@ pub(crate) async fn asks_are_capped() {
         } else {
             Reason::ApprovalRate
         };
-        assert_eq!(reply.reason(), Some(expected), "{number}");
+        bench.assert_refused(&reply, expected);
     }
     assert_eq!(bench.host.approvals().list(None).len(), 5);
+    let asked = bench.records().into_iter();
+    let asked = asked.filter(|record| matches!(record.event, Event::ApprovalAsked(_)));
+    assert_eq!(asked.count(), 5, "nobody was asked for the others");
+    assert_eq!(bench.sent().await, 0);
     bench.verify();
 }
 
@@ -300,6 +433,7 @@ pub(crate) async fn what_a_person_reads_is_the_hosts_and_whole() {
         "a".repeat(50_000)
     );
     let reply = bench.call("probe_send", post(&evil)).await;
+    bench.assert_refused(&reply, Reason::ApprovalRequired);
     let text = bench.approval(asked(&reply)).summary.to_string();
     assert!(
         text.starts_with("effect     call probe.send\n"),
@@ -314,6 +448,8 @@ pub(crate) async fn what_a_person_reads_is_the_hosts_and_whole() {
     assert!(text.contains("the tail"), "nothing is cut");
     let odd = |c: char| c != '\n' && (c.is_control() || matches!(c, '\u{202e}' | '\u{200b}'));
     assert!(!text.contains(odd));
+    assert_eq!(bench.sent().await, 0);
+    bench.verify();
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use tollgate::digest::Digest;
 use tollgate::journal::record::Event;
 
 use crate::harness::binary::{Daemon, run, run_with};
-use crate::harness::{Setup, assert_verifies, misfit, place, records};
+use crate::harness::{Setup, assert_verifies, intents, misfit, place, records};
 use crate::journal::local;
 use crate::upstream::Upstream;
 
@@ -135,12 +135,9 @@ async fn a_replaced_plugin_serves_once_it_is_accepted() {
     assert_eq!(accepted.code, 0, "{accepted:?}");
     client.call("guest_act", &json!({})).await;
     daemon.stop().await;
-    let ran: Vec<Digest> = records(&home.journal())
-        .iter()
-        .filter_map(|record| match &record.event {
-            Event::Intent(intent) => Some(intent.plugin),
-            _ => None,
-        })
+    let ran: Vec<Digest> = intents(records(&home.journal()))
+        .into_iter()
+        .map(|intent| intent.plugin)
         .collect();
     assert_eq!(
         ran,

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use tollgate::identity::{AgentId, narrow};
 use tollgate::journal::record::Event;
 
-use crate::harness::Setup;
 use crate::harness::binary::run;
 use crate::harness::served::Served;
+use crate::harness::{Setup, intents};
 
 /// Alice may echo and log, Bob may echo and list settings, the others echo; a forbid that sees the chain.
 const POLICY: &str = r#"
@@ -126,6 +126,7 @@ async fn the_result_is_what_both_may_do() {
 /// J06.
 #[tokio::test]
 pub(crate) async fn a_hand_off_is_worth_nothing_in_other_hands() {
+    let _row = crate::attacks::stands_for("J06");
     let (served, tokens) = served().await;
     let [alice, bob, mallory] = [&tokens[0], &tokens[1], &tokens[2]];
     let handoff = served.token(alice, None, &to("bob")).await;
@@ -147,10 +148,38 @@ pub(crate) async fn a_hand_off_is_worth_nothing_in_other_hands() {
     assert_eq!(served.echo_with(bob, &step).await, "http 401");
     assert_eq!(served.echo_with(&step, &handoff).await, "http 401");
     assert_eq!(served.echo_with(bob, &handoff).await, "ok");
+    // Nor is it wider than either: not by what Alice may, not by what Bob may, not by a token that Bob
+    // makes of it, and not beyond the task that it is for.
+    for (tool, arguments) in [("probe_log_line", x()), ("probe_now", json!({}))] {
+        assert_eq!(
+            served.code(bob, Some(&handoff), tool, &arguments).await,
+            "policy.default_deny"
+        );
+    }
+    let echo = [("handoff_to", "bob"), ("scope", "call:probe.echo")];
+    let narrow = served.token(alice, None, &echo).await;
+    let wider = [("handoff_to", "c1"), ("scope", "call:probe.loop")];
+    let (status, body) = served.exchange(bob, Some(&narrow), &wider).await;
+    assert_eq!(status, 400, "{body}");
+    let task = crate::tasks::task("alice", &["probe.loop"]);
+    let task = served.host.start_task(task).await.unwrap().id.to_string();
+    let on = [("handoff_to", "bob"), ("task", task.as_str())];
+    let within = served.token(alice, None, &on).await;
+    assert_eq!(
+        served.code(bob, Some(&within), "probe_echo", &x()).await,
+        "task.tool"
+    );
     // It is for a piece of work: used again while it is good, and no longer.
     assert_eq!(served.echo_with(bob, &handoff).await, "ok");
     served.at(600);
     assert_eq!(served.echo_with(bob, &handoff).await, "http 401");
+    let callers: Vec<_> = intents(served.records())
+        .into_iter()
+        .map(|intent| (intent.caller.agent, intent.caller.chain))
+        .collect();
+    let agent = |name: &str| AgentId::local(name).unwrap();
+    let bob_for_alice = (agent("bob"), vec![agent("alice")]);
+    assert_eq!(callers, [bob_for_alice.clone(), bob_for_alice]);
 }
 
 #[tokio::test]
@@ -207,6 +236,7 @@ async fn what_was_narrowed_stays_narrow_through_every_hand() {
 /// J07.
 #[tokio::test]
 pub(crate) async fn a_chain_is_short_and_has_no_loop() {
+    let _row = crate::attacks::stands_for("J07");
     let (served, tokens) = served().await;
     // alice -> bob -> c1 -> c2 -> c3 -> c4: five hand-offs.
     let order = [0, 1, 3, 4, 5, 6];
@@ -253,6 +283,14 @@ pub(crate) async fn a_chain_is_short_and_has_no_loop() {
             .starts_with("handoff.loop"),
         "{body}"
     );
+    let handed_on = served.records().into_iter();
+    let handed_on = handed_on.filter(
+        |record| matches!(&record.event, Event::Changed(c) if c.change == "token.handed_on"),
+    );
+    assert_eq!(handed_on.count(), 5);
+    let ran = intents(served.records());
+    assert_eq!(ran.len(), 1);
+    assert_eq!(ran[0].caller.chain.len(), 5, "all of them are written down");
 }
 
 /// J08. What was handed on ends with the one who handed it on, also in the middle of a call.

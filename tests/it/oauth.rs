@@ -5,10 +5,10 @@ use tollgate::host::Door;
 use tollgate::journal::record::Event;
 use tollgate::reason::Reason;
 
-use crate::harness::Setup;
 use crate::harness::binary::run;
 use crate::harness::mcp::Client;
 use crate::harness::served::{HERE, KeyServer, Served, Signer, claims, code, foreign, set};
+use crate::harness::{Setup, intents};
 
 /// Whoever is established may call; what is tested is who that is.
 const ANYONE: &str = r#"
@@ -88,6 +88,8 @@ async fn a_token_of_a_trusted_issuer_is_an_agent_on_behalf_of_a_person() {
 
 #[tokio::test]
 pub(crate) async fn a_token_without_trust_gets_a_challenge_that_says_where_to_get_one() {
+    let _row = crate::attacks::stands_for("M03");
+    let _row = crate::attacks::stands_for("M04");
     let key = Signer::ed(1);
     let server = KeyServer::start(&set(&[key.jwk("a")])).await;
     let served = by_url(&server, "scope = \"tools\"\n").await;
@@ -156,6 +158,7 @@ pub(crate) async fn a_token_without_trust_gets_a_challenge_that_says_where_to_ge
 /// M05. A trick gets nothing but a 401, and makes the host ask nobody but the issuer that is pinned.
 #[tokio::test]
 pub(crate) async fn tricks_with_tokens_are_refused() {
+    let _row = crate::attacks::stands_for("M05");
     let (key, stranger) = (Signer::ed(1), Signer::ed(9));
     let server = KeyServer::start(&set(&[key.jwk("a")])).await;
     let evil = KeyServer::start(&set(&[stranger.jwk("a")])).await;
@@ -218,12 +221,8 @@ pub(crate) async fn tricks_with_tokens_are_refused() {
     assert_eq!(evil.asked(), 0);
     // Unknown keys make it look once, and not for each token.
     assert!(server.asked() <= 2, "{}", server.asked());
-    let refusals = served
-        .records()
-        .iter()
-        .filter(|record| matches!(record.event, Event::Intent(_)))
-        .count();
-    assert_eq!(refusals, 1, "only the good one ran");
+    let ran = intents(served.records());
+    assert_eq!(ran.len(), 1, "only the good one: {ran:?}");
 }
 
 #[tokio::test]
@@ -316,6 +315,7 @@ async fn a_workload_shows_its_identity_document() {
 /// J01, across issuers: a key that two of them have speaks for neither.
 #[tokio::test]
 pub(crate) async fn two_issuers_with_one_key_are_not_both_believed() {
+    let _row = crate::attacks::stands_for("J01");
     let key = Signer::ed(1);
     let server = KeyServer::start(&set(&[key.jwk("a")])).await;
     let port = server.address.port();
@@ -332,11 +332,15 @@ pub(crate) async fn two_issuers_with_one_key_are_not_both_believed() {
         &claims(&json!({"iss": "https://other.example"})),
     );
     assert_eq!(tried(&served, &other).await.0, 503);
+    let ran = intents(served.records());
+    assert_eq!(ran.len(), 1, "the one that came first: {ran:?}");
+    assert_eq!(ran[0].caller.agent, foreign("reviewer"));
 }
 
 /// M06: a session of the older revisions belongs to the agent and the person of its creation.
 #[tokio::test]
 pub(crate) async fn a_session_is_of_one_agent_and_one_person() {
+    let _row = crate::attacks::stands_for("M06");
     let key = Signer::ed(1);
     let server = KeyServer::start(&set(&[key.jwk("a")])).await;
     let served = by_url(&server, "").await;
@@ -369,6 +373,8 @@ pub(crate) async fn a_session_is_of_one_agent_and_one_person() {
 /// M12, M13: nothing to register at, and nothing that a client names is fetched.
 #[tokio::test]
 pub(crate) async fn it_is_no_authorization_server() {
+    let _row = crate::attacks::stands_for("M12");
+    let _row = crate::attacks::stands_for("M13");
     let key = Signer::ed(1);
     let server = KeyServer::start(&set(&[key.jwk("a")])).await;
     let elsewhere = KeyServer::start("{}").await;
@@ -448,14 +454,21 @@ pub(crate) async fn a_personal_token_is_never_an_agents_identity() {
     let served = by_url(&server, "").await;
     let token = signer.sign("a", &json!({}), &claims(&json!({})));
     assert_eq!(tried(&served, &token).await.0, 200);
-    let mut asked = served
-        .records()
-        .into_iter()
+    // What a person approves with is nobody's here, and that it was tried is written down.
+    let ada = "ada".parse().unwrap();
+    let own = served.host.people().add(&ada, false, None).unwrap();
+    assert_eq!(tried(&served, own.token.expose()).await.0, 401);
+    let refused = served.records().into_iter();
+    let refused: Vec<_> = refused
         .filter_map(|record| match record.event {
-            Event::Intent(intent) => Some(intent.caller),
+            Event::Changed(change) if change.change == "identity.refused" => change.subject,
             _ => None,
-        });
-    let caller = asked.next().unwrap();
-    assert_eq!(caller.agent.name(), "reviewer");
-    assert!(caller.user.is_some_and(|user| !user.contains("reviewer")));
+        })
+        .collect();
+    assert_eq!(refused, ["ada"]);
+    let ran = intents(served.records());
+    assert_eq!(ran.len(), 1);
+    assert_eq!(ran[0].caller.agent.name(), "reviewer");
+    let user = ran[0].caller.user.as_deref();
+    assert!(user.is_some_and(|user| !user.contains("reviewer")));
 }

@@ -5,21 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 use tollgate::digest::Digest;
+use tollgate::host::PluginStatus;
 use tollgate::journal::record::Event;
+use tollgate::plugin::signature::{Signer, Statement};
 use tollgate::reason::Reason;
 
 use crate::harness::binary::{Daemon, run};
-use crate::harness::{Bench, Look as _, Setup, place, records};
+use crate::harness::{Bench, Look as _, Setup, change, misfit, place, records};
 
 const POLICY: &str =
     "permit (principal, action in Action::\"call\", resource in Plugin::\"guest\");";
 
 fn plain() -> Vec<u8> {
-    let (_, path) = guests::MISFITS
-        .iter()
-        .find(|(name, _)| *name == "plain")
-        .unwrap();
-    std::fs::read(path).unwrap()
+    misfit("plain")
 }
 
 /// The same plugin, whose tool says something else of itself.
@@ -85,9 +83,9 @@ pub(crate) async fn a_file_that_is_swapped_while_it_is_read_is_the_one_or_the_ot
                     continue;
                 };
                 match report.status {
-                    "serving" => assert_eq!(report.digest, Some(old)),
-                    "quarantined" => assert_eq!(report.digest, Some(new)),
-                    other => panic!("it is {other}: {report:?}"),
+                    PluginStatus::Serving => assert_eq!(report.digest, Some(old)),
+                    PluginStatus::Quarantined => assert_eq!(report.digest, Some(new)),
+                    _ => panic!("{report:?}"),
                 }
             }
         });
@@ -109,14 +107,7 @@ pub(crate) async fn a_file_that_is_swapped_while_it_is_read_is_the_one_or_the_ot
     }
     assert!(quarantined > 1, "the race was never run");
     let reply = bench.call("guest_act", json!({})).await;
-    let ran = bench
-        .records_of(reply.call)
-        .into_iter()
-        .find_map(|event| match event {
-            Event::Intent(intent) => Some(intent.plugin),
-            _ => None,
-        });
-    assert_eq!(ran, Some(old), "what was accepted");
+    assert_eq!(bench.ran(reply.call), Some(old), "what was accepted");
     bench.verify();
 }
 
@@ -353,4 +344,78 @@ async fn a_person_sees_what_changed_and_accepts_that() {
             ("plugin.accepted".to_owned(), digest),
         ]
     );
+}
+
+/// A start takes in the folder by names, and `geust` comes before `guest`.
+#[tokio::test]
+async fn a_double_that_came_while_no_host_ran_is_held_against_what_was_accepted() {
+    let (folder, home) = guest().make().await;
+    let bench = Bench::start_in(folder, home.clone()).await;
+    place(&home.plugins().join("geust.wasm"), &plain());
+    let bench = bench.restart().await;
+    let about = bench.changes_since(0);
+    let waits = change(&about, "plugin.quarantined");
+    assert_eq!(waits.subject.as_deref(), Some("geust"));
+    assert_eq!(waits.reason, Some(Reason::NameConfusable));
+    assert_eq!(bench.call("guest_act", json!({})).await.text(), "acted");
+    bench.verify();
+}
+
+/// While a plugin waits, another may come to serve under a name that agents would see of both.
+#[tokio::test]
+async fn what_waited_is_not_accepted_into_a_name_that_was_taken_meanwhile() {
+    let bench = Setup::empty()
+        .bytes("probe_refused", plain())
+        .toml("[plugin.probe.settings]\norigin = \"https://granted.example\"")
+        .toml("[plugin.probe_refused.settings]\norigin = \"https://granted.example\"")
+        .start()
+        .await;
+    let probe = std::fs::read(guests::PROBE).unwrap();
+    let about = bench.drop_plugin("probe_refused", &probe).await;
+    let waits = change(&about, "plugin.quarantined").digest;
+    assert_eq!(waits, Some(Digest::of(&probe)));
+    let about = bench.drop_plugin("probe", &probe).await;
+    change(&about, "plugin.pinned");
+    let name = "probe_refused".parse().unwrap();
+    let refused = bench.host.accept(&name, None, waits).await.unwrap_err();
+    assert!(refused.contains("probe_refused_storm"), "{refused}");
+    let accepted = bench.changes_since(0);
+    assert!(
+        accepted.iter().all(|c| c.change != "plugin.accepted"),
+        "{accepted:?}"
+    );
+    let report = bench.host.plugins();
+    let probe = report.iter().find(|r| r.file == "probe.wasm").unwrap();
+    assert_eq!(probe.status, PluginStatus::Serving);
+    bench.verify();
+}
+
+#[tokio::test]
+async fn a_signature_that_comes_later_counts_from_then_on() {
+    let acme = Signer::new("acme", &[1; 32]).unwrap();
+    let bench = guest()
+        .toml(&format!(
+            "[plugins]\nkeys = [{{ key = \"{}\" }}]",
+            acme.key()
+        ))
+        .start()
+        .await;
+    let signed = |bytes: &[u8], version| {
+        let statement = Statement {
+            plugin: "guest".parse().unwrap(),
+            component: Digest::of(bytes),
+            version,
+        };
+        let beside = bench.plugin_file("guest").with_extension("wasm.sig");
+        place(&beside, statement.sign(&acme).as_bytes());
+    };
+    // It was accepted unsigned; the same component, signed, needs no word of the operator.
+    signed(&plain(), 7);
+    let reports = bench.refresh().await;
+    assert_eq!(reports.serving, 2);
+    signed(&changed(), 6);
+    let about = bench.drop_plugin("guest", &changed()).await;
+    let waits = change(&about, "plugin.quarantined");
+    assert_eq!(waits.reason, Some(Reason::PinRollback), "{waits:?}");
+    bench.verify();
 }

@@ -1,9 +1,8 @@
 //! Plugins come, change and go while the host runs, and one that can't serve harms no other.
 
 use serde_json::json;
-use tollgate::call::Reply;
 use tollgate::digest::Digest;
-use tollgate::journal::record::Event;
+use tollgate::host::PluginStatus;
 use tollgate::reason::Reason;
 
 use crate::harness::{Bench, Look as _, Setup, change, misfit};
@@ -13,14 +12,6 @@ fn with_guest() -> Setup {
     Setup::probe()
         .bytes("guest", misfit("plain"))
         .policy("guest", "permit (principal in Group::\"everyone\", action in Action::\"call\", resource in Plugin::\"guest\");")
-}
-
-/// The digest of the component that ran a call.
-fn ran(bench: &Bench, reply: &Reply) -> Digest {
-    match bench.records_of(reply.call).first() {
-        Some(Event::Intent(intent)) => intent.plugin,
-        other => panic!("an intent: {other:?}"),
-    }
 }
 
 #[tokio::test]
@@ -71,7 +62,7 @@ async fn a_plugin_that_was_replaced_waits_and_the_accepted_one_goes_on() {
     let bench = with_guest().start().await;
     let (old, new) = (misfit("plain"), misfit("chatty"));
     let reply = bench.call("guest_act", json!({})).await;
-    assert_eq!(ran(&bench, &reply), Digest::of(&old));
+    assert_eq!(bench.ran(reply.call), Some(Digest::of(&old)));
     let about = bench.drop_plugin("guest", &new).await;
     let quarantined = change(&about, "plugin.quarantined");
     assert_eq!(quarantined.reason, Some(Reason::PinDigestMismatch));
@@ -85,11 +76,15 @@ async fn a_plugin_that_was_replaced_waits_and_the_accepted_one_goes_on() {
         "{quarantined:?}"
     );
     let reply = bench.call("guest_act", json!({})).await;
-    assert_eq!(ran(&bench, &reply), Digest::of(&old), "what was accepted");
+    assert_eq!(
+        bench.ran(reply.call),
+        Some(Digest::of(&old)),
+        "what was accepted"
+    );
     // What can't even be loaded changes nothing about that either: the old one is not put back by a broken one.
     bench.drop_plugin("guest", &old).await;
     let reply = bench.call("guest_act", json!({})).await;
-    assert_eq!(ran(&bench, &reply), Digest::of(&old));
+    assert_eq!(bench.ran(reply.call), Some(Digest::of(&old)));
     bench.verify();
 }
 
@@ -172,9 +167,9 @@ async fn a_component_is_asked_once_what_it_is() {
         let guest = plugins.iter().find(|plugin| plugin.file == "guest.wasm");
         guest.unwrap().status
     };
-    assert_eq!(status(&bench), "serving");
+    assert_eq!(status(&bench), PluginStatus::Serving);
     let bench = bench.restart().await;
-    assert_eq!(status(&bench), "serving");
+    assert_eq!(status(&bench), PluginStatus::Serving);
     // What is not what the host kept is not believed: the component is asked again.
     let digest = Digest::of(&misfit("fickle")).hex();
     let kept = std::fs::read_dir(bench.host.home().artifacts())
@@ -189,7 +184,7 @@ async fn a_component_is_asked_once_what_it_is() {
     text[20] ^= 1;
     std::fs::write(&kept, &text).unwrap();
     let bench = bench.restart().await;
-    assert_eq!(status(&bench), "quarantined");
+    assert_eq!(status(&bench), PluginStatus::Quarantined);
     bench.verify();
 }
 

@@ -1,13 +1,15 @@
 //! Policies: decided per call and per host call, swapped whole, and never lost to a broken file.
 
 use serde_json::json;
-use tollgate::approval::{Answer, Status};
+use tollgate::approval::{Answer, ApprovalEvent, Status};
 use tollgate::host::Refreshed;
 use tollgate::journal::record::Event;
 use tollgate::policy::Severity;
 use tollgate::reason::Reason;
 
-use crate::harness::{Look as _, PROBE_POLICY, Setup};
+use crate::harness::binary::{Daemon, run};
+use crate::harness::{Look as _, PROBE_POLICY, Setup, known, records};
+use crate::upstream::Upstream;
 
 const FORBIDS: &str = "@id(\"probe.closed\")\nforbid (principal, action, resource);\n";
 
@@ -292,4 +294,64 @@ when { context has task && context.task.intent == "to try it" };
     let task = crate::tasks::task("alice", &["probe.echo"]);
     bench.host.start_task(task).await.unwrap();
     assert_eq!(answer("on it").await, Ok(Status::Approved));
+}
+
+/// A08. What a call would come to is told without any of it being done: to whoever asks policy, and to
+/// the person whom a held request waits for.
+#[tokio::test]
+pub(crate) async fn a_preview_does_nothing_of_what_it_shows() {
+    let _row = crate::attacks::stands_for("A08");
+    let upstream = Upstream::start().await;
+    let (_folder, home) = crate::journal::local(&upstream).make().await;
+    known(&home, &["alice"]);
+    let url = format!("http://{}/echo", upstream.plain);
+    let post = json!({"requirement": "api", "method": "POST", "url": url, "body": "abc"});
+    let (arguments, request) = (post.to_string(), format!("POST {url}"));
+    let asked = [
+        ["policy", "explain", "probe_send", arguments.as_str()],
+        ["--agent", "alice", "--host-call", request.as_str()],
+    ]
+    .concat();
+    let told = run(&home, &asked).await;
+    assert_eq!(told.code, 0, "both would be allowed: {told:?}");
+    let mut daemon = Daemon::start(&home).await;
+    let before = records(&home.journal()).len();
+    let told = run(&home, &asked).await;
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(upstream.ledger().await.len(), 0);
+    assert_eq!(records(&home.journal()).len(), before);
+    // It would have arrived.
+    let call = ["call", "probe.send", &arguments, "--agent", "alice"];
+    let sent = run(&home, &call).await;
+    assert_eq!(sent.code, 0, "{sent:?}");
+    assert_eq!(upstream.ledger().await.len(), 1);
+    daemon.stop().await;
+
+    let held = PROBE_POLICY.to_owned()
+        + "@id(\"asks\") forbid (principal, action in Action::\"http\", resource) when { !context.approved };";
+    let bench = Setup::probe_under(&held).shared_rules().start().await;
+    let mut events = bench.host.approvals().events();
+    let granted = json!({"requirement": "api", "method": "POST", "url": "https://granted.example/echo", "body": "abc"});
+    let parked = bench.spawn("alice", "probe_send", granted);
+    let Ok(ApprovalEvent::Asked(shown)) = events.recv().await else {
+        panic!("nobody was asked");
+    };
+    assert_eq!(shown.summary.effect, "POST https://granted.example/echo");
+    assert_eq!(shown.summary.body.as_ref().unwrap().text, "abc");
+    assert!(bench.resolver.asked().is_empty(), "not even looked up");
+    assert!(bench.connector.dialled().is_empty());
+    let written: Vec<_> = bench
+        .records_of(shown.call)
+        .iter()
+        .map(Event::kind)
+        .collect();
+    assert_eq!(
+        written,
+        ["intent", "approval-asked"],
+        "no effect has its record"
+    );
+    parked.cancel.cancel();
+    assert_eq!(parked.reply().await.reason(), Some(Reason::CallCancelled));
+    assert!(bench.upstream.ledger().await.is_empty());
+    bench.verify();
 }

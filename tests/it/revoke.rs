@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tollgate::home::Home;
+use tollgate::host::PluginStatus;
 use tollgate::id::LeaseId;
 use tollgate::journal::record::{Event, Revocation};
 use tollgate::reason::{Reason, Refusal};
 use tollgate::revocation::{Follower, RevokeError, Scope, Taken, lift, revoke};
 
 use crate::harness::{
-    Bench, Look as _, Running, Setup, agent, arrival, assert_verifies, binary, known, records,
+    Bench, Look as _, Running, Setup, agent, arrival, assert_verifies, binary, change, known,
+    records,
 };
 use crate::tasks::{started, task, tools};
 use crate::upstream::Upstream;
@@ -124,13 +126,17 @@ pub(crate) async fn a_revoked_task_takes_its_calls_and_the_tasks_within_it() {
     let mut both = vec![outer.id, inner.id];
     both.sort_unstable();
     assert_eq!(revoked.tasks, both);
+    assert_eq!(revoked.calls.len(), 1, "{revoked:?}");
     let reply = running.reply().await;
     assert_eq!(reply.reason(), Some(Reason::RevokedTask));
     bench.upstream.closed().await;
+    let written = revocations(bench.host.home());
+    assert_eq!(written.len(), 1);
+    assert_eq!(written[0].calls, revoked.calls);
     let mut again = arrival("alice", "probe_send", silent().to_string());
     again.caller.task = Some(inner.id);
     let reply = bench.host.call(again, CancellationToken::new()).await;
-    assert_eq!(reply.reason(), Some(Reason::RevokedTask));
+    bench.assert_refused(&reply, Reason::RevokedTask);
     bench.verify();
 }
 
@@ -208,13 +214,16 @@ async fn a_revoked_plugin_serves_again_once_it_is_accepted() {
     assert_eq!(running.reply().await.reason(), Some(Reason::RevokedPlugin));
     bench.upstream.closed().await;
     assert!(tools(&bench, "alice", None).is_empty());
-    assert_eq!(bench.host.plugins()[0].status, "revoked");
+    assert_eq!(bench.host.plugins()[0].status, PluginStatus::Revoked);
     let echo = json!({"text": "x"});
     // Looking at the folder again, or at another file of that name, changes nothing.
     bench.refresh().await;
     let reply = bench.call("probe_echo", echo.clone()).await;
     assert_eq!(reply.reason(), Some(Reason::RevokedPlugin));
     bench.host.accept(&probe, None, None).await.unwrap();
+    let lifted = bench.changes_since(0);
+    let lifted = change(&lifted, "plugin.lifted");
+    assert_eq!(lifted.subject.as_deref(), Some("probe"));
     let reply = bench.call("probe_echo", echo).await;
     assert_eq!(reply.reason(), None, "{}", reply.text());
     assert!(matches!(

@@ -9,7 +9,9 @@ use tollgate::call::ProgressSink;
 use tollgate::journal::record::Event;
 use tollgate::reason::Reason;
 
-use crate::harness::{Bench, Look as _, PROBE_POLICY, REVEAL, Setup, arrival_with};
+use crate::harness::{
+    Bench, Look as _, PROBE_POLICY, REVEAL, Setup, arrival_with, assert_verifies, intents, records,
+};
 
 /// Nothing else looks like it.
 const CANARY: &str = "canary-7Qk2vX9pLmZ4/tR8wY3n+bC6";
@@ -456,6 +458,9 @@ pub(crate) async fn the_token_of_a_client_goes_nowhere() {
     assert!(seen[0].header("authorization").is_empty());
     assert!(!seen[0].text().contains(&token), "{}", seen[0].text());
     daemon.stop().await;
+    assert_verifies(&home.journal());
+    let ran = intents(records(&home.journal()));
+    assert_eq!(ran.len(), 2, "the records are searched below as well");
     // Kept as a digest only.
     let mut all = Vec::new();
     files(home.root(), &mut all);

@@ -5,13 +5,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use biscuit_auth::format::SerializedBiscuit;
 use biscuit_auth::{BlockBuilder, KeyPair, UnverifiedBiscuit};
 use serde_json::json;
-use tollgate::approval::{Answer, Filter, Status};
-use tollgate::identity::{AgentId, STEP_PREFIX, StepQuestion, narrow};
+use tollgate::approval::{Answer, Status};
+use tollgate::identity::{AgentId, MintRequest, STEP_PREFIX, StepQuestion, narrow};
 use tollgate::journal::record::Event;
+use tollgate::reason::Reason;
 
-use crate::harness::Setup;
 use crate::harness::binary::{Daemon, run};
-use crate::harness::served::Served;
+use crate::harness::mcp::Answer as Told;
+use crate::harness::served::{HERE, Served};
+use crate::harness::{Setup, intents};
 use crate::tokens::{ECHO, POLICY, served, x};
 
 /// The bytes of a token, to do things to.
@@ -25,8 +27,23 @@ fn text(bytes: &[u8]) -> String {
     format!("{STEP_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
 }
 
+/// The reason in the challenge of an answer.
+fn described(answer: &Told) -> &str {
+    let challenge = answer.headers["www-authenticate"].to_str().unwrap();
+    let (_, said) = challenge.rsplit_once("error_description=").unwrap();
+    said.trim_matches('"')
+}
+
+/// How many calls were refused for this reason, by their records.
+fn refusals(served: &Served, reason: Reason) -> usize {
+    let records = served.records();
+    let refused = |event: &Event| matches!(event, Event::Refusal(r) if r.reason == reason);
+    records.iter().filter(|r| refused(&r.event)).count()
+}
+
 #[tokio::test]
 pub(crate) async fn a_step_token_gives_one_step_once() {
+    let _row = crate::attacks::stands_for("J04");
     let (served, alice, _) = served().await;
     let step = served.token(&alice, None, ECHO).await;
     assert_eq!(served.client(&step).tools().await, ["probe_echo"]);
@@ -41,12 +58,9 @@ pub(crate) async fn a_step_token_gives_one_step_once() {
     // A narrowed copy is the same token.
     let copy = narrow(&step, &["check if tool(\"probe.echo\")".into()]).unwrap();
     assert_eq!(served.echo(&copy).await, "token.used");
-    let ran = served
-        .records()
-        .iter()
-        .filter(|record| matches!(record.event, Event::Intent(_)))
-        .count();
-    assert_eq!(ran, 1);
+    let ran = intents(served.records());
+    assert_eq!(ran.len(), 1, "{ran:?}");
+    assert_eq!(refusals(&served, Reason::TokenUsed), 2);
 }
 
 #[tokio::test]
@@ -108,13 +122,7 @@ permit (principal, action in Action::"call", resource in Plugin::"probe") when {
     let people = served.host.people();
     let issued = people.add(&"ada".parse().unwrap(), false, None).unwrap();
     let ada = people.authenticate(issued.token.expose()).unwrap();
-    let with = |status| {
-        let status = Some(status);
-        served.host.approvals().list(&Filter {
-            status,
-            ..Filter::default()
-        })
-    };
+    let with = |status| served.host.approvals().list(Some(status));
     let agree = async || {
         let asked = with(Status::Pending);
         assert_eq!(asked.len(), 1);
@@ -138,6 +146,8 @@ permit (principal, action in Action::"call", resource in Plugin::"probe") when {
 
 #[tokio::test]
 pub(crate) async fn what_a_step_is_bound_to_can_not_be_changed() {
+    let _row = crate::attacks::stands_for("J02");
+    let _row = crate::attacks::stands_for("J03");
     let (served, alice, _) = served().await;
     let arguments = json!({"text": "exactly"});
     let text = arguments.to_string();
@@ -152,6 +162,11 @@ pub(crate) async fn what_a_step_is_bound_to_can_not_be_changed() {
     };
     let step = exact("arguments").await;
     assert_eq!(served.echo(&step).await, "token.check_failed");
+    // Another tool, with the same arguments.
+    assert_eq!(
+        served.code(&step, None, "probe_log_line", &arguments).await,
+        "token.check_failed"
+    );
     // Spelt otherwise, they are the same arguments.
     assert_eq!(
         served.code(&step, None, "probe_echo", &arguments).await,
@@ -172,6 +187,37 @@ pub(crate) async fn what_a_step_is_bound_to_can_not_be_changed() {
         served.code(&step, None, "probe_echo", &arguments).await,
         "ok"
     );
+    // Another task than it was made for: none at all, or one of the same agent.
+    let task = crate::tasks::task("alice", &["probe.echo"]);
+    let (this, other) = (
+        served.host.start_task(task.clone()).await.unwrap().id,
+        served.host.start_task(task).await.unwrap().id,
+    );
+    let named = this.to_string();
+    let on = [("scope", "call:probe.echo"), ("task", named.as_str())];
+    let step = served.token(&alice, None, &on).await;
+    let elsewhere = other.to_string();
+    let header = [("tollgate-task", elsewhere.as_str())];
+    let answer = served.call(&step, &header, "probe_echo", &x()).await;
+    assert_eq!(answer.status, 400);
+    for task in [this, other] {
+        let end = tollgate::task::End::Ended;
+        served.host.end_task(task, end, "done").await.unwrap();
+    }
+    assert_eq!(served.echo(&step).await, "task.ended");
+    // One that the same key signed for another server.
+    let identities = served.host.identities();
+    let who = identities.authenticate(&alice, HERE).await.unwrap();
+    let ask = MintRequest {
+        tool: Some("probe.echo".parse().unwrap()),
+        ..MintRequest::default()
+    };
+    let minted = identities.mint(&who, ask, "https://other.example/mcp");
+    let answer = served
+        .call(&minted.unwrap().token, &[], "probe_echo", &x())
+        .await;
+    assert_eq!(answer.status, 401);
+    assert_eq!(described(&answer), "token.audience");
     // J02: late is late.
     let step = served.token(&alice, None, ECHO).await;
     served.at(59);
@@ -180,12 +226,9 @@ pub(crate) async fn what_a_step_is_bound_to_can_not_be_changed() {
     served.at(60);
     let answer = served.call(&step, &[], "probe_echo", &x()).await;
     assert_eq!(answer.status, 401);
-    assert!(
-        answer.headers["www-authenticate"]
-            .to_str()
-            .unwrap()
-            .ends_with("error_description=\"token.expired\"")
-    );
+    assert_eq!(described(&answer), "token.expired");
+    assert_eq!(intents(served.records()).len(), 2, "the two that fitted");
+    assert_eq!(refusals(&served, Reason::TokenCheckFailed), 4);
 }
 
 #[tokio::test]
@@ -223,6 +266,7 @@ async fn a_token_gives_no_more_than_its_agent_has() {
 /// J15. Whoever holds a token can add a block of any program to it; none of it is ever run.
 #[tokio::test]
 pub(crate) async fn a_token_that_is_a_program_is_refused() {
+    let _row = crate::attacks::stands_for("J15");
     let (served, alice, _) = served().await;
     let with = |token: &str, code: &str| {
         let token = UnverifiedBiscuit::from(bytes(token)).unwrap();
@@ -245,11 +289,13 @@ pub(crate) async fn a_token_that_is_a_program_is_refused() {
     // Longer than any token, and never decoded.
     let long = format!("{STEP_PREFIX}{}", "A".repeat(8_192));
     assert_eq!(served.echo(&long).await, "http 401");
+    assert_eq!(intents(served.records()).len(), 5, "the whole ones alone");
 }
 
 /// J05, over HTTP: a first block of one's own, and the host's with its later blocks taken off.
 #[tokio::test]
 pub(crate) async fn a_token_whose_blocks_were_changed_is_refused() {
+    let _row = crate::attacks::stands_for("J05");
     let (served, alice, _) = served().await;
     let step = served.token(&alice, None, ECHO).await;
     let narrowed = narrow(&step, &["check if false".into()]).unwrap();
@@ -278,16 +324,18 @@ pub(crate) async fn a_token_whose_blocks_were_changed_is_refused() {
     // What was narrowed says no, and what it was made of still says yes.
     assert_eq!(served.echo(&narrowed).await, "token.check_failed");
     assert_eq!(served.echo(&step).await, "ok");
+    assert_eq!(intents(served.records()).len(), 1);
+    assert_eq!(refusals(&served, Reason::TokenCheckFailed), 1);
 }
 
 /// J16. The library's own limit of 1 ms refused 3 of 2,000 on a busy machine.
 #[tokio::test]
 pub(crate) async fn no_allowed_step_is_refused_for_lack_of_time() {
+    let _row = crate::attacks::stands_for("J16");
     let (served, alice, _) = served().await;
     let token = served.token(&alice, None, ECHO).await;
-    let audience = crate::harness::served::HERE;
     let identities = served.host.identities();
-    let who = identities.authenticate(&token, audience).await.unwrap();
+    let who = identities.authenticate(&token, HERE).await.unwrap();
     let step = who.step.unwrap();
     let arguments =
         tollgate::json::Arguments::parse(br#"{"text":"x"}"#, &tollgate::json::Limits::default())

@@ -217,12 +217,12 @@ pub(crate) async fn a_clock_that_is_set_back_revives_nothing() {
         .unwrap();
     bench.clock.set(NOW + Duration::from_secs(3_601));
     let reply = call_on(&bench, id, "probe_echo", json!({"text": "x"})).await;
-    assert_eq!(reply.reason(), Some(Reason::TaskExpired));
+    bench.assert_refused(&reply, Reason::TaskExpired);
     let token = issued.token.expose().to_owned();
     assert!(bench.host.identities().holder(&token).is_none());
     bench.clock.set(NOW);
     let reply = call_on(&bench, id, "probe_echo", json!({"text": "x"})).await;
-    assert_eq!(reply.reason(), Some(Reason::TaskExpired));
+    bench.assert_refused(&reply, Reason::TaskExpired);
     assert!(bench.host.identities().holder(&token).is_none());
     let stepped = bench
         .changes_since(0)

@@ -1,6 +1,7 @@
 //! One control off after the other, and the rows that must see it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -51,7 +52,9 @@ pub(crate) fn gate(named: &[String]) -> Result<bool> {
             );
         }
     }
+    let began = Instant::now();
     let program = tree::build(&mutations)?;
+    println!("built in {} s", began.elapsed().as_secs());
     let chosen: Vec<&Mutation> = mutations
         .iter()
         .filter(|m| named.is_empty() || named.contains(&m.control))
@@ -71,6 +74,7 @@ pub(crate) fn gate(named: &[String]) -> Result<bool> {
     println!("all controls on: {} rows are green", wanted.len());
     for mutation in &chosen {
         let wanted = mutation.rows.iter().map(String::as_str).collect();
+        let began = Instant::now();
         let ends = run(&program, Some(&off(mutation)), &wanted, &rows)?;
         let blind: Vec<&str> = ends
             .iter()
@@ -79,10 +83,11 @@ pub(crate) fn gate(named: &[String]) -> Result<bool> {
             .collect();
         let verdict = if blind.is_empty() { "red" } else { "MISSED" };
         println!(
-            "{verdict:6} without {} ({}): {}",
+            "{verdict:6} without {} ({}): {} in {} s",
             mutation.control,
             mutation.what,
-            mutation.rows.join(" ")
+            mutation.rows.join(" "),
+            began.elapsed().as_secs()
         );
         if !blind.is_empty() {
             println!("       these rows do not see it: {}", blind.join(" "));
@@ -173,6 +178,7 @@ fn run(
         None => command.env_remove(VARIABLE),
     };
     let mut child = command
+        .process_group(0)
         .spawn()
         .with_context(|| format!("start `{}`", program.display()))?;
     let began = Instant::now();
@@ -181,7 +187,11 @@ fn run(
             break true;
         }
         if began.elapsed() > LONGEST {
-            child.kill()?;
+            // With its whole group: tests start daemons and servers.
+            Command::new("kill")
+                .args(["-KILL", "--", &format!("-{}", child.id())])
+                .status()
+                .context("start `kill`")?;
             child.wait()?;
             break false;
         }

@@ -3,7 +3,7 @@
 use tollgate::revocation::{Scope, revoke};
 
 use super::*;
-use crate::harness::{agent, known};
+use crate::harness::known;
 
 #[tokio::test]
 pub(crate) async fn an_approval_expires_and_a_clock_set_back_revives_nothing() {
@@ -15,10 +15,11 @@ pub(crate) async fn an_approval_expires_and_a_clock_set_back_revives_nothing() {
     assert_eq!(bench.approval(id).status, Status::Expired);
     bench.clock.set(NOW);
     let late = bench.present("alice", id, post("abc")).await;
-    assert_eq!(late.reason(), Some(Reason::ApprovalExpired));
+    bench.assert_refused(&late, Reason::ApprovalExpired);
     let bench = bench.restart().await;
     let late = bench.present("alice", id, post("abc")).await;
-    assert_eq!(late.reason(), Some(Reason::ApprovalExpired));
+    bench.assert_refused(&late, Reason::ApprovalExpired);
+    assert_eq!(bench.ends(id), ["expired"], "written down, once");
     assert_eq!(
         bench.answer(id, "ada", once()).await,
         Err(Reason::ApprovalExpired)

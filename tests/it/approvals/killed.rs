@@ -333,7 +333,8 @@ async fn a_kill_between_answer_and_use_leaves_one_use_and_never_two() {
     assert_eq!(bench.sent().await, 1);
     let bench = bench.killed().await;
     let replay = bench.present("alice", id, post("abc")).await;
-    assert_eq!(replay.reason(), Some(Reason::ApprovalUsed));
+    bench.assert_refused(&replay, Reason::ApprovalUsed);
+    assert_eq!(bench.used(id), [ran.call], "one use, over three hosts");
     assert_ne!(asked(&bench.call("probe_send", post("abc")).await), id);
     assert_eq!(bench.sent().await, 0);
 

@@ -123,6 +123,17 @@ pub(crate) async fn a_request_waits_only_as_long_as_it_may_and_dies_with_its_hos
     let reply = parked.reply().await;
     assert_eq!(*reply.at("/reason"), "approval.expired", "{}", reply.text());
     assert_eq!(next_end(&mut events).await.id, ask.id);
+    assert_eq!(bench.ends(ask.id), ["expired"]);
+    let kinds: Vec<_> = bench
+        .records_of(reply.call)
+        .iter()
+        .map(Event::kind)
+        .collect();
+    assert!(
+        !kinds.contains(&"host-call"),
+        "nothing was to be sent: {kinds:?}"
+    );
+    assert!(bench.resolver.asked().is_empty(), "not even looked up");
 
     let parked = bench.spawn("alice", "probe_send", post("abd"));
     let ask = next_ask(&mut events).await;

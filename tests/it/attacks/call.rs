@@ -15,6 +15,12 @@ pub(super) async fn call(bench: &Bench, agent: &str, case: &Case) -> Result<()> 
     for (host, answers) in &case.resolver {
         bench.resolver.answer(host, answers);
     }
+    if let Some(on) = &case.task {
+        let tools: Vec<&str> = on.tools.iter().map(String::as_str).collect();
+        let mut task = crate::tasks::task(agent, &tools);
+        task.budgets = on.budgets.clone();
+        bench.host.start_task(task).await?;
+    }
     for before in &case.before {
         let reply = bench
             .call_as(agent, &before.tool, before.arguments.to_string())

@@ -49,6 +49,8 @@ pub(super) struct Case {
     pub(super) toml: Option<String>,
     /// What names answer, in turn. The others all have one public address.
     pub(super) resolver: BTreeMap<String, Vec<Vec<String>>>,
+    /// The task that its agent is on: of these tools, within these budgets.
+    pub(super) task: Option<OnTask>,
     /// Calls to make before.
     pub(super) before: Vec<Before>,
     pub(super) tool: String,
@@ -122,6 +124,16 @@ pub(super) struct Signature {
     pub(super) component: Option<String>,
     /// Its text, where it is none.
     pub(super) text: Option<String>,
+}
+
+/// A task that is started for a case.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OnTask {
+    /// As `tollgate task start` takes them.
+    pub(super) tools: Vec<String>,
+    #[serde(default)]
+    pub(super) budgets: tollgate::task::Budgets,
 }
 
 /// A further call.

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use tollgate::digest::Digest;
 use tollgate::host::PluginDiff;
-use tollgate::journal::record::{Changed, Event};
+use tollgate::journal::record::Changed;
 use tollgate::name::PluginName;
 use tollgate::plugin::signature::{Signer, Statement};
 use tollgate::reason::Reason;
@@ -207,13 +207,7 @@ async fn call(
         reply.refusal
     );
     if let Some(accepted) = accepted {
-        let ran = bench
-            .records_of(reply.call)
-            .into_iter()
-            .find_map(|event| match event {
-                Event::Intent(intent) => Some(intent.plugin),
-                _ => None,
-            });
+        let ran = bench.ran(reply.call);
         ensure!(
             ran == Some(accepted),
             "what ran is {ran:?}, not the one that was accepted"

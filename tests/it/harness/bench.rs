@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tollgate::call::Reply;
 use tollgate::clock::Clock;
+use tollgate::digest::Digest;
 use tollgate::entropy::SystemEntropy;
 use tollgate::home::Home;
 use tollgate::host::{Host, Options, Refreshed};
@@ -17,7 +18,7 @@ use tollgate::journal::record::{CallId, Changed, Event, Outcome, Record};
 use tollgate::reason::Reason;
 
 use super::network::{Detour, Names};
-use super::{Look as _, NOW, arrival, assert_verifies, place, program, records};
+use super::{Look as _, NOW, arrival, assert_verifies, place, program, reason_of, records};
 use crate::upstream::Upstream;
 
 /// A clock that stands still until a test moves it.
@@ -176,6 +177,29 @@ impl Bench {
             .collect();
         assert_eq!(outcomes.len(), 1, "a call has exactly one outcome");
         outcomes.remove(0)
+    }
+
+    /// Asserts that a call was refused: in its reply, in exactly one record, and before anything ran.
+    #[track_caller]
+    pub(crate) fn assert_refused(&self, reply: &Reply, reason: Reason) {
+        assert_eq!(reply.reason(), Some(reason), "{}", reply.text());
+        let events = self.records_of(reply.call);
+        let said: Vec<_> = events.iter().filter_map(reason_of).collect();
+        assert_eq!(said, [reason], "{events:?}");
+        assert!(
+            !events.iter().any(|event| matches!(event, Event::Intent(_))),
+            "it ran: {events:?}"
+        );
+    }
+
+    /// The component that ran, by the record of the intent.
+    pub(crate) fn ran(&self, call: CallId) -> Option<Digest> {
+        self.records_of(call)
+            .into_iter()
+            .find_map(|event| match event {
+                Event::Intent(intent) => Some(intent.plugin),
+                _ => None,
+            })
     }
 
     /// Why a harmless call gets no result, if it gets none: a test asks whether everything else goes on.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tollgate::call::{Content, Reply};
-use tollgate::journal::record::{Changed, Event};
+use tollgate::journal::record::{Changed, Event, Intent, Record};
 use tollgate::reason::Reason;
 
 /// Every reason that stands in an event.
@@ -24,6 +24,15 @@ pub(crate) fn change<'a>(about: &'a [Changed], kind: &str) -> &'a Changed {
         .iter()
         .find(|change| change.change == kind)
         .unwrap_or_else(|| panic!("no `{kind}` in {about:?}"))
+}
+
+/// Every call that ran, by the record of its intent.
+pub(crate) fn intents(records: Vec<Record>) -> Vec<Intent> {
+    let intent = |record: Record| match record.event {
+        Event::Intent(intent) => Some(intent),
+        _ => None,
+    };
+    records.into_iter().filter_map(intent).collect()
 }
 
 /// Looking at a reply.

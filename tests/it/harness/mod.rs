@@ -15,7 +15,7 @@ mod setup;
 pub(crate) mod web;
 
 pub(crate) use bench::{Bench, Running, TestClock};
-pub(crate) use look::{Look, change, reason_of};
+pub(crate) use look::{Look, change, intents, reason_of};
 pub(crate) use setup::{PROBE_POLICY, PROBE_TOML, REVEAL, Setup, place};
 
 use std::path::{Path, PathBuf};

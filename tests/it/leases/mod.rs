@@ -11,16 +11,18 @@ use std::sync::atomic::Ordering;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tollgate::clock::SystemClock;
+use tollgate::reason::Reason;
 use tollgate::task::End;
 
 use works::{Ahead, Works, changes, listed, local, none_listed, nowhere, stages, started};
 
 use crate::harness::binary::run;
-use crate::harness::{Look as _, arrival, assert_verifies};
+use crate::harness::{Look as _, arrival, assert_verifies, reason_of, records};
 use crate::servers::{until, write_private};
 
 #[tokio::test]
 pub(crate) async fn j09_a_lease_appears_upstream_and_is_dead_after_the_call() {
+    let _row = crate::attacks::stands_for("J09");
     let works = Works::start("").await;
     let queue = &works.queue;
     let (_folder, home, mut daemon, token) = works.daemon().await;
@@ -64,6 +66,7 @@ pub(crate) async fn j09_a_lease_appears_upstream_and_is_dead_after_the_call() {
 
 #[tokio::test]
 pub(crate) async fn j10_what_can_not_be_taken_back_is_pending_visible_retried_and_done() {
+    let _row = crate::attacks::stands_for("J10");
     let works = Works::start("[leases]\npending = 1").await;
     let queue = &works.queue;
     let (_folder, home, mut daemon, token) = works.daemon().await;
@@ -105,6 +108,10 @@ pub(crate) async fn j10_what_can_not_be_taken_back_is_pending_visible_retried_an
     let reply = client.call("probe_send", &works.arguments()).await;
     assert_eq!(reply["structuredContent"]["status"], 200, "{reply}");
     daemon.stop().await;
+    let refused = records(&home.journal()).into_iter();
+    let refused = refused.filter(|r| reason_of(&r.event) == Some(Reason::LeaseBacklog));
+    assert_eq!(refused.count(), 1);
+    assert_verifies(&home.journal());
 }
 
 #[tokio::test]
@@ -169,6 +176,7 @@ async fn what_a_task_holds_is_renewed_before_its_time_is_over() {
 
 #[tokio::test]
 pub(crate) async fn j12_a_lease_is_worth_nothing_once_policy_says_no() {
+    let _row = crate::attacks::stands_for("J12");
     let works = Works::start("per = \"task\"").await;
     let queue = &works.queue;
     let (_folder, host) = works.host(Arc::new(SystemClock)).await;
@@ -185,6 +193,12 @@ pub(crate) async fn j12_a_lease_is_worth_nothing_once_policy_says_no() {
     host.refresh().await;
     let reply = call().await;
     assert_eq!(*reply.at("/reason"), "policy.forbidden", "{}", reply.text());
+    let refused: Vec<_> = records(&host.home().journal())
+        .into_iter()
+        .filter(|record| record.event.call() == Some(reply.call))
+        .filter_map(|record| reason_of(&record.event))
+        .collect();
+    assert_eq!(refused, [Reason::PolicyForbidden]);
     // It is still lent to the task, and no use to it.
     assert_eq!(
         (queue.users(), queue.worked().len(), queue.refused()),
@@ -232,6 +246,7 @@ async fn an_operator_takes_one_lease_back_from_a_running_call() {
 
 #[tokio::test]
 pub(crate) async fn a_kept_value_is_read_and_typed_as_one_that_stays() {
+    let _row = crate::attacks::stands_for("J11");
     let mut works = Works::start("").await;
     let kept =
         "[secret.probe.token]\nsource = \"vault\"\npath = \"secret/data/app\"\nfield = \"key\"";
