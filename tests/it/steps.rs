@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use biscuit_auth::format::SerializedBiscuit;
 use biscuit_auth::{BlockBuilder, KeyPair, UnverifiedBiscuit};
 use serde_json::json;
-use tollgate::approval::{Answer, Filter, Status};
+use tollgate::approval::{Answer, Status};
 use tollgate::identity::{AgentId, STEP_PREFIX, StepQuestion, narrow};
 use tollgate::journal::record::Event;
 
@@ -108,13 +108,7 @@ permit (principal, action in Action::"call", resource in Plugin::"probe") when {
     let people = served.host.people();
     let issued = people.add(&"ada".parse().unwrap(), false, None).unwrap();
     let ada = people.authenticate(issued.token.expose()).unwrap();
-    let with = |status| {
-        let status = Some(status);
-        served.host.approvals().list(&Filter {
-            status,
-            ..Filter::default()
-        })
-    };
+    let with = |status| served.host.approvals().list(Some(status));
     let agree = async || {
         let asked = with(Status::Pending);
         assert_eq!(asked.len(), 1);
