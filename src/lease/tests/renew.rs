@@ -33,7 +33,7 @@ async fn a_task_renews_what_it_uses_and_the_bond_with_it() {
     let until = before + Duration::from_secs(250 + 450 - 300);
     let listed = |is_so: fn(&LeaseReport) -> bool| {
         let mut all = bench.leases.list().into_iter();
-        all.find(|lease| is_so(lease)).unwrap().expires.unwrap()
+        all.find(&is_so).unwrap().expires.unwrap()
     };
     assert_eq!(
         listed(|lease| lease.secret == "token"),
