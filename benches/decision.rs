@@ -96,20 +96,6 @@ fn decision(c: &mut Criterion) {
     let text = br#"{"repository":"rust-lang/rust","number":1,"body":"Thank you."}"#;
     let arguments = Arguments::parse(text, &Limits::default()).unwrap();
     let time = Duration::from_secs(1_795_353_728);
-    let question = CallQuestion {
-        agent: &agent,
-        chain: &[],
-        user: None,
-        tool: &tool,
-        plugin_digest: Digest::of(b""),
-        tier: "write",
-        arguments: &arguments,
-        task: None,
-        transport: "stdio",
-        time,
-        attempt: 1,
-        approval: None,
-    };
     let facts = CallFacts {
         agent: &agent,
         chain: &[],
@@ -120,6 +106,12 @@ fn decision(c: &mut Criterion) {
         task: None,
         time,
         approval: None,
+    };
+    let question = CallQuestion {
+        call: facts,
+        plugin_digest: Digest::of(b""),
+        transport: "stdio",
+        attempt: 1,
     };
     let mut group = c.benchmark_group("decision");
     for count in [10, 100, 1_000] {

@@ -27,7 +27,9 @@ use crate::capability::{CallContext, Facts};
 use crate::config::Tier;
 use crate::grant::Grants;
 use crate::host::Host;
+use crate::identity::SingleUse;
 use crate::json::Arguments;
+use crate::limits::CallLimits;
 use crate::name::ToolName;
 use crate::plugin::Plugin;
 use crate::policy::Permit;
@@ -38,9 +40,12 @@ use crate::task::{OnTask, out_of_fuel};
 /// Carries out one call, whatever comes of it: there is always a reply, and always a record of it.
 pub(crate) async fn call(host: &Host, mut arrival: Arrival, cancel: CancellationToken) -> Reply {
     let mut entry = Entry::open(host, &arrival);
-    match admit(host, &mut arrival, &mut entry, &cancel).await {
+    // From here on a stop finds it. Whatever the call rests on is noted first and looked at then, so that
+    // what is revoked, or ended, in between is seen by one of the two.
+    let under_way = entry.enters(&cancel);
+    match admit(host, &mut arrival, &mut entry, &under_way).await {
         Err(refusal) => entry.refused(refusal).await,
-        Ok(admitted) => run(host, arrival, admitted, entry).await,
+        Ok(admitted) => run(host, arrival, admitted, entry, under_way).await,
     }
 }
 
@@ -55,10 +60,11 @@ struct Admitted {
     plugin: Arc<Plugin>,
     tool: ToolName,
     tier: String,
+    limits: CallLimits,
     arguments: Arguments,
     grants: Grants,
     task: Option<OnTask>,
-    under_way: Arc<Underway>,
+    single_use: Option<SingleUse>,
 }
 
 /// Everything up to the permit. Nothing here has an effect outside of the host.
@@ -66,7 +72,7 @@ async fn admit(
     host: &Host,
     arrival: &mut Arrival,
     entry: &mut Entry<'_>,
-    cancel: &CancellationToken,
+    under_way: &Underway,
 ) -> Result<Admitted, Refusal> {
     if host.is_draining() {
         return Err(Refusal::new(
@@ -75,16 +81,21 @@ async fn admit(
         ));
     }
     host.look_at_the_clock();
-    host.in_force(&arrival.caller.agent, &arrival.caller.chain, None)?;
+    // Before anything that it asks for is looked at: who has no right learns nothing.
+    host.in_force(&arrival.caller.agent, &arrival.caller.chain)?;
+    step::rests(host, arrival, under_way)?;
+
     // A name matches exactly or not at all: two spellings of one tool would be two in a policy.
     let (plugin, tool) = host
         .catalogue()
         .find(&arrival.tool)
         .ok_or_else(|| unknown(host))?;
     entry.tool(&plugin, &tool);
+    host.plugin_in_force(&plugin.name)?;
 
     // One reading, one canonical text: policy judges, the plugin gets, and the journal digests the same.
-    let limits = host.config().limits(&tool);
+    let config = host.config();
+    let limits = config.limits(&tool);
     let arguments = match arrival.arguments.as_ref() {
         [] => Arguments::empty(),
         text => Arguments::parse(text, &limits.arguments)?,
@@ -97,37 +108,26 @@ async fn admit(
         .pace()
         .attempt(&arrival.caller.agent, &tool, arguments.digest())?;
     entry.attempt(attempt);
-    step::admit(host, arrival, &tool, &arguments)?;
+    let single_use = step::admit(host, arrival, &tool, &arguments).await?;
 
-    // The task narrows whatever policy allows. From here on a stop finds this call; so what was
-    // revoked, or ended, before a stop could find it is looked at after that.
-    let task = host.tasks().enter(
-        &arrival.caller,
-        &tool,
-        &arguments,
-        limits.fuel,
-        host.config().tasks.required,
-    );
-    let task = task.inspect_err(|_| entry.on_no_task())?;
-    if let Some(task) = &task {
-        arrival.caller.task = task.id();
-        arrival.caller.user = arrival
-            .caller
-            .user
-            .take()
-            .or(task.user().map(str::to_owned));
-    }
-    let under_way = entry.enters(&arrival.caller, &tool, task.as_ref(), cancel);
-    host.in_force(
-        &arrival.caller.agent,
-        &arrival.caller.chain,
-        Some(&plugin.name),
-    )?;
-    task.as_ref().map_or(Ok(()), OnTask::live)?;
-    step::rests(host, arrival, &under_way)?;
+    // The task narrows whatever policy allows.
+    let line = host.tasks().of(&arrival.caller, config.tasks.required);
+    let task = match line.inspect_err(|_| entry.on_no_task())? {
+        None => None,
+        Some(line) => {
+            arrival.caller.task = line.id();
+            arrival.caller.user = arrival
+                .caller
+                .user
+                .take()
+                .or(line.user().map(str::to_owned));
+            entry.on_task(&arrival.caller, &line);
+            Some(line.enter(&tool, &arguments, limits.fuel)?)
+        }
+    };
     let task_facts = task.as_ref().map(OnTask::facts);
 
-    let tier = host.tier(&plugin, &tool);
+    let tier = crate::host::tier(&config, &plugin.description, &tool);
     if tier == Tier::Forbid {
         return Err(
             Refusal::new(Reason::PolicyForbidden, "the operator forbids this tool")
@@ -136,7 +136,7 @@ async fn admit(
     }
     // Policy alone, or a person whom it lets: an approval is used up here, on the disk, before anything
     // rests on it.
-    let tier_name = crate::host::tier_name(&host.config(), &plugin.description, &tool);
+    let tier_name = crate::host::tier_name(&config, &plugin.description, &tool);
     let asking = Asking {
         host,
         arrival,
@@ -149,7 +149,7 @@ async fn admit(
         task: task_facts.as_ref(),
         attempt,
     };
-    let permit = asking.permit(&under_way).await?;
+    let permit = asking.permit(under_way).await?;
 
     let set = host.policy();
     // At most what the tool says it uses, and what policy could allow this agent at all.
@@ -170,10 +170,11 @@ async fn admit(
         plugin,
         tool,
         tier: tier_name,
+        limits,
         arguments,
         grants,
         task,
-        under_way,
+        single_use,
     })
 }
 
@@ -187,18 +188,24 @@ fn unknown(host: &Host) -> Refusal {
 }
 
 /// From the permit to the recorded outcome.
-async fn run(host: &Host, arrival: Arrival, admitted: Admitted, mut entry: Entry<'_>) -> Reply {
+async fn run(
+    host: &Host,
+    arrival: Arrival,
+    admitted: Admitted,
+    mut entry: Entry<'_>,
+    under_way: Arc<Underway>,
+) -> Reply {
     let Admitted {
         permit,
         plugin,
         tool,
         tier,
+        mut limits,
         arguments,
         grants,
         task,
-        under_way,
+        single_use,
     } = admitted;
-    let mut limits = host.config().limits(&tool);
     let cancel = under_way.cancel().clone();
     let fuel = task.as_ref().map(|task| task.fuel(limits.fuel));
     if let Some((fuel, _)) = fuel {
@@ -222,7 +229,7 @@ async fn run(host: &Host, arrival: Arrival, admitted: Admitted, mut entry: Entry
         return entry.refused(refusal).await;
     }
     // What is used up here is used up, whatever comes after.
-    if let Err(refusal) = step::take(host, &arrival).await {
+    if let Err(refusal) = step::take(host, single_use).await {
         return entry.refused(refusal).await;
     }
 

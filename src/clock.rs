@@ -2,8 +2,12 @@
 //!
 //! Nothing else in the host asks the operating system for the time of day, so a test decides it.
 
+#[cfg(test)]
+mod fixture;
 mod steady;
 
+#[cfg(test)]
+pub(crate) use fixture::Seconds;
 pub(crate) use steady::Steady;
 
 use std::sync::Arc;

@@ -14,6 +14,8 @@ pub(crate) mod tasks;
 mod tests;
 mod token;
 
+#[cfg(test)]
+pub(crate) use approvals::sample;
 pub use approvals::{AnswerReport, ApprovalReport, BodyReport, Which, approve, deny, named};
 pub use people::PersonReport;
 pub use report::{AgentReport, CallReport, RefusalReport, SecretReport, StatusReport};

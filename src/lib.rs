@@ -32,6 +32,7 @@ mod capability;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod connections;
 pub mod control;
 pub mod daemon;
 pub mod digest;

@@ -240,6 +240,8 @@ reasons! {
     LimitConcurrency = "limit.concurrency", Limit;
     /// Too many calls in a row that failed or were refused; wait.
     LimitBreaker = "limit.breaker", Limit;
+    /// Too many step tokens and hand-offs asked for within a minute; wait.
+    LimitTokens = "limit.tokens", Limit;
     /// A time-out of a connection: connect, first byte, idle or in all.
     LimitHttpTime = "limit.http_time", Limit;
     /// A request larger than allowed.

@@ -1,196 +1,32 @@
 //! Taking power back: of an agent, a task, a plugin, of one lease, approval or token, or of all at once.
 //!
-//! The order: what is revoked is written to the disk and in force in memory, so that nothing new
-//! begins on it; then the calls that run on it are stopped; then whoever keeps what rests on it (leases,
-//! approvals, tokens: [`Follower`]) takes that back; then a record says what was under way.
+//! The order: that it is revoked is written down and in force in memory, so that nothing new begins on it;
+//! the calls that run on it are stopped, for which no disk is waited; then it is on the disk; then whoever
+//! keeps what rests on it (leases, approvals, tokens: [`Follower`]) takes that back; then a record says
+//! what was under way. Who asked is answered after all of that.
 //!
 //! This is the one change that goes on where it can't be written down. A journal or a disk that fails
 //! keeps nobody from being stopped: the calls end, memory refuses, and the one who revoked is told
 //! that it does not outlive the process.
 
-use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+mod follow;
+mod scope;
+
+pub(crate) use follow::Followers;
+pub use follow::{Follower, Taken};
+pub use scope::Scope;
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
 use crate::id::{ApprovalId, LeaseId, TaskId};
-use crate::identity::{AgentId, AuthenticateError};
+use crate::identity::{AgentId, AuthenticateError, is_token_id};
 use crate::journal::record::{Event, Revocation, UnderWay};
 use crate::name::PluginName;
-use crate::reason::{Reason, Refusal};
+use crate::reason::Refusal;
 use crate::state::StateError;
-
-/// What power is taken back.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// All that an agent may, and what it handed on to others.
-    Agent(AgentId),
-    /// A task, and the tasks within it.
-    Task(TaskId),
-    /// A plugin, until it is accepted again.
-    Plugin(PluginName),
-    /// One lease.
-    Lease(LeaseId),
-    /// One approval.
-    Approval(ApprovalId),
-    /// One token, by its identifier.
-    Token(String),
-    /// Everything, until that is lifted.
-    All,
-}
-
-impl Scope {
-    /// What kind of thing it is: the word of the command line and of records.
-    #[must_use]
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Agent(_) => "agent",
-            Self::Task(_) => "task",
-            Self::Plugin(_) => "plugin",
-            Self::Lease(_) => "lease",
-            Self::Approval(_) => "approval",
-            Self::Token(_) => "token",
-            Self::All => "all",
-        }
-    }
-
-    /// Which one; empty for all.
-    #[must_use]
-    pub fn subject(&self) -> String {
-        match self {
-            Self::Agent(agent) => agent.to_string(),
-            Self::Task(task) => task.to_string(),
-            Self::Plugin(plugin) => plugin.to_string(),
-            Self::Lease(lease) => lease.to_string(),
-            Self::Approval(approval) => approval.to_string(),
-            Self::Token(token) => token.clone(),
-            Self::All => String::new(),
-        }
-    }
-
-    /// Reads what `kind` and `subject` say.
-    ///
-    /// # Errors
-    ///
-    /// There is no such kind, or the subject can't be one of it.
-    pub fn parse(kind: &str, subject: &str) -> Result<Self, String> {
-        fn of<T: std::str::FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
-            text.parse().map_err(|error: T::Err| error.to_string())
-        }
-        Ok(match kind {
-            "agent" => Self::Agent(of(subject)?),
-            "task" => Self::Task(of(subject)?),
-            "plugin" => Self::Plugin(of(subject)?),
-            "lease" => Self::Lease(of(subject)?),
-            "approval" => Self::Approval(of(subject)?),
-            "token" if subject.is_empty() || subject.len() > 256 => {
-                return Err("a token's identifier has 1 to 256 bytes".to_owned());
-            }
-            "token" => Self::Token(subject.to_owned()),
-            "all" if subject.is_empty() => Self::All,
-            _ => {
-                return Err(format!(
-                    "`{}` can't be revoked: expected `agent`, `task`, `plugin`, `lease`, `approval`, `token` or `all`",
-                    kind.escape_default()
-                ));
-            }
-        })
-    }
-
-    /// Why what rests on it is refused from now on.
-    #[must_use]
-    pub fn refusal(&self) -> Refusal {
-        let (reason, message) = match self {
-            Self::Agent(_) => (Reason::RevokedAgent, "the agent was revoked"),
-            Self::Task(_) => (Reason::RevokedTask, "the task was revoked"),
-            Self::Plugin(_) => (
-                Reason::RevokedPlugin,
-                "the plugin was revoked, and serves again once it is accepted",
-            ),
-            Self::Lease(_) => (Reason::RevokedLease, "the lease was revoked"),
-            Self::Approval(_) => (Reason::RevokedApproval, "the approval was revoked"),
-            Self::Token(_) => (Reason::TokenRevoked, "the token was revoked"),
-            Self::All => (
-                Reason::RevokedAll,
-                "everything was stopped by the operator; nothing runs until that is lifted",
-            ),
-        };
-        Refusal::new(reason, message)
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::All => f.write_str("all"),
-            scope => write!(f, "{} `{}`", scope.kind(), scope.subject()),
-        }
-    }
-}
-
-/// What a follower took back.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Taken {
-    /// Leases that are dead from now on, and go back.
-    pub leases: Vec<LeaseId>,
-    /// Approvals that are worth nothing any more.
-    pub approvals: Vec<ApprovalId>,
-    /// Tokens that are worth nothing any more.
-    pub tokens: Vec<String>,
-}
-
-/// Whoever keeps what rests on agents, tasks and plugins: leases, approvals, tokens.
-///
-/// It is told of every end, in order: of what was revoked, and of a task that ended or expired. Once
-/// `take_back` returns, what it names must be worth nothing, also after a restart; what takes longer
-/// (giving a lease back to its source) goes on by itself.
-#[async_trait::async_trait]
-pub trait Follower: Send + Sync + fmt::Debug {
-    /// Takes back what rests on `scope`, for the reason `why`. Of [`Scope::Lease`],
-    /// [`Scope::Approval`] and [`Scope::Token`], the one who keeps that names it in what it took; one
-    /// that nobody names does not exist.
-    ///
-    /// # Errors
-    ///
-    /// It could not be made durable.
-    async fn take_back(&self, scope: &Scope, why: &Refusal) -> Result<Taken, Refusal>;
-}
-
-/// The followers of a host, in the order in which they came.
-#[derive(Debug, Default)]
-pub(crate) struct Followers(RwLock<Vec<Arc<dyn Follower>>>);
-
-impl Followers {
-    pub(crate) fn add(&self, follower: Arc<dyn Follower>) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(follower);
-    }
-
-    /// Has everyone take back what rests on `scope`; what one can't keeps no other from it.
-    async fn take_back(&self, scope: &Scope, why: &Refusal) -> (Taken, Vec<Refusal>) {
-        let all = self
-            .0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let mut taken = Taken::default();
-        let mut failed = Vec::new();
-        for follower in all {
-            match follower.take_back(scope, why).await {
-                Ok(more) => {
-                    taken.leases.extend(more.leases);
-                    taken.approvals.extend(more.approvals);
-                    taken.tokens.extend(more.tokens);
-                }
-                Err(refusal) => failed.push(refusal),
-            }
-        }
-        (taken, failed)
-    }
-}
 
 /// What a revocation did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -253,32 +89,49 @@ pub async fn revoke(host: &Host, scope: Scope, by: &str) -> Result<Revoked, Revo
         return Err(RevokeError::Unknown(scope));
     }
     say(host, &format!("{}.revoked", scope.kind()), &scope, by);
-    let kept = keep(host, &scope, by).await;
+    host.state().distrust(&scope);
     let mut tasks = host.tasks().forget(&scope, by);
     tasks.sort_unstable();
-    // Of one lease, approval or token the follower keeps the state.
+    // Of one lease, approval or token the follower keeps the state, and knows whether there is one.
     let follows_first = matches!(
         scope,
         Scope::Lease(_) | Scope::Approval(_) | Scope::Token(_)
     );
-    let mut ended = (Taken::default(), Vec::new());
+    let mut taken = Taken::default();
+    let mut failed = Vec::new();
     if follows_first {
-        ended = host.followers().take_back(&scope, &why).await;
+        failed = host.followers().take_back(&scope, &why, &mut taken).await;
         let known = match &scope {
-            Scope::Lease(id) => ended.0.leases.contains(id),
-            Scope::Approval(id) => ended.0.approvals.contains(id),
-            Scope::Token(id) => ended.0.tokens.contains(id),
+            Scope::Lease(id) => taken.leases.contains(id),
+            Scope::Approval(id) => taken.approvals.contains(id),
+            Scope::Token(id) => taken.tokens.contains(id),
             _ => true,
         };
-        if !known && ended.1.is_empty() {
+        if !known && failed.is_empty() {
             return Err(RevokeError::Unknown(scope));
         }
     }
-    let calls = host.running().stop(&scope, &why);
+    // The tasks that end with it may have calls and leases of other agents.
+    let mut all = vec![(scope.clone(), why.clone())];
+    all.extend(
+        tasks
+            .iter()
+            .map(|task| Scope::Task(*task))
+            .filter_map(|within| {
+                let why = within.refusal();
+                (within != scope).then_some((within, why))
+            }),
+    );
+    let mut calls = stop(host, &all);
+    let mut kept = Ok(());
     if !follows_first {
-        ended = host.followers().take_back(&scope, &why).await;
+        kept = keep(host, &scope, by).await;
+        // A lift that came in between may have let one in.
+        calls.extend(stop(host, &all));
+        for (scope, why) in &all {
+            failed.extend(host.followers().take_back(scope, why, &mut taken).await);
+        }
     }
-    let (taken, failed) = ended;
     let record = Event::Revocation(Revocation {
         scope: scope.kind().to_owned(),
         subject: Some(scope.subject()).filter(|subject| !subject.is_empty()),
@@ -319,8 +172,8 @@ pub async fn revoke(host: &Host, scope: Scope, by: &str) -> Result<Revoked, Revo
 pub(crate) async fn ended(host: &Host, task: TaskId, why: &Refusal) -> Vec<UnderWay> {
     let scope = Scope::Task(task);
     let calls = host.running().stop(&scope, why);
-    let (_, failed) = host.followers().take_back(&scope, why).await;
-    for refusal in failed {
+    let mut taken = Taken::default();
+    for refusal in host.followers().take_back(&scope, why, &mut taken).await {
         tracing::error!(%task, %refusal, "not all that rested on a task could be taken back");
     }
     host.changed_lists();
@@ -374,6 +227,13 @@ pub(crate) async fn give_back(host: &Host, scope: &Scope, by: &str) -> Result<()
     Ok(())
 }
 
+fn stop(host: &Host, scopes: &[(Scope, Refusal)]) -> Vec<UnderWay> {
+    let stopped = scopes
+        .iter()
+        .flat_map(|(scope, why)| host.running().stop(scope, why));
+    stopped.collect()
+}
+
 fn exists(host: &Host, scope: &Scope) -> bool {
     match scope {
         // An agent of another issuer is known by its tokens alone.
@@ -384,7 +244,9 @@ fn exists(host: &Host, scope: &Scope) -> bool {
             catalogue.serving.contains_key(plugin)
                 || catalogue.entries.contains_key(&format!("{plugin}.wasm"))
         }
-        Scope::Lease(_) | Scope::Approval(_) | Scope::Token(_) | Scope::All => true,
+        // Before it is written down: what is typed here in its place may be the token itself.
+        Scope::Token(id) => is_token_id(id),
+        Scope::Lease(_) | Scope::Approval(_) | Scope::All => true,
     }
 }
 
@@ -401,21 +263,14 @@ fn say(host: &Host, change: &str, scope: &Scope, by: &str) {
     }
 }
 
-/// In force in memory, then on the disk.
+/// On the disk, once this returns.
 async fn keep(host: &Host, scope: &Scope, by: &str) -> Result<(), String> {
-    if matches!(
-        scope,
-        Scope::Lease(_) | Scope::Approval(_) | Scope::Token(_)
-    ) {
-        return Ok(());
-    }
     let (state, scope, by, now) = (
         host.state().clone(),
         scope.clone(),
         by.to_owned(),
         host.now(),
     );
-    state.distrust(&scope);
     blocking(move || state.revoke(&scope, &by, now)).await
 }
 
@@ -429,19 +284,13 @@ async fn blocking(
 }
 
 impl Host {
-    /// Whether `agent`, whoever handed the work on to it, and `plugin` are in force.
+    /// Whether `agent`, and whoever handed the work on to it, is in force.
     ///
     /// # Errors
     ///
     /// `revoked.*` says what is not.
-    pub(crate) fn in_force(
-        &self,
-        agent: &AgentId,
-        chain: &[AgentId],
-        plugin: Option<&PluginName>,
-    ) -> Result<(), Refusal> {
-        let revoked = self.state().revocations();
-        if revoked.all {
+    pub(crate) fn in_force(&self, agent: &AgentId, chain: &[AgentId]) -> Result<(), Refusal> {
+        if self.state().is_revoked(&Scope::All) {
             return Err(Scope::All.refusal());
         }
         for agent in std::iter::once(agent).chain(chain) {
@@ -449,57 +298,31 @@ impl Host {
                 .state()
                 .agent(agent)
                 .is_some_and(|record| record.revoked.is_some());
-            if of_token || revoked.agents.contains(agent) {
-                return Err(Scope::Agent(agent.clone())
+            let scope = Scope::Agent(agent.clone());
+            if of_token || self.state().is_revoked(&scope) {
+                return Err(scope
                     .refusal()
                     .with_detail(AuthenticateError::Revoked(agent.clone()).to_string()));
             }
         }
-        match plugin {
-            Some(plugin) if revoked.plugins.contains(plugin) => {
-                Err(Scope::Plugin(plugin.clone()).refusal())
-            }
-            _ => Ok(()),
+        Ok(())
+    }
+
+    /// Whether `plugin` is in force.
+    ///
+    /// # Errors
+    ///
+    /// `revoked.plugin`.
+    pub(crate) fn plugin_in_force(&self, plugin: &PluginName) -> Result<(), Refusal> {
+        let scope = Scope::Plugin(plugin.clone());
+        if self.state().is_revoked(&scope) {
+            return Err(scope.refusal());
         }
+        Ok(())
     }
 
     /// Has `follower` take back what rests on whatever ends from now on.
     pub fn follow(&self, follower: Arc<dyn Follower>) {
         self.followers().add(follower);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_scope_reads_back_as_itself() {
-        for (kind, subject) in [
-            ("agent", "spiffe://tollgate.local/agent/a"),
-            ("task", "task_aaaaaaaaaaaaaaaa"),
-            ("plugin", "fetch"),
-            ("lease", "lease_aaaaaaaaaaaaaaaa"),
-            ("approval", "approval_aaaaaaaaaaaaaaaa"),
-            ("token", "jti"),
-            ("all", ""),
-        ] {
-            let scope = Scope::parse(kind, subject).unwrap();
-            assert_eq!((scope.kind(), scope.subject().as_str()), (kind, subject));
-            let reason = scope.refusal().reason.code();
-            assert!(
-                reason == format!("revoked.{kind}") || reason == "token.revoked",
-                "{reason}"
-            );
-        }
-        for (kind, subject) in [
-            ("agent", "A b"),
-            ("task", "lease_aaaaaaaaaaaaaaaa"),
-            ("token", ""),
-            ("all", "x"),
-            ("everything", ""),
-        ] {
-            assert!(Scope::parse(kind, subject).is_err(), "{kind} {subject}");
-        }
     }
 }

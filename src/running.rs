@@ -1,8 +1,9 @@
 //! The calls that are under way, and how each of them can be stopped.
 //!
-//! A call enters before the last look at what was revoked, and a revocation is in force before it
-//! looks at who is under way. So whichever of the two comes first, no call slips between them: it is
-//! either found here and stopped, or it sees the revocation itself.
+//! A call enters as it arrives, and whatever it comes to rest on is noted here before it is looked at
+//! whether that is in force; a revocation is in force before it looks at who is under way. So whichever
+//! of the two comes first, no call slips between them: it is either found here and stopped, or it sees
+//! the revocation itself.
 //!
 //! A stop cancels the call's own token. The instance sees that at its next yield (2 ms of guest code),
 //! a host call that waits is dropped at once with its socket, and the one that would begin next is
@@ -14,33 +15,26 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::id::TaskId;
 use crate::identity::AgentId;
-use crate::journal::record::{CallId, UnderWay};
+use crate::journal::record::{CallId, Caller, UnderWay};
 use crate::name::ToolName;
 use crate::reason::Refusal;
 use crate::revocation::Scope;
 
-/// What a call rests on, as far as it is known when it begins.
-#[derive(Debug, Clone)]
-pub(crate) struct Under {
-    pub(crate) call: CallId,
-    pub(crate) agent: AgentId,
-    /// The agents that handed the work on.
-    pub(crate) chain: Vec<AgentId>,
-    /// The task, and the tasks that this one is a part of.
-    pub(crate) tasks: Vec<TaskId>,
-    pub(crate) tool: ToolName,
-}
-
 /// One call under way.
 #[derive(Debug)]
 pub(crate) struct Underway {
-    under: Under,
+    call: CallId,
+    agent: AgentId,
+    /// The agents that handed the work on.
+    chain: Vec<AgentId>,
+    /// Once it is found.
+    tool: OnceLock<ToolName>,
+    /// What else it came to rest on as it went on: the plugin, the task and those that it lies within,
+    /// tokens, approvals, leases.
+    rests_on: Mutex<Vec<Scope>>,
     cancel: CancellationToken,
     stopped: OnceLock<Refusal>,
-    /// What it came to rest on as it went on: leases, approvals, tokens.
-    rests_on: Mutex<Vec<Scope>>,
 }
 
 impl Underway {
@@ -54,37 +48,42 @@ impl Underway {
         self.stopped.get()
     }
 
+    /// It is a call of this tool; from now on a stop of the plugin stops it.
+    pub(crate) fn is_of(&self, tool: &ToolName) {
+        self.rests_on(Scope::Plugin(tool.plugin().clone()));
+        // A call has one tool.
+        drop(self.tool.set(tool.clone()));
+    }
+
     /// From now on a stop of `scope` stops this call.
     pub(crate) fn rests_on(&self, scope: Scope) {
-        self.rests_on
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(scope);
+        self.scopes().push(scope);
     }
 
     fn is_within(&self, scope: &Scope) -> bool {
-        let under = &self.under;
         match scope {
             Scope::All => true,
-            Scope::Agent(agent) => under.agent == *agent || under.chain.contains(agent),
-            Scope::Task(task) => under.tasks.contains(task),
-            Scope::Plugin(plugin) => under.tool.plugin() == plugin,
-            Scope::Lease(_) | Scope::Approval(_) | Scope::Token(_) => self
-                .rests_on
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(scope),
+            Scope::Agent(agent) => self.agent == *agent || self.chain.contains(agent),
+            scope => self.scopes().contains(scope),
         }
     }
 
-    /// For the record of a revocation.
-    fn described(&self) -> UnderWay {
-        UnderWay {
-            call: self.under.call,
-            agent: self.under.agent.clone(),
-            tool: self.under.tool.clone(),
-            task: self.under.tasks.first().copied(),
-        }
+    /// For the record of a revocation; none before the tool is found, for then nothing was under way.
+    fn described(&self) -> Option<UnderWay> {
+        Some(UnderWay {
+            call: self.call,
+            agent: self.agent.clone(),
+            tool: self.tool.get()?.clone(),
+            // The innermost is noted first.
+            task: self.scopes().iter().find_map(|scope| match scope {
+                Scope::Task(task) => Some(*task),
+                _ => None,
+            }),
+        })
+    }
+
+    fn scopes(&self) -> MutexGuard<'_, Vec<Scope>> {
+        self.rests_on.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,14 +102,17 @@ pub(crate) struct Guard {
 
 impl Running {
     /// Enters a call, which ends by `cancel` too.
-    pub(crate) fn enter(&self, under: Under, cancel: &CancellationToken) -> Guard {
+    pub(crate) fn enter(&self, id: CallId, caller: &Caller, cancel: &CancellationToken) -> Guard {
         let call = Arc::new(Underway {
+            call: id,
+            agent: caller.agent.clone(),
+            chain: caller.chain.clone(),
+            tool: OnceLock::new(),
+            rests_on: Mutex::default(),
             cancel: cancel.child_token(),
             stopped: OnceLock::new(),
-            rests_on: Mutex::default(),
-            under,
         });
-        self.lock().insert(call.under.call, Arc::clone(&call));
+        self.lock().insert(id, Arc::clone(&call));
         Guard {
             of: self.clone(),
             call,
@@ -131,7 +133,7 @@ impl Running {
             let first = call.stopped.set(refusal.clone()).is_ok();
             call.cancel.cancel();
             if first {
-                stopped.push(call.described());
+                stopped.extend(call.described());
             }
         }
         stopped.sort_by_key(|under| under.call);
@@ -157,7 +159,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.of.lock().remove(&self.call.under.call);
+        self.of.lock().remove(&self.call.call);
     }
 }
 
@@ -165,17 +167,19 @@ impl Drop for Guard {
 mod tests {
     use super::*;
     use crate::entropy::SeededEntropy;
-    use crate::id::LeaseId;
+    use crate::id::{LeaseId, TaskId};
     use crate::reason::Reason;
 
-    fn under(agent: &str, tool: &str) -> Under {
-        Under {
-            call: CallId(uuid::Uuid::now_v7()),
-            agent: agent.parse().unwrap(),
+    fn enter(running: &Running, cancel: &CancellationToken) -> Guard {
+        let caller = Caller {
+            agent: "alice".parse().unwrap(),
+            user: None,
+            transport: "http".into(),
+            client: None,
+            task: None,
             chain: vec!["first".parse().unwrap()],
-            tasks: Vec::new(),
-            tool: tool.parse().unwrap(),
-        }
+        };
+        running.enter(CallId(uuid::Uuid::now_v7()), &caller, cancel)
     }
 
     fn refusal(reason: Reason) -> Refusal {
@@ -205,25 +209,40 @@ mod tests {
             (Scope::All, true),
         ] {
             let running = Running::default();
-            let mut under = under("alice", "p.t");
-            under.tasks = vec![task, parent];
-            let call = under.call;
-            let guard = running.enter(under, &CancellationToken::new());
-            guard.call().rests_on(Scope::Lease(lease));
+            let guard = enter(&running, &CancellationToken::new());
+            let call = guard.call();
+            call.is_of(&"p.t".parse().unwrap());
+            for rests_on in [Scope::Task(task), Scope::Task(parent), Scope::Lease(lease)] {
+                call.rests_on(rests_on);
+            }
             let stopped = running.stop(&scope, &refusal(Reason::RevokedAll));
             assert_eq!(!stopped.is_empty(), found, "{scope:?}");
-            assert_eq!(guard.call().cancel().is_cancelled(), found, "{scope:?}");
-            assert_eq!(guard.call().stopped().is_some(), found, "{scope:?}");
-            assert!(stopped.iter().all(|under| under.call == call));
+            assert_eq!(call.cancel().is_cancelled(), found, "{scope:?}");
+            assert_eq!(call.stopped().is_some(), found, "{scope:?}");
+            assert!(
+                stopped
+                    .iter()
+                    .all(|under| under.call == call.call && under.task == Some(task))
+            );
             drop(guard);
             assert_eq!(running.count(), 0);
         }
     }
 
     #[test]
+    fn a_call_that_has_no_tool_yet_is_stopped_and_nothing_was_under_way() {
+        let running = Running::default();
+        let guard = enter(&running, &CancellationToken::new());
+        let agent = Scope::Agent("alice".parse().unwrap());
+        assert_eq!(running.stop(&agent, &refusal(Reason::RevokedAgent)), []);
+        assert!(guard.call().stopped().is_some());
+    }
+
+    #[test]
     fn the_first_stop_is_the_reason() {
         let running = Running::default();
-        let guard = running.enter(under("alice", "p.t"), &CancellationToken::new());
+        let guard = enter(&running, &CancellationToken::new());
+        guard.call().is_of(&"p.t".parse().unwrap());
         let agent = Scope::Agent("alice".parse().unwrap());
         assert_eq!(
             running.stop(&agent, &refusal(Reason::RevokedAgent)).len(),
@@ -240,7 +259,7 @@ mod tests {
     fn the_callers_own_cancellation_is_no_stop() {
         let running = Running::default();
         let cancel = CancellationToken::new();
-        let guard = running.enter(under("alice", "p.t"), &cancel);
+        let guard = enter(&running, &cancel);
         cancel.cancel();
         assert!(guard.call().cancel().is_cancelled());
         assert!(guard.call().stopped().is_none());

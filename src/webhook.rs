@@ -22,7 +22,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
-use crate::approval::{Approval, ApprovalEvent, Filter, Status};
+use crate::approval::{Approval, ApprovalEvent, Status};
 use crate::config::{SecretPlace, Webhook};
 use crate::control::ApprovalReport;
 use crate::egress::{OwnBounds, OwnClient};
@@ -41,7 +41,7 @@ impl Default for Pauses {
     }
 }
 
-/// Deliveries at once. Asks are bounded by themselves; this bounds what a dead server holds back.
+/// Attempts at once. How many deliveries there are is bounded by the asks.
 const AT_ONCE: usize = 64;
 
 /// What is sent is small, and of what comes back only the status counts.
@@ -100,11 +100,7 @@ struct Teller {
 
 impl Teller {
     fn catch_up(&mut self) {
-        let waiting = Filter {
-            status: Some(Status::Pending),
-            ..Filter::default()
-        };
-        for approval in self.host.approvals().list(&waiting) {
+        for approval in self.host.approvals().list(Some(Status::Pending)) {
             self.tell(&approval);
         }
     }
@@ -117,16 +113,14 @@ impl Teller {
             return;
         }
         for webhook in self.host.config().webhooks.clone() {
-            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-                tracing::error!(approval = %approval.id, "a webhook is not told: too many deliveries are under way");
-                return;
+            let delivery = Delivery {
+                host: Arc::clone(&self.host),
+                webhook,
+                message: Message::of(approval, &self.host),
+                pauses: Arc::clone(&self.pauses),
+                places: Arc::clone(&self.places),
             };
-            let message = Message::of(approval, &self.host);
-            let (host, pauses) = (Arc::clone(&self.host), Arc::clone(&self.pauses));
-            self.deliveries.spawn(async move {
-                deliver(&host, &webhook, &message, &pauses).await;
-                drop(place);
-            });
+            self.deliveries.spawn(delivery.run());
         }
     }
 }
@@ -138,7 +132,6 @@ struct Message {
     /// The same in every attempt and after a restart, so that a receiver can drop what it has.
     id: String,
     body: Bytes,
-    expires: Duration,
 }
 
 impl Message {
@@ -157,7 +150,6 @@ impl Message {
             of: approval.id,
             id: format!("msg_{}", approval.id),
             body: Bytes::from(body.to_string()),
-            expires: approval.expires,
         }
     }
 }
@@ -171,75 +163,96 @@ enum Attempt {
     Refused(String),
 }
 
-async fn deliver(host: &Host, webhook: &Webhook, message: &Message, pauses: &Pauses) {
-    let place = shown(&webhook.url);
-    // What leaves the host is written down before it does.
-    let subject = message.of.to_string();
-    let written = match host.changed_with("webhook.told", &subject, format!("to {place}")) {
-        Ok(position) => host.journal().durable(position).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = written {
-        tracing::error!(%error, "a webhook is not told: it could not be written down");
-        return;
-    }
-    let mut pauses = pauses.0.iter();
-    loop {
-        let why = match attempt(host, webhook, message).await {
-            Attempt::Taken => {
-                tracing::debug!(approval = %message.of, place, "a webhook was told");
-                return;
-            }
-            Attempt::Refused(why) => {
-                tracing::error!(approval = %message.of, place, why, "a webhook does not take what it is told");
-                return;
-            }
-            Attempt::Failed(why) => why,
-        };
-        let Some(pause) = pauses.next() else {
-            tracing::error!(approval = %message.of, place, why, "a webhook could not be told");
-            return;
-        };
-        tracing::warn!(approval = %message.of, place, why, again_in_s = pause.as_secs(), "a webhook could not be told yet");
-        tokio::time::sleep(*pause).await;
-        let waits = host
-            .approvals()
-            .get(message.of)
-            .is_some_and(|approval| approval.status == Status::Pending);
-        if !waits || host.now() >= message.expires {
-            return;
-        }
-    }
+/// One message on its way to one server.
+struct Delivery {
+    host: Arc<Host>,
+    webhook: Webhook,
+    message: Message,
+    pauses: Arc<Pauses>,
+    places: Arc<Semaphore>,
 }
 
-async fn attempt(host: &Host, webhook: &Webhook, message: &Message) -> Attempt {
-    // Read each time, so that a key can be replaced while the host runs.
-    let key = match key_at(&webhook.secret) {
-        Ok(key) => key,
-        Err(why) => return Attempt::Failed(why),
-    };
-    let now = host.now().as_secs().to_string();
-    let signature = sign(&key, &message.id, &now, &message.body);
-    let request = http::Request::post(&webhook.url)
-        .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-        .header(USER_AGENT, HeaderValue::from_static("tollgate"))
-        .header("webhook-id", &message.id)
-        .header("webhook-timestamp", now)
-        .header("webhook-signature", signature)
-        .body(message.body.clone());
-    let request = match request {
-        Ok(request) => request,
-        Err(error) => return Attempt::Refused(error.to_string()),
-    };
-    let client = OwnClient::of(&host.services().outbound);
-    match client.send(request, BOUNDS).await {
-        Ok(response) => match response.status().as_u16() {
-            200..=299 => Attempt::Taken,
-            // The standard's word for: never again.
-            410 => Attempt::Refused(String::from("it answered 410")),
-            status => Attempt::Failed(format!("it answered {status}")),
-        },
-        Err(error) => Attempt::Failed(error.to_string()),
+impl Delivery {
+    async fn run(self) {
+        let (of, place) = (self.message.of, shown(&self.webhook.url));
+        // What leaves the host is written down before it does.
+        let detail = format!("to {place}");
+        let written = match self
+            .host
+            .changed_with("webhook.told", &of.to_string(), detail)
+        {
+            Ok(position) => self.host.journal().durable(position).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            tracing::error!(%error, "a webhook is not told: it could not be written down");
+            return;
+        }
+        let mut pauses = self.pauses.0.iter();
+        loop {
+            let why = match self.attempt().await {
+                Attempt::Taken => {
+                    tracing::debug!(approval = %of, place, "a webhook was told");
+                    return;
+                }
+                Attempt::Refused(why) => {
+                    tracing::error!(approval = %of, place, why, "a webhook does not take what it is told");
+                    return;
+                }
+                Attempt::Failed(why) => why,
+            };
+            let Some(pause) = pauses.next() else {
+                tracing::error!(approval = %of, place, why, "a webhook could not be told");
+                return;
+            };
+            tracing::warn!(approval = %of, place, why, again_in_s = pause.as_secs(), "a webhook could not be told yet");
+            tokio::time::sleep(*pause).await;
+            if !self.is_awaited() {
+                return;
+            }
+        }
+    }
+
+    /// Whether the approval still waits for a person.
+    fn is_awaited(&self) -> bool {
+        let approval = self.host.approvals().get(self.message.of);
+        approval.is_some_and(|approval| approval.status == Status::Pending)
+    }
+
+    async fn attempt(&self) -> Attempt {
+        // Given back before a pause: a server that is down must not keep others from being told.
+        let Ok(_place) = self.places.acquire().await else {
+            return Attempt::Refused(String::from("the host ends"));
+        };
+        let (host, webhook, message) = (&self.host, &self.webhook, &self.message);
+        // Read each time, so that a key can be replaced while the host runs.
+        let key = match key_at(&webhook.secret) {
+            Ok(key) => key,
+            Err(why) => return Attempt::Failed(why),
+        };
+        let now = host.now().as_secs().to_string();
+        let signature = sign(&key, &message.id, &now, &message.body);
+        let request = http::Request::post(&webhook.url)
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .header(USER_AGENT, HeaderValue::from_static("tollgate"))
+            .header("webhook-id", &message.id)
+            .header("webhook-timestamp", now)
+            .header("webhook-signature", signature)
+            .body(message.body.clone());
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => return Attempt::Refused(error.to_string()),
+        };
+        let client = OwnClient::of(&host.services().outbound);
+        match client.send(request, BOUNDS).await {
+            Ok(response) => match response.status().as_u16() {
+                200..=299 => Attempt::Taken,
+                // The standard's word for: never again.
+                410 => Attempt::Refused(String::from("it answered 410")),
+                status => Attempt::Failed(format!("it answered {status}")),
+            },
+            Err(error) => Attempt::Failed(error.to_string()),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 )]
 
 pub(crate) mod bare;
+pub(crate) mod client;
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
@@ -111,7 +112,6 @@ pub(crate) fn measuring() -> bool {
 }
 
 /// What criterion does not tell: the spread of single calls.
-#[expect(clippy::print_stderr, reason = "a note beside criterion's own report")]
 pub(crate) async fn percentiles<T>(label: &str, mut once: impl AsyncFnMut() -> T) {
     const CALLS: usize = 20_000;
     const TIME: Duration = Duration::from_secs(3);
@@ -125,6 +125,12 @@ pub(crate) async fn percentiles<T>(label: &str, mut once: impl AsyncFnMut() -> T
         drop(once().await);
         times.push(began.elapsed());
     }
+    spread(label, times);
+}
+
+/// Prints the spread of the times of single calls.
+#[expect(clippy::print_stderr, reason = "a note beside criterion's own report")]
+pub(crate) fn spread(label: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
     let at = |share: f64| -> Duration {
         #[expect(
@@ -137,10 +143,11 @@ pub(crate) async fn percentiles<T>(label: &str, mut once: impl AsyncFnMut() -> T
         times.get(place).copied().unwrap_or_default()
     };
     eprintln!(
-        "{label}: p50 {:.1?}, p90 {:.1?}, p99 {:.1?} of {} calls",
+        "{label}: p50 {:.1?}, p90 {:.1?}, p99 {:.1?}, slowest {:.1?} of {}",
         at(0.5),
         at(0.9),
         at(0.99),
+        times.last().copied().unwrap_or_default(),
         times.len()
     );
 }

@@ -12,8 +12,8 @@ use serde_json::json;
 
 use super::door::{Fault, Person, Strict, document};
 use super::{Admin, watch};
+use crate::approval::Approval;
 use crate::control::{ApprovalReport, Which, approve, deny};
-use crate::id::ApprovalId;
 use crate::reason::Reason;
 
 pub(super) fn routes() -> Router<Arc<Admin>> {
@@ -63,8 +63,8 @@ async fn show(
     _: Person,
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
-    let id = known(&admin, &id)?;
-    Ok(shown(&admin, id))
+    let approval = found(&admin, &id)?;
+    Ok(shown(&admin, &approval))
 }
 
 /// What is sent to answer an approval.
@@ -87,7 +87,7 @@ async fn answer(
     Path(id): Path<String>,
     Strict(given): Strict<Given>,
 ) -> Result<Response, Fault> {
-    let id = known(&admin, &id)?;
+    let id = found(&admin, &id)?.id;
     let given = match given {
         Given::Approve { standing: None } => approve(None),
         Given::Approve {
@@ -104,37 +104,32 @@ async fn answer(
         }
         Given::Deny { why } => deny(why),
     };
-    admin
+    let answered = admin
         .host
         .approvals()
         .answer(id, &person, given)
         .await
         .map_err(|refusal| Fault::of(&refusal))?;
-    Ok(shown(&admin, id))
+    Ok(shown(&admin, &answered))
 }
 
-fn shown(admin: &Admin, id: ApprovalId) -> Response {
-    match admin.host.approvals().get(id) {
-        Some(approval) => {
-            let report = ApprovalReport::of(&approval, &admin.host);
-            document(StatusCode::OK, &json!(report))
-        }
-        None => axum::response::IntoResponse::into_response(unknown()),
-    }
+fn shown(admin: &Admin, approval: &Approval) -> Response {
+    document(
+        StatusCode::OK,
+        &json!(ApprovalReport::of(approval, &admin.host)),
+    )
 }
 
-/// The id, of an approval that there is. One that can't be an id is one that there is not.
-pub(super) fn known(admin: &Admin, id: &str) -> Result<ApprovalId, Fault> {
+/// The approval of that id. One that can't be an id is of an approval that there is not.
+pub(super) fn found(admin: &Admin, id: &str) -> Result<Arc<Approval>, Fault> {
     id.parse()
         .ok()
-        .filter(|id| admin.host.approvals().get(*id).is_some())
-        .ok_or_else(unknown)
-}
-
-fn unknown() -> Fault {
-    Fault::new(
-        StatusCode::NOT_FOUND,
-        "approval.unknown",
-        "there is no such approval",
-    )
+        .and_then(|id| admin.host.approvals().get(id))
+        .ok_or_else(|| {
+            Fault::new(
+                StatusCode::NOT_FOUND,
+                "approval.unknown",
+                "there is no such approval",
+            )
+        })
 }

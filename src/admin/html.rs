@@ -227,23 +227,20 @@ pub(super) fn approval(report: &ApprovalReport, look: Look<'_>) -> String {
     main.push_str(&facts(report));
     let _ = writeln!(
         main,
-        "<h2>Arguments of {}</h2>\n<pre>{}</pre>\n<p class=\"quiet\">{} bytes, all of them; only line breaks and indents were added. Letters that would show otherwise than they read stand as <code>\\u\u{2026}</code>. Digest {}</p>",
+        "<h2>Arguments of {}</h2>\n<pre>{}</pre>\n<p class=\"quiet\">{} bytes, {}; only line breaks and indents were added. Letters that would show otherwise than they read stand as <code>\\u\u{2026}</code>. Digest {}</p>",
         code(&report.tool),
         lines(&spread(&report.arguments)),
         report.arguments_bytes,
+        shown(report.arguments_whole),
         code(&report.arguments_digest)
     );
     if let Some(body) = &report.body {
-        let whole = if body.whole {
-            "all of them"
-        } else {
-            "not all of them shown"
-        };
         let _ = writeln!(
             main,
-            "<h2>Body of the request</h2>\n<pre>{}</pre>\n<p class=\"quiet\">{} bytes, {whole}. Digest {}</p>",
+            "<h2>Body of the request</h2>\n<pre>{}</pre>\n<p class=\"quiet\">{} bytes, {}. Digest {}</p>",
             text(&body.text),
             body.bytes,
+            shown(body.whole),
             code(&body.digest)
         );
     }
@@ -252,6 +249,15 @@ pub(super) fn approval(report: &ApprovalReport, look: Look<'_>) -> String {
         main.push_str(&answers(report, look));
     }
     document(&report.effect, Some(look), &main)
+}
+
+/// How much of what is asked about stands on the page.
+const fn shown(whole: bool) -> &'static str {
+    if whole {
+        "all of them"
+    } else {
+        "not all of them shown"
+    }
 }
 
 fn facts(report: &ApprovalReport) -> String {
@@ -318,6 +324,13 @@ fn facts(report: &ApprovalReport) -> String {
                 moment(&answer.at)
             ),
         );
+    }
+    if let Some(seconds) = report.standing {
+        let told = format!(
+            "for identical calls, {seconds} s; used {} times",
+            report.uses
+        );
+        row(&mut out, "Stands", &told);
     }
     row(&mut out, "Call", &code(&report.call));
     out.push_str("</dl>\n");

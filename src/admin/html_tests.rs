@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::control::{AnswerReport, BodyReport};
+use crate::control::{BodyReport, sample};
 
 const LOOK: Look<'_> = Look {
     person: "ada",
@@ -14,38 +14,10 @@ const LOOK: Look<'_> = Look {
 
 fn report(arguments: &str) -> ApprovalReport {
     ApprovalReport {
-        id: "approval_aaaaaaaaaaaaaaaa".into(),
-        status: "pending".into(),
-        kind: "call".into(),
-        effect: "call github.comment".into(),
-        agent: "spiffe://tollgate.local/agent/claude".into(),
         user: Some("<b>u".into()),
-        task: None,
         chain: vec!["spiffe://tollgate.local/agent/planner".into()],
-        tool: "github.comment".into(),
-        tier: "hold".into(),
-        plugin: "sha256:00".into(),
-        arguments: arguments.into(),
-        arguments_digest: "sha256:11".into(),
-        arguments_bytes: arguments.len() as u64,
-        body: None,
-        policies: vec![],
-        needed: 2,
-        missing: 1,
-        answers: vec![AnswerReport {
-            person: "bob".into(),
-            approve: true,
-            at: "2026-11-22T00:00:00.000Z".into(),
-            why: None,
-        }],
         asks: 3,
-        call: "0".into(),
-        created: "2026-11-22T00:00:00.000Z".into(),
-        expires: "2026-11-22T00:15:00.000Z".into(),
-        standing: None,
-        uses: 0,
-        why: None,
-        url: None,
+        ..sample(arguments)
     }
 }
 
@@ -131,6 +103,19 @@ fn a_page_has_what_an_approver_needs() {
     let mut over = report("{}");
     over.status = "denied".into();
     assert!(!approval(&over, LOOK).contains("value=\"approve\""));
+}
+
+#[test]
+fn what_is_cut_is_not_called_whole_and_what_stands_says_so() {
+    let mut over = report("{}");
+    assert!(approval(&over, LOOK).contains("bytes, all of them;"));
+    over.status = "used".into();
+    over.arguments_whole = false;
+    over.standing = Some(7_200);
+    over.uses = 2;
+    let page = approval(&over, LOOK);
+    assert!(page.contains("bytes, not all of them shown;"));
+    assert!(page.contains("7200 s; used 2 times"));
 }
 
 proptest! {

@@ -1,27 +1,23 @@
-//! The admin listener: takes connections, bounded in number, and ends with the host.
+//! The admin listener: serves people until the host drains.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::router;
 use crate::config;
+use crate::connections::{self, Bounds};
 use crate::host::Host;
-use crate::mcp::{GateError, accept, connection};
+use crate::mcp::GateError;
 
-/// Connections at once: people, their browsers and a few programs of theirs.
-const CONNECTIONS: usize = 128;
-
-/// How long the head of a request may take, and an idle connection stay open.
-const HEAD_TIME: Duration = Duration::from_secs(15);
-
-/// How long connections may take to end once the host drains.
-const CLOSING: Duration = Duration::from_secs(2);
+const BOUNDS: Bounds = Bounds {
+    // People, their browsers and a few programs of theirs.
+    at_once: 128,
+    head_time: Duration::from_secs(15),
+};
 
 /// The admin listener can't serve.
 #[derive(Debug, thiserror::Error)]
@@ -71,34 +67,7 @@ impl Bound {
             router,
             draining,
         } = self;
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let mut connections = JoinSet::new();
-        loop {
-            // The place comes first: what does not fit waits in the system's queue, not in memory.
-            let place = tokio::select! {
-                () = draining.cancelled() => break,
-                place = Arc::clone(&places).acquire_owned() => place,
-            };
-            let Ok(place) = place else { break };
-            let stream = tokio::select! {
-                biased;
-                () = draining.cancelled() => break,
-                Some(_) = connections.join_next() => continue,
-                accepted = accept(&listener) => match accepted {
-                    Some(stream) => stream,
-                    None => continue,
-                },
-            };
-            let connection = connection(stream, router.clone(), HEAD_TIME, draining.clone());
-            connections.spawn(async move {
-                connection.await;
-                drop(place);
-            });
-        }
-        drop(listener);
-        let closing = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(CLOSING, closing).await.is_err() {
-            tracing::debug!("connections of people were still open at the end");
-        }
+        let open = connections::serve(listener, &router, BOUNDS, &draining).await;
+        open.close().await;
     }
 }

@@ -177,16 +177,12 @@ fn place_of(id: &str) -> Cow<'static, str> {
 }
 
 fn shown(admin: &Admin, id: &str, look: Look<'_>, status: StatusCode) -> Response {
-    let approval = id
-        .parse()
-        .ok()
-        .and_then(|id: ApprovalId| admin.host.approvals().get(id));
-    match approval {
-        Some(approval) => {
+    match api::found(admin, id) {
+        Ok(approval) => {
             let report = ApprovalReport::of(&approval, &admin.host);
             page(status, html::approval(&report, look))
         }
-        None => page(StatusCode::NOT_FOUND, html::unknown(look)),
+        Err(fault) => page(fault.status(), html::unknown(look)),
     }
 }
 
@@ -257,9 +253,9 @@ fn begin(admin: &Admin, id: &str, form: &Form) -> Response {
         Ok(browser) => browser,
         Err(fault) => return login(fault.status(), &place_of(id), Some(&fault.text())),
     };
-    let ticket = api::known(admin, id)
+    let ticket = api::found(admin, id)
         .ok()
-        .and_then(|id| admin.sessions.ticket(&browser.cookie, id).ok());
+        .and_then(|approval| admin.sessions.ticket(&browser.cookie, approval.id).ok());
     let mut response = shown(
         admin,
         id,
@@ -272,7 +268,7 @@ fn begin(admin: &Admin, id: &str, form: &Form) -> Response {
 
 /// Gives the answer, and says which page shows what came of it.
 async fn answer(admin: &Admin, id: &str, form: &Form, browser: &Browser) -> Result<String, Fault> {
-    let id = api::known(admin, id)?;
+    let id = api::found(admin, id)?.id;
     if !browser.session.wrote(form.word("form")) {
         return Err(Fault::new(
             StatusCode::FORBIDDEN,

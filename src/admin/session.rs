@@ -160,20 +160,10 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-    use crate::clock::Clock;
+    use crate::clock::Seconds;
     use crate::entropy::SeededEntropy;
-
-    #[derive(Debug, Default)]
-    struct Seconds(AtomicU64);
-
-    impl Clock for Seconds {
-        fn now(&self) -> Duration {
-            Duration::from_secs(self.0.load(Ordering::Relaxed))
-        }
-    }
 
     fn sessions() -> (Arc<Seconds>, Sessions) {
         let clock = Arc::new(Seconds::default());
@@ -203,7 +193,7 @@ mod tests {
         sessions.end(&two);
         assert!(sessions.find(&two).is_none());
         assert!(sessions.find("").is_none());
-        clock.0.store(LIFETIME.as_secs(), Ordering::Relaxed);
+        clock.set(LIFETIME.as_secs());
         assert!(sessions.find(&one).is_none());
     }
 
@@ -220,7 +210,7 @@ mod tests {
         assert!(sessions.redeem(&cookie, approval(), &ticket));
         assert!(!sessions.redeem(&cookie, approval(), &ticket), "once");
         let late = sessions.ticket(&cookie, approval()).unwrap();
-        clock.0.store(TICKET.as_secs(), Ordering::Relaxed);
+        clock.set(TICKET.as_secs());
         assert!(!sessions.redeem(&cookie, approval(), &late));
     }
 
@@ -229,7 +219,7 @@ mod tests {
         let (clock, sessions) = sessions();
         let first = begin(&sessions);
         for n in 1..=MOST {
-            clock.0.store(n as u64, Ordering::Relaxed);
+            clock.set(n as u64);
             begin(&sessions);
         }
         assert!(sessions.find(&first).is_none());

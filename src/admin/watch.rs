@@ -55,11 +55,10 @@ pub(super) async fn watch(
     };
     // Before the list, so that nothing falls between the two; what is in both comes twice.
     let events = admin.host.approvals().events();
-    let waiting: Vec<_> = Which::Pending
-        .of(&admin.host)
-        .iter()
-        .map(|approval| event(&admin, "asked", approval))
-        .collect();
+    let waiting = Which::Pending.of(&admin.host);
+    // Each is written as it is sent: together they can be far more than one.
+    let of = Arc::clone(&admin);
+    let waiting = stream::iter(waiting).map(move |approval| event(&of, "asked", &approval));
     let watch = Watch {
         events,
         person: person.person().clone(),
@@ -67,7 +66,7 @@ pub(super) async fn watch(
         _place: place,
         admin,
     };
-    let body = stream::iter(waiting)
+    let body = waiting
         .chain(stream::unfold(Some(watch), next))
         .map(Ok::<_, Infallible>);
     let mut response = Response::new(Body::from_stream(body));

@@ -108,16 +108,29 @@ impl Book {
         Ok(())
     }
 
+    /// Whether one more host call of `agent` could wait.
+    ///
+    /// # Errors
+    ///
+    /// `approval.rate`.
+    pub(super) fn room_to_park(&self, agent: &AgentId) -> Result<(), Refusal> {
+        if self
+            .parked
+            .get(agent)
+            .is_none_or(|parked| *parked < MAX_PARKED)
+        {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Reason::ApprovalRate,
+            format!("{MAX_PARKED} calls of this agent wait for a person already"),
+        ))
+    }
+
     /// One more host call of `agent` waits.
     pub(super) fn park(&mut self, agent: &AgentId) -> Result<(), Refusal> {
-        let parked = self.parked.entry(agent.clone()).or_default();
-        if *parked >= MAX_PARKED {
-            return Err(Refusal::new(
-                Reason::ApprovalRate,
-                format!("{MAX_PARKED} calls of this agent wait for a person already"),
-            ));
-        }
-        *parked += 1;
+        self.room_to_park(agent)?;
+        *self.parked.entry(agent.clone()).or_default() += 1;
         Ok(())
     }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::Approvals;
 use super::machine::{Approval, Status};
-use super::{Approvals, Filter};
 use crate::reason::{Reason, Refusal};
 use crate::revocation::{Follower, Scope, Taken};
 
@@ -11,7 +11,7 @@ use crate::revocation::{Follower, Scope, Taken};
 impl Follower for Approvals {
     async fn take_back(&self, scope: &Scope, why: &Refusal) -> Result<Taken, Refusal> {
         let resting: Vec<Arc<Approval>> = self
-            .list(&Filter::default())
+            .list(None)
             .into_iter()
             .filter(|approval| rests_on(approval, scope))
             .collect();

@@ -12,10 +12,12 @@
 //!   standing approval, which a person must ask for by name, is used until it expires.
 //! - One order: every transition happens under one lock, in the order of its records. A revocation
 //!   that was asked for goes before an answer or a use that has not happened.
+//! - A yes is worth as much as the one who said it: with the person, what they agreed to is taken back.
 //! - Time only goes forward: a clock that is set back revives nothing.
 //! - A host call's approval dies with its call, and with the host: to try again would repeat what
 //!   the call did before.
 
+mod ask;
 mod binding;
 mod book;
 mod follow;
@@ -26,7 +28,6 @@ mod proof;
 mod service;
 mod settings;
 mod summary;
-mod time;
 
 #[cfg(test)]
 mod tests;
@@ -34,10 +35,9 @@ mod tests;
 pub use binding::{Binding, Subject};
 pub use machine::{Approval, Given, Status};
 pub use proof::Approved;
-pub use service::{Answer, ApprovalEvent, Approvals, Asked, Filter};
+pub use service::{Answer, ApprovalEvent, Approvals, Asked};
 pub use settings::Settings;
 pub use summary::{BodyView, Summary};
 
+pub(crate) use ask::{Ask, HeldCall};
 pub(crate) use guard::Withdraws;
-pub(crate) use service::Ask;
-pub(crate) use summary::{effect, escape_json};

@@ -10,14 +10,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, watch};
 
+use super::ask::Ask;
 use super::binding::not_this;
 use super::book::Book;
 use super::machine::{Approval, End, Given, Status};
-use super::service::{Answer, ApprovalEvent, Ask};
+use super::service::{Answer, ApprovalEvent};
 use super::settings::{MAX_STANDING, MAX_WHY, Settings};
-use super::time::Forward;
 use super::{Approved, Binding, Subject};
-use crate::clock::rfc3339;
+use crate::clock::{Clock as _, Steady, rfc3339};
 use crate::entropy::SharedEntropy;
 use crate::id::ApprovalId;
 use crate::identity::PersonId;
@@ -26,9 +26,10 @@ use crate::journal::record::{
     ApprovalAnswered, ApprovalAsked, ApprovalEnded, ApprovalUsed, CallId, Event,
 };
 use crate::json::{Arguments, Limits};
-use crate::policy::{ApproveQuestion, Ground, PolicySet};
+use crate::policy::{ApproveQuestion, CallFacts, Ground, PolicySet};
 use crate::reason::{Reason, Refusal};
 use crate::state::{State, StateError};
+use crate::task::Tasks;
 
 /// What all handles of the service share.
 #[derive(Debug)]
@@ -36,8 +37,10 @@ pub(super) struct Inner {
     pub(super) state: State,
     pub(super) journal: Journal,
     pub(super) policy: Arc<ArcSwap<PolicySet>>,
+    pub(super) tasks: Tasks,
     pub(super) entropy: SharedEntropy,
-    pub(super) time: Forward,
+    /// It never goes back, so that what expired stays so.
+    pub(super) clock: Arc<Steady>,
     pub(super) settings: ArcSwap<Settings>,
     /// INVARIANT: held over every transition, and taken before `book`.
     pub(super) order: Mutex<()>,
@@ -54,7 +57,7 @@ impl Inner {
 
     /// Whole milliseconds, as they are kept.
     pub(super) fn now(&self) -> Duration {
-        let now = self.time.now().as_millis();
+        let now = self.clock.now().as_millis();
         Duration::from_millis(u64::try_from(now).unwrap_or(u64::MAX))
     }
 
@@ -73,6 +76,10 @@ impl Inner {
             Some(found) if found.status == Status::Approved => return Ok((found, false)),
             Some(found) => return Err(found.closed(found.status)),
             None => {}
+        }
+        // What could not wait for its answer asks nobody.
+        if ask.subject.is_host_call() {
+            self.book().room_to_park(&ask.binding.agent)?;
         }
         let settings = **self.settings.load();
         self.book()
@@ -170,6 +177,13 @@ impl Inner {
         standing: bool,
         now: Duration,
     ) -> Result<Ground, Refusal> {
+        // Looked at here, within the order: the credential was good when the answer set out.
+        if self.is_gone(person) {
+            return Err(Refusal::new(
+                Reason::IdentityUnknown,
+                "no person has this credential",
+            ));
+        }
         let own = approval.binding.user.as_deref() == Some(person.as_str());
         // What a person reads is the very text that policy judges. Its bounds were kept when it came.
         let limits = Limits {
@@ -182,19 +196,31 @@ impl Inner {
         } else {
             return Err(approval.closed(approval.status));
         };
+        // As it is now: while a person thinks, its other calls go on. One that is not known any more
+        // is over, and nothing of it is agreed to.
+        let task = match approval.binding.task {
+            None => None,
+            Some(id) => Some(self.tasks.facts(id).ok_or_else(|| {
+                Refusal::new(Reason::TaskUnknown, "the task that it is on is over")
+            })?),
+        };
         let approvers = approval.approvers();
         let question = ApproveQuestion {
             person,
-            agent: &approval.binding.agent,
-            chain: &approval.binding.chain,
-            user: approval.binding.user.as_deref(),
-            tool: &approval.binding.tool,
-            tier: &approval.tier,
-            arguments: &arguments,
+            call: CallFacts {
+                agent: &approval.binding.agent,
+                chain: &approval.binding.chain,
+                user: approval.binding.user.as_deref(),
+                tool: &approval.binding.tool,
+                tier: &approval.tier,
+                arguments: &arguments,
+                task: task.as_ref(),
+                time: now,
+                approval: None,
+            },
             approvers: &approvers,
             host_call: approval.subject.is_host_call(),
             standing,
-            time: now,
         };
         self.policy
             .load()
@@ -267,6 +293,22 @@ impl Inner {
         Ok(after)
     }
 
+    /// What is live and rests on the word of `person`.
+    pub(super) fn given_by(&self, person: &PersonId) -> Vec<ApprovalId> {
+        self.book()
+            .all()
+            .filter(|approval| approval.status.is_live() && approval.approvers().contains(person))
+            .map(|approval| approval.id)
+            .collect()
+    }
+
+    /// Whether the word of `person` counts no more.
+    fn is_gone(&self, person: &PersonId) -> bool {
+        self.state
+            .person(person)
+            .is_some_and(|record| record.removed.is_some())
+    }
+
     /// Writes down what expired, and forgets what ended long ago.
     pub(super) fn sweep(&self, now: Duration) -> Result<(), Refusal> {
         let over = self.book().over(now);
@@ -285,31 +327,39 @@ impl Inner {
         Ok(())
     }
 
-    /// What a start finds: host calls' approvals are void, for their calls are gone.
+    /// What a start finds: host calls' approvals are void, for their calls are gone; and what rests on
+    /// someone who was removed is revoked, where the host ended before it came to that.
     pub(super) fn recover(&self, kept: Vec<Approval>) -> Result<(), StateError> {
         let now = self.now();
         for approval in kept {
             self.book().put(approval);
         }
-        let stranded: Vec<Arc<Approval>> = self
+        let ends = |approval: &Approval| {
+            if approval.subject.is_host_call() && approval.standing.is_none() {
+                Some((End::Void, "the host ended while its call waited"))
+            } else if approval.approvers().iter().any(|by| self.is_gone(by)) {
+                Some((End::Revoked, "one who agreed was removed"))
+            } else {
+                None
+            }
+        };
+        let stranded: Vec<_> = self
             .book()
             .all()
-            .filter(|a| a.status.is_live() && a.subject.is_host_call() && a.standing.is_none())
-            .cloned()
+            .filter(|approval| approval.status.is_live())
+            .filter_map(|approval| Some((Arc::clone(approval), ends(approval)?)))
             .collect();
-        for before in stranded {
-            let why = Some("the host ended while its call waited".to_owned());
-            let Ok(after) = before.ended(End::Void, why, now) else {
+        for (before, (end, why)) in stranded {
+            let Ok(mut after) = before.ended(end, Some(why.to_owned()), now) else {
                 continue;
             };
             if let Err(error) = self.journal.append(&ended(&after)) {
                 tracing::error!(%error, "the end of an approval could not be written down");
             }
-            let mut kept = after;
-            kept.summary = kept.summary.abridged();
+            after.summary = after.summary.abridged();
             self.state
-                .move_approval((before.status, before.uses), &kept)?;
-            self.book().put(kept);
+                .move_approval((before.status, before.uses), &after)?;
+            self.book().put(after);
         }
         Ok(())
     }

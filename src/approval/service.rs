@@ -1,6 +1,5 @@
 //! The service: what calls, people and operators ask of approvals.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
@@ -8,24 +7,23 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 
+use super::ask::Ask;
 use super::book::Book;
 use super::guard::{Parked, Withdraws};
 use super::machine::{Approval, End, Status};
 use super::order::Inner;
 use super::settings::Settings;
-use super::summary::Summary;
-use super::time::Forward;
 use super::{Approved, Binding, Subject};
-use crate::clock::SharedClock;
+use crate::clock::Steady;
 use crate::entropy::SharedEntropy;
-use crate::id::{ApprovalId, TaskId};
+use crate::id::ApprovalId;
 use crate::identity::{AgentId, Approver, PersonId};
 use crate::journal::Journal;
-use crate::journal::record::{CallId, HostCallRef};
-use crate::name::{PluginName, ToolName};
-use crate::policy::{Ground, PolicySet};
+use crate::journal::record::CallId;
+use crate::policy::PolicySet;
 use crate::reason::{Reason, Refusal};
 use crate::state::{State, StateError};
+use crate::task::Tasks;
 
 /// Events that a slow listener may be behind, before it misses some and has to list again.
 const EVENTS: usize = 256;
@@ -64,41 +62,6 @@ pub enum ApprovalEvent {
     Ended(Arc<Approval>),
 }
 
-/// Which approvals. What is left out is any.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// In this state.
-    pub status: Option<Status>,
-    /// Still pending or approved.
-    pub live: bool,
-    /// Asked for by this agent.
-    pub agent: Option<AgentId>,
-    /// On this task.
-    pub task: Option<TaskId>,
-    /// For this tool.
-    pub tool: Option<ToolName>,
-    /// For a tool of this plugin.
-    pub plugin: Option<PluginName>,
-    /// First asked for by this call.
-    pub call: Option<CallId>,
-}
-
-impl Filter {
-    fn wants(&self, approval: &Approval) -> bool {
-        fn is<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
-            wanted.is_none_or(|wanted| wanted == found)
-        }
-        let binding = &approval.binding;
-        is(self.status.as_ref(), &approval.status)
-            && (!self.live || approval.status.is_live())
-            && is(self.agent.as_ref(), &binding.agent)
-            && (self.task.is_none() || self.task == binding.task)
-            && is(self.tool.as_ref(), &binding.tool)
-            && is(self.plugin.as_ref(), binding.tool.plugin())
-            && is(self.call.as_ref(), &approval.call)
-    }
-}
-
 /// What an agent is told of the approval that its call waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Asked {
@@ -120,51 +83,25 @@ impl Asked {
     }
 }
 
-/// A hold, to be put before a person.
-#[derive(Debug, Clone)]
-pub(crate) struct Ask {
-    pub(crate) call: CallId,
-    pub(crate) subject: Subject,
-    pub(crate) binding: Binding,
-    pub(crate) summary: Summary,
-    /// How many must agree.
-    pub(crate) needed: u32,
-    /// Of whom, where policy names persons.
-    pub(crate) enough: Vec<BTreeSet<PersonId>>,
-    /// The host call, as records number it.
-    pub(crate) host_call: Option<HostCallRef>,
-    pub(crate) ground: Ground,
-}
-
-impl Ask {
-    /// A parked host call gives up before an ask would expire.
-    pub(super) fn lives(&self, settings: &Settings) -> Duration {
-        if self.subject.is_host_call() {
-            settings.ttl.min(settings.park)
-        } else {
-            settings.ttl
-        }
-    }
-}
-
 impl Approvals {
     /// Takes in what is on the disk. Approvals of host calls are void: their calls are gone.
     pub(crate) fn open(
         state: State,
         journal: Journal,
         policy: Arc<ArcSwap<PolicySet>>,
-        clock: SharedClock,
+        tasks: Tasks,
+        clock: Arc<Steady>,
         entropy: SharedEntropy,
         settings: Settings,
     ) -> Result<Self, StateError> {
         let kept = state.approvals()?;
-        let seen = kept.iter().map(|approval| approval.changed).max();
         let inner = Inner {
             state,
             journal,
             policy,
+            tasks,
             entropy,
-            time: Forward::new(clock, seen.unwrap_or_default()),
+            clock,
             settings: ArcSwap::from_pointee(settings),
             order: std::sync::Mutex::default(),
             book: std::sync::Mutex::new(Book::default()),
@@ -179,16 +116,17 @@ impl Approvals {
     pub(crate) fn watch_time(&self) {
         let inner: Weak<Inner> = Arc::downgrade(&self.0);
         tokio::spawn(async move {
+            let mut failed = false;
             loop {
                 tokio::time::sleep(LOOK).await;
                 let Some(inner) = inner.upgrade() else { return };
-                let approvals = Self(inner);
-                if let Err(refusal) = approvals.sweep().await {
-                    // They are over all the same. The journal or the database is gone, which is said
-                    // once and loudly elsewhere.
+                let swept = Self(inner).sweep().await;
+                // They are over all the same. The journal or the database is gone, which is said once
+                // and loudly elsewhere; or someone else had the database for a moment.
+                if let (Err(refusal), false) = (&swept, failed) {
                     tracing::warn!(%refusal, "expired approvals could not be written down");
-                    return;
                 }
+                failed = swept.is_err();
             }
         });
     }
@@ -203,14 +141,14 @@ impl Approvals {
         **self.0.settings.load()
     }
 
-    /// Those that `filter` wants, the newest first.
+    /// Those in this state, or all that are kept; the newest first.
     #[must_use]
-    pub fn list(&self, filter: &Filter) -> Vec<Arc<Approval>> {
+    pub fn list(&self, status: Option<Status>) -> Vec<Arc<Approval>> {
         let all: Vec<Arc<Approval>> = self.0.book().all().cloned().collect();
         let mut list: Vec<Arc<Approval>> = all
             .into_iter()
             .map(|approval| self.seen(approval))
-            .filter(|approval| filter.wants(approval))
+            .filter(|approval| status.is_none_or(|status| approval.status == status))
             .collect();
         list.sort_by_key(|approval| std::cmp::Reverse((approval.created, approval.id)));
         list
@@ -294,20 +232,15 @@ impl Approvals {
         .map(drop)
     }
 
-    /// Takes back all live ones that `filter` wants: their agent, task or plugin ended or was
-    /// revoked. Says which.
-    pub async fn withdraw_where(&self, filter: &Filter, why: &str) -> Vec<ApprovalId> {
-        let live = Filter {
-            live: true,
-            ..filter.clone()
-        };
-        let mut withdrawn = Vec::new();
-        for approval in self.list(&live) {
-            if self.withdraw(approval.id, why).await.is_ok() {
-                withdrawn.push(approval.id);
-            }
-        }
-        withdrawn
+    /// The live approvals that `person` agreed to, once every answer that is on its way is in.
+    ///
+    /// # Errors
+    ///
+    /// `host.internal`.
+    pub async fn given_by(&self, person: &PersonId) -> Result<Vec<ApprovalId>, Refusal> {
+        let person = person.clone();
+        self.in_order(move |inner| Ok(inner.given_by(&person)))
+            .await
     }
 
     /// What happens to approvals from now on.

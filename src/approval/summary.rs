@@ -18,6 +18,8 @@ use crate::policy::PolicyRef;
 const BODY: usize = 64 << 10;
 /// Bytes of arguments that are kept once nobody can agree to them any more.
 const ENDED: usize = 4 << 10;
+/// Stands at the end of what was cut. Canonical arguments end with their brace.
+const CUT: char = '\u{2026}';
 
 /// What exactly would happen, and who asks for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +37,7 @@ pub struct Summary {
     pub effect: String,
     /// The tool's tier.
     pub tier: String,
-    /// The call's canonical arguments, in full, escaped: still the same JSON.
+    /// The call's canonical arguments, escaped: still the same JSON. In full while a person can answer.
     pub arguments: String,
     /// Their digest, which is what the approval is bound to.
     pub arguments_digest: Digest,
@@ -78,13 +80,19 @@ impl BodyView {
 }
 
 impl Summary {
+    /// Whether `arguments` are all of them.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.arguments.ends_with(CUT)
+    }
+
     /// The same for one that ended: long arguments are cut, their digest stays.
     pub(super) fn abridged(&self) -> Self {
         let mut summary = self.clone();
         let cut = |text: &mut String| {
             if text.len() > ENDED {
                 text.truncate(text.floor_char_boundary(ENDED));
-                text.push('\u{2026}');
+                text.push(CUT);
             }
         };
         cut(&mut summary.arguments);
@@ -97,7 +105,7 @@ impl Summary {
 }
 
 /// The host's words for what would be done.
-pub(crate) fn effect(tool: &crate::name::ToolName, subject: &Subject) -> String {
+pub(super) fn effect(tool: &crate::name::ToolName, subject: &Subject) -> String {
     match subject {
         Subject::Call {} => format!("call {tool}"),
         Subject::HostCall {
@@ -135,14 +143,17 @@ impl fmt::Display for Summary {
         if self.policies.is_empty() {
             writeln!(f, "asked by   the tool's tier")?;
         }
+        let whole = |is: bool| if is { "" } else { ", not shown whole" };
         writeln!(
             f,
-            "arguments  {} bytes, {}",
-            self.arguments_bytes, self.arguments_digest
+            "arguments  {} bytes, {}{}",
+            self.arguments_bytes,
+            self.arguments_digest,
+            whole(self.is_whole())
         )?;
         writeln!(f, "           {}", escape(&self.arguments))?;
         if let Some(body) = &self.body {
-            let whole = if body.whole { "" } else { ", not shown whole" };
+            let whole = whole(body.whole);
             writeln!(f, "body       {} bytes, {}{whole}", body.bytes, body.digest)?;
             writeln!(f, "           {}", escape(&body.text))?;
         }
@@ -152,7 +163,7 @@ impl fmt::Display for Summary {
 
 /// Canonical JSON with each letter that shows otherwise than it reads as `\u....`: the same JSON,
 /// since such letters stand in strings only.
-pub(crate) fn escape_json(text: &str) -> String {
+pub(super) fn escape_json(text: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -254,6 +265,12 @@ mod tests {
         let ended = summary(&long.to_string()).abridged();
         assert!(ended.arguments.len() < 5_000);
         assert_eq!(ended.arguments_bytes, 100_000 + 26);
+        assert!(!ended.is_whole() && ended.to_string().contains("not shown whole"));
+        // Escaped, these are longer than what is kept; what is kept is longer than they were.
+        let odd = serde_json::json!({"text": "\u{202e}".repeat(1_000)});
+        assert!(summary(&odd.to_string()).is_whole());
+        assert!(!summary(&odd.to_string()).abridged().is_whole());
+        assert!(summary("{}").abridged().is_whole());
     }
 
     #[test]

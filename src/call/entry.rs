@@ -17,14 +17,15 @@ use crate::host::Host;
 use crate::journal::record::{
     ArgumentsView, CallId, Caller, Event, Held, Intent, Outcome, Refused,
 };
-use crate::journal::{escape_bytes, view, view_of_text};
+use crate::journal::{Unwritable, escape_bytes, view, view_of_text};
 use crate::json::Arguments;
 use crate::name::ToolName;
 use crate::plugin::Plugin;
 use crate::policy::{Ground, Permit};
 use crate::reason::{Kind, Reason, Refusal};
-use crate::running::{Guard, Under, Underway};
-use crate::task::OnTask;
+use crate::revocation::Scope;
+use crate::running::{Guard, Underway};
+use crate::task::Line;
 
 /// The entry of one call.
 pub(super) struct Entry<'a> {
@@ -67,8 +68,12 @@ impl<'a> Entry<'a> {
         self.call
     }
 
+    /// It is of this tool; from now on a stop of the plugin stops this call.
     pub(super) fn tool(&mut self, plugin: &Plugin, tool: &ToolName) {
         self.tool = Some((tool.clone(), plugin.digest));
+        if let Some(under_way) = self.under_way() {
+            under_way.is_of(tool);
+        }
     }
 
     pub(super) fn arguments(&mut self, arguments: &Arguments) {
@@ -87,26 +92,24 @@ impl<'a> Entry<'a> {
             .unwrap_or_else(|| view_of_text(&self.raw))
     }
 
-    /// From now on a stop finds it; and it is on this task.
-    pub(super) fn enters(
-        &mut self,
-        caller: &Caller,
-        tool: &ToolName,
-        task: Option<&OnTask>,
-        cancel: &CancellationToken,
-    ) -> Arc<Underway> {
-        self.caller.clone_from(caller);
-        let under = Under {
-            call: self.call,
-            agent: caller.agent.clone(),
-            chain: caller.chain.clone(),
-            tasks: task.map(OnTask::ids).unwrap_or_default(),
-            tool: tool.clone(),
-        };
-        let guard = self.host.running().enter(under, cancel);
+    /// From now on a stop finds it.
+    pub(super) fn enters(&mut self, cancel: &CancellationToken) -> Arc<Underway> {
+        let guard = self.host.running().enter(self.call, &self.caller, cancel);
         let call = Arc::clone(guard.call());
         self.running = Some(guard);
         call
+    }
+
+    /// It is on this task, as `caller` has it now; from now on a stop of the task, or of one that it lies
+    /// within, stops this call.
+    pub(super) fn on_task(&mut self, caller: &Caller, line: &Line) {
+        self.caller.task = caller.task;
+        self.caller.user.clone_from(&caller.user);
+        if let Some(under_way) = self.under_way() {
+            for task in line.ids() {
+                under_way.rests_on(Scope::Task(task));
+            }
+        }
     }
 
     /// The task that was named is none of this agent's: its name is only what the client wrote.
@@ -114,17 +117,24 @@ impl<'a> Entry<'a> {
         self.caller.task = None;
     }
 
+    fn under_way(&self) -> Option<&Underway> {
+        self.running.as_ref().map(|guard| &**guard.call())
+    }
+
     /// Why it was stopped, if it was.
     fn stopped(&self) -> Option<Refusal> {
-        self.running.as_ref()?.call().stopped().cloned()
+        self.under_way()?.stopped().cloned()
     }
 
     pub(super) const fn attempt(&mut self, attempt: u32) {
         self.attempt = attempt;
     }
 
-    /// Writes that the call is about to run.
+    /// Writes that the call is about to run; one that was stopped meanwhile does not.
     pub(super) async fn intent(&mut self, permit: &Permit, grants: &Grants) -> Result<(), Refusal> {
+        if let Some(stopped) = self.stopped() {
+            return Err(stopped);
+        }
         let event = Event::Intent(Intent {
             call: self.call,
             caller: self.caller.clone(),
@@ -136,16 +146,21 @@ impl<'a> Entry<'a> {
             decision: permit.ground().clone(),
         });
         let journal = self.host.journal();
-        let position = journal.append(&event).map_err(Refusal::from)?;
+        let position = journal.append(&event)?;
         self.open = true;
-        journal.settled(position).await.map_err(Refusal::from)
+        Ok(journal.settled(position).await?)
     }
 
     /// Closes the entry of a call that did not run: one record says why.
     pub(super) async fn refused(mut self, refusal: Refusal) -> Reply {
-        // A stop is the greater news, whatever it met.
-        let refusal = self.stopped().unwrap_or(refusal);
-        self.pace(&refusal);
+        // A stop is the greater news, whatever it met; and no failure of who called.
+        let refusal = match self.stopped() {
+            Some(stopped) => stopped,
+            None => {
+                self.pace(&refusal);
+                refusal
+            }
+        };
         let held = match (&self.tool, &refusal.ground) {
             (Some((tool, plugin)), Some(ground)) if refusal.reason == Reason::ApprovalRequired => {
                 Some(self.held(tool.clone(), *plugin, ground.as_ref().clone()))
@@ -170,12 +185,7 @@ impl<'a> Entry<'a> {
                 repeated: 0,
             })
         });
-        let journal = self.host.journal();
-        let written = match journal.append(&event) {
-            Ok(position) => journal.settled(position).await,
-            Err(error) => Err(error),
-        };
-        let refusal = match written {
+        let refusal = match self.write(&event).await {
             Ok(()) => refusal,
             // Nothing was done; that the refusal is not written down is the greater news.
             Err(error) => Refusal::from(error),
@@ -208,9 +218,9 @@ impl<'a> Entry<'a> {
     /// Closes the entry of a call that ran.
     pub(super) async fn outcome(mut self, mut answer: Answer) -> Reply {
         // What a stopped call found is not handed out, also where it was there already.
-        if let Some(stopped) = self.stopped() {
-            answer.refusal = Some(stopped);
-        }
+        let stopped = self.stopped();
+        let was_stopped = stopped.is_some();
+        answer.refusal = stopped.or(answer.refusal);
         let mut completion = match &answer.refusal {
             Some(refusal) => self.explain(refusal),
             None => answer.completion,
@@ -241,14 +251,12 @@ impl<'a> Entry<'a> {
             duration_us: self.elapsed(),
         });
         self.open = false;
-        let journal = self.host.journal();
-        let written = match journal.append(&event) {
-            Ok(position) => journal.settled(position).await,
-            Err(error) => Err(error),
-        };
+        let written = self.write(&event).await;
         if let Some((tool, _)) = &self.tool {
             match answer.refusal {
                 None => self.host.pace().succeeded(&self.caller.agent, tool),
+                // Whoever stopped it: an agent that is let go on must not be kept waiting for that.
+                Some(_) if was_stopped => {}
                 Some(_) => self.failed(tool),
             }
         }
@@ -274,6 +282,12 @@ impl<'a> Entry<'a> {
                 }
             }
         }
+    }
+
+    async fn write(&self, event: &Event) -> Result<(), Unwritable> {
+        let journal = self.host.journal();
+        let position = journal.append(event)?;
+        journal.settled(position).await
     }
 
     fn pace(&self, refusal: &Refusal) {

@@ -6,16 +6,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Arrival;
-use crate::approval::{
-    Approval, Ask, Asked, Binding, Status, Subject, Summary, Withdraws, effect, escape_json,
-};
+use crate::approval::{Approval, Ask, Asked, HeldCall, Status, Withdraws};
 use crate::config::Tier;
 use crate::host::Host;
 use crate::journal::record::CallId;
 use crate::json::Arguments;
 use crate::name::ToolName;
 use crate::plugin::Plugin;
-use crate::policy::{CallQuestion, Ground, Hold, Permit, PolicySet, TaskFacts, Verdict};
+use crate::policy::{CallFacts, CallQuestion, Ground, Permit, PolicySet, TaskFacts, Verdict};
 use crate::reason::{Reason, Refusal};
 use crate::revocation::Scope;
 use crate::running::Underway;
@@ -42,18 +40,20 @@ impl Asking<'_> {
     fn question<'a>(&'a self, approval: Option<&'a crate::approval::Approved>) -> CallQuestion<'a> {
         let caller = &self.arrival.caller;
         CallQuestion {
-            agent: &caller.agent,
-            chain: &caller.chain,
-            user: caller.user.as_deref(),
-            tool: self.tool,
+            call: CallFacts {
+                agent: &caller.agent,
+                chain: &caller.chain,
+                user: caller.user.as_deref(),
+                tool: self.tool,
+                tier: self.tier_name,
+                arguments: self.arguments,
+                task: self.task,
+                time: self.host.now(),
+                approval,
+            },
             plugin_digest: self.plugin.digest,
-            tier: self.tier_name,
-            arguments: self.arguments,
-            task: self.task,
             transport: &caller.transport,
-            time: self.host.now(),
             attempt: self.attempt,
-            approval,
         }
     }
 
@@ -74,7 +74,8 @@ impl Asking<'_> {
             };
             ground = Some(held.clone());
             let ask = self.ask(&set, held.clone())?;
-            let (found, gone) = self.find(ask.clone()).await?;
+            let found = self.find(ask.clone()).await;
+            let (found, gone) = found.map_err(|refusal| refusal.with_ground(held.clone()))?;
             match found.status {
                 Status::Approved => match self.used(&found, ask, under_way).await {
                     Err(refusal) if refusal.reason == Reason::ApprovalUsed && self.may_ask() => {}
@@ -135,6 +136,10 @@ impl Asking<'_> {
         if under_way.cancel().is_cancelled() {
             return Err(cancelled());
         }
+        // A person may have thought for longer than what the caller came with was good.
+        if let Some(who) = &self.arrival.credential {
+            self.host.identities().still(who)?;
+        }
         let approved = approvals
             .take(approval.id, self.call, ask.binding, ask.subject)
             .await?;
@@ -178,40 +183,17 @@ impl Asking<'_> {
     fn ask(&self, set: &PolicySet, ground: Ground) -> Result<Ask, Refusal> {
         let needed = self.host.config().approvals_needed(self.tool);
         let also = [self.tier_name, &needed.to_string()];
-        let Hold {
-            policies,
-            deciding,
-            enough,
-        } = set.hold_of_call(&self.question(None), &ground, &also)?;
-        let caller = &self.arrival.caller;
-        let subject = Subject::Call {};
-        Ok(Ask {
+        let hold = set.hold_of_call(&self.question(None), &ground, &also)?;
+        let held = HeldCall {
             call: self.call,
-            binding: Binding::new(
-                caller,
-                self.tool,
-                self.plugin.digest,
-                self.arguments,
-                deciding,
-            ),
-            summary: Summary {
-                agent: caller.agent.clone(),
-                user: caller.user.clone(),
-                chain: caller.chain.clone(),
-                effect: effect(self.tool, &subject),
-                tier: self.tier_name.to_owned(),
-                arguments: escape_json(self.arguments.canonical()),
-                arguments_digest: self.arguments.digest(),
-                arguments_bytes: self.arguments.canonical().len() as u64,
-                body: None,
-                policies,
-            },
-            subject,
+            caller: &self.arrival.caller,
+            tool: self.tool,
+            plugin: self.plugin.digest,
+            arguments: self.arguments,
+            tier: self.tier_name,
             needed,
-            enough,
-            host_call: None,
-            ground,
-        })
+        };
+        Ok(held.asks(hold, ground))
     }
 }
 

@@ -19,6 +19,12 @@ const WINDOW: Duration = Duration::from_secs(600);
 /// What is remembered at most; the oldest goes first.
 const MEMORY: usize = 10_000;
 
+/// Tokens that an agent may ask for within a minute: a step token is for one call, and no agent makes
+/// ten of these a second for long. Each leaves a record, so that without a bound one could fill the disk.
+const TOKENS: u32 = 600;
+/// The span over which these are counted.
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// Counts attempts, and breaks the circuit of one who only fails.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
@@ -29,6 +35,8 @@ pub(crate) struct Pace {
 struct Inner {
     attempts: HashMap<(AgentId, ToolName, Digest), (u32, Instant)>,
     circuits: HashMap<(AgentId, ToolName), Circuit>,
+    /// Tokens that each agent asked for, since when.
+    tokens: HashMap<AgentId, (u32, Instant)>,
 }
 
 #[derive(Debug)]
@@ -84,6 +92,33 @@ impl Pace {
         *count = count.saturating_add(1);
         *at = now;
         Ok(*count)
+    }
+
+    /// Counts a token that `agent` asks for.
+    ///
+    /// # Errors
+    ///
+    /// `limit.tokens`: too many within a minute.
+    pub(crate) fn mint(&self, agent: &AgentId) -> Result<(), Refusal> {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        if inner.tokens.len() >= MEMORY {
+            inner
+                .tokens
+                .retain(|_, (_, since)| now.duration_since(*since) < MINUTE);
+        }
+        let (count, since) = inner.tokens.entry(agent.clone()).or_insert((0, now));
+        if now.duration_since(*since) >= MINUTE {
+            (*count, *since) = (0, now);
+        }
+        if *count >= TOKENS {
+            return Err(Refusal::new(
+                Reason::LimitTokens,
+                format!("more than {TOKENS} tokens within a minute; wait"),
+            ));
+        }
+        *count += 1;
+        Ok(())
     }
 
     /// Notes that a call of this agent and tool ended well.
@@ -252,6 +287,18 @@ mod tests {
         assert_eq!(refusal.reason, Reason::LimitBreaker);
         let other = "b".parse().unwrap();
         assert!(pace.attempt(&other, &tool, Digest::of(b"")).is_ok());
+    }
+
+    #[test]
+    fn one_who_asks_for_tokens_without_end_must_wait_and_others_need_not() {
+        let (agent, _) = names();
+        let pace = Pace::default();
+        for _ in 0..TOKENS {
+            assert!(pace.mint(&agent).is_ok());
+        }
+        let refusal = pace.mint(&agent).unwrap_err();
+        assert_eq!(refusal.reason, Reason::LimitTokens);
+        assert!(pace.mint(&"b".parse().unwrap()).is_ok());
     }
 
     #[test]

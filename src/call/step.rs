@@ -2,33 +2,37 @@
 
 use super::Arrival;
 use crate::host::Host;
-use crate::identity::{Step, StepQuestion};
+use crate::identity::{Identities, SingleUse, StepQuestion};
 use crate::json::Arguments;
 use crate::name::ToolName;
 use crate::reason::{Reason, Refusal};
 use crate::revocation::Scope;
 use crate::running::Underway;
+use crate::state::StateError;
 
-fn step_of(arrival: &Arrival) -> Option<&Step> {
-    arrival.credential.as_ref()?.step.as_deref()
-}
-
-/// Whether the token allows this call. Policy is asked all the same: a token gives nothing.
-pub(super) fn admit(
+/// Whether the token allows this call. Policy is asked all the same: a token gives nothing. Its single
+/// use is reserved now, before anyone is asked to agree and before an approval is used up for it.
+pub(super) async fn admit(
     host: &Host,
     arrival: &Arrival,
     tool: &ToolName,
     arguments: &Arguments,
-) -> Result<(), Refusal> {
-    match step_of(arrival) {
-        None => Ok(()),
-        Some(step) => step.admits(&StepQuestion {
-            tool,
-            arguments,
-            task: arrival.caller.task,
-            time: host.identities().now(),
-        }),
+) -> Result<Option<SingleUse>, Refusal> {
+    let credential = arrival.credential.as_ref();
+    let Some(step) = credential.and_then(|who| who.step.clone()) else {
+        return Ok(None);
+    };
+    step.admits(&StepQuestion {
+        tool,
+        arguments,
+        task: arrival.caller.task,
+        time: host.identities().now(),
+    })?;
+    if !step.is_used_once() {
+        return Ok(None);
     }
+    let reserved = kept(host, move |identities| identities.reserve_use(&step)).await?;
+    reserved.map(Some).ok_or_else(used)
 }
 
 /// From now on the end of any of the caller's credentials stops this call; what was revoked before that
@@ -44,29 +48,38 @@ pub(super) fn rests(host: &Host, arrival: &Arrival, under_way: &Underway) -> Res
 }
 
 /// Takes the token's single use, on the disk: of two calls with one token, one goes on.
-pub(super) async fn take(host: &Host, arrival: &Arrival) -> Result<(), Refusal> {
-    let Some((id, expires)) =
-        step_of(arrival).and_then(|step| Some((step.single_use()?, step.expires())))
-    else {
+pub(super) async fn take(host: &Host, reserved: Option<SingleUse>) -> Result<(), Refusal> {
+    let Some(reserved) = reserved else {
         return Ok(());
     };
-    let identities = host.identities().clone();
-    let taken = tokio::task::spawn_blocking(move || identities.take_use(id, expires)).await;
-    match taken {
-        Ok(Ok(true)) => Ok(()),
-        Ok(Ok(false)) => Err(Refusal::new(
-            Reason::TokenUsed,
-            "the step token was used already",
-        )),
-        Ok(Err(error)) => Err(unkept(&error)),
-        Err(error) => Err(unkept(&error)),
+    match kept(host, move |identities| identities.take_use(&reserved)).await? {
+        true => Ok(()),
+        false => Err(used()),
     }
 }
 
-fn unkept(error: &dyn std::fmt::Display) -> Refusal {
+/// Works where the disk may be waited for.
+async fn kept<T: Send + 'static>(
+    host: &Host,
+    work: impl FnOnce(&Identities) -> Result<T, StateError> + Send + 'static,
+) -> Result<T, Refusal> {
+    let unkept = |error: String| {
+        Refusal::new(
+            Reason::HostInternal,
+            "the use of the step token can't be kept, so nothing is done",
+        )
+        .with_detail(error)
+    };
+    let identities = host.identities().clone();
+    tokio::task::spawn_blocking(move || work(&identities))
+        .await
+        .map_err(|error| unkept(error.to_string()))?
+        .map_err(|error| unkept(error.to_string()))
+}
+
+fn used() -> Refusal {
     Refusal::new(
-        Reason::HostInternal,
-        "the use of the step token can't be kept, so nothing is done",
+        Reason::TokenUsed,
+        "the step token was used already, or another call is about to use it",
     )
-    .with_detail(error.to_string())
 }

@@ -101,7 +101,8 @@ pub(super) async fn borrow(
     request: &Request,
 ) -> Result<Vec<Loan>, Refusal> {
     let mut loans = Vec::with_capacity(wanted.len());
-    let mut values: BTreeMap<&str, Arc<SecretValue>> = BTreeMap::new();
+    // By header, since a lease is bound to one: the same secret in two headers is two.
+    let mut within: BTreeMap<&str, (&str, BTreeMap<&str, Arc<SecretValue>>)> = BTreeMap::new();
     for Wanted { allowed, place, .. } in wanted {
         let loaned = context.lend(allowed).await?;
         match place {
@@ -127,29 +128,23 @@ pub(super) async fn borrow(
                     value: Arc::new(value),
                 }));
             }
-            Place::Within(..) => {
+            Place::Within(header, text) => {
+                let (_, values) = within
+                    .entry(header)
+                    .or_insert_with(|| (text, BTreeMap::new()));
                 values.insert(&allowed.name, loaned.value);
             }
         }
     }
     let origin = request.url().origin().to_string();
-    let value = |name: &str| values.get(name).cloned();
-    let mut done: Vec<&str> = Vec::new();
-    for Wanted { place, .. } in wanted {
-        let Place::Within(header, text) = place else {
-            continue;
-        };
-        // One header may hold several.
-        if done.contains(&header.as_str()) {
-            continue;
-        }
-        done.push(header);
+    for (header, (text, values)) in within {
+        let value = |name: &str| values.get(name).cloned();
         let put = context
             .placeholders
             .substitute(&origin, header, text.as_bytes(), &value)?;
         if let Some(value) = put {
             loans.push(Loan {
-                scheme: CredentialScheme::Instead(header.clone()),
+                scheme: CredentialScheme::Instead(header.to_owned()),
                 value: Arc::new(value),
             });
         }

@@ -203,7 +203,7 @@ async fn send(
     let checked = match agreed {
         Ok((checked, false)) => checked,
         // A person took time: whether the secrets may go along is decided as things are now.
-        Ok((checked, true)) => match renew(context, &checked, &wanted) {
+        Ok((checked, true)) => match allowed_still(context, &checked, &wanted) {
             Ok(()) => checked,
             Err(refusal) => return Ok(Err(Unsent::Refused(refusal))),
         },
@@ -270,7 +270,7 @@ fn effect(outgoing: &Outgoing) -> Effect {
 }
 
 /// Decides again on each secret that goes along. None was lent yet.
-fn renew(
+fn allowed_still(
     context: &CallContext,
     checked: &Checked<Outgoing>,
     wanted: &[Wanted],

@@ -2,12 +2,10 @@
 //! is about to send is what the person reads.
 
 use super::CallContext;
-use crate::approval::{
-    Approved, Ask, Binding, BodyView, Status, Subject, Summary, effect, escape_json,
-};
+use crate::approval::{Approved, Ask, BodyView, HeldCall, Status, Subject};
 use crate::digest::Digest;
 use crate::journal::record::HostCallRef;
-use crate::policy::{CallFacts, Checked, Ground, Hold, HostQuestion, HostVerdict};
+use crate::policy::{CallFacts, Checked, Ground, HostQuestion, HostVerdict};
 use crate::reason::{Reason, Refusal};
 use crate::revocation::Scope;
 
@@ -139,41 +137,20 @@ impl CallContext {
         let task = self.task_facts();
         let asked: CallFacts<'_> = self.call_facts(task.as_ref(), None);
         let policy = self.services.policy.load();
-        let Hold {
-            policies,
-            deciding,
-            enough,
-        } = super::context::with_stack(|| {
+        let hold = super::context::with_stack(|| {
             policy.hold_of_host_call(&asked, question, &ground, &[&facts.tier, &needed])
         })?;
-        let Effect { subject, body } = what;
-        Ok(Ask {
+        let held = HeldCall {
             call: facts.call,
-            binding: Binding::new(
-                &facts.caller,
-                &facts.tool,
-                facts.plugin,
-                &facts.arguments,
-                deciding,
-            ),
-            summary: Summary {
-                agent: facts.caller.agent.clone(),
-                user: facts.caller.user.clone(),
-                chain: facts.caller.chain.clone(),
-                effect: effect(&facts.tool, &subject),
-                tier: facts.tier.clone(),
-                arguments: escape_json(facts.arguments.canonical()),
-                arguments_digest: facts.arguments.digest(),
-                arguments_bytes: facts.arguments.canonical().len() as u64,
-                body,
-                policies,
-            },
-            subject,
+            caller: &facts.caller,
+            tool: &facts.tool,
+            plugin: facts.plugin,
+            arguments: &facts.arguments,
+            tier: &facts.tier,
             needed: facts.needed,
-            enough,
-            host_call: Some(reference.clone()),
-            ground,
-        })
+        };
+        let Effect { subject, body } = what;
+        Ok(held.asks_for(subject, body, reference.clone(), hold, ground))
     }
 }
 

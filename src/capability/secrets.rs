@@ -12,7 +12,6 @@ use crate::journal::record::{Event, HostCall, HostCallOutcome};
 use crate::lease::{Asked, Loaned};
 use crate::policy::{Fact, HostAction, HostQuestion, Target};
 use crate::reason::{Reason, Refusal};
-use crate::revocation::Scope;
 use crate::runtime::bindings::secrets::{Host, HostSecret};
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
@@ -62,6 +61,7 @@ impl CallContext {
     pub(super) async fn lend(&self, allowed: &Allowed) -> Result<Loaned, Refusal> {
         let loaned = self.services.leases.lend(Asked {
             call: self.facts.call,
+            under_way: Arc::clone(&self.facts.under_way),
             task: self.facts.task.as_ref().and_then(OnTask::id),
             agent: self.facts.caller.agent.clone(),
             plugin: self.facts.tool.plugin().clone(),
@@ -70,8 +70,6 @@ impl CallContext {
             scheme: allowed.scheme.clone(),
         });
         let loaned = loaned.await?;
-        // Whoever takes the lease back stops the call, too.
-        self.facts.under_way.rests_on(Scope::Lease(loaned.lease));
         self.lent.lend(&allowed.name, Arc::clone(&loaned.value));
         Ok(loaned)
     }

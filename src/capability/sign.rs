@@ -145,6 +145,12 @@ mod tests {
     /// The key of AWS's own test suite.
     const KEY: &str = r#"{"Version":1,"AccessKeyId":"AKIDEXAMPLE","SecretAccessKey":"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}"#;
 
+    /// The request of `get-vanilla` of that suite.
+    fn vanilla() -> Request {
+        let url = "https://example.amazonaws.com/";
+        Request::parse::<&str, &str>("GET", url, &[], "", &HttpLimits::default()).unwrap()
+    }
+
     fn scope(service: &str) -> wit::AwsScope {
         wit::AwsScope {
             region: "us-east-1".into(),
@@ -170,15 +176,7 @@ mod tests {
 
     #[test]
     fn the_signature_is_that_of_aws_test_suite() {
-        // `get-vanilla` of the suite.
-        let request = Request::parse::<&str, &str>(
-            "GET",
-            "https://example.amazonaws.com/",
-            &[],
-            "",
-            &HttpLimits::default(),
-        )
-        .unwrap();
+        let request = vanilla();
         let signed = signed(&request, KEY, "service").unwrap();
         assert_eq!(header(&signed, "x-amz-date"), Some("20150830T123600Z"));
         assert_eq!(
@@ -215,14 +213,7 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_said_without_showing_it() {
-        let request = Request::parse::<&str, &str>(
-            "GET",
-            "https://example.amazonaws.com/",
-            &[],
-            "",
-            &HttpLimits::default(),
-        )
-        .unwrap();
+        let request = vanilla();
         for key in ["canary", r#"{"AccessKeyId":"canary"}"#, "{}"] {
             let refusal = signed(&request, key, "s3").err().unwrap();
             assert_eq!(refusal.reason, Reason::SecretUnavailable);

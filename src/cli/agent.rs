@@ -146,9 +146,7 @@ fn list(agents: &[AgentReport], printer: &mut Printer) -> Result<Exit, Fault> {
         ];
         table.row(row.map(|text| escape(text)));
     }
-    for line in table.lines() {
-        printer.line(&line)?;
-    }
+    table.print(printer)?;
     Ok(Exit::Ok)
 }
 

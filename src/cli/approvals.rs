@@ -92,9 +92,7 @@ fn list(all: &[ApprovalReport], ended: bool, printer: &mut Printer) -> Result<Ex
             .map(escape),
         );
     }
-    for line in table.lines() {
-        printer.line(&line)?;
-    }
+    table.print(printer)?;
     if let Some(waiting) = all.iter().find(|report| report.status == "pending") {
         printer.hint(&format!(
             "`tollgate approvals show {}` shows all of it",
@@ -138,22 +136,21 @@ fn show(report: &ApprovalReport, printer: &mut Printer) -> Result<Exit, Fault> {
     for (name, value) in facts(report) {
         printer.line(&format!("  {name:<11} {}", escape(&value)))?;
     }
-    printer.line(&format!(
-        "  {:<11} {} bytes, {}",
+    let mut matter = |name: &str, text: &str, whole: bool, bytes: u64, digest: &str| {
+        let cut = if whole { "" } else { ", not shown whole" };
+        let digest = escape(digest);
+        printer.line(&format!("  {name:<11} {bytes} bytes{cut}, {digest}"))?;
+        printer.line(&format!("    {}", escape(text)))
+    };
+    matter(
         "arguments",
+        &report.arguments,
+        report.arguments_whole,
         report.arguments_bytes,
-        escape(&report.arguments_digest)
-    ))?;
-    printer.line(&format!("    {}", escape(&report.arguments)))?;
+        &report.arguments_digest,
+    )?;
     if let Some(body) = &report.body {
-        let whole = if body.whole { "" } else { ", not shown whole" };
-        printer.line(&format!(
-            "  {:<11} {} bytes{whole}, {}",
-            "body",
-            body.bytes,
-            escape(&body.digest)
-        ))?;
-        printer.line(&format!("    {}", escape(&body.text)))?;
+        matter("body", &body.text, body.whole, body.bytes, &body.digest)?;
     }
     if report.status == "pending" {
         printer.hint(&format!(
@@ -267,42 +264,12 @@ fn happened(event: &serde_json::Value, printer: &mut Printer) -> Result<(), Faul
 mod tests {
     use super::*;
     use crate::cli::args::Format;
-    use crate::control::AnswerReport;
+    use crate::control::sample;
 
     fn report(status: &str) -> ApprovalReport {
         ApprovalReport {
-            id: "approval_aaaaaaaaaaaaaaaa".into(),
             status: status.into(),
-            kind: "call".into(),
-            effect: "call github.comment".into(),
-            agent: "spiffe://tollgate.local/agent/claude".into(),
-            user: None,
-            task: None,
-            chain: vec![],
-            tool: "github.comment".into(),
-            tier: "hold".into(),
-            plugin: "sha256:00".into(),
-            arguments: "{\"body\":\"\u{1b}[2J\\\\u202e\"}".into(),
-            arguments_digest: "sha256:11".into(),
-            arguments_bytes: 20,
-            body: None,
-            policies: vec![],
-            needed: 2,
-            missing: 1,
-            answers: vec![AnswerReport {
-                person: "bob".into(),
-                approve: true,
-                at: "2026-11-22T00:01:00.000Z".into(),
-                why: None,
-            }],
-            asks: 1,
-            call: "0".into(),
-            created: "2026-11-22T00:00:00.000Z".into(),
-            expires: "2026-11-22T00:15:00.000Z".into(),
-            standing: None,
-            uses: 0,
-            why: None,
-            url: None,
+            ..sample("{\"body\":\"\u{1b}[2J\\\\u202e\"}")
         }
     }
 
@@ -322,12 +289,18 @@ mod tests {
           agreed      1 of 2 persons
           answer      bob agreed at 2026-11-22T00:01:00.000Z
           call        0
-          arguments   20 bytes, sha256:11
+          arguments   22 bytes, sha256:11
             {"body":"\u{1b}[2J\\u202e"}
         ---
 
         hint: `tollgate approvals approve approval_aaaaaaaaaaaaaaaa` lets it happen once, `tollgate approvals deny approval_aaaaaaaaaaaaaaaa --why TEXT` does not
         "#);
+        let (mut printer, out, _) = Printer::buffers(Format::Human);
+        let mut over = report("used");
+        over.arguments_whole = false;
+        show(&over, &mut printer).unwrap();
+        let shown = out.text();
+        assert!(shown.contains("22 bytes, not shown whole, "), "{shown}");
     }
 
     #[test]

@@ -119,7 +119,8 @@ fn show(report: &CallReport, tool: &str, printer: &mut Printer) -> Result<Exit, 
         return Ok(printer.fault(&fault));
     }
     for block in blocks(&report.result) {
-        printer.line(&block)?;
+        // Many a text ends its last line by itself.
+        printer.line(block.strip_suffix('\n').unwrap_or(&block))?;
     }
     if is_error {
         printer.fault(&Fault::new(exit, format!("`{tool}` failed")).hint(format!(

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::client::{self, Absent, spinner};
 use super::exit::Exit;
 use super::fault::Fault;
-use super::finding::{self, Finding, Level, in_home, number};
+use super::finding::{self, Finding, in_home, number};
 use super::printer::Printer;
 use crate::control::StatusReport;
 use crate::daemon::{self, Command};
-use crate::digest::Digest;
 use crate::home::Home;
+use crate::host::Refreshed;
 use crate::journal::escape;
 
 pub(crate) fn status(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
@@ -66,29 +64,11 @@ fn told(report: &StatusReport, printer: &mut Printer) -> Result<Exit, Fault> {
     Ok(Exit::Ok)
 }
 
-/// What a reload found, as the daemon says it.
-#[derive(Debug, Deserialize)]
-struct Reloaded {
-    serving: usize,
-    policy_set: Digest,
-    findings: Vec<Found>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Found {
-    severity: String,
-    file: String,
-    line: usize,
-    column: usize,
-    message: String,
-    help: String,
-}
-
 pub(crate) fn reload(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
     let bar = spinner(printer, "reloading");
-    let answer = client::ask_for::<Reloaded>(home, Absent::Fails, Command::Reload {}, printer);
+    let answer = client::ask_for::<Refreshed>(home, Absent::Fails, Command::Reload {}, printer);
     bar.finish_and_clear();
-    let Reloaded {
+    let Refreshed {
         serving,
         policy_set,
         findings,
@@ -96,14 +76,13 @@ pub(crate) fn reload(home: &Home, printer: &mut Printer) -> Result<Exit, Fault> 
     let findings: Vec<Finding> = findings
         .into_iter()
         .map(|found| {
-            let level = if found.severity == "error" {
-                Level::Error
-            } else {
-                Level::Warning
-            };
-            Finding::new(level, in_home(home, &found.file), found.message)
-                .at(found.line, found.column)
-                .help(found.help)
+            Finding::new(
+                found.severity.into(),
+                in_home(home, &found.file),
+                found.message,
+            )
+            .at(found.line, found.column)
+            .help(found.help)
         })
         .collect();
     let good = format!(
@@ -152,6 +131,7 @@ fn stop_within(home: &Home, within: Duration, printer: &mut Printer) -> Result<E
 mod tests {
     use super::*;
     use crate::cli::args::Format;
+    use crate::digest::Digest;
 
     #[test]
     fn a_daemon_that_ends_is_waited_for_and_one_that_does_not_only_so_long() {

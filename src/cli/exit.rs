@@ -55,7 +55,7 @@ impl Exit {
             return Self::Invalid;
         }
         match (reason, reason.kind()) {
-            (Reason::LimitConcurrency | Reason::LimitBreaker, _)
+            (Reason::LimitConcurrency | Reason::LimitBreaker | Reason::LimitTokens, _)
             | (_, Kind::Refused | Kind::ApprovalRequired) => Self::Denied,
             (_, Kind::Limit | Kind::Failed) => Self::Failed,
         }
@@ -106,6 +106,7 @@ mod tests {
             (Reason::PolicyDefault, Exit::Denied),
             (Reason::ApprovalRequired, Exit::Denied),
             (Reason::LimitBreaker, Exit::Denied),
+            (Reason::LimitTokens, Exit::Denied),
             (Reason::JournalUnavailable, Exit::Denied),
             (Reason::TrapFuel, Exit::Failed),
             (Reason::PluginFailed, Exit::Failed),

@@ -23,6 +23,14 @@ struct Issued {
     expires: String,
 }
 
+/// Its answer to `person remove`.
+#[derive(Deserialize, Serialize)]
+struct Removed {
+    name: String,
+    /// What was taken back with the person.
+    approvals: Vec<String>,
+}
+
 pub(crate) fn run(command: Person, home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
     match command {
         Person::Add {
@@ -58,14 +66,8 @@ pub(crate) fn run(command: Person, home: &Home, printer: &mut Printer) -> Result
                 name: name.to_string(),
                 credential,
             };
-            let answer = client::ask(home, Absent::Starts, command, printer, drop)?;
-            if printer.is_json() {
-                printer.object("removed", &answer)?;
-            }
-            printer.say(&format!(
-                "removed `{name}`: the credential is worth nothing from now on"
-            ));
-            Ok(Exit::Ok)
+            let gone = client::ask_for(home, Absent::Starts, command, printer)?;
+            removed(&gone, printer)
         }
     }
 }
@@ -115,6 +117,23 @@ fn shown(issued: &Issued, printer: &mut Printer) -> Result<Exit, Fault> {
     Ok(Exit::Ok)
 }
 
+fn removed(gone: &Removed, printer: &mut Printer) -> Result<Exit, Fault> {
+    if printer.is_json() {
+        printer.object("removed", gone)?;
+    }
+    printer.say(&format!(
+        "removed `{}`: the credential is worth nothing from now on",
+        escape(&gone.name)
+    ));
+    for approval in &gone.approvals {
+        printer.say(&format!(
+            "revoked `{}`, which rested on it",
+            escape(approval)
+        ));
+    }
+    Ok(Exit::Ok)
+}
+
 fn list(people: &[PersonReport], printer: &mut Printer) -> Result<Exit, Fault> {
     if printer.is_json() {
         for person in people {
@@ -145,9 +164,7 @@ fn list(people: &[PersonReport], printer: &mut Printer) -> Result<Exit, Fault> {
             .map(|text| escape(text)),
         );
     }
-    for line in table.lines() {
-        printer.line(&line)?;
-    }
+    table.print(printer)?;
     Ok(Exit::Ok)
 }
 
@@ -175,6 +192,21 @@ mod tests {
 
         hint: policies say what `User::"ada"` may approve: `policies/entities.json` puts people into groups
         "#);
+    }
+
+    #[test]
+    fn what_goes_with_a_person_is_named() {
+        let (mut printer, out, err) = Printer::buffers(Format::Human);
+        let gone = Removed {
+            name: "bob".into(),
+            approvals: vec!["approval_aaaaaaaaaaaaaaaa".into()],
+        };
+        removed(&gone, &mut printer).unwrap();
+        assert_eq!(out.text(), "");
+        insta::assert_snapshot!(err.text(), @r"
+        removed `bob`: the credential is worth nothing from now on
+        revoked `approval_aaaaaaaaaaaaaaaa`, which rested on it
+        ");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::offline::{self, Loader};
 use super::printer::{BAD, GOOD, Printer, WAIT, escape_lines};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Tier};
+use crate::handoff;
 use crate::home::Home;
 use crate::journal::escape;
 use crate::json::Arguments;
@@ -129,6 +130,8 @@ async fn explain(
     explain: Explain,
     printer: &mut Printer,
 ) -> Result<Exit, Fault> {
+    handoff::check(&explain.chain, &explain.agent)
+        .map_err(|refusal| Fault::invalid(format!("{}: {}", refusal.reason, refusal.message)))?;
     let (catalogue, loaded) = load(home, config, printer).await?;
     warn(&loaded, printer);
     let (plugin, tool) = catalogue.find(&explain.tool).ok_or_else(|| {
@@ -160,7 +163,6 @@ async fn explain(
     }
     let tier = crate::host::tier(config, &plugin.description, &tool);
     let tier_name = crate::host::tier_name(config, &plugin.description, &tool);
-    let now = SystemClock.now();
     let task = explain.task.as_ref().map(|intent| TaskFacts {
         id: "task_aaaaaaaaaaaaaaaa".to_owned(),
         intent: intent.clone(),
@@ -168,19 +170,22 @@ async fn explain(
         calls: 1,
         host_calls: 0,
     });
-    let question = CallQuestion {
+    let call = CallFacts {
         agent: &explain.agent,
-        chain: &[],
+        chain: &explain.chain,
         user: None,
         tool: &tool,
-        plugin_digest: plugin.digest,
         tier: &tier_name,
         arguments: &arguments,
         task: task.as_ref(),
-        transport: "cli",
-        time: now,
-        attempt: 1,
+        time: SystemClock.now(),
         approval: None,
+    };
+    let question = CallQuestion {
+        call,
+        plugin_digest: plugin.digest,
+        transport: "cli",
+        attempt: 1,
     };
     let answer = loaded.set.explain_call(&question, explain.approved);
     let mut exit = told(&answer, printer)?;
@@ -188,16 +193,10 @@ async fn explain(
     if let Some(person) = &explain.approver {
         let question = ApproveQuestion {
             person,
-            agent: &explain.agent,
-            chain: &[],
-            user: None,
-            tool: &tool,
-            tier: &tier_name,
-            arguments: &arguments,
+            call,
             approvers: &BTreeSet::new(),
             host_call: false,
             standing: false,
-            time: now,
         };
         if told(&loaded.set.explain_approve(&question), printer)? != Exit::Ok {
             exit = Exit::Denied;
@@ -205,20 +204,9 @@ async fn explain(
     }
     for text in &explain.host_calls {
         let asked = hostcall::parse(text, &plugin, &tool)?;
-        let facts = CallFacts {
-            agent: &explain.agent,
-            chain: &[],
-            user: None,
-            tool: &tool,
-            tier: &tier_name,
-            arguments: &arguments,
-            task: task.as_ref(),
-            time: now,
-            approval: None,
-        };
         let answer = loaded
             .set
-            .explain_host_call(&facts, &asked, explain.approved);
+            .explain_host_call(&call, &asked, explain.approved);
         // The call's own answer is the exit code, unless a host call is worse off.
         if told(&answer, printer)? != Exit::Ok {
             exit = Exit::Denied;
@@ -344,24 +332,40 @@ fn results_told(home: &Home, results: &[CaseResult], printer: &mut Printer) -> R
     Ok(exit)
 }
 
-/// The cases that fail, for `tollgate check`.
+/// The cases that fail, for `tollgate check`; one finding for all cases of a file that are about a plugin
+/// which is not there, since what is missing is one thing.
 pub(crate) fn case_findings(home: &Home, set: &PolicySet) -> Vec<Finding> {
-    policy::run_cases(&home.policies(), set)
-        .into_iter()
-        .filter(|result| !result.passed)
-        .map(|result| {
-            let message = format!(
-                "case `{}`: expected {}, answered {}",
-                result.name, result.expected, result.answered
-            );
-            Finding::new(
-                Level::Error,
-                in_home(home, format!("policies/{}", result.file)),
-                message,
-            )
-            .help("`tollgate policy test` shows all of them, `tollgate policy explain` why a call is decided as it is")
-        })
-        .collect()
+    failing(home, policy::run_cases(&home.policies(), set))
+}
+
+fn failing(home: &Home, results: Vec<CaseResult>) -> Vec<Finding> {
+    let file = |name: &str| in_home(home, format!("policies/{name}"));
+    let mut missing: BTreeMap<(String, PluginName), usize> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for result in results.into_iter().filter(|result| !result.passed) {
+        if let Some(plugin) = result.missing {
+            *missing.entry((result.file, plugin)).or_default() += 1;
+            continue;
+        }
+        let message = format!(
+            "case `{}`: expected {}, answered {}",
+            result.name, result.expected, result.answered
+        );
+        findings.push(
+            Finding::new(Level::Error, file(&result.file), message)
+            .help("`tollgate policy test` shows all of them, `tollgate policy explain` why a call is decided as it is"),
+        );
+    }
+    findings.extend(missing.into_iter().map(|((name, plugin), cases)| {
+        let message = format!(
+            "no plugin `{plugin}` serves, so its {} could not be run",
+            number(cases, "case")
+        );
+        Finding::new(Level::Warning, file(&name), message).help(format!(
+            "put `{plugin}.wasm` into `plugins/`, or move its cases away"
+        ))
+    }));
+    findings
 }
 
 #[cfg(test)]
@@ -383,6 +387,7 @@ mod tests {
             } else {
                 "refuse by no policy".into()
             },
+            missing: None,
         };
         let home = Home::at(Path::new("/nonexistent")).unwrap();
         let (mut printer, out, err) = Printer::buffers(Format::Human);
@@ -398,6 +403,35 @@ mod tests {
         ---
         2 cases, 1 failed
         "#);
+    }
+
+    #[test]
+    fn cases_of_a_plugin_that_is_not_there_are_one_warning() {
+        let case = |file: &str, missing: Option<&str>| CaseResult {
+            file: format!("cases/{file}.json"),
+            name: "a case".into(),
+            passed: false,
+            expected: "allow by a".into(),
+            answered: "nothing".into(),
+            missing: missing.map(|name| name.parse().unwrap()),
+        };
+        let home = Home::at(Path::new("/nonexistent")).unwrap();
+        let found = failing(
+            &home,
+            vec![
+                case("gone", Some("gone")),
+                case("gone", Some("gone")),
+                case("there", None),
+            ],
+        );
+        let told: Vec<_> = found
+            .iter()
+            .map(|found| format!("{:?} {}: {}", found.severity, found.file, found.message))
+            .collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        Error /nonexistent/policies/cases/there.json: case `a case`: expected allow by a, answered nothing
+        Warning /nonexistent/policies/cases/gone.json: no plugin `gone` serves, so its 2 cases could not be run
+        ");
     }
 
     #[test]

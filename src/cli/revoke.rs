@@ -1,6 +1,6 @@
 //! `tollgate revoke`: power taken back at once.
 
-use super::args::{Revoke, RevokeKind};
+use super::args::Revoke;
 use super::client::{self, Absent};
 use super::exit::Exit;
 use super::fault::Fault;
@@ -30,17 +30,16 @@ pub(crate) fn run(revoke: &Revoke, home: &Home, printer: &mut Printer) -> Result
 
 /// What was typed, as what the daemon is asked.
 fn scope(revoke: &Revoke) -> Result<Scope, Fault> {
-    let kind = revoke.kind.unwrap_or(RevokeKind::All);
+    let kind = revoke.kind.as_deref().unwrap_or("all");
     match (kind, &revoke.subject) {
-        (RevokeKind::All, Some(_)) => Err(Fault::invalid(
+        ("all", Some(_)) => Err(Fault::invalid(
             "`revoke all` is about everything, and names nothing",
         )),
-        (RevokeKind::All, None) => Ok(Scope::All),
+        ("all", None) => Ok(Scope::All),
         (kind, None) => Err(Fault::invalid(format!(
-            "which {0}? write `tollgate revoke {0} NAME`",
-            kind.as_str()
+            "which {kind}? write `tollgate revoke {kind} NAME`"
         ))),
-        (kind, Some(subject)) => Scope::parse(kind.as_str(), subject).map_err(Fault::invalid),
+        (kind, Some(subject)) => Scope::parse(kind, subject).map_err(Fault::invalid),
     }
 }
 
@@ -97,10 +96,10 @@ mod tests {
     use super::*;
     use crate::cli::args::Format;
 
-    fn typed(kind: Option<RevokeKind>, subject: Option<&str>) -> Result<Scope, Fault> {
+    fn typed(kind: Option<&str>, subject: Option<&str>) -> Result<Scope, Fault> {
         scope(&Revoke {
             lift: kind.is_none(),
-            kind,
+            kind: kind.map(str::to_owned),
             subject: subject.map(str::to_owned),
         })
     }
@@ -108,13 +107,13 @@ mod tests {
     #[test]
     fn what_is_typed_names_one_thing() {
         assert_eq!(typed(None, None).unwrap(), Scope::All);
-        assert_eq!(typed(Some(RevokeKind::All), None).unwrap(), Scope::All);
-        let agent = typed(Some(RevokeKind::Agent), Some("claude")).unwrap();
+        assert_eq!(typed(Some("all"), None).unwrap(), Scope::All);
+        let agent = typed(Some("agent"), Some("claude")).unwrap();
         assert_eq!(agent, Scope::Agent("claude".parse().unwrap()));
         for (kind, subject) in [
-            (RevokeKind::All, Some("x")),
-            (RevokeKind::Agent, None),
-            (RevokeKind::Task, Some("claude")),
+            ("all", Some("x")),
+            ("agent", None),
+            ("task", Some("claude")),
         ] {
             assert_eq!(typed(Some(kind), subject).unwrap_err().exit, Exit::Invalid);
         }

@@ -1,6 +1,5 @@
 //! `tollgate serve`: the daemon, from its lock to its last answer; and its thin clients on stdio.
 
-use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,16 +102,11 @@ fn stdio(agent: &AgentId, task: Option<TaskId>, home: &Home) -> Result<Exit, Fau
 /// Makes sure, before anything is compiled, that no other daemon serves this home. What makes it
 /// certain is the lock that `Daemon::bind` takes.
 fn vacant(home: &Home) -> Result<(), Fault> {
-    let lock = home.daemon_lock();
-    let Ok(mut file) = std::fs::File::open(&lock) else {
-        return Ok(());
-    };
-    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared).is_ok() {
-        return Ok(());
+    match crate::daemon::holder(&home.daemon_lock()) {
+        Ok(Some(pid)) => Err(running(pid.trim(), home)),
+        // What can't be looked at, the lock itself will tell.
+        _ => Ok(()),
     }
-    let mut pid = String::new();
-    drop(file.read_to_string(&mut pid));
-    Err(running(pid.trim(), home))
 }
 
 fn running(pid: &str, home: &Home) -> Fault {

@@ -1,5 +1,8 @@
 //! Columns that stand below each other, readable without colour.
 
+use super::fault::Fault;
+use super::printer::Printer;
+
 /// Rows under headings. Cells are escaped by whoever adds them; only their width matters here.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -15,6 +18,11 @@ impl Table {
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
+    }
+
+    /// Prints it.
+    pub(crate) fn print(&self, printer: &mut Printer) -> Result<(), Fault> {
+        self.lines().iter().try_for_each(|line| printer.line(line))
     }
 
     /// The lines, without spaces at their ends. A cell of several lines goes on below itself.

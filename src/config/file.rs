@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use super::limits::{ApprovalsTable, CallTable, ConcurrencyTable, DescribeTable, MOST_CALLS};
 use super::outside::{AdminTable, WebhookTable};
-use super::quantity::{Counted as _, Quantity, Unit};
+use super::quantity::{Quantity, Unit};
 use super::secret::Secret;
 use super::{Format, Leases, Level, Proxy, SecretPlace, Sync, Tier, Vault};
 use crate::name::{self, PluginName, ToolName};
@@ -339,8 +339,7 @@ impl<'de> Deserialize<'de> for Calls {
             least: 1,
             most: MOST_CALLS,
         };
-        serde::de::DeserializeSeed::deserialize(quantity, deserializer)
-            .map(|calls| Self(usize::counted(calls)))
+        quantity.read(deserializer).map(Self)
     }
 }
 
@@ -357,8 +356,7 @@ impl<'de> Deserialize<'de> for People {
             // More never meet within the time that an ask lives.
             most: 8,
         };
-        serde::de::DeserializeSeed::deserialize(quantity, deserializer)
-            .map(|people| Self(u32::counted(people)))
+        quantity.read(deserializer).map(Self)
     }
 }
 

@@ -11,17 +11,16 @@ mod findings;
 pub(crate) mod issuer;
 mod limits;
 mod outside;
+mod own;
 mod places;
 mod quantity;
 mod secret;
+mod tier;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 use crate::approval::Settings as Approvals;
 use crate::digest::Digest;
@@ -34,10 +33,12 @@ pub use error::ConfigError;
 pub use findings::Finding;
 pub use issuer::{AgentClaim, Issuer, KeySource};
 pub use outside::{Admin, Webhook};
+pub use own::{Egress, Format, Journal, Level, Log, Proxy, Server, Sync, Tasks};
 pub use places::{
     GitHubAppSecret, JwtSecret, LeaseTerms, Leases, OAuthSecret, SecretPlace, Vault, VaultLogin,
     VaultSecret,
 };
+pub use tier::Tier;
 
 /// A commented file of the defaults, to start from.
 pub const TEMPLATE: &str = include_str!("template.toml");
@@ -73,149 +74,6 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     file: file::File,
     lines: findings::Lines,
-}
-
-/// The HTTP endpoint for agents.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// Values of `Host` that are answered, besides the address itself and, on loopback, `localhost`.
-    pub allowed_hosts: Vec<String>,
-    /// Values of `Origin` that are answered. A request without one comes from no browser.
-    pub allowed_origins: Vec<String>,
-    /// The URL under which agents know this server: the audience of tokens for it.
-    pub resource: String,
-}
-
-/// Requests that plugins make.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Egress {
-    /// Files of further certificate authorities (PEM), as absolute paths.
-    pub extra_ca: Vec<PathBuf>,
-    /// The proxy that every request goes through.
-    pub proxy: Option<Proxy>,
-}
-
-/// An HTTP proxy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proxy {
-    /// Its name or address, as in a URL.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-}
-
-/// The journal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Journal {
-    /// When records are waited for.
-    pub sync: Sync,
-}
-
-/// When a record must be on the disk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Sync {
-    /// Before any effect; what has none waits for nothing.
-    #[default]
-    Gated,
-    /// Before every answer.
-    Always,
-    /// Now and then. A power failure loses records of effects that happened.
-    Interval,
-}
-
-/// Tasks of agents.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tasks {
-    /// Whether an agent that is on no task is refused.
-    pub required: bool,
-}
-
-/// The log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Log {
-    /// What is worth a line.
-    pub level: Level,
-    /// How a line looks.
-    pub format: Format,
-}
-
-/// What is worth a line of the log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the levels that every log has")]
-pub enum Level {
-    Error,
-    Warn,
-    #[default]
-    Info,
-    Debug,
-    Trace,
-}
-
-impl Level {
-    /// Its name, as `tracing` has it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
-}
-
-/// How a line of the log looks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// For machines, one object a line.
-    Json,
-}
-
-/// How much care a tool takes, by the operator's word. A plugin's own hints can raise it, never lower it.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Tier {
-    /// Policy alone decides.
-    #[default]
-    Auto,
-    /// The same, and each call is worth a line of the log.
-    Log,
-    /// A person must agree to each call.
-    Hold,
-    /// Never, whatever policy says.
-    Forbid,
-}
-
-impl Tier {
-    /// The tier of this name, if it is one of the four.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        [Self::Auto, Self::Log, Self::Hold, Self::Forbid]
-            .into_iter()
-            .find(|tier| tier.as_str() == name)
-    }
-
-    /// Its name, as policy and records have it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Log => "log",
-            Self::Hold => "hold",
-            Self::Forbid => "forbid",
-        }
-    }
 }
 
 impl Default for Config {

@@ -138,6 +138,9 @@ pub struct VaultSecret {
 pub struct OAuthSecret {
     /// The token endpoint.
     pub token_url: String,
+    /// The revocation endpoint (RFC 7009), where there is one: then each lease has an access token of
+    /// its own, which is taken back.
+    pub revocation_url: Option<String>,
     /// The client.
     pub client_id: String,
     /// The name, in the host's own store, of the client's secret, where it has one.

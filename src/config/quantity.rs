@@ -81,6 +81,14 @@ impl fmt::Display for Quantity {
 }
 
 impl Quantity {
+    /// Reads it as what it counts.
+    pub(super) fn read<'de, T: Counted, D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        self.deserialize(deserializer).map(T::counted)
+    }
+
     fn within<E: Error>(&self, value: u64, written: &str) -> Result<u64, E> {
         if (self.least..=self.most).contains(&value) {
             Ok(value)

@@ -11,7 +11,7 @@ use super::places::{
     GitHubAppSecret, JwtSecret, LeaseTerms, Leases, OAuthSecret, SecretPlace, Vault, VaultLogin,
     VaultSecret,
 };
-use super::quantity::{Counted as _, Quantity, Unit};
+use super::quantity::{Quantity, Unit};
 
 const HOUR: u64 = 3_600_000;
 
@@ -42,6 +42,7 @@ struct Table {
     dynamic: Option<bool>,
     parameters: Option<BTreeMap<String, String>>,
     token_url: Option<String>,
+    revocation_url: Option<String>,
     client_id: Option<String>,
     client_secret: Option<String>,
     scope: Option<String>,
@@ -88,8 +89,7 @@ impl<'de> Deserialize<'de> for Span {
             least: 1_000,
             most: 24 * HOUR,
         };
-        serde::de::DeserializeSeed::deserialize(quantity, deserializer)
-            .map(|millis| Self(Duration::counted(millis)))
+        quantity.read(deserializer).map(Self)
     }
 }
 
@@ -106,6 +106,7 @@ impl Table {
             ("dynamic", self.dynamic.is_some()),
             ("parameters", self.parameters.is_some()),
             ("token_url", self.token_url.is_some()),
+            ("revocation_url", self.revocation_url.is_some()),
             ("client_id", self.client_id.is_some()),
             ("client_secret", self.client_secret.is_some()),
             ("scope", self.scope.is_some()),
@@ -215,9 +216,16 @@ impl Table {
                 })
             }
             Source::Oauth => {
-                self.known(&["token_url", "client_id"], &["client_secret", "scope"])?;
+                self.known(
+                    &["token_url", "client_id"],
+                    &["revocation_url", "client_secret", "scope"],
+                )?;
+                let revocation_url = self.revocation_url.as_deref();
                 SecretPlace::OAuth(OAuthSecret {
                     token_url: own_url("token_url", &text(&self.token_url))?,
+                    revocation_url: revocation_url
+                        .map(|url| own_url("revocation_url", url))
+                        .transpose()?,
                     client_id: text(&self.client_id),
                     client_secret: self.client_secret,
                     scope: self.scope,
@@ -241,7 +249,7 @@ impl Table {
                     .api
                     .unwrap_or_else(|| String::from("https://api.github.com"));
                 SecretPlace::GitHubApp(GitHubAppSecret {
-                    api: own_url("api", &api)?,
+                    api: own_base("api", &api)?,
                     app: text(&self.app),
                     installation: self.installation.unwrap_or_default(),
                     repositories: self.repositories.unwrap_or_default(),
@@ -267,9 +275,13 @@ impl Source {
     }
 }
 
-/// A URL that the host itself asks, without a slash at its end.
+/// What the paths of an API are put after, without a slash at its end.
+fn own_base(key: &str, text: &str) -> Result<String, String> {
+    own_url(key, text.trim_end_matches('/'))
+}
+
+/// A URL that the host itself asks, as it is written.
 fn own_url(key: &str, text: &str) -> Result<String, String> {
-    let text = text.trim_end_matches('/');
     match crate::egress::CanonicalUrl::parse(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(refusal) => Err(format!(
@@ -323,7 +335,7 @@ impl<'de> Deserialize<'de> for Vault {
             }
         };
         Ok(Self {
-            address: own_url("address", &table.address).map_err(D::Error::custom)?,
+            address: own_base("address", &table.address).map_err(D::Error::custom)?,
             namespace: table.namespace,
             login,
             policies: table.policies.unwrap_or_default(),

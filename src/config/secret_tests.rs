@@ -38,7 +38,8 @@ fn every_source_can_be_written() {
         account = "a"
         [secret.a.oauth]
         source = "oauth"
-        token_url = "https://id.example/token"
+        token_url = "https://id.example/token/"
+        revocation_url = "https://id.example/revoke"
         client_id = "c"
         [secret.a.jwt]
         source = "jwt"
@@ -60,6 +61,14 @@ fn every_source_can_be_written() {
         other => panic!("{other:?}"),
     };
     assert!(!dynamic("kv") && dynamic("creds"));
+    match config.secret_place(&a, "oauth") {
+        SecretPlace::OAuth(oauth) => {
+            assert_eq!(oauth.token_url, "https://id.example/token/", "as it is");
+            let revocation_url = oauth.revocation_url.as_deref();
+            assert_eq!(revocation_url, Some("https://id.example/revoke"));
+        }
+        other => panic!("{other:?}"),
+    }
     let terms = config.secret_terms(&a, "creds");
     assert_eq!(
         (terms.per_task, terms.ttl, terms.uses),
@@ -97,6 +106,14 @@ fn what_does_not_go_together_is_refused() {
         (
             "source = \"oauth\"\ntoken_url = \"https://u:p@x/\"\nclient_id = \"c\"",
             "no URL",
+        ),
+        (
+            "source = \"oauth\"\ntoken_url = \"https://x/\"\nclient_id = \"c\"\nrevocation_url = \"x\"",
+            "`revocation_url` is no URL",
+        ),
+        (
+            "source = \"jwt\"\nissuer = \"i\"\nsubject = \"s\"\naudience = \"a\"\nrevocation_url = \"https://x/\"",
+            "no use for `revocation_url`",
         ),
         ("uses = 0", "`uses` is 0"),
         ("ttl = \"0s\"", "`ttl`"),

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::people::{person, refused};
 use super::value;
-use crate::approval::{Answer, Approval, ApprovalEvent, Filter, Status, Subject};
+use crate::approval::{Answer, Approval, ApprovalEvent, Status, Subject};
 use crate::clock::rfc3339;
 use crate::daemon::{ControlError, Report, SecretText};
 use crate::host::Host;
@@ -50,6 +50,8 @@ pub struct ApprovalReport {
     /// The canonical arguments, in full while it can be answered; letters that show otherwise than
     /// they read are written as `\u....`.
     pub arguments: String,
+    /// Whether `arguments` is all of them.
+    pub arguments_whole: bool,
     /// Their digest: what the approval is for.
     pub arguments_digest: String,
     /// Bytes of the canonical text.
@@ -135,6 +137,7 @@ impl ApprovalReport {
             tier: approval.tier.clone(),
             plugin: approval.binding.plugin.to_string(),
             arguments: summary.arguments.clone(),
+            arguments_whole: summary.is_whole(),
             arguments_digest: summary.arguments_digest.to_string(),
             arguments_bytes: summary.arguments_bytes,
             body: summary.body.as_ref().map(|body| BodyReport {
@@ -168,6 +171,46 @@ impl ApprovalReport {
     }
 }
 
+/// An approval that waits for a second person, for tests of what shows it.
+#[cfg(test)]
+pub(crate) fn sample(arguments: &str) -> ApprovalReport {
+    ApprovalReport {
+        id: "approval_aaaaaaaaaaaaaaaa".into(),
+        status: "pending".into(),
+        kind: "call".into(),
+        effect: "call github.comment".into(),
+        agent: "spiffe://tollgate.local/agent/claude".into(),
+        user: None,
+        task: None,
+        chain: vec![],
+        tool: "github.comment".into(),
+        tier: "hold".into(),
+        plugin: "sha256:00".into(),
+        arguments: arguments.into(),
+        arguments_whole: true,
+        arguments_digest: "sha256:11".into(),
+        arguments_bytes: arguments.len() as u64,
+        body: None,
+        policies: vec![],
+        needed: 2,
+        missing: 1,
+        answers: vec![AnswerReport {
+            person: "bob".into(),
+            approve: true,
+            at: "2026-11-22T00:01:00.000Z".into(),
+            why: None,
+        }],
+        asks: 1,
+        call: "0".into(),
+        created: "2026-11-22T00:00:00.000Z".into(),
+        expires: "2026-11-22T00:15:00.000Z".into(),
+        standing: None,
+        uses: 0,
+        why: None,
+        url: None,
+    }
+}
+
 /// What of approvals a person wants to see.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -183,11 +226,10 @@ impl Which {
     /// The approvals of `host`, the oldest first.
     #[must_use]
     pub fn of(self, host: &Host) -> Vec<Arc<Approval>> {
-        let filter = Filter {
-            status: (self == Self::Pending).then_some(Status::Pending),
-            ..Filter::default()
-        };
-        let mut all = host.approvals().list(&filter);
+        let mut all = host.approvals().list(match self {
+            Self::Pending => Some(Status::Pending),
+            Self::All => None,
+        });
         all.reverse();
         all
     }

@@ -1,9 +1,10 @@
 //! People, as the operator adds, renews and removes them.
 //!
-//! The first administrator is added by whoever can open the socket. From then on only an
+//! The first administrator is added by whoever can open the socket. As long as there is one, only an
 //! administrator's own credential changes who there is, so that a process that can reach the socket
 //! and has no credential can't make itself a person. (One that can write `state/` can: that is what
-//! `tollgate check` warns of.)
+//! `tollgate check` warns of.) Once the credentials of all administrators have expired it is as at the
+//! start, or a host whose only administrator was away for a quarter would be nobody's.
 
 use std::time::Duration;
 
@@ -11,11 +12,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::change::{blocking, failed};
+use super::revoking;
 use crate::clock::rfc3339;
 use crate::daemon::{ControlError, SecretText};
 use crate::host::{Door, Host};
-use crate::identity::{Approver, Credential, ParsePersonError, PersonError, PersonId};
+use crate::identity::{Approver, Credential, ParsePersonError, People, PersonError, PersonId};
 use crate::reason::Refusal;
+use crate::revocation::Scope;
 use crate::state::StateError;
 
 /// A person: never the credential.
@@ -71,6 +74,7 @@ pub(super) async fn add(
     credential: Option<SecretText>,
 ) -> Result<Value, ControlError> {
     let person = person_of(name)?;
+    let ttl = lifetime(ttl)?;
     let first = !host.people().has_admin();
     let by = administrator(host, credential)?;
     if known(host, &person) {
@@ -86,7 +90,7 @@ pub(super) async fn add(
     let people = host.people().clone();
     // Somebody must be able to add the next, so the first may administer whatever was asked.
     let admin = admin || first;
-    let issued = blocking(move || people.add(&person, admin, ttl.map(Duration::from_secs))).await?;
+    let issued = blocking(move || people.add(&person, admin, Some(ttl))).await?;
     shown(issued)
 }
 
@@ -97,6 +101,7 @@ pub(super) async fn rotate(
     credential: Option<SecretText>,
 ) -> Result<Value, ControlError> {
     let person = person_of(name)?;
+    let ttl = lifetime(ttl)?;
     // One's own may be renewed by oneself.
     let by = match &credential {
         Some(text) => {
@@ -116,7 +121,7 @@ pub(super) async fn rotate(
     }
     written(host, "person.rotated", &person, &by)?;
     let people = host.people().clone();
-    let issued = blocking(move || people.rotate(&person, ttl.map(Duration::from_secs))).await?;
+    let issued = blocking(move || people.rotate(&person, Some(ttl))).await?;
     shown(issued)
 }
 
@@ -139,7 +144,17 @@ pub(super) async fn remove(
             PersonError::State(StateError::NoPerson(person)) => unknown(&person),
             error => failed("person", &error),
         })?;
-    Ok(json!({"name": person}))
+    // A credential that got into other hands may have given these, and a standing one lasts for days.
+    // After the removal, since from then on nothing more is agreed to in that name.
+    let approvals = host
+        .approvals()
+        .given_by(&person)
+        .await
+        .map_err(|refusal| refused(&refusal))?;
+    for approval in &approvals {
+        revoking::take(host, Scope::Approval(*approval), &by).await?;
+    }
+    Ok(json!({"name": person, "approvals": approvals}))
 }
 
 /// Who answers for a change of people, for the record.
@@ -184,13 +199,18 @@ pub(super) fn refused(refusal: &Refusal) -> ControlError {
 fn shown(issued: Result<Credential, PersonError>) -> Result<Value, ControlError> {
     let issued = issued.map_err(|error| match error {
         PersonError::State(StateError::NoPerson(person)) => unknown(&person),
-        PersonError::Lifetime => ControlError::new("person.invalid", error.to_string()),
         error => failed("person", &error),
     })?;
     Ok(json!({
         "name": issued.person, "admin": issued.admin,
         "token": issued.token.expose(), "expires": rfc3339(issued.expires),
     }))
+}
+
+/// Before the record, so that none is written of a change that is then not made.
+fn lifetime(ttl: Option<u64>) -> Result<Duration, ControlError> {
+    People::lifetime(ttl.map(Duration::from_secs))
+        .map_err(|error| ControlError::new("person.invalid", error.to_string()))
 }
 
 fn known(host: &Host, person: &PersonId) -> bool {

@@ -248,6 +248,19 @@ async fn after_the_first_only_an_administrator_changes_who_there_is() {
         served.ask(person("bob", secret(&ada))).await,
         refused("person.exists")
     );
+    // What is not done has no record that says it was.
+    let too_long = Command::PersonAdd {
+        name: "eve".into(),
+        admin: false,
+        ttl: Some(367 * 86_400),
+        credential: secret(&ada),
+    };
+    assert_eq!(served.ask(too_long).await, refused("person.invalid"));
+    assert_eq!(
+        served.changes(),
+        ["person.added ada", "person.added bob"],
+        "and of a refused change neither"
+    );
     // Everyone may renew their own, and nobody else's.
     let rotate = |name: &str, credential: &str| Command::PersonRotate {
         name: name.into(),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::change::{agent_of, blocking, failed, journalled};
 use crate::clock::rfc3339;
 use crate::daemon::{ControlError, MintCommand};
-use crate::host::Host;
+use crate::host::{Door, Host};
 use crate::identity::{Authenticated, IssueError, MintRequest};
 use crate::json::{self, Arguments, Limits};
 use crate::reason::Refusal;
@@ -88,7 +88,7 @@ pub(super) async fn mint(host: &Host, ask: MintCommand) -> Result<Value, Control
     }
     request.to = ask.to.as_deref().map(agent_of).transpose()?;
     let minted = host
-        .mint(&Authenticated::of(agent), request)
+        .mint(&Authenticated::of(agent), request, Door::Command)
         .await
         .map_err(|refusal: Refusal| {
             let detail = refusal.detail.map(|d| format!(": {d}")).unwrap_or_default();

@@ -311,7 +311,11 @@ fn is_free(lock: &Path) -> io::Result<bool> {
 }
 
 /// What the file of a held lock says of its holder; none where no daemon has the state.
-fn holder(lock: &Path) -> io::Result<Option<String>> {
+///
+/// # Errors
+///
+/// The lock can't be looked at.
+pub(crate) fn holder(lock: &Path) -> io::Result<Option<String>> {
     if is_free(lock)? {
         return Ok(None);
     }

@@ -10,6 +10,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use client::holder;
 pub use client::{ClientError, Connection, ControlClient, Start, bridge, bridge_stdio, end};
 pub use protocol::{Command, ControlError, MintCommand, SecretText, TaskOrder};
 pub use server::{Control, Daemon, DaemonError, Report, detach};

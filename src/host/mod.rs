@@ -4,6 +4,7 @@
 //! whole, so that a call never sees half of a change; and the services that calls use. What a call
 //! does with them is told in `call`.
 
+mod doors;
 mod people;
 mod pins;
 mod refresh;
@@ -13,7 +14,7 @@ mod start;
 mod tasks;
 mod watch;
 
-pub use people::Door;
+pub use doors::Door;
 pub use pins::{PluginDiff, Reach};
 pub(crate) use refresh::load_policies;
 pub use refresh::{RefreshFinding, Refreshed};
@@ -58,7 +59,7 @@ pub struct Host {
     state: State,
     identities: Identities,
     people: People,
-    misplaced: people::Misplaced,
+    doors: doors::Doors,
     /// Where browsers reach the approval page, once its listener is there.
     page: std::sync::OnceLock<String>,
     entropy: SharedEntropy,
@@ -168,10 +169,7 @@ impl Host {
         let event = Event::Changed(Changed {
             change: change.to_owned(),
             subject: Some(subject.to_owned()),
-            digest: None,
-            reason: None,
-            detail: None,
-            diff: None,
+            ..Changed::default()
         });
         self.journal().append(&event).map(drop)
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Host;
 use crate::config::{Config, ConfigError};
@@ -30,7 +30,7 @@ pub(super) struct Seen {
 }
 
 /// What a refresh found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Refreshed {
     /// Plugins that serve.
     pub serving: usize,
@@ -41,7 +41,7 @@ pub struct Refreshed {
 }
 
 /// Something that is wrong, or probably so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshFinding {
     /// `error` or `warning`.
     pub severity: Severity,
@@ -140,11 +140,8 @@ impl Host {
                 if !first {
                     let event = Event::Changed(Changed {
                         change: "config.loaded".to_owned(),
-                        subject: None,
                         digest: Some(digest),
-                        reason: None,
-                        detail: None,
-                        diff: None,
+                        ..Changed::default()
                     });
                     if let Err(error) = self.journal().append(&event) {
                         tracing::error!(%error, "a change of the configuration could not be written down");
@@ -192,11 +189,10 @@ impl Host {
         let event = |change: &str, reason| {
             Event::Changed(Changed {
                 change: change.to_owned(),
-                subject: None,
                 digest: Some(digest),
                 reason,
                 detail: detail.clone(),
-                diff: None,
+                ..Changed::default()
             })
         };
         let new_set = seen.policies != Some(digest);

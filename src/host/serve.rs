@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Door, Host};
+use super::Host;
+use super::doors::{Door, TurnedAway};
 use crate::call::{Arrival, Reply};
 use crate::config::Tier;
 use crate::id::{ApprovalId, TaskId};
@@ -32,11 +33,11 @@ impl Backend for Host {
             .tasks()
             .shown_to(&owner, task, self.config().tasks.required);
         let mut tools = Vec::new();
+        if self.in_force(&who.agent, &who.chain).is_err() {
+            return tools;
+        }
         for plugin in self.catalogue().serving.values() {
-            if self
-                .in_force(&who.agent, &who.chain, Some(&plugin.name))
-                .is_err()
-            {
+            if self.plugin_in_force(&plugin.name).is_err() {
                 continue;
             }
             for (tool, listed) in plugin.listed() {
@@ -61,15 +62,14 @@ impl Backend for Host {
     }
 
     async fn call(self: Arc<Self>, arrival: Arrival, cancel: CancellationToken) -> Reply {
-        // A session outlives the request that it began with; the agent may be gone since.
-        let still = match &arrival.credential {
-            Some(who) => self.identities().still(who),
-            None => self.identities().confirm(&arrival.caller.agent).map(drop),
-        };
-        match still {
-            Ok(()) => Self::call(&self, arrival, cancel).await,
-            Err(error) => crate::call::refuse(&self, &arrival, error.into()).await,
+        // A session outlives the request that it began with, and the agent that its transport named may be
+        // gone since. What was presented is looked at within the call.
+        if arrival.credential.is_none()
+            && let Err(error) = self.identities().confirm(&arrival.caller.agent)
+        {
+            return crate::call::refuse(&self, &arrival, error.into()).await;
         }
+        Self::call(&self, arrival, cancel).await
     }
 
     fn tools_changed(&self) -> watch::Receiver<u64> {
@@ -86,13 +86,25 @@ impl Backend for Host {
         let found = match handoff {
             None => identities.authenticate(bearer, audience).await,
             Some(handoff) => {
-                identities
-                    .authenticate_with_handoff(bearer, handoff, audience)
-                    .await
+                let both = identities.authenticate_with_handoff(bearer, handoff, audience);
+                Box::pin(both).await
             }
         };
         found.map_err(|error| {
-            self.person_as_agent(bearer, Door::Mcp);
+            // A person's credential has left the hands that it belongs in.
+            match self.people().authenticate(bearer) {
+                Ok(person) => {
+                    let what = TurnedAway::misplaced(person.person().as_str(), Door::Mcp);
+                    self.turned_away(&what, "");
+                }
+                Err(_) => {
+                    let reason = Refusal::from(error.clone()).reason;
+                    self.turned_away(
+                        &TurnedAway::credential(reason, Door::Mcp),
+                        &error.to_string(),
+                    );
+                }
+            }
             tracing::info!(%error, "a credential was not believed");
             match error {
                 AuthenticateError::Scope(scope) => Unauthorized::Scope(scope),
@@ -112,7 +124,7 @@ impl Backend for Host {
     }
 
     async fn mint(&self, who: &Authenticated, ask: MintRequest) -> Result<Minted, Refusal> {
-        Self::mint(self, who, ask).await
+        Self::mint(self, who, ask, Door::Mcp).await
     }
 
     fn approval_url(&self, approval: ApprovalId) -> Option<String> {
@@ -133,11 +145,21 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// It would give more than `who` has, can't be made, or can't be written down.
-    pub async fn mint(&self, who: &Authenticated, ask: MintRequest) -> Result<Minted, Refusal> {
-        let minted = self
-            .identities()
-            .mint(who, ask, &self.config().server.resource)?;
+    /// It would give more than `who` has, can't be made, or can't be written down; or `who` asks too often.
+    pub async fn mint(
+        &self,
+        who: &Authenticated,
+        ask: MintRequest,
+        door: Door,
+    ) -> Result<Minted, Refusal> {
+        let made = self.pace().mint(&who.agent).and_then(|()| {
+            let audience = &self.config().server.resource;
+            self.identities().mint(who, ask, audience)
+        });
+        let minted = made.inspect_err(|refusal| {
+            let what = TurnedAway::token(who.agent.as_str(), refusal.reason, door);
+            self.turned_away(&what, &refusal.message);
+        })?;
         let grant = &minted.grant;
         let mut detail = format!("{} until {}", grant.id, rfc3339_of(grant.expires));
         for (what, value) in [

@@ -160,11 +160,18 @@ impl Host {
         let policy = Arc::new(ArcSwap::from_pointee(
             PolicySet::load(&home.policies(), &[], None).set,
         ));
+        let tasks = Tasks::load(
+            state.clone(),
+            journal.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        )?;
         let approvals = Approvals::open(
             state.clone(),
             journal.clone(),
             Arc::clone(&policy),
-            Arc::clone(&clock),
+            tasks.clone(),
+            Arc::clone(&steady),
             Arc::clone(&entropy),
             config.approvals,
         )?;
@@ -205,16 +212,10 @@ impl Host {
             Identities::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)).with(roots);
         let client = OwnClient::of(&services.outbound);
         identities.trust(|before| Issuers::new(&config, Some(client), before));
-        let tasks = Tasks::load(
-            state.clone(),
-            journal.clone(),
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-        )?;
         let host = Arc::new(Self {
             identities,
             people: People::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
-            misplaced: super::people::Misplaced::default(),
+            doors: super::doors::Doors::default(),
             page: std::sync::OnceLock::new(),
             entropy,
             reach,

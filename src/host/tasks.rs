@@ -20,10 +20,10 @@ impl Host {
         let revoked = |refusal: Refusal| TaskError::Invalid(refusal.message.into_owned());
         let agent = new.agent.clone();
         self.look_at_the_clock();
-        self.in_force(&agent, &[], None).map_err(revoked)?;
+        self.in_force(&agent, &[]).map_err(revoked)?;
         let task = self.tasks().start(new).await?;
         // A revocation that came between has not seen this task.
-        if let Err(refusal) = self.in_force(&agent, &[], None) {
+        if let Err(refusal) = self.in_force(&agent, &[]) {
             let why = "its agent was revoked as it was started";
             self.end_task(task.id, End::Revoked, why).await?;
             return Err(revoked(refusal));
@@ -63,16 +63,13 @@ impl Host {
         );
         let event = Event::Changed(Changed {
             change: "clock.stepped".to_owned(),
-            subject: None,
-            digest: None,
-            reason: None,
             detail: Some(format!(
                 "set back by {} s, from {} to {}",
                 behind.as_secs(),
                 crate::clock::rfc3339(step.from),
                 crate::clock::rfc3339(step.to)
             )),
-            diff: None,
+            ..Changed::default()
         });
         if let Err(error) = self.journal().append(&event) {
             tracing::error!(%error, "a step of the clock could not be written down");
@@ -95,10 +92,8 @@ impl Host {
             subject: subject
                 .filter(|subject| !subject.is_empty())
                 .map(str::to_owned),
-            digest: None,
-            reason: None,
             detail: Some(format!("by {by}")),
-            diff: None,
+            ..Changed::default()
         });
         self.journal().append(&event).map(drop)
     }

@@ -4,6 +4,14 @@ use super::Identities;
 use crate::reason::{Reason, Refusal};
 use crate::revocation::{Follower, Scope, Taken};
 
+/// Whether this can be the id of a token. The token itself must not become its own name, in the database
+/// and in the journal.
+pub(crate) fn is_token_id(id: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let ours = ["step_", "agent_", "jwt_"];
+    id.len() <= 64 && id.bytes().all(plain) && ours.iter().any(|kind| id.starts_with(kind))
+}
+
 #[async_trait::async_trait]
 impl Follower for Identities {
     async fn take_back(&self, scope: &Scope, _why: &Refusal) -> Result<Taken, Refusal> {
@@ -11,11 +19,7 @@ impl Follower for Identities {
         let Scope::Token(id) = scope else {
             return Ok(Taken::default());
         };
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-        let ours = ["step_", "agent_", "jwt_"];
-        // The token itself must not become its own name, in the database and in the journal.
-        if id.len() > 64 || !id.bytes().all(plain) || !ours.iter().any(|kind| id.starts_with(kind))
-        {
+        if !is_token_id(id) {
             return Ok(Taken::default());
         }
         let (identities, denied) = (self.clone(), id.clone());

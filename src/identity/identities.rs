@@ -9,10 +9,12 @@ use subtle::ConstantTimeEq as _;
 use super::authenticated::{Authenticated, TokenFault};
 use super::issuers::{IssuerError, Issuers};
 use super::roots::{RootError, Roots};
+use super::single_use::Uses;
 use super::{AgentId, AgentToken, MalformedToken, ParseAgentError, step};
 use crate::clock::SharedClock;
 use crate::entropy::{Entropy, NoEntropy, SharedEntropy};
 use crate::reason::{Reason, Refusal};
+use crate::revocation::Scope;
 use crate::state::{AgentRecord, Rotation, State, StateError};
 
 /// For how long an agent's token is good unless its operator says otherwise.
@@ -92,6 +94,28 @@ impl From<AuthenticateError> for Refusal {
     }
 }
 
+/// The forms that a token of an agent has.
+enum Form {
+    /// The host's own, opaque.
+    Own,
+    /// Of an issuer: a JWT.
+    Issued,
+    /// A step token or a hand-off.
+    Step,
+}
+
+impl Form {
+    fn of(bearer: &str) -> Self {
+        if bearer.starts_with(step::PREFIX) {
+            Self::Step
+        } else if bearer.contains('.') {
+            Self::Issued
+        } else {
+            Self::Own
+        }
+    }
+}
+
 /// A token that was just issued.
 #[derive(Debug)]
 pub struct Issued {
@@ -113,6 +137,7 @@ pub struct Identities {
     entropy: SharedEntropy,
     issuers: Arc<ArcSwap<Issuers>>,
     roots: Option<Roots>,
+    uses: Uses,
 }
 
 impl Identities {
@@ -125,6 +150,7 @@ impl Identities {
             entropy,
             issuers: Arc::default(),
             roots: None,
+            uses: Uses::default(),
         }
     }
 
@@ -161,6 +187,10 @@ impl Identities {
 
     pub(super) const fn roots(&self) -> Option<&Roots> {
         self.roots.as_ref()
+    }
+
+    pub(super) const fn uses(&self) -> &Uses {
+        &self.uses
     }
 
     /// The time by which tokens are judged.
@@ -238,16 +268,18 @@ impl Identities {
         audience: &str,
     ) -> Result<Authenticated, AuthenticateError> {
         let now = self.now();
-        let who = if bearer.starts_with(step::PREFIX) {
-            self.by_step(bearer, audience)?
-        } else if bearer.contains('.') {
-            let who = self.issuers.load_full().authenticate(bearer, now).await?;
-            for agent in who.agents() {
-                self.unrevoked(agent)?;
+        let who = match Form::of(bearer) {
+            Form::Own => self.by_own_token(bearer, now)?,
+            Form::Issued => {
+                let issuers = self.issuers.load_full();
+                // Boxed: it may fetch keys, and no other token should carry the room for that along.
+                let who = Box::pin(issuers.authenticate(bearer, now)).await?;
+                for agent in who.agents() {
+                    self.unrevoked(agent)?;
+                }
+                who
             }
-            who
-        } else {
-            self.by_own_token(bearer, now)?
+            Form::Step => self.by_step(bearer, audience)?,
         };
         if who.tokens.iter().any(|id| self.state.is_denied(id)) {
             return Err(TokenFault::new(Reason::TokenRevoked, "the token was revoked").into());
@@ -270,11 +302,20 @@ impl Identities {
         Ok(self.by_handoff(who, handoff, audience)?)
     }
 
-    /// The agent of this host's own whose token this is, wherever it is presented. From memory.
+    /// The agent whose token this is, of whatever form, wherever it is presented: to tell it for what it
+    /// is, and never to let it in. From memory: of an issuer's token nothing is known before its keys
+    /// were read.
     #[must_use]
     pub fn holder(&self, bearer: &str) -> Option<AgentId> {
-        let who = self.by_own_token(bearer, self.now()).ok()?;
-        Some(who.agent)
+        let now = self.now();
+        match Form::of(bearer) {
+            Form::Own => self.by_own_token(bearer, now).ok().map(|who| who.agent),
+            Form::Issued => self.issuers.load().holder(bearer, now),
+            Form::Step => {
+                let step = step::Step::read(bearer, self.roots()?.verifying(now)).ok()?;
+                Some(step.grant().agent.clone())
+            }
+        }
     }
 
     fn by_own_token(
@@ -324,7 +365,7 @@ impl Identities {
     }
 
     fn unrevoked(&self, id: &AgentId) -> Result<(), AuthenticateError> {
-        if self.state.revocations().agents.contains(id) {
+        if self.state.is_revoked(&Scope::Agent(id.clone())) {
             return Err(AuthenticateError::Revoked(id.clone()));
         }
         Ok(())
@@ -384,15 +425,6 @@ impl Identities {
     pub fn rotate_key(&self, at_once: bool) -> Result<u32, RootError> {
         let roots = self.roots.as_ref().ok_or(RootError::None)?;
         roots.rotate(&*self.entropy, self.now(), at_once)
-    }
-
-    /// Takes the single use of a step token; false where it was taken before. Waits for the disk.
-    ///
-    /// # Errors
-    ///
-    /// It can't be written down; then it was not taken, and nothing may be done.
-    pub fn take_use(&self, id: String, expires: Duration) -> Result<bool, StateError> {
-        self.state.use_tokens(&[id], expires, self.now())
     }
 }
 

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use super::authenticated::{Authenticated, TokenFault};
 use super::claims::{self, Established};
 use super::jwks::KeySet;
-use super::jws::Unverified;
+use super::jws::{PublicKey, Unverified};
 use super::keys::{Keys, KeysError};
 use crate::config::{Config, Issuer};
 use crate::digest::Digest;
@@ -40,6 +42,24 @@ pub enum IssuerError {
     /// Whether it is good can't be told now.
     #[error(transparent)]
     Unavailable(#[from] KeysError),
+}
+
+impl Trusted {
+    /// What the token says, once it is signed with `key`.
+    fn judge(
+        &self,
+        token: Unverified<'_>,
+        key: &PublicKey,
+        now: Duration,
+    ) -> Result<(Map<String, Value>, Established), TokenFault> {
+        let kind = token.kind.clone();
+        let claims = token
+            .verify(key)
+            .map_err(|error| TokenFault::invalid(error.to_string()))?;
+        let established =
+            claims::judge(&self.issuer, &self.audience, kind.as_deref(), &claims, now)?;
+        Ok((claims, established))
+    }
 }
 
 impl Issuers {
@@ -122,22 +142,15 @@ impl Issuers {
             .ok_or_else(|| {
                 TokenFault::invalid("it is signed with a key that its issuer does not have")
             })?;
-        let kind = token.kind.clone();
-        let claims = token
-            .verify(&key)
-            .map_err(|error| TokenFault::invalid(error.to_string()))?;
-        let Established {
-            agent,
-            user,
-            chain,
-            expires,
-        } = claims::judge(
-            &trusted.issuer,
-            &trusted.audience,
-            kind.as_deref(),
-            &claims,
-            now,
-        )?;
+        let (
+            claims,
+            Established {
+                agent,
+                user,
+                chain,
+                expires,
+            },
+        ) = trusted.judge(token, &key, now)?;
         if !claims::has_scope(&trusted.issuer, &claims) {
             let scope = trusted.issuer.scope.clone().unwrap_or_default();
             return Err(IssuerError::Scope(scope));
@@ -149,6 +162,16 @@ impl Issuers {
             expires: Some(expires),
             ..Authenticated::of(agent)
         })
+    }
+
+    /// The agent that this token is of, as far as keys that were read before tell.
+    pub(super) fn holder(&self, text: &str, now: Duration) -> Option<AgentId> {
+        let token = Unverified::read(text).ok()?;
+        let trusted = self.issuer_of(&token).ok()?;
+        let keys = trusted.keys.current()?;
+        let key = keys.find(token.key_id.as_deref(), token.algorithm)?;
+        let (_, established) = trusted.judge(token, key, now).ok()?;
+        Some(established.agent)
     }
 
     /// The issuer whose keys are tried: exactly the one that the token names, and no other.

@@ -17,12 +17,14 @@ mod mint;
 mod people;
 mod person;
 mod roots;
+mod single_use;
 mod step;
 mod token;
 
 pub use agent::{AgentId, LOCAL_TRUST_DOMAIN, ParseAgentError};
 pub use approver::Approver;
 pub use authenticated::{Authenticated, Principal, TokenFault};
+pub(crate) use follow::is_token_id;
 pub(crate) use identities::token_id;
 pub use identities::{AuthenticateError, Identities, IssueError, Issued, LIFETIME};
 pub use issuers::Issuers;
@@ -31,8 +33,9 @@ pub use mint::{MintRequest, Minted};
 pub use people::{Credential, CredentialError, PEOPLE_LIFETIME, People, PersonError};
 pub use person::{ParsePersonError, PersonId};
 pub use roots::{RootError, Roots};
+pub use single_use::SingleUse;
 pub use step::{
     Grant, HANDOFF_LIFE, MAX_STEP, Narrowing, PREFIX as STEP_PREFIX, STEP_LIFE, Step, StepId,
     StepKind, StepQuestion, narrow,
 };
-pub use token::{AgentToken, MalformedCredential, MalformedToken, PersonToken};
+pub use token::{AgentToken, MalformedToken, PersonToken};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use subtle::ConstantTimeEq as _;
 
-use super::{Approver, MalformedCredential, PersonId, PersonToken};
+use super::{Approver, MalformedToken, PersonId, PersonToken};
 use crate::clock::SharedClock;
 use crate::digest::Digest;
 use crate::entropy::{NoEntropy, SharedEntropy};
@@ -43,7 +43,7 @@ pub enum PersonError {
 pub enum CredentialError {
     /// Not a person's credential at all.
     #[error(transparent)]
-    Malformed(#[from] MalformedCredential),
+    Malformed(#[from] MalformedToken),
     /// Nobody's.
     #[error("the credential is nobody's: it was never issued here, or was replaced")]
     Unknown,
@@ -155,14 +155,24 @@ impl People {
         Ok(self.state.remove_person(person, self.clock.now())?)
     }
 
+    /// How long a credential is good where `asked` says so, or nobody does.
+    ///
+    /// # Errors
+    ///
+    /// No credential is good for so long.
+    pub fn lifetime(asked: Option<Duration>) -> Result<Duration, PersonError> {
+        let lifetime = asked.unwrap_or(PEOPLE_LIFETIME);
+        if lifetime > MOST_LIFETIME {
+            return Err(PersonError::Lifetime);
+        }
+        Ok(lifetime)
+    }
+
     fn fresh(
         &self,
         lifetime: Option<Duration>,
     ) -> Result<(PersonToken, Duration, Duration), PersonError> {
-        let lifetime = lifetime.unwrap_or(PEOPLE_LIFETIME);
-        if lifetime > MOST_LIFETIME {
-            return Err(PersonError::Lifetime);
-        }
+        let lifetime = Self::lifetime(lifetime)?;
         let now = self.clock.now();
         let token = PersonToken::generate(&*self.entropy)?;
         Ok((token, now, now.saturating_add(lifetime)))
@@ -217,8 +227,8 @@ impl People {
             .is_some_and(|record| record.admin && self.judge(&record).is_ok())
     }
 
-    /// Whether anyone may administer the host. Where nobody may, the operator at the socket adds the
-    /// first one without a credential.
+    /// Whether anyone may administer the host. Where nobody may, or not any more because every
+    /// administrator's credential has expired, the operator at the socket adds one without a credential.
     #[must_use]
     pub fn has_admin(&self) -> bool {
         self.state
@@ -241,21 +251,12 @@ impl People {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
 
     use super::*;
-    use crate::clock::Clock;
+    use crate::clock::Seconds;
     use crate::entropy::SeededEntropy;
     use crate::identity::Identities;
-
-    #[derive(Debug, Default)]
-    struct Seconds(AtomicU64);
-
-    impl Clock for Seconds {
-        fn now(&self) -> Duration {
-            Duration::from_secs(self.0.load(Ordering::Relaxed))
-        }
-    }
 
     struct World {
         _folder: tempfile::TempDir,
@@ -293,7 +294,7 @@ mod tests {
         let known = world.people.authenticate(token).unwrap();
         assert_eq!(known.person(), &ada());
         assert!(world.people.is_admin(&ada()) && world.people.has_admin());
-        world.clock.0.store(60, Ordering::Relaxed);
+        world.clock.set(60);
         let expired = CredentialError::Expired(ada());
         assert_eq!(world.people.authenticate(token).unwrap_err(), expired);
         let digest = issued.token.digest();

@@ -258,14 +258,14 @@ impl Step {
         self.grant.tool.as_ref()
     }
 
-    /// The use to take before anything is done, where it has a single one. Copies that were narrowed
-    /// are one token: they share it.
+    /// Whether it has a single use, to be taken before anything is done. Copies that were narrowed are one
+    /// token: they share it.
     #[must_use]
-    pub fn single_use(&self) -> Option<String> {
-        (self.grant.kind == StepKind::Step).then(|| self.grant.id.to_string())
+    pub fn is_used_once(&self) -> bool {
+        self.grant.kind == StepKind::Step
     }
 
-    /// Until when the use must be remembered.
+    /// From when on it is worth nothing. A use must be remembered until then.
     #[must_use]
     pub const fn expires(&self) -> Duration {
         Duration::from_secs(self.grant.expires)

@@ -9,6 +9,7 @@
 //! under the class's own label, so that no edit makes an agent's token a person's.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,51 +18,94 @@ use zeroize::Zeroizing;
 use crate::digest::Digest;
 use crate::entropy::{Entropy, NoEntropy};
 
-/// A class of tokens.
-struct Class {
-    prefix: &'static str,
-    label: &'static [u8],
-}
+/// Whose tokens: what tells their classes apart.
+mod class {
+    /// A class of tokens.
+    pub trait Class {
+        /// What its tokens begin with.
+        const PREFIX: &'static str;
+        /// Under which the checksum is made.
+        const LABEL: &'static [u8];
+        /// What its tokens are.
+        const WHAT: &'static str;
+        /// The name of the type, for debugging.
+        const NAME: &'static str;
+    }
 
-const AGENT: Class = Class {
-    prefix: "tg_",
-    label: b"tollgate agent token v1",
-};
-const PERSON: Class = Class {
-    prefix: "tgp_",
-    label: b"tollgate person token v1",
-};
+    /// Of agents.
+    #[derive(Debug)]
+    pub enum OfAgents {}
+
+    impl Class for OfAgents {
+        const PREFIX: &'static str = "tg_";
+        const LABEL: &'static [u8] = b"tollgate agent token v1";
+        const WHAT: &'static str = "a Tollgate token";
+        const NAME: &'static str = "AgentToken";
+    }
+
+    /// Of people.
+    #[derive(Debug)]
+    pub enum OfPeople {}
+
+    impl Class for OfPeople {
+        const PREFIX: &'static str = "tgp_";
+        const LABEL: &'static [u8] = b"tollgate person token v1";
+        const WHAT: &'static str = "a person's credential";
+        const NAME: &'static str = "PersonToken";
+    }
+}
 
 const RANDOM: usize = 32;
 const CHECKSUM: usize = 4;
 /// 36 bytes are 48 letters, without padding.
 const LETTERS: usize = (RANDOM + CHECKSUM) / 3 * 4;
 
-/// The text is not a token, whoever's. The text itself is not kept: it may be one with a typing error.
+/// The text is not a token of this class, whoever's. The text itself is not kept: it may be one with a
+/// typing error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a Tollgate token: expected `tg_` and 48 letters; was it cut, or typed by hand?")]
-pub struct MalformedToken;
+#[error("not {what}: expected `{prefix}` and 48 letters; was it cut, or typed by hand?")]
+pub struct MalformedToken {
+    what: &'static str,
+    prefix: &'static str,
+}
 
-/// A token of an agent. Shown once, where it is issued.
-pub struct AgentToken(Zeroizing<String>);
+/// A token of one class. Shown once, where it is issued.
+pub struct Token<C>(Zeroizing<String>, PhantomData<C>);
 
-impl AgentToken {
+/// A token of an agent.
+pub type AgentToken = Token<class::OfAgents>;
+
+/// A person's credential.
+pub type PersonToken = Token<class::OfPeople>;
+
+impl<C: class::Class> Token<C> {
     /// Makes a token.
     ///
     /// # Errors
     ///
     /// There are no random bytes.
     pub fn generate(entropy: &dyn Entropy) -> Result<Self, NoEntropy> {
-        AGENT.generate(entropy).map(Self)
+        let mut random = Zeroizing::new([0; RANDOM]);
+        entropy.fill(&mut *random)?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(RANDOM + CHECKSUM));
+        bytes.extend_from_slice(&*random);
+        bytes.extend_from_slice(&Self::checksum(&*random));
+        let mut text = Zeroizing::new(String::with_capacity(C::PREFIX.len() + LETTERS));
+        text.push_str(C::PREFIX);
+        URL_SAFE_NO_PAD.encode_string(&*bytes, &mut text);
+        Ok(Self(text, PhantomData))
     }
 
-    /// The digest of `text`, if it is a token.
+    /// The digest of `text`, if it is a token of this class.
     ///
     /// # Errors
     ///
     /// It is not.
     pub fn digest_of(text: &str) -> Result<Digest, MalformedToken> {
-        AGENT.digest_of(text).ok_or(MalformedToken)
+        Self::checked(text).ok_or(MalformedToken {
+            what: C::WHAT,
+            prefix: C::PREFIX,
+        })
     }
 
     /// Its digest: what is stored.
@@ -75,87 +119,27 @@ impl AgentToken {
     pub fn expose(&self) -> &str {
         &self.0
     }
-}
 
-impl fmt::Debug for AgentToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AgentToken(..)")
-    }
-}
-
-/// The text is not a person's credential. The text itself is not kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a person's credential: expected `tgp_` and 48 letters; was it cut, or typed by hand?")]
-pub struct MalformedCredential;
-
-/// A person's credential. Shown once, where it is issued.
-pub struct PersonToken(Zeroizing<String>);
-
-impl PersonToken {
-    /// Makes a credential.
-    ///
-    /// # Errors
-    ///
-    /// There are no random bytes.
-    pub fn generate(entropy: &dyn Entropy) -> Result<Self, NoEntropy> {
-        PERSON.generate(entropy).map(Self)
-    }
-
-    /// The digest of `text`, if it is a person's credential by its form.
-    ///
-    /// # Errors
-    ///
-    /// It is not.
-    pub fn digest_of(text: &str) -> Result<Digest, MalformedCredential> {
-        PERSON.digest_of(text).ok_or(MalformedCredential)
-    }
-
-    /// Its digest: what is stored.
-    #[must_use]
-    pub fn digest(&self) -> Digest {
-        Digest::of(self.0.as_bytes())
-    }
-
-    /// Its text, to be shown once.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for PersonToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PersonToken(..)")
-    }
-}
-
-impl Class {
-    fn generate(&self, entropy: &dyn Entropy) -> Result<Zeroizing<String>, NoEntropy> {
-        let mut random = Zeroizing::new([0; RANDOM]);
-        entropy.fill(&mut *random)?;
-        let mut bytes = Zeroizing::new(Vec::with_capacity(RANDOM + CHECKSUM));
-        bytes.extend_from_slice(&*random);
-        bytes.extend_from_slice(&self.checksum(&*random));
-        let mut text = Zeroizing::new(String::with_capacity(self.prefix.len() + LETTERS));
-        text.push_str(self.prefix);
-        URL_SAFE_NO_PAD.encode_string(&*bytes, &mut text);
-        Ok(text)
-    }
-
-    fn digest_of(&self, text: &str) -> Option<Digest> {
-        let letters = text.strip_prefix(self.prefix)?;
+    fn checked(text: &str) -> Option<Digest> {
+        let letters = text.strip_prefix(C::PREFIX)?;
         if letters.len() != LETTERS {
             return None;
         }
         let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(letters).ok()?);
         let (random, sum) = bytes.split_at_checked(RANDOM)?;
-        (sum == self.checksum(random)).then(|| Digest::of(text.as_bytes()))
+        (sum == Self::checksum(random)).then(|| Digest::of(text.as_bytes()))
     }
 
-    fn checksum(&self, random: &[u8]) -> [u8; CHECKSUM] {
-        let digest = Digest::of_parts([self.label, random]);
+    fn checksum(random: &[u8]) -> [u8; CHECKSUM] {
+        let digest = Digest::of_parts([C::LABEL, random]);
         let [a, b, c, d, ..] = *digest.as_bytes();
         [a, b, c, d]
+    }
+}
+
+impl<C: class::Class> fmt::Debug for Token<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(..)", C::NAME)
     }
 }
 
@@ -180,11 +164,8 @@ mod tests {
             let mut typo = text.to_owned().into_bytes();
             typo[at] = if typo[at] == b'x' { b'y' } else { b'x' };
             let typo = String::from_utf8(typo).unwrap();
-            assert_eq!(AgentToken::digest_of(&typo), Err(MalformedToken));
-            assert_eq!(
-                AgentToken::digest_of(text.get(..at).unwrap()),
-                Err(MalformedToken)
-            );
+            assert!(AgentToken::digest_of(&typo).is_err());
+            assert!(AgentToken::digest_of(text.get(..at).unwrap()).is_err());
         }
         for other in [
             "",
@@ -194,8 +175,11 @@ mod tests {
             &format!("{text}x"),
             &format!(" {text}"),
         ] {
-            assert_eq!(AgentToken::digest_of(other), Err(MalformedToken));
+            assert!(AgentToken::digest_of(other).is_err());
         }
+        let says = |error: MalformedToken| error.to_string();
+        insta::assert_snapshot!(says(AgentToken::digest_of("").unwrap_err()), @"not a Tollgate token: expected `tg_` and 48 letters; was it cut, or typed by hand?");
+        insta::assert_snapshot!(says(PersonToken::digest_of("").unwrap_err()), @"not a person's credential: expected `tgp_` and 48 letters; was it cut, or typed by hand?");
     }
 
     #[test]

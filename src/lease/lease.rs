@@ -254,19 +254,18 @@ impl Lease {
         }
     }
 
-    /// Whether it ended because its time is over.
-    pub(crate) fn lapse(&mut self, now: Duration) -> bool {
-        let over = match self.stage {
-            Stage::Pending { .. } => self
-                .expires
-                .is_some_and(|end| end.saturating_add(SLACK) <= now),
-            // A live one is kept until its holder ends: it may be renewed.
-            Stage::Wanted { .. } | Stage::Live | Stage::Over(_) => false,
-        };
-        if over {
+    /// Whether nothing is left to take back, because its time is over. A live one is kept until its
+    /// holder ends: it may be renewed.
+    pub(crate) fn has_lapsed(&self, now: Duration) -> bool {
+        let latest = self.expires.map(|end| end.saturating_add(SLACK));
+        self.is_pending() && latest.is_some_and(|latest| latest <= now)
+    }
+
+    /// Its time is over.
+    pub(crate) fn lapse(&mut self, now: Duration) {
+        if self.has_lapsed(now) {
             self.stage = Stage::Over(Over::Lapsed);
         }
-        over
     }
 
     /// Whether it can't be used any more for its time.

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lend::{Asked, Held, Key};
-use super::{Handle, Holder, Inner, Lease, Leases, Stage};
+use super::lend::{Asked, Held, Key, OwnSlot};
+use super::{Handle, Holder, Inner, Lease, Leases, Stage, book};
 use crate::config::LeaseTerms;
 use crate::id::LeaseId;
 use crate::reason::{Reason, Refusal};
@@ -21,19 +21,23 @@ struct Wish {
     ask: Ask,
     bond: Option<Arc<SecretValue>>,
     is_bond: bool,
+    /// Where what comes of it is kept for the next use.
+    slot: OwnSlot,
 }
 
 impl Leases {
+    /// Makes a lease, and keeps it in `slot`.
     pub(super) async fn make(
         &self,
         source: &Arc<dyn Source>,
         terms: LeaseTerms,
         holder: Holder,
         asked: &Asked,
+        slot: OwnSlot,
     ) -> Result<Held, Refusal> {
-        let settings = self.0.desk.settings();
-        let nature = source.nature();
-        if nature == Nature::Lent {
+        let settings = self.0.parts.desk.settings();
+        let is_lent = source.nature() == Nature::Lent;
+        if is_lent {
             let pending = self.backlog();
             if pending >= settings.most_pending {
                 return Err(Refusal::new(
@@ -50,41 +54,52 @@ impl Leases {
             None => None,
             Some(key) => Some(self.bond(source, key, terms, holder, asked).await?),
         };
-        let now = self.0.now();
         let ttl = terms.ttl.unwrap_or(settings.ttl);
+        let latest = self.0.now().saturating_add(LONGEST.max(ttl));
         let lease = Lease {
+            secret: asked.name.clone(),
+            origin: asked.origin.clone(),
+            scheme: asked.scheme.clone(),
+            revocable: is_lent,
+            durable: is_lent,
+            bond: bond.as_ref().map(|bond| bond.lease),
+            expires: is_lent.then_some(latest),
+            most_uses: terms.uses,
+            ..self.wanted(source.as_ref(), holder, asked)?
+        };
+        let wish = Wish {
+            ask: ask(&lease, asked, ttl),
+            source: Arc::clone(source),
+            bond: bond.map(|bond| bond.value),
+            is_bond: false,
+            slot,
+        };
+        self.begin(lease, wish, asked).await
+    }
+
+    /// A bond, as long as nobody says that it is anything else.
+    fn wanted(&self, source: &dyn Source, holder: Holder, asked: &Asked) -> Result<Lease, Refusal> {
+        Ok(Lease {
             id: self.new_id()?,
             holder,
             call: asked.call,
             task: asked.task,
             agent: asked.agent.clone(),
             plugin: asked.plugin.clone(),
-            secret: asked.name.clone(),
+            secret: String::from("(bond)"),
             source: source.kind().to_owned(),
-            origin: asked.origin.clone(),
-            scheme: asked.scheme.clone(),
-            revocable: nature == Nature::Lent,
-            durable: nature == Nature::Lent,
-            bond: bond.as_ref().map(|bond| bond.lease),
-            expires: (nature == Nature::Lent).then(|| now.saturating_add(LONGEST.max(ttl))),
+            origin: String::new(),
+            scheme: String::new(),
+            revocable: true,
+            durable: true,
+            bond: None,
+            expires: None,
             uses: 0,
-            most_uses: terms.uses,
+            most_uses: None,
             handle: None,
             fault: None,
             stage: Stage::Wanted { ended: false },
-        };
-        let wish = Wish {
-            source: Arc::clone(source),
-            ask: Ask {
-                plugin: asked.plugin.clone(),
-                name: asked.name.clone(),
-                lease: lease.id,
-                ttl,
-            },
-            bond: bond.map(|bond| bond.value),
-            is_bond: false,
-        };
-        self.begin(lease, wish).await
+        })
     }
 
     /// What all leases of this holder and source hang on; made for the first of them.
@@ -97,7 +112,7 @@ impl Leases {
         asked: &Asked,
     ) -> Result<Held, Refusal> {
         let slot = self.slot(holder, Key::Bond(key.to_owned()));
-        let mut slot = slot.lock().await;
+        let slot = slot.lock_owned().await;
         if let Some(held) = slot.as_ref() {
             let (is_live, is_past) = self.standing(held.lease);
             if is_live && !is_past {
@@ -113,56 +128,36 @@ impl Leases {
                 ));
             }
         }
-        let now = self.0.now();
-        let settings = self.0.desk.settings();
         // What hangs on it can't live longer than it.
-        let ttl = terms.ttl.map_or(settings.ttl, |ttl| ttl.max(settings.ttl));
+        let least = self.0.parts.desk.settings().ttl;
+        let ttl = terms.ttl.map_or(least, |ttl| ttl.max(least));
         let lease = Lease {
-            id: self.new_id()?,
-            holder,
-            call: asked.call,
-            task: asked.task,
-            agent: asked.agent.clone(),
-            plugin: asked.plugin.clone(),
-            secret: String::from("(bond)"),
-            source: source.kind().to_owned(),
-            origin: String::new(),
-            scheme: String::new(),
-            revocable: true,
-            durable: true,
-            bond: None,
-            expires: Some(now.saturating_add(ttl)),
-            uses: 0,
-            most_uses: None,
-            handle: None,
-            fault: None,
-            stage: Stage::Wanted { ended: false },
+            expires: Some(self.0.now().saturating_add(ttl)),
+            ..self.wanted(source.as_ref(), holder, asked)?
         };
         let wish = Wish {
+            ask: ask(&lease, asked, ttl),
             source: Arc::clone(source),
-            ask: Ask {
-                plugin: asked.plugin.clone(),
-                name: asked.name.clone(),
-                lease: lease.id,
-                ttl,
-            },
             bond: None,
             is_bond: true,
+            slot,
         };
-        let held = self.begin(lease, wish).await?;
-        *slot = Some(held.clone());
-        Ok(held)
+        self.begin(lease, wish, asked).await
     }
 
     /// Writes the wish down, asks for the credential, and writes down what takes it back.
     ///
-    /// In a task of its own: a call that ends meanwhile must not leave a credential that nobody knows.
-    async fn begin(&self, lease: Lease, wish: Wish) -> Result<Held, Refusal> {
+    /// In a task of its own: a call that ends meanwhile must leave no credential that nobody knows, and
+    /// what was made for a task is there for its next call.
+    async fn begin(&self, lease: Lease, wish: Wish, asked: &Asked) -> Result<Held, Refusal> {
         // Before that task begins: or the end of the call could miss it.
         {
             let mut book = self.book();
-            book.held.entry(lease.holder).or_default().push(lease.id);
-            book.leases.insert(lease.id, lease.clone());
+            // A stop comes before what it takes back: what is not stopped here is found by that.
+            if let Some(why) = asked.under_way.stopped() {
+                return Err(why.clone());
+            }
+            book.add(lease.clone());
         }
         let leases = self.clone();
         tokio::spawn(async move { leases.fetch(lease, wish).await })
@@ -175,9 +170,8 @@ impl Leases {
             })
     }
 
-    async fn fetch(&self, lease: Lease, wish: Wish) -> Result<Held, Refusal> {
+    async fn fetch(&self, lease: Lease, mut wish: Wish) -> Result<Held, Refusal> {
         let id = lease.id;
-        let durable = lease.durable;
         // INVARIANT: on the disk before anything is asked for. A file of this machine is no effect.
         if !wish.source.is_local()
             && let Err(refusal) = self.intend(&lease).await
@@ -201,48 +195,63 @@ impl Leases {
         };
         let ttl = issued.ttl;
         let handle = issued.handle.map(Handle);
-        self.change(id, |lease, moment| {
+        let durable = self.change(id, |lease, moment| {
             // What its source gave no handle for goes with what it hangs on, or can't be taken back.
             lease.revocable = handle.is_some() || lease.bond.is_some();
+            // And what it gave one for, where none was expected, has to outlive the host all the same.
+            lease.durable |= handle.is_some();
             let expires = ttl.map(|ttl| moment.now.saturating_add(ttl));
             lease.issued(handle, expires, moment.tick);
+            lease.durable
         });
-        if durable {
-            // INVARIANT: on the disk before the value is used.
-            if let Err(refusal) = self.0.keep(id).await {
-                let _ended = self.end_these(&[id]);
-                return Err(refusal);
-            }
+        // INVARIANT: on the disk before the value is used.
+        if durable == Some(true)
+            && let Err(refusal) = self.0.keep(&[id]).await
+        {
+            let _ended = self.end_these(&[id]);
+            return Err(refusal);
         }
-        Ok(Held {
+        let held = Held {
             lease: id,
             value: Arc::new(issued.value),
             user: issued.user,
             bond: wish.bond,
             ttl,
-        })
+        };
+        *wish.slot = Some(held.clone());
+        Ok(held)
     }
 
     /// Writes the wish down, in the journal and, where there will be something to take back, in the state.
     async fn intend(&self, lease: &Lease) -> Result<(), Refusal> {
-        let position = self.0.try_record(lease, None)?;
-        self.0.journal.durable(position).await?;
+        let journal = &self.0.parts.journal;
+        let position = journal.append(&book::told(lease, None))?;
+        journal.durable(position).await?;
         if lease.durable {
-            self.0.keep(lease.id).await?;
+            self.0.keep(&[lease.id]).await?;
         }
         Ok(())
     }
 }
 
 impl Inner {
-    /// Writes a lease as it is now. On the disk when this returns.
-    pub(super) async fn keep(self: &Arc<Self>, id: LeaseId) -> Result<(), Refusal> {
-        self.write(id).await.map_err(|error| {
+    /// Writes leases as they are now. On the disk when this returns.
+    pub(super) async fn keep(self: &Arc<Self>, ids: &[LeaseId]) -> Result<(), Refusal> {
+        self.write(ids).await.map_err(|error| {
             Refusal::new(
                 Reason::LeaseUnavailable,
                 "no credential is lent while it can't be written down",
             )
             .with_detail(error)
         })
+    }
+}
+
+fn ask(lease: &Lease, asked: &Asked, ttl: Duration) -> Ask {
+    Ask {
+        plugin: asked.plugin.clone(),
+        name: asked.name.clone(),
+        lease: lease.id,
+        ttl,
     }
 }

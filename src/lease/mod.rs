@@ -17,18 +17,19 @@
 //!
 //! Where too many wait to be taken back, nothing is lent that would have to be (`lease.revoke_pending`).
 
+mod book;
 mod desk;
 #[expect(clippy::module_inception, reason = "the one noun of this folder")]
 mod lease;
 mod lend;
 mod make;
 mod queue;
+mod renew;
 mod report;
 mod time;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -39,32 +40,26 @@ pub(crate) use lease::{Handle, Lease, Stage};
 pub(crate) use lend::{Asked, Loaned};
 pub use report::LeaseReport;
 
-use crate::clock::{SharedClock, rfc3339};
+use book::Book;
+
+use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
 use crate::id::{LeaseId, TaskId};
 use crate::identity::AgentId;
-use crate::journal::record::{CallId, Event, LeaseChange};
-use crate::journal::{Journal, Position, Unwritable};
+use crate::journal::Journal;
+use crate::journal::record::CallId;
 use crate::name::PluginName;
 use crate::reason::Refusal;
 use crate::revocation::{Follower, Scope, Taken};
 use crate::secret::Store;
 use crate::state::{State, StateError};
 
-/// More than can end within the second in which their calls are stopped.
-const ENDED_TASKS: usize = 1_024;
-
 /// What is lent, and what has to be taken back. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Leases(Arc<Inner>);
 
 struct Inner {
-    desk: Arc<dyn Desk>,
-    state: State,
-    store: Store,
-    journal: Journal,
-    clock: SharedClock,
-    entropy: SharedEntropy,
+    parts: Parts,
     book: Mutex<Book>,
     /// The queue's waits go by this.
     ticker: time::Ticker,
@@ -74,21 +69,6 @@ struct Inner {
     closed: AtomicBool,
     /// One writer at a time, each of what is newest: rows never go back.
     writing: tokio::sync::Mutex<()>,
-}
-
-/// Every lease that is not over.
-#[derive(Default)]
-struct Book {
-    leases: HashMap<LeaseId, Lease>,
-    held: HashMap<Holder, Vec<LeaseId>>,
-    /// What is being lent again within a holder.
-    slots: HashMap<Holder, BTreeMap<lend::Key, lend::Slot>>,
-    /// Changed in memory, to be written.
-    unwritten: BTreeSet<LeaseId>,
-    /// Being taken back right now.
-    asked: BTreeSet<LeaseId>,
-    /// Tasks that ended lately: a call of one that is about to be stopped gets nothing more.
-    ended: VecDeque<TaskId>,
 }
 
 impl std::fmt::Debug for Leases {
@@ -139,20 +119,11 @@ impl Leases {
     ///
     /// The state can't be read.
     pub(crate) fn open(parts: Parts) -> Result<Self, StateError> {
-        let Parts {
-            desk,
-            state,
-            store,
-            journal,
-            clock,
-            entropy,
-            haste,
-        } = parts;
         let mut book = Book::default();
-        for row in state.open_leases()? {
+        for row in parts.state.open_leases()? {
             let mut lease = row.lease;
             lease.handle = row.handle.and_then(|sealed| {
-                match store.open_text(&lease.id.to_string(), &sealed) {
+                match parts.store.open_text(&lease.id.to_string(), &sealed) {
                     Ok(handle) => Some(Handle(handle)),
                     Err(error) => {
                         lease.fault = Some(error.to_string());
@@ -164,30 +135,26 @@ impl Leases {
             lease.recover(Duration::ZERO);
             tracing::warn!(lease = %lease.id, stage = lease.stage.name(), "a lease outlived the host, and is taken back");
             book.unwritten.insert(lease.id);
-            book.held.entry(lease.holder).or_default().push(lease.id);
-            book.leases.insert(lease.id, lease);
+            book.add(lease);
         }
-        let leases = Self(Arc::new(Inner {
-            desk,
-            state,
-            store,
-            journal,
-            clock,
-            entropy,
+        Ok(Self(Arc::new(Inner {
+            ticker: time::Ticker::new(parts.haste),
+            parts,
             book: Mutex::new(book),
-            ticker: time::Ticker::new(haste),
             wake: Arc::new(Notify::new()),
             closed: AtomicBool::new(false),
             writing: tokio::sync::Mutex::default(),
-        }));
-        Ok(leases)
+        })))
     }
 
     /// Writes down what the last host left, and begins to take it back. Within a runtime.
     pub(crate) fn resume(&self) {
-        let left: Vec<Lease> = self.book().leases.values().cloned().collect();
-        for lease in &left {
-            self.record(lease, lease.fault.clone());
+        {
+            let mut book = self.book();
+            let left: Vec<LeaseId> = book.leases.keys().copied().collect();
+            for lease in left {
+                self.0.record(&mut book, lease, None);
+            }
         }
         queue::start(&self.0);
     }
@@ -207,13 +174,6 @@ impl Leases {
 
     /// A task ended: what was lent to it is taken back. Returns at once.
     pub fn end_task(&self, task: TaskId) -> Vec<LeaseId> {
-        {
-            let mut book = self.book();
-            if book.ended.len() >= ENDED_TASKS {
-                book.ended.pop_front();
-            }
-            book.ended.push_back(task);
-        }
         let mut ended = self.end_holder(Holder::Task(task));
         // Also what its calls hold that run still.
         ended.extend(self.end_where(|lease| lease.task == Some(task)));
@@ -315,34 +275,21 @@ impl Leases {
         if ids.is_empty() {
             return Vec::new();
         }
-        let tick = self.0.tick();
-        let mut ended = Vec::new();
-        {
+        let ended = {
             let mut book = self.book();
-            for id in ids {
-                let Some(lease) = book.leases.get_mut(id) else {
-                    continue;
-                };
-                if !lease.end(tick) {
-                    continue;
-                }
-                ended.push(lease.clone());
-                book.settle(*id);
-            }
-        }
-        for lease in &ended {
-            self.record(lease, None);
-        }
+            let mut ends = |id| {
+                self.0
+                    .change(&mut book, id, |lease, moment| lease.end(moment.tick))
+            };
+            let ids = ids.iter().copied();
+            ids.filter(|id| ends(*id) == Some(true)).collect()
+        };
         self.0.wake.notify_one();
-        ended.into_iter().map(|lease| lease.id).collect()
+        ended
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
         self.0.book()
-    }
-
-    fn record(&self, lease: &Lease, detail: Option<String>) {
-        self.0.record(lease, detail);
     }
 }
 
@@ -363,90 +310,6 @@ impl Follower for Leases {
             leases,
             ..Taken::default()
         })
-    }
-}
-
-impl Book {
-    /// What follows from a change of a lease: it is written, or, where nothing is left of it, forgotten.
-    fn settle(&mut self, id: LeaseId) {
-        let Some(lease) = self.leases.get(&id) else {
-            return;
-        };
-        if lease.durable {
-            self.unwritten.insert(id);
-        } else if lease.is_over() {
-            self.forget(id);
-        }
-    }
-
-    /// Lets go of a lease, so that its holder gets another the next time; whether nobody has it in use.
-    fn release(&mut self, holder: Holder, id: LeaseId) -> bool {
-        let Some(slots) = self.slots.get_mut(&holder) else {
-            return true;
-        };
-        let mut is_in_use = false;
-        slots.retain(|_, slot| match slot.try_lock() {
-            Ok(held) => held.as_ref().is_none_or(|held| held.lease != id),
-            Err(_) => {
-                is_in_use = true;
-                true
-            }
-        });
-        !is_in_use
-    }
-
-    fn forget(&mut self, id: LeaseId) {
-        let Some(lease) = self.leases.remove(&id) else {
-            return;
-        };
-        if let Some(held) = self.held.get_mut(&lease.holder) {
-            held.retain(|other| *other != id);
-            if held.is_empty() {
-                self.held.remove(&lease.holder);
-            }
-        }
-    }
-}
-
-impl Inner {
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The time of day, by a clock that never goes back: what was over stays over.
-    fn now(&self) -> Duration {
-        self.clock.now()
-    }
-
-    /// The time of the queue.
-    fn tick(&self) -> Duration {
-        self.ticker.now()
-    }
-
-    /// Writes where a lease stands, whatever comes of it: what was lent is taken back all the same.
-    fn record(&self, lease: &Lease, detail: Option<String>) {
-        if let Err(error) = self.try_record(lease, detail) {
-            tracing::error!(lease = %lease.id, %error, "a change of a lease could not be written down");
-        }
-    }
-
-    fn try_record(&self, lease: &Lease, detail: Option<String>) -> Result<Position, Unwritable> {
-        self.journal.append(&Event::Lease(LeaseChange {
-            lease: lease.id,
-            stage: lease.stage.name().to_owned(),
-            call: lease.call,
-            task: lease.task,
-            plugin: lease.plugin.clone(),
-            secret: lease.secret.clone(),
-            source: lease.source.clone(),
-            origin: lease.origin.clone(),
-            scheme: lease.scheme.clone(),
-            revocable: lease.revocable,
-            expires: lease.expires.map(rfc3339),
-            uses: lease.uses,
-            attempts: lease.attempts(),
-            detail,
-        }))
     }
 }
 

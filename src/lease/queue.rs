@@ -10,8 +10,10 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use super::{Holder, Inner, Lease, Stage};
+use super::book::Book;
+use super::{Holder, Inner, Lease, Parts, Stage};
 use crate::id::LeaseId;
+use crate::secret::StoreError;
 use crate::state::LeaseRow;
 
 /// So many are taken back at once: a server that is slow must not be asked by hundreds.
@@ -45,6 +47,9 @@ async fn round(inner: &Weak<Inner>) -> Option<Duration> {
     inner.lapse();
     inner.write_changed().await;
     let due = inner.due();
+    if !due.is_empty() {
+        inner.recorded().await;
+    }
     stream::iter(due)
         .for_each_concurrent(AT_ONCE, |lease| {
             let inner = Arc::clone(&inner);
@@ -67,52 +72,69 @@ async fn round(inner: &Weak<Inner>) -> Option<Duration> {
 }
 
 impl Inner {
-    /// Writes one lease as it is now, and forgets it where nothing is left of it.
-    pub(super) async fn write(self: &Arc<Self>, id: LeaseId) -> Result<(), String> {
+    /// Writes leases as they are now, and forgets those of which nothing is left.
+    pub(super) async fn write(self: &Arc<Self>, ids: &[LeaseId]) -> Result<(), String> {
         // Held until the write is done: what is read here is what is newest, and no older write follows.
         let _one_at_a_time = self.writing.lock().await;
-        let lease = {
+        let leases: Vec<Lease> = {
             let mut book = self.book();
-            book.unwritten.remove(&id);
-            book.leases.get(&id).cloned()
+            let newest = |id: &LeaseId| {
+                book.unwritten.remove(id);
+                book.leases.get(id).cloned()
+            };
+            ids.iter().filter_map(newest).collect()
         };
-        let Some(lease) = lease else { return Ok(()) };
+        if leases.is_empty() {
+            return Ok(());
+        }
+        let over = leases.iter().filter(|lease| lease.is_over());
+        let over: Vec<LeaseId> = over.map(|lease| lease.id).collect();
         let inner = Arc::clone(self);
-        let is_over = lease.is_over();
-        let written = tokio::task::spawn_blocking(move || inner.write_row(lease)).await;
+        let written = tokio::task::spawn_blocking(move || inner.write_rows(leases)).await;
         let written = written.unwrap_or_else(|error| Err(error.to_string()));
         let mut book = self.book();
         match &written {
-            Ok(()) if is_over => book.forget(id),
-            Ok(()) => {}
-            Err(_) => {
-                book.unwritten.insert(id);
-            }
+            Ok(()) => over.into_iter().for_each(|id| book.forget(id)),
+            Err(_) => book.unwritten.extend(ids),
         }
         written
     }
 
-    fn write_row(&self, lease: Lease) -> Result<(), String> {
-        let handle = match &lease.handle {
-            Some(handle) if !lease.is_over() => Some(
-                self.store
-                    .seal_text(&lease.id.to_string(), &handle.0)
-                    .map_err(|error| error.to_string())?,
-            ),
-            _ => None,
+    fn write_rows(&self, leases: Vec<Lease>) -> Result<(), String> {
+        let Parts { store, state, .. } = &self.parts;
+        let row = |lease: Lease| -> Result<LeaseRow, StoreError> {
+            let handle = match &lease.handle {
+                Some(handle) if !lease.is_over() => {
+                    Some(store.seal_text(&lease.id.to_string(), &handle.0)?)
+                }
+                _ => None,
+            };
+            Ok(LeaseRow { lease, handle })
         };
-        self.state
-            .keep_lease(&LeaseRow { lease, handle })
-            .map_err(|error| error.to_string())
+        let rows = leases.into_iter().map(row).collect::<Result<Vec<_>, _>>();
+        let rows = rows.map_err(|error| error.to_string())?;
+        state.keep_leases(&rows).map_err(|error| error.to_string())
     }
 
     async fn write_changed(self: &Arc<Self>) {
         let changed: Vec<LeaseId> = self.book().unwritten.iter().copied().collect();
-        for id in changed {
-            if let Err(error) = self.write(id).await {
-                // It is tried again in the next round; the row on the disk still says that it has to be taken back.
-                tracing::error!(lease = %id, %error, "a lease could not be written");
-            }
+        if !changed.is_empty()
+            && let Err(error) = self.write(&changed).await
+        {
+            // It is tried again in the next round; the rows on the disk still say that they have to be
+            // taken back.
+            tracing::error!(leases = changed.len(), %error, "changes of leases could not be written");
+        }
+    }
+
+    /// Waits until what was written down of leases is on the disk: giving one back is an effect, too. It
+    /// is given back all the same where nothing can be written any more.
+    async fn recorded(&self) {
+        let recorded = self.book().recorded;
+        if let Some(position) = recorded
+            && let Err(error) = self.parts.journal.durable(position).await
+        {
+            tracing::error!(%error, "leases are taken back, and the journal may not say so");
         }
     }
 
@@ -136,109 +158,68 @@ impl Inner {
 
     async fn take_back(&self, lease: Lease) {
         let Some(handle) = &lease.handle else { return };
-        let answer = self.desk.revoke(&lease.source, &handle.0).await;
-        let tick = self.tick();
-        let mut changed = Vec::new();
-        {
-            let mut book = self.book();
-            book.asked.remove(&lease.id);
-            match &answer {
-                Ok(()) => {
-                    // What hangs on it and has no handle of its own is dead with it.
-                    let dead: Vec<LeaseId> = book
-                        .leases
-                        .values()
-                        .filter(|other| {
-                            other.id == lease.id
-                                || other.bond == Some(lease.id)
-                                    && other.is_pending()
-                                    && other.handle.is_none()
-                        })
-                        .map(|other| other.id)
-                        .collect();
-                    for id in dead {
-                        if let Some(lease) = book.leases.get_mut(&id)
-                            && lease.revoked()
-                        {
-                            changed.push(lease.clone());
-                            book.settle(id);
-                        }
-                    }
-                }
-                Err(error) => {
-                    if let Some(kept) = book.leases.get_mut(&lease.id) {
-                        kept.revoking_failed(error.to_string(), tick);
-                        // Each try is in the log; the journal has the first, and the end.
-                        if kept.attempts() == 1 {
-                            changed.push(kept.clone());
-                        }
-                        book.settle(lease.id);
-                    }
-                }
-            }
-        }
+        let answer = self.parts.desk.revoke(&lease.source, &handle.0).await;
         if let Err(error) = &answer {
             tracing::warn!(lease = %lease.id, attempts = lease.attempts() + 1, %error, "a lease could not be taken back; it is tried again");
         }
-        for lease in &changed {
-            let detail = lease.fault.clone();
-            self.record(lease, detail);
+        let mut book = self.book();
+        book.asked.remove(&lease.id);
+        match answer {
+            Ok(()) => {
+                for id in book.gone_with(lease.id) {
+                    self.change(&mut book, id, |lease, _| lease.revoked());
+                }
+            }
+            Err(error) => {
+                self.change(&mut book, lease.id, |lease, moment| {
+                    lease.revoking_failed(error.to_string(), moment.tick);
+                });
+            }
         }
     }
 
     fn lapse(&self) {
         let now = self.now();
-        let mut lapsed = Vec::new();
-        {
-            let mut book = self.book();
-            let ids: Vec<LeaseId> = book.leases.keys().copied().collect();
-            for id in ids {
+        let mut book = self.book();
+        let ids: Vec<LeaseId> = book.leases.keys().copied().collect();
+        for id in ids {
+            let Some(lease) = book.leases.get(&id).filter(|lease| lease.is_pending()) else {
+                continue;
+            };
+            let bond_is_there = lease.bond.map(|bond| book.leases.contains_key(&bond));
+            match (bond_is_there, &lease.handle) {
                 // A bond that is no longer in the book took all with it that hung on it.
-                let went_along = book.leases.get(&id).is_some_and(|lease| {
-                    let gone = |bond| !book.leases.contains_key(&bond);
-                    lease.is_pending() && lease.handle.is_none() && lease.bond.is_some_and(gone)
-                });
-                if let Some(lease) = book.leases.get_mut(&id)
-                    && (lease.lapse(now) || went_along && lease.revoked())
-                {
-                    lapsed.push(lease.clone());
-                    book.settle(id);
+                (Some(false), None) => {
+                    self.change(&mut book, id, |lease, _| lease.revoked());
                 }
+                // How long it may be used is said of it, and not how long it lives: that is its bond's.
+                (Some(true), Some(_)) => {}
+                _ if lease.has_lapsed(now) => {
+                    self.change(&mut book, id, |lease, _| lease.lapse(now));
+                }
+                _ => {}
             }
         }
-        for lease in &lapsed {
-            self.record(lease, lease.fault.clone());
-        }
-        self.end_forgotten(now);
+        self.end_forgotten(&mut book, now);
     }
 
     /// Ends what is past its time and what nobody ended: its holder has no use for it.
-    fn end_forgotten(&self, now: Duration) {
-        let tick = self.tick();
-        let mut ended = Vec::new();
-        let mut book = self.book();
+    fn end_forgotten(&self, book: &mut Book, now: Duration) {
         let past: Vec<(LeaseId, Holder)> = book
             .leases
             .values()
             .filter(|lease| lease.stage == Stage::Live && lease.revocable)
-            .filter(|lease| lease.expires.is_some_and(|end| end + FORGOTTEN <= now))
+            .filter(|lease| {
+                let end = lease.expires.map(|end| end.saturating_add(FORGOTTEN));
+                end.is_some_and(|end| end <= now)
+            })
             .map(|lease| (lease.id, lease.holder))
             .collect();
         for (id, holder) in past {
-            if !book.release(holder, id) {
-                // It is about to be used, and renewed with that.
-                continue;
+            // What is about to be used is renewed with that.
+            if book.release(holder, id) {
+                self.change(book, id, |lease, moment| lease.end(moment.tick));
             }
-            if let Some(lease) = book.leases.get_mut(&id)
-                && lease.end(tick)
-            {
-                ended.push(lease.clone());
-                book.settle(id);
-            }
-        }
-        drop(book);
-        for lease in &ended {
-            self.record(lease, None);
         }
     }
 }

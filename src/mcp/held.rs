@@ -211,9 +211,10 @@ impl Handler {
         tool: &str,
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let round = Round::new(&arrived.who.agent, tool, &arrived.arguments);
+        // Made where there is a state to open or to seal: most calls have neither.
+        let round = || Round::new(&arrived.who.agent, tool, &arrived.arguments);
         let before = match &request.request_state {
-            Some(state) => Some(self.shared.seals.open(&round, state)?),
+            Some(state) => Some(self.shared.seals.open(&round(), state)?),
             None => None,
         };
         if let Some(approval) = before
@@ -230,7 +231,7 @@ impl Handler {
             return complete(reply);
         };
         if is_stateless(context) {
-            let Some(state) = self.shared.seals.seal(&round, approval) else {
+            let Some(state) = self.shared.seals.seal(&round(), approval) else {
                 return complete(reply);
             };
             let meta = meta_of(serde_json::Map::new(), reply.call, server_info);

@@ -4,6 +4,7 @@
 //! costs no reading of its body, and `rmcp` sees only what was read strictly. A plain call of the
 //! stateless revision, of which `rmcp` would find nothing to say, goes to the host by itself (`direct`).
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,6 +21,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{any, get, post as posted};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Frame, SizeHint};
 use rmcp::model::InitializeRequestParams;
@@ -239,7 +242,7 @@ async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
     } else {
         let (parts, _) = request.into_parts();
         let bare = Request::from_parts(parts, Full::new(Bytes::new()));
-        http.service.handle(bare).await.map(Body::new)
+        rmcp(&http, bare).await.map(Body::new)
     }
 }
 
@@ -405,14 +408,22 @@ async fn post(
     parts.extensions.insert(arrived);
     let request = Request::from_parts(parts, Full::new(rewritten));
     let response = if starts {
-        CREATOR.scope(principal, http.service.handle(request)).await
+        CREATOR.scope(principal, rmcp(http, request)).await
     } else {
-        http.service.handle(request).await
+        rmcp(http, request).await
     };
     match held {
         Some(_) => response.map(|body| Body::new(Held { body, _held: held })),
         None => response.map(Body::new),
     }
+}
+
+/// Boxed: what `rmcp` keeps while it answers takes kilobytes, which every plain call would carry along.
+fn rmcp(
+    http: &Http,
+    request: http::Request<Full<Bytes>>,
+) -> BoxFuture<'_, http::Response<BoxBody<Bytes, Infallible>>> {
+    Box::pin(http.service.handle(request))
 }
 
 fn may_start(http: &Http, message: &envelope::Message<'_>, who: &Principal) -> Result<(), Fault> {

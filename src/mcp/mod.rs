@@ -28,7 +28,6 @@ pub use gate::GateError;
 pub(crate) use gate::{Bearer, Gate, bearer};
 pub use http::{HttpConfig, router};
 pub use listen::serve;
-pub(crate) use listen::{accept, connection};
 pub use stream::serve_stream;
 
 /// Bytes of one message. Arguments are bounded far below by the host; this is what is read before

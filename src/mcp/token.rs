@@ -113,17 +113,23 @@ async fn granted(backend: &dyn Backend, headers: &HeaderMap, body: &[u8]) -> Res
         .map_err(refused)?;
     let ask = request(&given)?;
     let minted = backend.mint(&who, ask).await.map_err(|refusal| {
-        let error = match refusal.reason {
-            Reason::IdentityUnknown | Reason::TokenAudience => "invalid_target",
-            Reason::HandoffWidens | Reason::TokenInvalid => "invalid_scope",
-            Reason::HandoffDepth | Reason::HandoffLoop => "invalid_target",
-            _ => "invalid_request",
+        let (status, error) = match refusal.reason {
+            Reason::IdentityUnknown
+            | Reason::TokenAudience
+            | Reason::HandoffDepth
+            | Reason::HandoffLoop => (StatusCode::BAD_REQUEST, "invalid_target"),
+            Reason::HandoffWidens | Reason::TokenInvalid => {
+                (StatusCode::BAD_REQUEST, "invalid_scope")
+            }
+            Reason::LimitTokens => (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable"),
+            // Not the asker's doing.
+            Reason::JournalUnavailable | Reason::HostInternal => {
+                (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
+            }
+            _ => (StatusCode::BAD_REQUEST, "invalid_request"),
         };
-        (
-            StatusCode::BAD_REQUEST,
-            error,
-            format!("{}: {}", refusal.reason, refusal.message),
-        )
+        let what = format!("{}: {}", refusal.reason, refusal.message);
+        (status, error, what)
     })?;
     let (kind, token_type) = match minted.grant.kind {
         StepKind::Step => ("urn:tollgate:token-type:step", "Bearer"),

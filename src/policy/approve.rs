@@ -1,15 +1,12 @@
 //! People: whose agreement a decision rests on, what a hold asks for, and who may answer it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use cedar_policy::RestrictedExpression;
 
 use crate::approval::{Approved, Subject as ApprovedSubject};
 use crate::digest::Digest;
-use crate::identity::{AgentId, PersonId};
-use crate::json::Arguments;
-use crate::name::ToolName;
+use crate::identity::PersonId;
 use crate::reason::{Reason, Refusal};
 
 use super::chain;
@@ -17,7 +14,7 @@ use super::context::{self, Mentioned, Pairs};
 use super::decide::Answer;
 use super::entities::{self, Directory};
 use super::load::PolicySet;
-use super::question::{CallFacts, CallQuestion, HostQuestion};
+use super::question::{ApproveQuestion, CallFacts, CallQuestion, HostQuestion};
 use super::slice::{Asked, Prepared};
 use super::vocabulary::APPROVE;
 use super::{Ground, PolicyRef};
@@ -94,33 +91,6 @@ pub struct Hold {
     pub enough: Vec<BTreeSet<PersonId>>,
 }
 
-/// May this person answer what is held?
-#[derive(Debug, Clone, Copy)]
-pub struct ApproveQuestion<'a> {
-    /// Who would answer; established by that person's own credential.
-    pub person: &'a PersonId,
-    /// The agent that asked.
-    pub agent: &'a AgentId,
-    /// The agents that handed the work on to it.
-    pub chain: &'a [AgentId],
-    /// On whose behalf, when known.
-    pub user: Option<&'a str>,
-    /// The tool that it is about.
-    pub tool: &'a ToolName,
-    /// The operator's tier of the tool.
-    pub tier: &'a str,
-    /// The call's arguments.
-    pub arguments: &'a Arguments,
-    /// Who agreed already.
-    pub approvers: &'a BTreeSet<PersonId>,
-    /// Whether it is one host call of a running call, rather than the call.
-    pub host_call: bool,
-    /// Whether the answer is to stand for more than one use.
-    pub standing: bool,
-    /// The host's time, since 1970.
-    pub time: Duration,
-}
-
 impl PolicySet {
     /// May this person answer?
     ///
@@ -176,13 +146,14 @@ impl PolicySet {
         question: &ApproveQuestion<'_>,
         directory: Option<&Directory>,
     ) -> Result<(std::sync::Arc<Prepared>, Pairs), String> {
-        let (plugin, tool) = self.tool(question.tool)?;
+        let call = &question.call;
+        let (plugin, tool) = self.tool(call.tool)?;
         let asked = Asked {
             principal: question.person.as_str(),
-            asker: Some(question.agent.as_str()),
-            user: question.user,
+            asker: Some(call.agent.as_str()),
+            user: call.user,
             group: APPROVE,
-            tool: question.tool,
+            tool: call.tool,
             resource: ("tool", ""),
         };
         let prepared = self.prepare(plugin, &asked, directory)?;
@@ -202,8 +173,8 @@ impl PolicySet {
         ground: &Ground,
         also: &[&str],
     ) -> Result<Hold, Refusal> {
-        chain::each(question.chain, question.agent)
-            .map(|agent| self.prepare_call(&CallQuestion { agent, ..*question }, None))
+        chain::each(question.call.chain, question.call.agent)
+            .map(|agent| self.prepare_call(&question.of(agent), None))
             .collect::<Result<Vec<_>, _>>()
             .and_then(|asked| self.hold(&asked, ground, also))
             .map_err(undecided)
@@ -222,7 +193,7 @@ impl PolicySet {
         also: &[&str],
     ) -> Result<Hold, Refusal> {
         chain::each(call.chain, call.agent)
-            .map(|agent| self.prepare_host_call(&CallFacts { agent, ..*call }, question, None))
+            .map(|agent| self.prepare_host_call(&call.of(agent), question, None))
             .collect::<Result<Vec<_>, _>>()
             .and_then(|asked| self.hold(&asked, ground, also))
             .map_err(undecided)
@@ -252,10 +223,13 @@ impl PolicySet {
         }
         policies.sort_by(|a, b| (&a.file, a.line, &a.id).cmp(&(&b.file, b.line, &b.id)));
         policies.dedup();
+        // What they say, wherever they stand and in whatever order.
+        let said = |policy| asked.iter().find_map(|(prepared, _)| prepared.says(policy));
         let mut parts: Vec<Vec<u8>> = policies
             .iter()
-            .flat_map(|policy| asked.iter().map(move |(prepared, _)| prepared.says(policy)))
+            .map(|policy| said(policy).unwrap_or_else(|| format!("{policy:?}").into_bytes()))
             .collect();
+        parts.sort_unstable();
         parts.extend(also.iter().map(|text| text.as_bytes().to_vec()));
         Ok(Hold {
             deciding: Digest::of_parts(parts.iter().map(Vec::as_slice)),
@@ -324,15 +298,11 @@ pub(super) fn for_another_call(
     approval: &Approved,
     question: &CallQuestion<'_>,
 ) -> Option<&'static str> {
-    let binding = approval.binding();
     if *approval.subject() != (ApprovedSubject::Call {}) {
         return Some("the approval is for a host call");
     }
-    let same = binding.agent == *question.agent
-        && binding.user.as_deref() == question.user
-        && binding.tool == *question.tool
-        && binding.plugin == question.plugin_digest
-        && binding.arguments == question.arguments.digest();
+    let same =
+        is_of(approval, &question.call) && approval.binding().plugin == question.plugin_digest;
     (!same).then_some("the approval is for another call")
 }
 
@@ -342,15 +312,20 @@ pub(super) fn for_another_host_call(
     approval: &Approved,
     call: &CallFacts<'_>,
 ) -> Option<&'static str> {
-    let binding = approval.binding();
     if !approval.subject().is_host_call() {
         return Some("the approval is for a whole call");
     }
-    let same = binding.agent == *call.agent
+    (!is_of(approval, call)).then_some("the approval is for another call")
+}
+
+/// Whether the same agent asks, by the same chain and for the same person, for the same thing.
+fn is_of(approval: &Approved, call: &CallFacts<'_>) -> bool {
+    let binding = approval.binding();
+    binding.agent == *call.agent
+        && binding.chain == call.chain
         && binding.user.as_deref() == call.user
         && binding.tool == *call.tool
-        && binding.arguments == call.arguments.digest();
-    (!same).then_some("the approval is for another call")
+        && binding.arguments == call.arguments.digest()
 }
 
 #[cfg(test)]

@@ -10,17 +10,18 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::handoff;
 use crate::id::TaskId;
 use crate::identity::{AgentId, PersonId};
 use crate::json::{Arguments, Limits};
-use crate::name::ToolName;
+use crate::name::{PluginName, ToolName};
 
-use super::approve::{Agreement, ApproveQuestion};
-use super::context::Pairs;
+use super::approve::Agreement;
+use super::chain;
 use super::decide::Answer;
 use super::entities;
 use super::load::{Known, PluginPolicies, PolicySet};
-use super::question::{CallFacts, CallQuestion, TaskFacts};
+use super::question::{ApproveQuestion, CallFacts, CallQuestion, TaskFacts};
 use super::supposed::{Supposed, SupposedRequest, requirement_to};
 use super::vocabulary::HostAction;
 
@@ -40,6 +41,9 @@ pub struct CaseResult {
     pub expected: String,
     /// What was answered.
     pub answered: String,
+    /// The plugin that it is about, where there is none of that name: then nothing was asked.
+    #[serde(skip)]
+    pub missing: Option<PluginName>,
 }
 
 /// One case, as its author writes it.
@@ -51,6 +55,9 @@ struct Case {
     /// Groups that the agent is put into for this case, beside those of `entities.json`.
     #[serde(default)]
     groups: Vec<String>,
+    /// The agents that handed the work on, the first one first.
+    #[serde(default)]
+    chain: Vec<AgentId>,
     #[serde(default)]
     user: Option<String>,
     tool: ToolName,
@@ -149,6 +156,7 @@ pub fn run_cases(dir: &Path, set: &PolicySet) -> Vec<CaseResult> {
             passed: false,
             expected: String::from("an array of cases"),
             answered: fault,
+            missing: None,
         };
         let cases = std::fs::read_to_string(dir.join(&file))
             .map_err(|error| error.to_string())
@@ -190,6 +198,9 @@ fn run(file: &str, case: &Case, set: &PolicySet) -> CaseResult {
         passed,
         expected,
         answered,
+        missing: Some(case.tool.plugin())
+            .filter(|plugin| !set.plugins.contains_key(*plugin))
+            .cloned(),
     }
 }
 
@@ -241,67 +252,59 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
         approved: case.approved || !case.approvers.is_empty(),
         approvers: case.approvers.iter().map(ToString::to_string).collect(),
     };
+    let task = case.task.as_ref().map(TaskCase::facts);
+    let call = CallFacts {
+        agent: &case.agent,
+        chain: &case.chain,
+        user: case.user.as_deref(),
+        tool: &case.tool,
+        tier,
+        arguments: &arguments,
+        task: task.as_ref(),
+        time,
+        approval: None,
+    };
+    handoff::check(&case.chain, &case.agent).map_err(|refusal| refusal.to_string())?;
     if let Some(person) = &case.approver {
         let question = ApproveQuestion {
             person,
-            agent: &case.agent,
-            chain: &[],
-            user: case.user.as_deref(),
-            tool: &case.tool,
-            tier,
-            arguments: &arguments,
+            call,
             approvers: &case.approvers,
             host_call: case.host_call.is_some(),
             standing: case.standing,
-            time,
         };
         let (prepared, pairs) = set.prepare_approve(&question, directory.as_ref())?;
         return set.answer_once(&prepared, pairs, &agreement);
     }
-    let task = case.task.as_ref().map(|task| TaskFacts {
-        id: task
-            .id
-            .map_or_else(|| "task_aaaaaaaaaaaaaaaa".to_owned(), |id| id.to_string()),
-        intent: task.intent.clone(),
-        labels: task.labels.clone(),
-        calls: task.calls,
-        host_calls: task.host_calls,
-    });
-    let ready: (std::sync::Arc<_>, Pairs) = match &case.host_call {
-        None => set.prepare_call(
-            &CallQuestion {
-                agent: &case.agent,
-                chain: &[],
-                user: case.user.as_deref(),
-                tool: &case.tool,
-                plugin_digest: plugin.known.digest,
-                tier,
-                arguments: &arguments,
-                task: task.as_ref(),
-                transport: case.transport.as_deref().unwrap_or("stdio"),
-                time,
-                attempt: 1,
-                approval: None,
-            },
-            directory.as_ref(),
-        )?,
-        Some(host_call) => set.prepare_host_call(
-            &CallFacts {
-                agent: &case.agent,
-                chain: &[],
-                user: case.user.as_deref(),
-                tool: &case.tool,
-                tier,
-                arguments: &arguments,
-                task: task.as_ref(),
-                time,
-                approval: None,
-            },
-            &host_call.supposed(plugin, &case.tool)?,
-            directory.as_ref(),
-        )?,
+    let question = CallQuestion {
+        call,
+        plugin_digest: plugin.known.digest,
+        transport: case.transport.as_deref().unwrap_or("stdio"),
+        attempt: 1,
     };
-    set.answer(&ready.0, ready.1, &agreement)
+    let host_call = case.host_call.as_ref();
+    let host_call = host_call.map(|asked| asked.supposed(plugin, &case.tool));
+    let host_call = host_call.transpose()?;
+    chain::strictest(&case.chain, &case.agent, |agent| {
+        let (prepared, pairs) = match &host_call {
+            None => set.prepare_call(&question.of(agent), directory.as_ref()),
+            Some(asked) => set.prepare_host_call(&call.of(agent), asked, directory.as_ref()),
+        }?;
+        set.answer(&prepared, pairs, &agreement)
+    })
+}
+
+impl TaskCase {
+    fn facts(&self) -> TaskFacts {
+        let id = self.id.map(|id| id.to_string());
+        TaskFacts {
+            id: id.unwrap_or_else(|| "task_aaaaaaaaaaaaaaaa".to_owned()),
+            intent: self.intent.clone(),
+            labels: self.labels.clone(),
+            calls: self.calls,
+            host_calls: self.host_calls,
+        }
+    }
 }
 
 impl HostCall {

@@ -5,19 +5,16 @@
 //! other.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use cedar_policy::RestrictedExpression;
 use serde_json::Value;
 
 use crate::clock::rfc3339;
 use crate::identity::AgentId;
-use crate::json::Arguments;
 
-use super::approve::ApproveQuestion;
 use super::argument::{self, Field};
 use super::entities;
-use super::question::{CallFacts, CallQuestion, Fact, TaskFacts};
+use super::question::{ApproveQuestion, CallFacts, CallQuestion, Fact, TaskFacts};
 use super::vocabulary::{HostAction, Key};
 
 /// Keys and values of a context, without `approved` and `approvers`.
@@ -100,16 +97,9 @@ fn text(value: &str) -> RestrictedExpression {
     RestrictedExpression::new_string(value.to_owned())
 }
 
-fn common(
-    fields: &[Field],
-    seen: &Mentioned,
-    arguments: &Arguments,
-    tier: &str,
-    time: Duration,
-    user: Option<&str>,
-    task: Option<&TaskFacts>,
-) -> Result<Pairs, String> {
-    let members = arguments
+fn common(fields: &[Field], seen: &Mentioned, call: &CallFacts<'_>) -> Result<Pairs, String> {
+    let members = call
+        .arguments
         .members()
         .ok_or_else(|| String::from("the arguments are not an object"))?;
     let args = argument::record(fields, members, "args", &|name| seen.argument(name))
@@ -117,29 +107,29 @@ fn common(
     let mut pairs = Vec::with_capacity(8);
     pairs.push(("args", args));
     if seen.key("tier") {
-        pairs.push(("tier", text(tier)));
+        pairs.push(("tier", text(call.tier)));
     }
     if seen.key("time") {
-        pairs.push(("time", RestrictedExpression::new_datetime(rfc3339(time))));
+        let time = RestrictedExpression::new_datetime(rfc3339(call.time));
+        pairs.push(("time", time));
     }
-    if let Some(user) = user.filter(|_| seen.key("user")) {
+    if let Some(user) = call.user.filter(|_| seen.key("user")) {
         let user = entities::user(user);
         pairs.push(("user", RestrictedExpression::new_entity_uid(user)));
     }
-    if let Some(task) = task.filter(|_| seen.key("task")) {
+    if let Some(task) = call.task.filter(|_| seen.key("task")) {
         pairs.push(("task", task_record(task)?));
+    }
+    // Not in an order, and without the one that is asked about.
+    if seen.key("chain") {
+        let agents = call.chain.iter().map(agent);
+        pairs.push(("chain", RestrictedExpression::new_set(agents)));
     }
     Ok(pairs)
 }
 
-/// The agents before the one that acts; not in an order, and never the one that is asked about alone.
-fn chain(pairs: &mut Pairs, seen: &Mentioned, chain: &[AgentId]) {
-    if seen.key("chain") {
-        let agents = chain
-            .iter()
-            .map(|agent| RestrictedExpression::new_entity_uid(entities::agent(agent.as_str())));
-        pairs.push(("chain", RestrictedExpression::new_set(agents)));
-    }
+fn agent(id: &AgentId) -> RestrictedExpression {
+    RestrictedExpression::new_entity_uid(entities::agent(id.as_str()))
 }
 
 pub(super) fn call(
@@ -147,16 +137,7 @@ pub(super) fn call(
     seen: &Mentioned,
     question: &CallQuestion<'_>,
 ) -> Result<Pairs, String> {
-    let mut pairs = common(
-        fields,
-        seen,
-        question.arguments,
-        question.tier,
-        question.time,
-        question.user,
-        question.task,
-    )?;
-    chain(&mut pairs, seen, question.chain);
+    let mut pairs = common(fields, seen, &question.call)?;
     if seen.key("plugin_digest") {
         pairs.push(("plugin_digest", text(&question.plugin_digest.to_string())));
     }
@@ -175,19 +156,10 @@ pub(super) fn approve(
     seen: &Mentioned,
     question: &ApproveQuestion<'_>,
 ) -> Result<Pairs, String> {
-    let mut pairs = common(
-        fields,
-        seen,
-        question.arguments,
-        question.tier,
-        question.time,
-        question.user,
-        None,
-    )?;
-    chain(&mut pairs, seen, question.chain);
-    let agent = entities::agent(question.agent.as_str());
-    pairs.push(("agent", RestrictedExpression::new_entity_uid(agent)));
-    pairs.push(("arguments", text(&question.arguments.digest().to_string())));
+    let call = &question.call;
+    let mut pairs = common(fields, seen, call)?;
+    pairs.push(("agent", agent(call.agent)));
+    pairs.push(("arguments", text(&call.arguments.digest().to_string())));
     let truth = RestrictedExpression::new_bool;
     pairs.push(("host_call", truth(question.host_call)));
     pairs.push(("standing", truth(question.standing)));
@@ -215,16 +187,7 @@ pub(super) fn host_call(
             action.group()
         ));
     }
-    let mut pairs = common(
-        fields,
-        seen,
-        call.arguments,
-        call.tier,
-        call.time,
-        call.user,
-        call.task,
-    )?;
-    chain(&mut pairs, seen, call.chain);
+    let mut pairs = common(fields, seen, call)?;
     let seen = facts.into_iter().filter(|(name, _)| seen.key(name));
     pairs.extend(seen.map(|(name, fact)| (name, express(fact))));
     Ok(pairs)

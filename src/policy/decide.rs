@@ -36,24 +36,25 @@ impl PolicySet {
     /// May this call run?
     pub fn decide_call(&self, question: &CallQuestion<'_>) -> Verdict<Permit> {
         if let Some(why) = question
+            .call
             .approval
             .and_then(|approval| approve::for_another_call(approval, question))
         {
             return Verdict::Refuse(misplaced(why));
         }
-        let agreement = Agreement::of(question.approval);
-        let asked = chain::strictest(question.chain, question.agent, |agent| {
-            let question = CallQuestion { agent, ..*question };
-            self.prepare_call(&question, None)
+        let call = &question.call;
+        let agreement = Agreement::of(call.approval);
+        let asked = chain::strictest(call.chain, call.agent, |agent| {
+            self.prepare_call(&question.of(agent), None)
                 .and_then(|(prepared, pairs)| self.answer(&prepared, pairs, &agreement))
         });
         match self.settle(asked, "this call") {
             Verdict::Allow(ground) => Verdict::Allow(Permit {
-                agent: question.agent.clone(),
-                user: question.user.map(str::to_owned),
-                tool: question.tool.clone(),
+                agent: call.agent.clone(),
+                user: call.user.map(str::to_owned),
+                tool: call.tool.clone(),
                 plugin_digest: question.plugin_digest,
-                arguments_digest: question.arguments.digest(),
+                arguments_digest: call.arguments.digest(),
                 ground,
             }),
             Verdict::Hold(ground) => Verdict::Hold(ground),
@@ -89,8 +90,7 @@ impl PolicySet {
         }
         let agreement = Agreement::of(call.approval);
         let asked = chain::strictest(call.chain, call.agent, |agent| {
-            let call = CallFacts { agent, ..*call };
-            self.prepare_host_call(&call, &question, None)
+            self.prepare_host_call(&call.of(agent), &question, None)
                 .and_then(|(prepared, pairs)| self.answer(&prepared, pairs, &agreement))
         });
         match self.settle(asked, "this use") {
@@ -108,13 +108,14 @@ impl PolicySet {
         question: &CallQuestion<'_>,
         directory: Option<&Directory>,
     ) -> Result<(Arc<Prepared>, Pairs), String> {
-        let (plugin, tool) = self.tool(question.tool)?;
+        let call = &question.call;
+        let (plugin, tool) = self.tool(call.tool)?;
         let subject = Asked {
-            principal: question.agent.as_str(),
+            principal: call.agent.as_str(),
             asker: None,
-            user: question.user,
+            user: call.user,
             group: CALL,
-            tool: question.tool,
+            tool: call.tool,
             resource: ("tool", ""),
         };
         let prepared = self.prepare(plugin, &subject, directory)?;

@@ -3,23 +3,27 @@
 //! Each rule that the question could have met is shown with its conditions taken apart and
 //! evaluated one by one, on the same request and the same entities as the decision.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use cedar_policy::{Authorizer, Decision, Policy, PolicyId, PolicySet as CedarSet, Request};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::identity::AgentId;
 use crate::reason::Reason;
 
-use super::approve::{Agreement, ApproveQuestion, approved_so_far};
+use super::approve::{Agreement, approved_so_far};
+use super::chain;
 use super::context::Pairs;
 use super::decide::{Answer, request};
-use super::entities::chain;
+use super::entities;
 use super::load::PolicySet;
-use super::question::{CallFacts, CallQuestion, HostQuestion};
+use super::question::{ApproveQuestion, CallFacts, CallQuestion, HostQuestion};
 use super::slice::{Prepared, Scope};
 use super::source::Rule;
-use super::vocabulary::APPROVE;
+use super::vocabulary::{APPROVE, CALL};
 use super::{Ground, PolicyRef};
 
 /// Why a question was answered as it was. Its JSON form is [`serde`]'s, its text form `Display`'s.
@@ -38,6 +42,10 @@ pub struct Explanation {
     pub rules: Vec<ExplainedRule>,
     /// What would change the answer.
     pub hints: Vec<String>,
+    /// Of work that was handed on, the answer to each agent of the chain by itself, the one that acts
+    /// first: the strictest counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<Self>,
 }
 
 /// A rule, held against a question.
@@ -68,29 +76,55 @@ pub struct Condition {
     pub error: Option<String>,
 }
 
+impl Explanation {
+    /// The bare answer.
+    fn of(answered: Result<Answer, String>, question: [String; 3]) -> Self {
+        let mut hints = Vec::new();
+        let (decision, reason, ground) = match answered {
+            Ok(Answer::Allow(ground)) => ("allow", None, Some(ground)),
+            Ok(Answer::Hold(ground)) => ("hold", Some(Reason::ApprovalRequired), Some(ground)),
+            Ok(Answer::Refuse(reason, ground)) => ("refuse", Some(reason), Some(ground)),
+            Err(error) => {
+                hints.push(format!("the question could not be put: {error}"));
+                ("refuse", Some(Reason::PolicyError), None)
+            }
+        };
+        Self {
+            decision,
+            reason,
+            question,
+            ground,
+            rules: Vec::new(),
+            hints,
+            agents: Vec::new(),
+        }
+    }
+}
+
 impl PolicySet {
     /// Explains the answer to a call question; as if people had agreed, where `approved`.
     #[must_use]
     pub fn explain_call(&self, question: &CallQuestion<'_>, approved: bool) -> Explanation {
-        let what = [
-            question.agent.to_string(),
-            format!("call:{}", question.tool),
-            question.tool.to_string(),
-        ];
-        self.explain(self.prepare_call(question, None), supposing(approved), what)
+        let tool = question.call.tool;
+        self.explain_chain(
+            &question.call,
+            approved,
+            |agent| self.prepare_call(&question.of(agent), None),
+            [format!("{CALL}:{tool}"), tool.to_string()],
+        )
     }
 
     /// Explains whether a person may answer what is held.
     #[must_use]
     pub fn explain_approve(&self, question: &ApproveQuestion<'_>) -> Explanation {
+        let tool = question.call.tool;
         let what = [
             question.person.to_string(),
-            format!("{APPROVE}:{}", question.tool),
-            question.tool.to_string(),
+            format!("{APPROVE}:{tool}"),
+            tool.to_string(),
         ];
         let agreement = approved_so_far(question);
-        let suppose = |_: &Prepared| agreement.clone();
-        self.explain(self.prepare_approve(question, None), suppose, what)
+        self.explain(self.prepare_approve(question, None), &agreement, what)
     }
 
     /// Explains the answer to a host call's question.
@@ -101,51 +135,63 @@ impl PolicySet {
         question: &T,
         approved: bool,
     ) -> Explanation {
-        let what = [
-            call.agent.to_string(),
-            format!("{}:{}", question.action().group(), call.tool),
-            format!("{:?}", question.target()),
-        ];
-        self.explain(
-            self.prepare_host_call(call, question, None),
-            supposing(approved),
-            what,
+        self.explain_chain(
+            call,
+            approved,
+            |agent| self.prepare_host_call(&call.of(agent), question, None),
+            [
+                format!("{}:{}", question.action().group(), call.tool),
+                format!("{:?}", question.target()),
+            ],
         )
+    }
+
+    /// Of work that was handed on: what the strictest answer is, and what each agent's own is.
+    fn explain_chain(
+        &self,
+        call: &CallFacts<'_>,
+        approved: bool,
+        prepare: impl Fn(&AgentId) -> Result<(Arc<Prepared>, Pairs), String>,
+        [action, resource]: [String; 2],
+    ) -> Explanation {
+        let agents = || chain::each(call.chain, call.agent);
+        let agreement = if approved {
+            // Everyone whom the rules name, whichever agent they are about.
+            let ready = agents().filter_map(|agent| prepare(agent).ok());
+            let people: BTreeSet<String> = ready.flat_map(|(ready, _)| ready.people()).collect();
+            Agreement::by(people.iter().map(String::as_str))
+        } else {
+            Agreement::default()
+        };
+        let question = |agent: &AgentId| [agent.to_string(), action.clone(), resource.clone()];
+        let own = |agent: &AgentId| self.explain(prepare(agent), &agreement, question(agent));
+        if call.chain.is_empty() {
+            return own(call.agent);
+        }
+        let strictest = chain::strictest(call.chain, call.agent, |agent| {
+            let (prepared, pairs) = prepare(agent)?;
+            self.answer(&prepared, pairs, &agreement)
+        });
+        let mut all = Explanation::of(strictest, question(call.agent));
+        all.agents = agents().map(own).collect();
+        all
     }
 
     fn explain(
         &self,
-        prepared: Result<(std::sync::Arc<Prepared>, Pairs), String>,
-        suppose: impl Fn(&Prepared) -> Agreement,
+        prepared: Result<(Arc<Prepared>, Pairs), String>,
+        agreement: &Agreement,
         question: [String; 3],
     ) -> Explanation {
-        let unanswered = |error: String| Explanation {
-            decision: "refuse",
-            reason: Some(Reason::PolicyError),
-            question: question.clone(),
-            ground: None,
-            rules: Vec::new(),
-            hints: vec![format!("the question could not be put: {error}")],
+        let evaluated = prepared.and_then(|(prepared, pairs)| {
+            let answer = self.answer(&prepared, pairs.clone(), agreement)?;
+            let request = request(&prepared.subject, agreement.put(pairs, &prepared.seen))?;
+            Ok((answer, self.rules(&prepared, &request)))
+        });
+        let (answer, mut rules) = match evaluated {
+            Ok((answer, rules)) => (Ok(answer), rules),
+            Err(error) => return Explanation::of(Err(error), question),
         };
-        let (prepared, pairs) = match prepared {
-            Ok(ready) => ready,
-            Err(error) => return unanswered(error),
-        };
-        let agreement = suppose(&prepared);
-        let answer = match self.answer(&prepared, pairs.clone(), &agreement) {
-            Ok(answer) => answer,
-            Err(error) => return unanswered(error),
-        };
-        let request = match request(&prepared.subject, agreement.put(pairs, &prepared.seen)) {
-            Ok(request) => request,
-            Err(error) => return unanswered(error),
-        };
-        let (decision, reason, ground) = match answer {
-            Answer::Allow(ground) => ("allow", None, ground),
-            Answer::Hold(ground) => ("hold", Some(Reason::ApprovalRequired), ground),
-            Answer::Refuse(reason, ground) => ("refuse", Some(reason), ground),
-        };
-        let mut rules = self.rules(&prepared, &request);
         rules.sort_by_key(|rule| {
             (
                 rule.effect == "forbid",
@@ -154,15 +200,10 @@ impl PolicySet {
                 rule.policy.line,
             )
         });
-        let hints = hints(decision, &rules, &question);
-        Explanation {
-            decision,
-            reason,
-            question,
-            ground: Some(ground),
-            rules,
-            hints,
-        }
+        let mut explanation = Explanation::of(answer, question);
+        explanation.hints = hints(explanation.decision, &rules, &explanation.question);
+        explanation.rules = rules;
+        explanation
     }
 
     /// Every rule for this action: those whose scope matches, and the permits that came near.
@@ -201,14 +242,6 @@ impl PolicySet {
                 })
             })
             .collect()
-    }
-}
-
-/// Nobody's agreement, or that of everyone whom the rules name.
-fn supposing(approved: bool) -> impl Fn(&Prepared) -> Agreement {
-    move |prepared| match approved {
-        true => Agreement::by(prepared.people().iter().map(String::as_str)),
-        false => Agreement::default(),
     }
 }
 
@@ -277,7 +310,7 @@ fn evaluate(
     });
     let policy = match Policy::from_json(Some(PolicyId::new("condition")), rule) {
         Ok(policy) => policy,
-        Err(error) => return (kind.to_owned(), Err(chain(&error))),
+        Err(error) => return (kind.to_owned(), Err(entities::chain(&error))),
     };
     let written = policy.to_cedar().unwrap_or_default();
     let text = written
@@ -286,11 +319,11 @@ fn evaluate(
         .map(|(inner, _)| inner.split_whitespace().collect::<Vec<_>>().join(" "))
         .unwrap_or_default();
     let value = CedarSet::from_policies([policy])
-        .map_err(|error| chain(&error))
+        .map_err(|error| entities::chain(&error))
         .and_then(|set| {
             let response = Authorizer::new().is_authorized(request, &set, &prepared.entities);
             match response.diagnostics().errors().next() {
-                Some(error) => Err(chain(error)),
+                Some(error) => Err(entities::chain(error)),
                 None => Ok(response.decision() == Decision::Allow),
             }
         });
@@ -390,6 +423,11 @@ impl fmt::Display for Explanation {
         }
         for hint in &self.hints {
             writeln!(f, "hint: {hint}")?;
+        }
+        for agent in &self.agents {
+            for line in agent.to_string().lines() {
+                writeln!(f, "  {line}")?;
+            }
         }
         Ok(())
     }

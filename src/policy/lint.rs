@@ -1,4 +1,4 @@
-//! Lint: every literal in a rule held against what exists.
+//! Lint: every literal in a rule held against what exists, and every hold against who could answer it.
 //!
 //! Cedar takes a misspelt entity id, a method in lower case or `https://API.github.com` without a
 //! word, and the rule never matches: a permit that never permits, or worse, a guard that never
@@ -106,6 +106,7 @@ impl<'a> Linter<'a> {
                 let at = rule.offset;
                 self.push(Severity::Warning, at, message, help.to_owned());
             }
+            self.unanswerable(rule);
             for uid in rule.policy.entity_literals() {
                 self.entity(index, &uid);
             }
@@ -125,6 +126,33 @@ impl<'a> Linter<'a> {
 
     fn is_own(&self) -> bool {
         self.source.file != SHARED
+    }
+
+    /// A rule that keeps for a person what does not wait for one.
+    fn unanswerable(&mut self, rule: &Rule) {
+        if !rule.asks() {
+            return;
+        }
+        let held: BTreeSet<&str> = self
+            .plugins
+            .iter()
+            .flat_map(|plugin| &plugin.model.tools)
+            .flat_map(|(tool, model)| model.actions.iter().map(move |action| (tool, action)))
+            .filter(|(tool, action)| {
+                !action.waits() && rule.meets(&format!("{}:{tool}", action.group()))
+            })
+            .map(|(_, action)| action.group())
+            .collect();
+        if held.is_empty() {
+            return;
+        }
+        let held: Vec<String> = held.iter().map(|group| format!("`{group}`")).collect();
+        let message = format!(
+            "no person can agree to {}: where this rule wants that, it is refused with `approval.required`",
+            held.join(", ")
+        );
+        let help = "keep the call (`Action::\"call:…\"`) or its request (`Action::\"http:…\"`) for a person, and let this go without";
+        self.push(Severity::Warning, rule.offset, message, help.to_owned());
     }
 
     fn entity(&mut self, index: usize, uid: &EntityUid) {

@@ -21,7 +21,6 @@ use super::schema::{self, Model};
 use super::slice::Kept;
 use super::source::{Rule, Source};
 use super::validate::{self, Affected};
-use super::vocabulary::APPROVE;
 
 /// Shared rules, evaluated for every plugin.
 pub(super) const SHARED: &str = "shared.cedar";
@@ -192,8 +191,8 @@ impl Loader<'_> {
                 .model
                 .actions()
                 .map(|action| {
-                    let meets = |rule: &&Arc<Rule>| meets(rule, &action);
-                    let few = rules.iter().filter(meets).cloned().collect();
+                    let few = rules.iter().filter(|rule| rule.meets(&action));
+                    let few = few.cloned().collect();
                     (action, few)
                 })
                 .collect();
@@ -416,18 +415,4 @@ fn types(model: &Model, rules: &[Arc<Rule>]) -> Option<cedar_policy::Schema> {
         .filter(|id| id.contains(':') && !own.contains(id))
         .collect();
     schema::read(&schema::json([model], &others)).ok()
-}
-
-/// Whether the rule's scope leaves this action open. A permit that leaves every action open is about
-/// what agents do: to let a person approve, a rule must say so.
-fn meets(rule: &Rule, action: &str) -> bool {
-    let actions = rule.actions();
-    let group = action.split(':').next().unwrap_or_default();
-    actions.is_empty()
-        && rule.policy.action_constraint() == cedar_policy::ActionConstraint::Any
-        && !(group == APPROVE && rule.permits())
-        || actions.iter().any(|uid| {
-            let id = uid.id().unescaped();
-            id == action || id == group
-        })
 }

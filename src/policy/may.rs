@@ -20,7 +20,6 @@ use crate::identity::AgentId;
 use crate::name::ToolName;
 use crate::plugin::{OriginScope, Requirement};
 
-use super::context::Mentioned;
 use super::entities::Directory;
 use super::load::{PluginPolicies, PolicySet};
 use super::slice::{Asked, Prepared, Scope, Subject};
@@ -128,12 +127,7 @@ impl PolicySet {
             .chain(groups)
             .filter_map(|group| plugin.by_action.get(&format!("{group}:{tool}")))
             .flatten()
-            .filter_map(|rule| rule.policy.to_json().ok())
-            .any(|tree| {
-                let mut seen = Mentioned::default();
-                seen.add(&tree);
-                seen.key("approved") || seen.key("approvers")
-            })
+            .any(|rule| rule.asks())
     }
 
     /// Whether a rule lets anybody agree to calls of this tool.

@@ -32,13 +32,15 @@ mod validate;
 mod verdict;
 mod vocabulary;
 
-pub use approve::{ApproveQuestion, Hold};
+pub use approve::Hold;
 pub use argument::Unmapped;
 pub use cases::{CaseResult, run_cases};
 pub use explain::{Condition, ExplainedRule, Explanation};
 pub use ground::{Ground, PolicyRef};
 pub use load::{Finding, Loaded, PluginFacts, PolicySet, Severity};
-pub use question::{CallFacts, CallQuestion, Fact, HostQuestion, Target, TaskFacts};
+pub use question::{
+    ApproveQuestion, CallFacts, CallQuestion, Fact, HostQuestion, Target, TaskFacts,
+};
 pub use starter::starter;
 pub use supposed::{Supposed, SupposedRequest, requirement_to};
 pub use verdict::{Checked, HostVerdict, Permit, Verdict};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::approval::Approved;
 use crate::digest::Digest;
-use crate::identity::AgentId;
+use crate::identity::{AgentId, PersonId};
 use crate::json::Arguments;
 use crate::name::ToolName;
 
@@ -27,9 +27,10 @@ pub struct TaskFacts {
     pub host_calls: u64,
 }
 
-/// May this agent make this call?
+/// What the host knows of a call, whatever is asked about it: the call itself, one of its host calls,
+/// or a person's answer.
 #[derive(Debug, Clone, Copy)]
-pub struct CallQuestion<'a> {
+pub struct CallFacts<'a> {
     /// Who asks.
     pub agent: &'a AgentId,
     /// The agents that handed the work on to it. Each is asked about as well.
@@ -38,45 +39,62 @@ pub struct CallQuestion<'a> {
     pub user: Option<&'a str>,
     /// What is called.
     pub tool: &'a ToolName,
-    /// The component that would run.
-    pub plugin_digest: Digest,
     /// The operator's tier of the tool.
     pub tier: &'a str,
     /// The arguments, which conform to the tool's input schema.
     pub arguments: &'a Arguments,
-    /// The task that the call is on.
+    /// The task that the call is on, as it is now.
     pub task: Option<&'a TaskFacts>,
-    /// `http`, `stdio` or `cli`.
-    pub transport: &'a str,
-    /// The host's time, since 1970.
+    /// The host's time at the question, since 1970.
     pub time: Duration,
-    /// 1 for the first try of this call, more for a retry.
-    pub attempt: u32,
-    /// Proof that people agreed to exactly this call. Never from what the model wrote.
+    /// Proof that people agreed to exactly what is asked: the call, or the host call (not merely to the
+    /// call). Never from what the model wrote.
     pub approval: Option<&'a Approved>,
 }
 
-/// What the host knows of the running call when one of its host calls is decided.
+impl<'a> CallFacts<'a> {
+    /// The same, as if `agent` asked: each agent of a chain is asked about.
+    pub(super) const fn of(self, agent: &'a AgentId) -> Self {
+        Self { agent, ..self }
+    }
+}
+
+/// May this agent make this call?
 #[derive(Debug, Clone, Copy)]
-pub struct CallFacts<'a> {
-    /// Who asked.
-    pub agent: &'a AgentId,
-    /// The agents that handed the work on to it. Each is asked about as well.
-    pub chain: &'a [AgentId],
-    /// On whose behalf, when known.
-    pub user: Option<&'a str>,
-    /// What was called.
-    pub tool: &'a ToolName,
-    /// The operator's tier of the tool.
-    pub tier: &'a str,
-    /// The call's arguments.
-    pub arguments: &'a Arguments,
-    /// The task that the call is on, as it is at this host call.
-    pub task: Option<&'a TaskFacts>,
-    /// The host's time at this host call, since 1970.
-    pub time: Duration,
-    /// Proof that people agreed to exactly this host call (not merely to the call).
-    pub approval: Option<&'a Approved>,
+pub struct CallQuestion<'a> {
+    /// The call.
+    pub call: CallFacts<'a>,
+    /// The component that would run.
+    pub plugin_digest: Digest,
+    /// `http`, `stdio` or `cli`.
+    pub transport: &'a str,
+    /// 1 for the first try of this call, more for a retry.
+    pub attempt: u32,
+}
+
+impl<'a> CallQuestion<'a> {
+    /// The same, as if `agent` asked.
+    pub(super) const fn of(self, agent: &'a AgentId) -> Self {
+        Self {
+            call: self.call.of(agent),
+            ..self
+        }
+    }
+}
+
+/// May this person answer what is held?
+#[derive(Debug, Clone, Copy)]
+pub struct ApproveQuestion<'a> {
+    /// Who would answer; established by that person's own credential.
+    pub person: &'a PersonId,
+    /// The call that is held, or of which a host call is. There is no approval of it yet.
+    pub call: CallFacts<'a>,
+    /// Who agreed already.
+    pub approvers: &'a BTreeSet<PersonId>,
+    /// Whether it is one host call of a running call, rather than the call.
+    pub host_call: bool,
+    /// Whether the answer is to stand for more than one use.
+    pub standing: bool,
 }
 
 /// What a host call is aimed at.

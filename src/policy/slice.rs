@@ -148,14 +148,14 @@ impl Prepared {
             .collect()
     }
 
-    /// What the rule says, wherever it stands in its file.
-    pub(super) fn says(&self, reference: &PolicyRef) -> Vec<u8> {
-        let rule = self.rules.iter().find(|rule| rule.reference == *reference);
-        rule.and_then(|rule| rule.policy.to_json().ok())
-            .map_or_else(
-                || format!("{reference:?}").into_bytes(),
-                |tree| tree.to_string().into_bytes(),
-            )
+    /// What the rule says, wherever it stands in its file; none where it is not among these.
+    pub(super) fn says(&self, reference: &PolicyRef) -> Option<Vec<u8>> {
+        let rule = self
+            .rules
+            .iter()
+            .find(|rule| rule.reference == *reference)?;
+        let tree = rule.policy.to_json().ok()?;
+        Some(tree.to_string().into_bytes())
     }
 
     /// The rules of these ids, as their authors find them; in the order of their files.

@@ -6,8 +6,10 @@ use cedar_policy::{ActionConstraint, Effect, Policy, PolicyId, PolicySet};
 use miette::Diagnostic;
 
 use super::PolicyRef;
+use super::context::Mentioned;
 use super::entities::chain;
 use super::load::{Finding, Severity};
+use super::vocabulary::APPROVE;
 
 /// One rule of a file.
 #[derive(Debug, Clone)]
@@ -32,6 +34,29 @@ impl Rule {
             ActionConstraint::Eq(uid) => vec![uid],
             ActionConstraint::In(uids) => uids,
         }
+    }
+
+    /// Whether its scope leaves this action open. A permit that leaves every action open is about what
+    /// agents do: to let a person approve, a rule must say so.
+    pub(super) fn meets(&self, action: &str) -> bool {
+        let group = action.split(':').next().unwrap_or_default();
+        match self.policy.action_constraint() {
+            ActionConstraint::Any => !(group == APPROVE && self.permits()),
+            _ => self.actions().iter().any(|uid| {
+                let id = uid.id().unescaped();
+                id == action || id == group
+            }),
+        }
+    }
+
+    /// Whether it looks at what people agreed to.
+    pub(super) fn asks(&self) -> bool {
+        let mut seen = Mentioned::default();
+        match self.policy.to_json() {
+            Ok(tree) => seen.add(&tree),
+            Err(_) => return false,
+        }
+        seen.key("approved") || seen.key("approvers")
     }
 }
 

@@ -4,9 +4,10 @@ use cedar_policy::{ActionConstraint, PrincipalConstraint, ResourceConstraint};
 use serde_json::Value;
 
 use super::PolicyRef;
-use super::load::PolicySet;
+use super::load::{PluginPolicies, PolicySet};
 use super::source::Rule;
 use super::vocabulary::CALL;
+use crate::name::PluginName;
 
 impl PolicySet {
     /// The rules that permit calls to an agent that is on no task, in the order of their files. A rule
@@ -17,18 +18,30 @@ impl PolicySet {
         let mut found: Vec<PolicyRef> = self
             .plugins
             .values()
-            .flat_map(|plugin| plugin.by_action.iter())
-            .filter(|(action, rules)| {
-                action.split(':').next() == Some(CALL) && !rules.iter().any(|r| is_guard(r))
-            })
-            .flat_map(|(_, rules)| rules)
-            .filter(|rule| rule.permits() && !needs_task(rule))
+            .flat_map(standing)
             .map(|rule| rule.reference.clone())
             .collect();
         found.sort_by(|a, b| (&a.file, a.line, &a.id).cmp(&(&b.file, b.line, &b.id)));
         found.dedup();
         found
     }
+
+    /// Whether one of these rules permits calls of `plugin`.
+    #[must_use]
+    pub fn stands_for(&self, plugin: &PluginName) -> bool {
+        let policies = self.plugins.get(plugin);
+        policies.is_some_and(|policies| standing(policies).next().is_some())
+    }
+}
+
+fn standing(plugin: &PluginPolicies) -> impl Iterator<Item = &Rule> {
+    let groups = plugin.by_action.iter().filter(|(action, rules)| {
+        action.split(':').next() == Some(CALL) && !rules.iter().any(|r| is_guard(r))
+    });
+    groups
+        .flat_map(|(_, rules)| rules)
+        .filter(|rule| rule.permits() && !needs_task(rule))
+        .map(|rule| &**rule)
 }
 
 /// Whether a rule forbids every call out of a task, to everyone.
@@ -119,6 +132,9 @@ mod tests {
             @id("http") permit (principal, action in Action::"http", resource);
         "#;
         assert_eq!(standing(rules), ["open", "either"]);
+        let set = set(&[("github.cedar", rules)]);
+        assert!(set.stands_for(&"github".parse().unwrap()));
+        assert!(!set.stands_for(&"other".parse().unwrap()));
     }
 
     #[test]
@@ -128,6 +144,8 @@ mod tests {
             @id("guard") forbid (principal, action in Action::"call", resource) unless { context has task };
         "#;
         assert!(standing(guarded).is_empty());
+        let set = set(&[("github.cedar", guarded)]);
+        assert!(!set.stands_for(&"github".parse().unwrap()));
         let one_agent = guarded.replace(
             "forbid (principal,",
             r#"forbid (principal == Agent::"spiffe://tollgate.local/agent/ada","#,

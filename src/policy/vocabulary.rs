@@ -49,6 +49,12 @@ impl HostAction {
         }
     }
 
+    /// Whether one that is held waits for a person (`capability/park.rs`). A person reads a request
+    /// whole; what one would read of the others says too little to agree to.
+    pub(super) const fn waits(self) -> bool {
+        matches!(self, Self::Http)
+    }
+
     /// The entity type of the resource.
     pub(super) const fn resource(self) -> &'static str {
         match self {

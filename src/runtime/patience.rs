@@ -48,6 +48,11 @@ impl Patience {
         Still(self.clone())
     }
 
+    /// The time that was used so far.
+    pub(crate) fn used(&self) -> Duration {
+        self.0.borrow().used(Instant::now())
+    }
+
     /// Ends once so much time was used.
     pub(crate) async fn over(&self, limit: Duration) {
         let mut changes = self.0.subscribe();

@@ -177,7 +177,6 @@ impl Runtime {
         calling: impl Future<Output = wasmtime::Result<T>>,
     ) -> Result<T, Refusal> {
         let _ticking = self.ticker.guard();
-        let began = std::time::Instant::now();
         tokio::select! {
             // A result that is there counts, also at the deadline.
             biased;
@@ -185,7 +184,7 @@ impl Runtime {
             () = cancel.cancelled() => Err(Refusal::new(Reason::CallCancelled, "the call was cancelled")),
             () = patience.over(time) => Err(Refusal::new(
                 Reason::TrapDeadline,
-                reached("time", began.elapsed().as_millis(), time.as_millis(), " ms"),
+                reached("time", patience.used().as_millis(), time.as_millis(), " ms"),
             )),
         }
     }

@@ -1,4 +1,5 @@
-//! Signed tokens (RFC 7515, RFC 7519) that the host makes with a key of its own.
+//! Signed tokens (RFC 7515, RFC 7519) that the host makes with a key of its own. Those of others are
+//! read and verified in `identity/jws.rs`; the algorithms are the same.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,6 +10,8 @@ use ring::signature::{
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
+
+use crate::identity::Algorithm;
 
 /// A private key, and the algorithm that goes with it.
 enum Key {
@@ -54,11 +57,11 @@ impl Key {
         }
     }
 
-    const fn algorithm(&self) -> &'static str {
+    const fn algorithm(&self) -> Algorithm {
         match self {
-            Self::Rsa(_) => "RS256",
-            Self::P256(..) => "ES256",
-            Self::Ed25519(_) => "EdDSA",
+            Self::Rsa(_) => Algorithm::Rs256,
+            Self::P256(..) => Algorithm::Es256,
+            Self::Ed25519(_) => Algorithm::EdDsa,
         }
     }
 
@@ -91,7 +94,7 @@ pub(super) fn signed(
     claims: &Value,
 ) -> Result<String, SignError> {
     let key = Key::read(pem)?;
-    let mut header = json!({"alg": key.algorithm(), "typ": "JWT"});
+    let mut header = json!({"alg": key.algorithm().as_str(), "typ": "JWT"});
     if let (Some(header), Some(key_id)) = (header.as_object_mut(), key_id) {
         header.insert("kid".into(), key_id.into());
     }

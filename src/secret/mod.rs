@@ -30,7 +30,7 @@ pub use forms::SHORTEST as SHORTEST_SEARCHED;
 pub use lent::{Found, Lent};
 pub use placeholder::{HEADERS as PLACEHOLDER_HEADERS, Placeholders};
 pub use reach::Reach;
-pub use source::{Ask, Issued, Nature, SecretSource, Source, SourceError};
+pub use source::{Ask, Issued, Nature, Renewed, SecretSource, Source, SourceError};
 pub use store::{Store, StoreError};
 pub use value::{MAX_VALUE, SecretValue};
 
@@ -180,6 +180,7 @@ impl Secrets {
         match (kind, &self.vault, &self.reach) {
             ("vault", Some(vault), _) => vault.revoke(handle).await,
             ("github-app", _, Some(reach)) => minted::revoke_installation(reach, handle).await,
+            ("oauth", _, Some(reach)) => oauth::revoke(&self.store, reach, handle).await,
             _ => Err(SourceError::Unavailable(format!(
                 "`tollgate.toml` has no source of the kind `{kind}` any more, and without it nothing can be taken back"
             ))),

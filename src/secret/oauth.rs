@@ -1,12 +1,13 @@
-//! Access tokens that a refresh token brings (RFC 6749 section 6).
+//! Access tokens that a refresh token brings (RFC 6749 section 6), and that go back where their server
+//! takes them back (RFC 7009).
 //!
-//! An access token is used until shortly before it ends, by all calls; one refresh at a time. A
-//! server that rotates refresh tokens sends a new one along: it is in the host's store, on the disk,
-//! before the access token that came with it is used. A host that dies between the server's answer
-//! and that write has lost the refresh token, and a person must consent again; nothing can be done
-//! about that on this side.
+//! With a revocation endpoint each lease has an access token of its own, which is dead once the lease
+//! ends. Without one an access token is used until shortly before it ends, by all calls. Either way
+//! there is one refresh at a time. A server that rotates refresh tokens sends a new one along: it is
+//! in the host's store, on the disk, before the access token that came with it is used. A host that
+//! dies between the server's answer and that write has lost the refresh token, and a person must
+//! consent again; nothing can be done about that on this side.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use serde_json::Value;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::reach::{Access, Reach, said, sensitive, text};
@@ -44,13 +45,15 @@ impl Source for OAuth {
     }
 
     fn nature(&self) -> Nature {
-        // Others use the same one, so the end of one call can't take it back.
-        Nature::Minted
+        match self.config.revocation_url {
+            Some(_) => Nature::Lent,
+            // Others use the same one, so the end of one call can't take it back.
+            None => Nature::Minted,
+        }
     }
 
     async fn issue(&self, ask: &Ask, _: Option<&SecretValue>) -> Result<Issued, SourceError> {
         let place = self.reach.token(&ask.plugin, &ask.name);
-        // In a task of its own: a call that ends meanwhile must not leave a rotated refresh token unwritten.
         let refreshing = Refreshing {
             config: self.config.clone(),
             store: self.store.clone(),
@@ -58,26 +61,16 @@ impl Source for OAuth {
             plugin: ask.plugin.clone(),
             name: ask.name.clone(),
         };
-        let (value, until, now) = tokio::spawn(async move {
+        // In a task of its own: a call that ends meanwhile must not leave a rotated refresh token unwritten.
+        tokio::spawn(async move {
             let mut kept = place.lock().await;
-            let now = refreshing.reach.now();
-            let of = format!("{:?}", refreshing.config);
-            if let Some(access) = kept.as_ref().filter(|a| now < a.until && a.of == of) {
-                return Ok((Arc::clone(&access.value), access.until, now));
+            match &refreshing.config.revocation_url {
+                Some(url) => refreshing.own(url).await,
+                None => refreshing.shared(&mut kept).await,
             }
-            let access = refreshing.refresh(of).await?;
-            let given = (Arc::clone(&access.value), access.until, now);
-            *kept = Some(access);
-            Ok::<_, SourceError>(given)
         })
         .await
-        .unwrap_or_else(|error| Err(SourceError::Unavailable(error.to_string())))?;
-        Ok(Issued {
-            value: SecretValue::new(value.expose().to_vec()),
-            user: None,
-            ttl: Some(until.saturating_sub(now)),
-            handle: None,
-        })
+        .unwrap_or_else(|error| Err(SourceError::Unavailable(error.to_string())))
     }
 }
 
@@ -89,62 +82,117 @@ struct Refreshing {
     name: String,
 }
 
+/// What a refresh brought.
+struct Fresh {
+    value: SecretValue,
+    lives: Duration,
+}
+
 impl Refreshing {
-    async fn stored(&self, name: &str) -> Result<SecretValue, SourceError> {
-        let (store, plugin, name) = (self.store.clone(), self.plugin.clone(), name.to_owned());
-        blocking(move || store.get(&plugin, &name)).await
+    /// An access token for one lease, and what gives it back.
+    async fn own(&self, revocation_url: &str) -> Result<Issued, SourceError> {
+        let Fresh { value, lives } = self.refresh().await?;
+        let token = Zeroizing::new(String::from_utf8_lossy(value.expose()).into_owned());
+        let handle = json!({
+            "revocation_url": revocation_url,
+            "client_id": self.config.client_id,
+            "client_secret": self.config.client_secret,
+            "plugin": self.plugin,
+            "token": *token,
+        });
+        Ok(Issued {
+            value,
+            user: None,
+            ttl: Some(lives),
+            handle: Some(handle.to_string().into()),
+        })
     }
 
-    async fn refresh(&self, of: String) -> Result<Access, SourceError> {
-        let token = self.stored(&self.name).await?;
+    /// The access token that all share, or a new one once that is nearly over.
+    async fn shared(&self, kept: &mut Option<Access>) -> Result<Issued, SourceError> {
+        let now = self.reach.now();
+        let of = format!("{:?}", self.config);
+        let good = kept.take().filter(|a| now < a.until && a.of == of);
+        let access = match good {
+            Some(access) => access,
+            None => {
+                let Fresh { value, lives } = self.refresh().await?;
+                // A short one is used for its first half.
+                let used = lives.saturating_sub(MARGIN).max(lives / 2);
+                Access {
+                    value,
+                    until: self.reach.now() + used,
+                    of,
+                }
+            }
+        };
+        let issued = Issued {
+            value: SecretValue::new(access.value.expose().to_vec()),
+            user: None,
+            ttl: Some(access.until.saturating_sub(now)),
+            handle: None,
+        };
+        *kept = Some(access);
+        Ok(issued)
+    }
+
+    async fn refresh(&self) -> Result<Fresh, SourceError> {
+        let token = stored(&self.store, &self.plugin, &self.name).await?;
         let answer = self.ask(&token).await?;
+        // From here on there is an access token, whatever is wrong with it.
+        let unusable =
+            |what: &str| SourceError::Uncertain(format!("the token endpoint gave {what}"));
         let access = text(&answer, "/access_token")
             .filter(|token| !token.is_empty())
-            .ok_or_else(|| {
-                SourceError::Unavailable(String::from("the token endpoint gave no access token"))
-            })?;
+            .ok_or_else(|| unusable("no access token"))?;
         let is_bearer =
             text(&answer, "/token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"));
         if !is_bearer {
-            return Err(SourceError::Unavailable(String::from(
-                "the token endpoint gave a token of another type than `bearer`",
-            )));
+            return Err(unusable("a token of another type than `bearer`"));
         }
         if let Some(next) = text(&answer, "/refresh_token") {
             let next = SecretValue::new(next.into());
             if next.expose() != token.expose() {
-                let (store, plugin, name) =
-                    (self.store.clone(), self.plugin.clone(), self.name.clone());
                 // INVARIANT: on the disk before anything is done with what came along.
-                blocking(move || {
-                    store.set(&plugin, &name, &next).map_err(|error| {
-                        SourceError::Unavailable(format!(
-                            "the new refresh token could not be kept: {error}"
-                        ))
-                    })
-                })
-                .await?;
+                self.keep(next).await?;
             }
         }
-        let lives = answer
-            .pointer("/expires_in")
-            .and_then(Value::as_u64)
-            .map_or(UNSAID, Duration::from_secs);
-        // A short one is used for its first half.
-        let used = lives.saturating_sub(MARGIN).max(lives / 2);
-        Ok(Access {
-            value: Arc::new(sized(SecretValue::new(access.into()), "the access token")?),
-            until: self.reach.now() + used,
-            of,
+        let value = sized(SecretValue::new(access.into()), "the access token");
+        Ok(Fresh {
+            value: value.map_err(|error| SourceError::Uncertain(error.to_string()))?,
+            lives: answer
+                .pointer("/expires_in")
+                .and_then(Value::as_u64)
+                .map_or(UNSAID, Duration::from_secs),
         })
     }
 
+    /// Keeps another refresh token in the place of the one that was used.
+    async fn keep(&self, next: SecretValue) -> Result<(), SourceError> {
+        let (store, plugin, name) = (self.store.clone(), self.plugin.clone(), self.name.clone());
+        blocking(move || {
+            store.set(&plugin, &name, &next).map_err(|error| {
+                SourceError::Uncertain(format!("the new refresh token could not be kept: {error}"))
+            })
+        })
+        .await
+    }
+
     async fn ask(&self, token: &SecretValue) -> Result<Value, SourceError> {
-        let secret = match &self.config.client_secret {
-            None => None,
-            Some(name) => Some(self.stored(name).await?),
+        let client = Client {
+            id: &self.config.client_id,
+            secret: match &self.config.client_secret {
+                None => None,
+                Some(name) => Some(stored(&self.store, &self.plugin, name).await?),
+            },
         };
-        let (request, body) = self.request(token, secret.as_ref())?;
+        let shown = Zeroizing::new(String::from_utf8_lossy(token.expose()).into_owned());
+        let mut form = vec![
+            ("grant_type", "refresh_token"),
+            ("refresh_token", shown.as_str()),
+        ];
+        form.extend(self.config.scope.as_deref().map(|scope| ("scope", scope)));
+        let (request, body) = client.post(&self.config.token_url, &form)?;
         let (status, answer) = self.reach.ask(request, body).await?;
         if status == 200 {
             return Ok(answer);
@@ -160,26 +208,74 @@ impl Refreshing {
             said(&answer)
         )))
     }
+}
 
-    /// The request for another access token, and its body.
-    fn request(
+/// Gives an access token back. Done where it is dead already: the server says the same of both.
+pub(super) async fn revoke(store: &Store, reach: &Reach, handle: &str) -> Result<(), SourceError> {
+    let handle: Value = serde_json::from_str(handle).unwrap_or_default();
+    let of = |name: &str| text(&handle, name);
+    let (Some(url), Some(client_id), Some(plugin), Some(token)) = (
+        of("/revocation_url"),
+        of("/client_id"),
+        of("/plugin").and_then(|plugin| plugin.parse().ok()),
+        of("/token"),
+    ) else {
+        return Err(SourceError::Unavailable(String::from(
+            "the handle is not one of this source",
+        )));
+    };
+    let client = Client {
+        id: client_id,
+        secret: match of("/client_secret") {
+            None => None,
+            Some(name) => Some(stored(store, &plugin, name).await?),
+        },
+    };
+    let form = [("token", token), ("token_type_hint", "access_token")];
+    let (request, body) = client.post(url, &form)?;
+    match reach.send(request, body).await? {
+        // What its body is does not matter (section 2.2).
+        (200, _) => Ok(()),
+        (status, body) => {
+            let answer = serde_json::from_slice(&body).unwrap_or_default();
+            Err(SourceError::Unavailable(format!(
+                "the revocation endpoint answered with status {status}: {}",
+                said(&answer)
+            )))
+        }
+    }
+}
+
+async fn stored(
+    store: &Store,
+    plugin: &PluginName,
+    name: &str,
+) -> Result<SecretValue, SourceError> {
+    let (store, plugin, name) = (store.clone(), plugin.clone(), name.to_owned());
+    blocking(move || store.get(&plugin, &name)).await
+}
+
+/// The client that the host is to the authorization server.
+struct Client<'a> {
+    id: &'a str,
+    secret: Option<SecretValue>,
+}
+
+impl Client<'_> {
+    /// A request with this form, by which it proves who it is; and its body.
+    fn post(
         &self,
-        token: &SecretValue,
-        secret: Option<&SecretValue>,
+        url: &str,
+        fields: &[(&str, &str)],
     ) -> Result<(http::request::Builder, Bytes), SourceError> {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
-        let shown = Zeroizing::new(String::from_utf8_lossy(token.expose()).into_owned());
-        form.append_pair("grant_type", "refresh_token");
-        form.append_pair("refresh_token", &shown);
-        if let Some(scope) = &self.config.scope {
-            form.append_pair("scope", scope);
-        }
-        let mut request = http::Request::post(&self.config.token_url)
+        form.extend_pairs(fields);
+        let mut request = http::Request::post(url)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json");
-        match secret {
+        match &self.secret {
             None => {
-                form.append_pair("client_id", &self.config.client_id);
+                form.append_pair("client_id", self.id);
             }
             Some(secret) => {
                 let secret = Zeroizing::new(String::from_utf8_lossy(secret.expose()).into_owned());
@@ -187,11 +283,7 @@ impl Refreshing {
                 let encode = |text: &str| -> String {
                     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
                 };
-                let pair = Zeroizing::new(format!(
-                    "{}:{}",
-                    encode(&self.config.client_id),
-                    encode(&secret)
-                ));
+                let pair = Zeroizing::new(format!("{}:{}", encode(self.id), encode(&secret)));
                 let basic = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
                 request = request.header(AUTHORIZATION, sensitive(&basic)?);
             }

@@ -29,7 +29,7 @@ type Tokens = Mutex<BTreeMap<(PluginName, String), Arc<tokio::sync::Mutex<Option
 /// An access token.
 #[derive(Debug)]
 pub(super) struct Access {
-    pub(super) value: Arc<SecretValue>,
+    pub(super) value: SecretValue,
     /// Until when it is used.
     pub(super) until: Duration,
     /// For which configuration it was got.
@@ -67,6 +67,23 @@ impl Reach {
         request: http::request::Builder,
         body: Bytes,
     ) -> Result<(u16, Value), SourceError> {
+        let (status, body) = self.send(request, body).await?;
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Ok((status, Value::Null));
+        }
+        // What is no JSON is an error page of something in between; its text may hold anything.
+        let value = serde_json::from_slice(&body).map_err(|_| {
+            SourceError::Uncertain(format!("status {status}, and the answer is no JSON"))
+        })?;
+        Ok((status, value))
+    }
+
+    /// Sends a request and reads the answer, whatever it is.
+    pub(super) async fn send(
+        &self,
+        request: http::request::Builder,
+        body: Bytes,
+    ) -> Result<(u16, Bytes), SourceError> {
         let request = request
             .body(body)
             .map_err(|error| SourceError::Unavailable(error.to_string()))?;
@@ -78,16 +95,7 @@ impl Reach {
                 SourceError::Unavailable(error.to_string())
             }
         })?;
-        let status = response.status().as_u16();
-        let body = response.into_body();
-        if body.iter().all(u8::is_ascii_whitespace) {
-            return Ok((status, Value::Null));
-        }
-        // What is no JSON is an error page of something in between; its text may hold anything.
-        let value = serde_json::from_slice(&body).map_err(|_| {
-            SourceError::Uncertain(format!("status {status}, and the answer is no JSON"))
-        })?;
-        Ok((status, value))
+        Ok((response.status().as_u16(), response.into_body()))
     }
 }
 

@@ -57,17 +57,22 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// It has none, or can't give it.
     async fn issue(&self, ask: &Ask, bond: Option<&SecretValue>) -> Result<Issued, SourceError>;
 
-    /// Makes what `handle` stands for live for `ttl` from now on; for how long it does.
+    /// Whether what it lends can be renewed.
+    fn renews(&self) -> bool {
+        false
+    }
+
+    /// Makes what `handle` stands for live for `ttl` from now on, and what it hangs on.
     ///
     /// # Errors
     ///
-    /// It can't be renewed.
+    /// It was not renewed, nor was what it hangs on; [`SourceError::Uncertain`] where either may have been.
     async fn renew(
         &self,
         _handle: &str,
         _bond: Option<&SecretValue>,
         _ttl: Duration,
-    ) -> Result<Duration, SourceError> {
+    ) -> Result<Renewed, SourceError> {
         Err(SourceError::Unavailable(String::from(
             "what this source gives can't be renewed",
         )))
@@ -122,6 +127,15 @@ impl Issued {
             handle: None,
         }
     }
+}
+
+/// How long something lives on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewed {
+    /// The credential.
+    pub ttl: Duration,
+    /// What it hangs on, where that was renewed with it.
+    pub bond: Option<Duration>,
 }
 
 /// A source of this machine, which may read a file.
@@ -209,7 +223,7 @@ pub enum SourceError {
     /// There may be, but it can't be had.
     #[error("{0}")]
     Unavailable(String),
-    /// It was asked for, and nobody knows whether it was made.
+    /// It was asked for, and nobody knows whether it was done, or all of it.
     #[error("{0}")]
     Uncertain(String),
 }

@@ -241,15 +241,7 @@ impl Store {
             let _held = self.hold()?;
             self.cipher(true)?
         };
-        let mut nonce = [0; NONCE];
-        self.entropy.fill(&mut nonce)?;
-        let payload = Payload {
-            msg: text.as_bytes(),
-            aad: &of_text(about),
-        };
-        let sealed = cipher
-            .encrypt(XNonce::from_slice(&nonce), payload)
-            .map_err(|_| StoreError::Size(text.len()))?;
+        let (nonce, sealed) = self.encrypt(&cipher, text.as_bytes(), &of_text(about))?;
         Ok([nonce.as_slice(), &sealed].concat())
     }
 
@@ -346,23 +338,33 @@ impl Store {
         Ok(private::replace(&self.path, &text)?)
     }
 
-    /// A fresh nonce for each: 24 random bytes never meet again.
     fn seal(
         &self,
         cipher: &XChaCha20Poly1305,
         value: &[u8],
         about: &[u8],
     ) -> Result<(String, String), StoreError> {
+        let (nonce, sealed) = self.encrypt(cipher, value, about)?;
+        Ok((STANDARD.encode(nonce), STANDARD.encode(sealed)))
+    }
+
+    /// A fresh nonce for each: 24 random bytes never meet again.
+    fn encrypt(
+        &self,
+        cipher: &XChaCha20Poly1305,
+        plain: &[u8],
+        about: &[u8],
+    ) -> Result<([u8; NONCE], Vec<u8>), StoreError> {
         let mut nonce = [0; NONCE];
         self.entropy.fill(&mut nonce)?;
         let payload = Payload {
-            msg: value,
+            msg: plain,
             aad: about,
         };
         let sealed = cipher
             .encrypt(XNonce::from_slice(&nonce), payload)
-            .map_err(|_| StoreError::Size(value.len()))?;
-        Ok((STANDARD.encode(nonce), STANDARD.encode(sealed)))
+            .map_err(|_| StoreError::Size(plain.len()))?;
+        Ok((nonce, sealed))
     }
 
     fn open(

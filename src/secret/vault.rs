@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use super::reach::{self, Reach, said, sensitive, text};
-use super::source::{Ask, Issued, Nature, Source, SourceError};
+use super::source::{Ask, Issued, Nature, Renewed, Source, SourceError};
 use super::value::SecretValue;
 use crate::config::{VaultLogin, VaultSecret};
 use crate::private;
@@ -180,16 +180,22 @@ impl Vault {
         Zeroizing::new(json!({"at": self.config.address, kind: name}).to_string())
     }
 
-    /// Takes back what a handle of this source stands for. Done where it is dead already.
-    pub(super) async fn revoke(&self, handle: &str) -> Result<(), SourceError> {
+    /// What `handle` says, where this very server gave it: another one would call what it stands for
+    /// dead, and get to see tokens that are not its own.
+    fn own_handle(&self, handle: &str) -> Result<Value, SourceError> {
         let handle: Value = serde_json::from_str(handle).unwrap_or_default();
-        // Another server knows nothing of it, and would say that it is dead.
         let at = text(&handle, "/at").unwrap_or_default();
         if at != self.config.address {
             return Err(SourceError::Unavailable(format!(
                 "it was made by `{at}`, and `[vault]` names another server"
             )));
         }
+        Ok(handle)
+    }
+
+    /// Takes back what a handle of this source stands for. Done where it is dead already.
+    pub(super) async fn revoke(&self, handle: &str) -> Result<(), SourceError> {
+        let handle = self.own_handle(handle)?;
         let (path, body) = match (text(&handle, "/accessor"), text(&handle, "/lease")) {
             (Some(accessor), _) => ("auth/token/revoke-accessor", json!({"accessor": accessor})),
             // Waits until the engine did it, so that what failed there is seen here.
@@ -352,48 +358,42 @@ impl Source for VaultSource {
         })
     }
 
+    fn renews(&self) -> bool {
+        self.secret.dynamic
+    }
+
     async fn renew(
         &self,
         handle: &str,
         bond: Option<&SecretValue>,
         ttl: Duration,
-    ) -> Result<Duration, SourceError> {
-        let handle: Value = serde_json::from_str(handle).unwrap_or_default();
-        let lease = text(&handle, "/lease").ok_or_else(|| {
-            SourceError::Unavailable(String::from("it has no lease that could be renewed"))
-        })?;
+    ) -> Result<Renewed, SourceError> {
+        let handle = self.vault.own_handle(handle)?;
+        let (Some(lease), Some(bond)) = (text(&handle, "/lease"), bond) else {
+            return Err(SourceError::Unavailable(String::from(
+                "it has no lease that could be renewed",
+            )));
+        };
         let increment = ttl.as_secs().max(1);
-        if let Some(bond) = bond {
-            let body = json!({"increment": format!("{increment}s")});
-            let own = self
-                .vault
-                .ask(
-                    Method::POST,
-                    "auth/token/renew-self",
-                    Some(&body),
-                    Some(bond),
-                )
-                .await?;
-            if own.status != 200 {
-                return Err(refused("to renew the call's token", &own));
-            }
+        let body = json!({"increment": format!("{increment}s")});
+        let path = "auth/token/renew-self";
+        let own = self.vault.ask(Method::POST, path, Some(&body), Some(bond));
+        let own = own.await?;
+        if own.status != 200 {
+            return Err(refused("to renew the call's token", &own));
         }
         let body = json!({"lease_id": lease, "increment": increment});
-        let answer = match bond {
-            Some(bond) => {
-                self.vault
-                    .ask(Method::PUT, "sys/leases/renew", Some(&body), Some(bond))
-                    .await?
-            }
-            None => {
-                self.vault
-                    .ask_as_host(Method::PUT, "sys/leases/renew", Some(&body))
-                    .await?
-            }
-        };
+        let path = "sys/leases/renew";
+        let answer = self.vault.ask(Method::PUT, path, Some(&body), Some(bond));
+        // Half of it is done already.
+        let half = |error: SourceError| SourceError::Uncertain(error.to_string());
+        let answer = answer.await.map_err(half)?;
         match seconds_of(&answer.body, "/lease_duration") {
-            Some(lives) if answer.status == 200 => Ok(lives.min(ttl)),
-            _ => Err(refused("to renew a lease", &answer)),
+            Some(lives) if answer.status == 200 => Ok(Renewed {
+                ttl: lives.min(ttl),
+                bond: Some(seconds_of(&own.body, "/auth/lease_duration").unwrap_or(ttl)),
+            }),
+            _ => Err(half(refused("to renew a lease", &answer))),
         }
     }
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{State, StateError, from_millis, in_file, millis};
 use crate::digest::Digest;
 use crate::identity::AgentId;
+use crate::revocation::Scope;
 
 /// An agent, as the host knows it. It holds no token, only the digest of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,7 +75,8 @@ impl Directory {
         let previous = super::tokens::previous(connection).map_err(in_file(path))?;
         for (token, agent, created, expires) in previous {
             // Under an agent that is not there it would be nobody's; the foreign key keeps that out.
-            let Some(of) = directory.by_id.values().find(|r| r.id.as_str() == agent) else {
+            let agent = agent.parse::<AgentId>().ok();
+            let Some(of) = agent.and_then(|id| directory.by_id.get(&id)) else {
                 continue;
             };
             let record = Arc::new(AgentRecord {
@@ -103,11 +105,7 @@ impl State {
     ///
     /// It can't be read, or is damaged.
     pub fn look_at_agents(path: &Path) -> Result<Vec<Arc<AgentRecord>>, StateError> {
-        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let connection = Connection::open_with_flags(path, flags).map_err(in_file(path))?;
-        connection
-            .busy_timeout(Duration::from_secs(5))
-            .map_err(in_file(path))?;
+        let connection = super::look_at(path)?;
         let directory = Directory::load(&connection, path)?;
         Ok(directory.by_id.into_values().collect())
     }
@@ -176,7 +174,7 @@ impl State {
             )
             .map_err(&error)?;
         transaction.commit().map_err(&error)?;
-        self.reload_revocations(&connection)?;
+        self.reload_revocations(&connection, Some(&Scope::Agent(agent.id.clone())))?;
         self.reload_agents(&connection)
     }
 

@@ -34,12 +34,18 @@ impl State {
     pub(crate) fn approvals(&self) -> Result<Vec<Approval>, StateError> {
         let connection = self.lock();
         let bodies = bodies(&connection).map_err(self.error())?;
-        bodies
-            .iter()
-            .map(|body| {
-                serde_json::from_str(body).map_err(|error| self.damaged(&error.to_string()))
-            })
-            .collect()
+        read(&bodies, &self.0.path)
+    }
+
+    /// The approvals in the database at `path`, which another process may have open: nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// It can't be read, or has something in it that is no approval.
+    pub(crate) fn look_at_approvals(path: &Path) -> Result<Vec<Approval>, StateError> {
+        let connection = super::look_at(path)?;
+        let bodies = bodies(&connection).map_err(super::in_file(path))?;
+        read(&bodies, path)
     }
 
     /// Keeps a new approval.
@@ -113,14 +119,21 @@ impl State {
     }
 
     fn body(&self, approval: &Approval) -> Result<String, StateError> {
-        serde_json::to_string(approval).map_err(|error| self.damaged(&error.to_string()))
+        serde_json::to_string(approval).map_err(|error| damaged(&self.0.path, &error))
     }
+}
 
-    fn damaged(&self, what: &str) -> StateError {
-        StateError::Damaged {
-            path: Path::to_owned(&self.0.path),
-            what: format!("an approval: {what}"),
-        }
+fn read(bodies: &[String], path: &Path) -> Result<Vec<Approval>, StateError> {
+    bodies
+        .iter()
+        .map(|body| serde_json::from_str(body).map_err(|error| damaged(path, &error)))
+        .collect()
+}
+
+fn damaged(path: &Path, what: &serde_json::Error) -> StateError {
+    StateError::Damaged {
+        path: path.to_owned(),
+        what: format!("an approval: {what}"),
     }
 }
 

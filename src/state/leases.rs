@@ -3,14 +3,16 @@
 //! The table has what is not over; what ended stands in the journal. Rows come and go with calls, so
 //! a host that dies leaves exactly those that have to be taken back.
 
-use rusqlite::{Row, params};
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rusqlite::{Connection, Row, params};
 
 use super::{State, StateError, from_millis, millis};
-use crate::id::{LeaseId, TaskId};
-use crate::identity::AgentId;
+use crate::id::TaskId;
 use crate::journal::record::CallId;
 use crate::lease::{Holder, Lease, Stage};
-use crate::name::PluginName;
 
 pub(super) const TABLES: &str = "
     CREATE TABLE leases (
@@ -45,103 +47,21 @@ pub(crate) struct LeaseRow {
     pub(crate) handle: Option<Vec<u8>>,
 }
 
-struct Raw {
-    id: String,
-    stage: String,
-    held_by: String,
-    call: String,
-    task: Option<String>,
-    agent: String,
-    plugin: String,
-    bond: Option<String>,
-    row: LeaseRowRest,
-}
-
-struct LeaseRowRest {
-    secret: String,
-    source: String,
-    origin: String,
-    scheme: String,
-    revocable: bool,
-    expires: Option<i64>,
-    uses: u32,
-    attempts: u32,
-    fault: Option<String>,
-    handle: Option<Vec<u8>>,
-}
-
-fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
-    Ok(Raw {
-        id: row.get("id")?,
-        stage: row.get("stage")?,
-        held_by: row.get("held_by")?,
-        call: row.get("call")?,
-        task: row.get("task")?,
-        agent: row.get("agent")?,
-        plugin: row.get("plugin")?,
-        bond: row.get("bond")?,
-        row: LeaseRowRest {
-            secret: row.get("secret")?,
-            source: row.get("source")?,
-            origin: row.get("origin")?,
-            scheme: row.get("scheme")?,
-            revocable: row.get("revocable")?,
-            expires: row.get("expires")?,
-            uses: row.get("uses")?,
-            attempts: row.get("attempts")?,
-            fault: row.get("fault")?,
-            handle: row.get("handle")?,
-        },
-    })
-}
-
 impl State {
-    /// Keeps a lease as it is now; on the disk when this returns. One that is over is forgotten.
+    /// Keeps leases as they are now, all or none; on the disk when this returns. What is over is
+    /// forgotten.
     ///
     /// # Errors
     ///
     /// The database failed.
-    pub(crate) fn keep_lease(&self, row: &LeaseRow) -> Result<(), StateError> {
-        let LeaseRow { lease, handle } = row;
-        if lease.is_over() {
-            return self
-                .lock()
-                .execute("DELETE FROM leases WHERE id = ?1", [lease.id.to_string()])
-                .map(drop)
-                .map_err(self.error());
+    pub(crate) fn keep_leases(&self, rows: &[LeaseRow]) -> Result<(), StateError> {
+        let mut connection = self.lock();
+        let error = self.error();
+        let transaction = connection.transaction().map_err(&error)?;
+        for row in rows {
+            keep(&transaction, row).map_err(&error)?;
         }
-        let held_by = match lease.holder {
-            Holder::Call(_) => "call",
-            Holder::Task(_) => "task",
-        };
-        self.lock()
-            .execute(
-                "INSERT OR REPLACE INTO leases (id, stage, held_by, call, task, agent, plugin, secret, source,
-                     origin, scheme, revocable, bond, expires, uses, attempts, fault, handle)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
-                params![
-                    lease.id.to_string(),
-                    lease.stage.name(),
-                    held_by,
-                    lease.call.to_string(),
-                    lease.task.map(|task| task.to_string()),
-                    lease.agent.as_str(),
-                    lease.plugin.as_str(),
-                    lease.secret,
-                    lease.source,
-                    lease.origin,
-                    lease.scheme,
-                    lease.revocable,
-                    lease.bond.map(|bond| bond.to_string()),
-                    lease.expires.map(millis),
-                    lease.uses,
-                    lease.attempts(),
-                    lease.fault,
-                    handle,
-                ],
-            )
-            .map(drop)
-            .map_err(self.error())
+        transaction.commit().map_err(&error)
     }
 
     /// Every lease that is not over, as it was when it was last kept.
@@ -151,77 +71,129 @@ impl State {
     /// The database failed, or a row of it is damaged.
     pub(crate) fn open_leases(&self) -> Result<Vec<LeaseRow>, StateError> {
         let connection = self.lock();
-        let read = || {
-            connection
-                .prepare("SELECT * FROM leases ORDER BY id")?
-                .query_map([], raw)?
-                .collect::<rusqlite::Result<Vec<_>>>()
-        };
-        let rows = read().map_err(self.error())?;
-        rows.into_iter()
-            .map(|raw| {
-                let id = raw.id.clone();
-                judge(raw).map_err(|what| StateError::Damaged {
-                    path: self.0.path.clone(),
-                    what: format!("the lease `{id}`: {what}"),
-                })
-            })
-            .collect()
+        let all = "SELECT * FROM leases ORDER BY id";
+        let mut statement = connection.prepare(all).map_err(self.error())?;
+        let rows = statement.query_and_then([], read).map_err(self.error())?;
+        let kept = rows.collect::<Result<_, Unreadable>>();
+        kept.map_err(|unreadable| match unreadable {
+            Unreadable::Database(error) => self.error()(error),
+            Unreadable::Damaged(what) => StateError::Damaged {
+                path: self.0.path.clone(),
+                what,
+            },
+        })
     }
 }
 
-fn judge(raw: Raw) -> Result<LeaseRow, String> {
-    let call = CallId(uuid::Uuid::parse_str(&raw.call).map_err(|e| e.to_string())?);
-    let id: LeaseId = raw.id.parse().map_err(shown)?;
-    let task: Option<TaskId> = raw
-        .task
-        .map(|task| task.parse().map_err(shown))
-        .transpose()?;
-    let bond: Option<LeaseId> = raw
-        .bond
-        .map(|bond| bond.parse().map_err(shown))
-        .transpose()?;
-    let agent: AgentId = raw.agent.parse().map_err(shown)?;
-    let plugin: PluginName = raw.plugin.parse().map_err(shown)?;
-    let holder = match (raw.held_by.as_str(), task) {
+fn keep(connection: &Connection, row: &LeaseRow) -> rusqlite::Result<()> {
+    let LeaseRow { lease, handle } = row;
+    if lease.is_over() {
+        let forget = "DELETE FROM leases WHERE id = ?1";
+        return connection
+            .prepare_cached(forget)?
+            .execute([lease.id.to_string()])
+            .map(drop);
+    }
+    let held_by = match lease.holder {
+        Holder::Call(_) => "call",
+        Holder::Task(_) => "task",
+    };
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO leases (id, stage, held_by, call, task, agent, plugin, secret, source,
+                 origin, scheme, revocable, bond, expires, uses, attempts, fault, handle)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+        )?
+        .execute(params![
+            lease.id.to_string(),
+            lease.stage.name(),
+            held_by,
+            lease.call.to_string(),
+            lease.task.map(|task| task.to_string()),
+            lease.agent.as_str(),
+            lease.plugin.as_str(),
+            lease.secret,
+            lease.source,
+            lease.origin,
+            lease.scheme,
+            lease.revocable,
+            lease.bond.map(|bond| bond.to_string()),
+            lease.expires.map(millis),
+            lease.uses,
+            lease.attempts(),
+            lease.fault,
+            handle,
+        ])
+        .map(drop)
+}
+
+/// Why there is no lease in a row.
+enum Unreadable {
+    Database(rusqlite::Error),
+    Damaged(String),
+}
+
+impl From<rusqlite::Error> for Unreadable {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+fn read(row: &Row<'_>) -> Result<LeaseRow, Unreadable> {
+    let call = CallId(parsed(row, "call")?);
+    let task: Option<TaskId> = parsed_if_any(row, "task")?;
+    let holder = match (row.get::<_, String>("held_by")?.as_str(), task) {
         ("task", Some(task)) => Holder::Task(task),
         _ => Holder::Call(call),
     };
-    let rest = raw.row;
-    let stage = match raw.stage.as_str() {
+    let stage = match row.get::<_, String>("stage")?.as_str() {
         "wanted" => Stage::Wanted { ended: false },
         "live" => Stage::Live,
         _ => Stage::Pending {
-            attempts: rest.attempts,
-            due: std::time::Duration::ZERO,
+            attempts: row.get("attempts")?,
+            due: Duration::ZERO,
         },
     };
-    Ok(LeaseRow {
-        lease: Lease {
-            id,
-            holder,
-            call,
-            task,
-            agent,
-            plugin,
-            secret: rest.secret,
-            source: rest.source,
-            origin: rest.origin,
-            scheme: rest.scheme,
-            revocable: rest.revocable,
-            durable: true,
-            bond,
-            expires: rest.expires.map(from_millis),
-            uses: rest.uses,
-            most_uses: None,
-            handle: None,
-            fault: rest.fault,
-            stage,
-        },
-        handle: rest.handle,
-    })
+    let lease = Lease {
+        id: parsed(row, "id")?,
+        holder,
+        call,
+        task,
+        agent: parsed(row, "agent")?,
+        plugin: parsed(row, "plugin")?,
+        secret: row.get("secret")?,
+        source: row.get("source")?,
+        origin: row.get("origin")?,
+        scheme: row.get("scheme")?,
+        revocable: row.get("revocable")?,
+        durable: true,
+        bond: parsed_if_any(row, "bond")?,
+        expires: row.get::<_, Option<i64>>("expires")?.map(from_millis),
+        uses: row.get("uses")?,
+        most_uses: None,
+        handle: None,
+        fault: row.get("fault")?,
+        stage,
+    };
+    let handle = row.get("handle")?;
+    Ok(LeaseRow { lease, handle })
 }
 
-fn shown(error: impl ToString) -> String {
-    error.to_string()
+/// What the text of a column stands for.
+fn parsed<T: FromStr<Err: Display>>(row: &Row<'_>, column: &str) -> Result<T, Unreadable> {
+    parse(column, &row.get::<_, String>(column)?)
+}
+
+fn parsed_if_any<T: FromStr<Err: Display>>(
+    row: &Row<'_>,
+    column: &str,
+) -> Result<Option<T>, Unreadable> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| parse(column, &text)).transpose()
+}
+
+fn parse<T: FromStr<Err: Display>>(column: &str, text: &str) -> Result<T, Unreadable> {
+    text.parse().map_err(|error: T::Err| {
+        Unreadable::Damaged(format!("a lease has `{text}` as its {column}: {error}"))
+    })
 }

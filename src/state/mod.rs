@@ -165,6 +165,16 @@ impl State {
     }
 }
 
+/// The database at `path`, which another process may have open: to look at, not to change.
+fn look_at(path: &Path) -> Result<Connection, StateError> {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let connection = Connection::open_with_flags(path, flags).map_err(in_file(path))?;
+    connection
+        .busy_timeout(Duration::from_secs(5))
+        .map_err(in_file(path))?;
+    Ok(connection)
+}
+
 fn in_file(path: &Path) -> impl Fn(rusqlite::Error) -> StateError {
     let path = path.to_owned();
     move |source| StateError::Database {

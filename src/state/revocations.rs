@@ -2,14 +2,11 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
 use super::{State, StateError, in_file, millis};
-use crate::identity::AgentId;
-use crate::name::PluginName;
 use crate::revocation::Scope;
 
 pub(super) const TABLES: &str = "
@@ -25,80 +22,70 @@ pub(super) const TABLES: &str = "
 
 /// What is revoked, in memory. (A task that was revoked is one that ended.)
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Revocations {
-    /// The kill switch.
-    pub(crate) all: bool,
-    pub(crate) agents: HashSet<AgentId>,
-    pub(crate) plugins: HashSet<PluginName>,
+pub(super) struct Revocations {
+    /// What the database has.
+    kept: HashSet<Scope>,
+    /// What it does not have: not yet, or because it failed. In force all the same, until it is kept or
+    /// lifted or the process ends.
+    unkept: HashSet<Scope>,
 }
 
 impl Revocations {
     pub(super) fn load(connection: &Connection, path: &Path) -> Result<Self, StateError> {
-        let read = || {
-            connection
-                .prepare("SELECT kind, subject FROM revocations")?
-                .query_map([], |row| {
-                    Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-                })?
-                .collect::<rusqlite::Result<Vec<_>>>()
-        };
-        let mut all = Self::default();
-        for (kind, subject) in read().map_err(in_file(path))? {
-            let scope = Scope::parse(&kind, &subject).map_err(|what| StateError::Damaged {
-                path: path.to_owned(),
-                what,
-            })?;
-            all.add(&scope);
-        }
-        Ok(all)
-    }
-
-    fn add(&mut self, scope: &Scope) {
-        match scope {
-            Scope::All => self.all = true,
-            Scope::Agent(agent) => {
-                self.agents.insert(agent.clone());
-            }
-            Scope::Plugin(plugin) => {
-                self.plugins.insert(plugin.clone());
-            }
-            Scope::Task(_) | Scope::Lease(_) | Scope::Approval(_) | Scope::Token(_) => {}
-        }
+        Ok(Self {
+            kept: kept(connection, path)?,
+            unkept: HashSet::new(),
+        })
     }
 
     fn has(&self, scope: &Scope) -> bool {
-        match scope {
-            Scope::All => self.all,
-            Scope::Agent(agent) => self.agents.contains(agent),
-            Scope::Plugin(plugin) => self.plugins.contains(plugin),
-            Scope::Task(_) | Scope::Lease(_) | Scope::Approval(_) | Scope::Token(_) => false,
-        }
+        self.kept.contains(scope) || self.unkept.contains(scope)
     }
 }
 
-impl State {
-    /// What is revoked. From memory.
-    pub(crate) fn revocations(&self) -> Arc<Revocations> {
-        self.0.revocations.load_full()
-    }
+fn kept(connection: &Connection, path: &Path) -> Result<HashSet<Scope>, StateError> {
+    let read = || {
+        connection
+            .prepare("SELECT kind, subject FROM revocations")?
+            .query_map([], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            })?
+            .collect::<rusqlite::Result<Vec<_>>>()
+    };
+    read()
+        .map_err(in_file(path))?
+        .into_iter()
+        .map(|(kind, subject)| {
+            Scope::parse(&kind, &subject).map_err(|what| StateError::Damaged {
+                path: path.to_owned(),
+                what,
+            })
+        })
+        .collect()
+}
 
+impl State {
     /// Whether `scope` itself is revoked. From memory.
     #[must_use]
     pub fn is_revoked(&self, scope: &Scope) -> bool {
-        self.revocations().has(scope)
+        self.0.revocations.load().has(scope)
     }
 
     /// Takes `scope` for revoked from now on, in memory alone: before the disk is waited for, and
     /// where it fails.
     pub(crate) fn distrust(&self, scope: &Scope) {
+        if !scope.stands() {
+            return;
+        }
         self.0.revocations.rcu(|known| {
             let mut next = Revocations::clone(known);
-            next.add(scope);
+            next.unkept.insert(scope.clone());
             next
         });
     }
 
-    /// Revokes an agent, a task, a plugin or all. An agent's token and tasks go with it, in one step.
+    /// Revokes an agent, a task, a plugin or all. An agent's token and tasks go with it, and the tasks within
+    /// those, in one step.
     /// What is revoked already stays as it is.
     ///
     /// # Errors
@@ -108,38 +95,35 @@ impl State {
         let mut connection = self.lock();
         let error = self.error();
         let transaction = connection.transaction().map_err(&error)?;
-        let why = format!("revoked by {by}");
-        match scope {
-            Scope::Agent(agent) => {
-                transaction
-                    .execute(
-                        "UPDATE agents SET revoked = coalesce(revoked, ?2) WHERE id = ?1",
-                        params![agent.as_str(), millis(now)],
-                    )
-                    .map_err(&error)?;
-                transaction
-                    .execute(
-                        "UPDATE tasks SET ended = ?2, ended_as = 'revoked', why = ?3
-                         WHERE agent = ?1 AND ended IS NULL",
-                        params![agent.as_str(), millis(now), why],
-                    )
-                    .map_err(&error)?;
-            }
-            Scope::Task(task) => {
-                transaction
-                    .execute(
+        if let Scope::Agent(agent) = scope {
+            transaction
+                .execute(
+                    "UPDATE agents SET revoked = coalesce(revoked, ?2) WHERE id = ?1",
+                    params![agent.as_str(), millis(now)],
+                )
+                .map_err(&error)?;
+        }
+        let tasks = match scope {
+            Scope::Agent(_) => Some("agent"),
+            Scope::Task(_) => Some("id"),
+            _ => None,
+        };
+        if let Some(column) = tasks {
+            transaction
+                .execute(
+                    &format!(
                         "WITH RECURSIVE within(id) AS (
-                             VALUES (?1) UNION SELECT tasks.id FROM tasks JOIN within ON tasks.parent = within.id
+                             SELECT id FROM tasks WHERE {column} = ?1 AND ended IS NULL
+                             UNION SELECT tasks.id FROM tasks JOIN within ON tasks.parent = within.id
                          )
                          UPDATE tasks SET ended = ?2, ended_as = 'revoked', why = ?3
-                         WHERE id IN within AND ended IS NULL",
-                        params![task.to_string(), millis(now), why],
-                    )
-                    .map_err(&error)?;
-            }
-            _ => {}
+                         WHERE id IN within AND ended IS NULL"
+                    ),
+                    params![scope.subject(), millis(now), format!("revoked by {by}")],
+                )
+                .map_err(&error)?;
         }
-        if matches!(scope, Scope::Agent(_) | Scope::Plugin(_) | Scope::All) {
+        if scope.stands() {
             transaction
                 .execute(
                     "INSERT INTO revocations (kind, subject, revoked, by) VALUES (?1, ?2, ?3, ?4)
@@ -149,7 +133,7 @@ impl State {
                 .map_err(&error)?;
         }
         transaction.commit().map_err(&error)?;
-        self.distrust(scope);
+        self.reload_revocations(&connection, None)?;
         self.reload_agents(&connection)
     }
 
@@ -166,13 +150,24 @@ impl State {
                 params![scope.kind(), scope.subject()],
             )
             .map_err(self.error())?;
-        self.reload_revocations(&connection)
+        self.reload_revocations(&connection, Some(scope))
     }
 
+    /// Takes in what the database has, which has no revocation of `lifted` any more.
     // INVARIANT: called with the connection locked, so that memory follows the database in its order.
-    pub(super) fn reload_revocations(&self, connection: &Connection) -> Result<(), StateError> {
-        let known = Revocations::load(connection, &self.0.path)?;
-        self.0.revocations.store(Arc::new(known));
+    pub(super) fn reload_revocations(
+        &self,
+        connection: &Connection,
+        lifted: Option<&Scope>,
+    ) -> Result<(), StateError> {
+        let kept = kept(connection, &self.0.path)?;
+        self.0.revocations.rcu(|known| {
+            let still = |scope: &&Scope| !kept.contains(scope) && Some(*scope) != lifted;
+            Revocations {
+                unkept: known.unkept.iter().filter(still).cloned().collect(),
+                kept: kept.clone(),
+            }
+        });
         self.changed();
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -197,18 +197,20 @@ impl State {
         transaction.commit().map_err(&error)
     }
 
-    /// The latest time that was kept.
+    /// The latest time that was kept: by itself, or as when an approval changed.
     ///
     /// # Errors
     ///
     /// The database failed.
     pub(crate) fn latest_time(&self) -> Result<Duration, StateError> {
-        let latest: Option<i64> = self
-            .lock()
-            .query_row("SELECT latest FROM clock", [], |row| row.get(0))
-            .optional()
-            .map_err(self.error())?;
-        Ok(from_millis(latest.unwrap_or(0)))
+        self.lock()
+            .query_row(
+                "SELECT max(coalesce((SELECT latest FROM clock), 0),
+                            coalesce((SELECT max(changed) FROM approvals), 0))",
+                [],
+                |row| row.get(0).map(from_millis),
+            )
+            .map_err(self.error())
     }
 
     /// Keeps the latest time.

@@ -185,3 +185,24 @@ fn the_disk_is_waited_for() {
         .unwrap();
     assert_eq!((mode.as_str(), synchronous), ("wal", 2));
 }
+
+#[test]
+fn a_revocation_that_could_not_be_kept_is_in_force_until_it_is_lifted() {
+    use crate::revocation::Scope;
+    let (_dir, state) = open();
+    let one = Scope::Agent(agent("one", b"").id);
+    state.distrust(&one);
+    state.distrust(&Scope::All);
+    // Whatever else changes takes in what the database has; that has neither.
+    state.add_agent(&agent("two", b"2")).unwrap();
+    let plugin = Scope::Plugin("jq".parse().unwrap());
+    state.revoke(&plugin, "test", Duration::ZERO).unwrap();
+    state.lift(&plugin).unwrap();
+    assert!(state.is_revoked(&one) && state.is_revoked(&Scope::All));
+    assert!(!state.is_revoked(&plugin));
+    state.lift(&Scope::All).unwrap();
+    assert!(!state.is_revoked(&Scope::All));
+    // A new token gives the agent back.
+    state.add_agent(&agent("one", b"1")).unwrap();
+    assert!(!state.is_revoked(&one));
+}

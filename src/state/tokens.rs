@@ -134,30 +134,40 @@ impl State {
         self.reload_agents(&connection)
     }
 
-    /// Takes the single uses of these ids; false where one was taken before, and then none is taken.
+    /// Whether the single use of this token was taken.
     ///
     /// # Errors
     ///
-    /// The database failed: then nothing was taken, and nothing may be done.
-    pub fn use_tokens(
+    /// The database failed.
+    pub fn is_used(&self, id: &str) -> Result<bool, StateError> {
+        let taken = "SELECT EXISTS (SELECT 1 FROM used_tokens WHERE id = ?1)";
+        self.lock()
+            .query_row(taken, [id], |row| row.get(0))
+            .map_err(self.error())
+    }
+
+    /// Takes the single use of this token; false where it was taken before.
+    ///
+    /// # Errors
+    ///
+    /// The database failed: then it was not taken, and nothing may be done.
+    pub fn use_token(
         &self,
-        ids: &[String],
+        id: &str,
         expires: Duration,
         now: Duration,
     ) -> Result<bool, StateError> {
         let mut connection = self.lock();
         let error = self.error();
         let transaction = connection.transaction().map_err(&error)?;
-        for id in ids {
-            let fresh = transaction
-                .execute(
-                    "INSERT INTO used_tokens (id, expires) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-                    params![id, millis(expires)],
-                )
-                .map_err(&error)?;
-            if fresh == 0 {
-                return Ok(false);
-            }
+        let fresh = transaction
+            .execute(
+                "INSERT INTO used_tokens (id, expires) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                params![id, millis(expires)],
+            )
+            .map_err(&error)?;
+        if fresh == 0 {
+            return Ok(false);
         }
         // What has expired is refused for that, and time never goes back, also over a restart: it is
         // kept in this very transaction.
@@ -234,22 +244,16 @@ mod tests {
     #[test]
     fn a_token_is_used_once_also_after_a_restart() {
         let (dir, state) = state();
-        let ids = [String::from("a")];
-        assert!(state.use_tokens(&ids, s(60), s(1)).unwrap());
-        assert!(!state.use_tokens(&ids, s(60), s(2)).unwrap());
+        assert!(!state.is_used("a").unwrap());
+        assert!(state.use_token("a", s(60), s(1)).unwrap());
+        assert!(state.is_used("a").unwrap());
+        assert!(!state.use_token("a", s(60), s(2)).unwrap());
+        assert!(state.use_token("b", s(60), s(1)).unwrap());
         drop(state);
         let state = State::open(&dir.path().join("db")).unwrap();
-        assert!(!state.use_tokens(&ids, s(60), s(3)).unwrap());
+        assert!(state.is_used("a").unwrap() && state.is_used("b").unwrap());
+        assert!(!state.use_token("a", s(60), s(3)).unwrap());
         assert_eq!(state.latest_time().unwrap(), s(1));
-    }
-
-    #[test]
-    fn of_several_ids_all_are_taken_or_none() {
-        let (_dir, state) = state();
-        let of = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert!(state.use_tokens(&of(&["a"]), s(60), s(1)).unwrap());
-        assert!(!state.use_tokens(&of(&["b", "a"]), s(60), s(1)).unwrap());
-        assert!(state.use_tokens(&of(&["b"]), s(60), s(1)).unwrap());
     }
 
     #[test]

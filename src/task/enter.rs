@@ -6,11 +6,18 @@ use super::live::{Live, Shown, allows};
 use super::order::DEPTH;
 use super::{OnTask, Tasks};
 use crate::id::TaskId;
-use crate::identity::AgentId;
+use crate::identity::{AgentId, PersonId};
 use crate::journal::record::Caller;
 use crate::json::Arguments;
 use crate::name::ToolName;
 use crate::reason::{Reason, Refusal};
+
+/// A task and those that it lies within, from the inner to the outer.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(super) tasks: Tasks,
+    pub(super) line: Vec<Arc<Live>>,
+}
 
 impl Tasks {
     /// The tools that `caller` could call by its task; none where it is on no task and needs none.
@@ -35,33 +42,21 @@ impl Tasks {
         ))
     }
 
-    /// The task that this call is on, entered: named by the caller, or the only live one of its agent.
-    /// Its calls and its fuel are reserved, and given back where the call does not run.
+    /// The task that a call is on, with what that lies within: named by the caller, or the only live one
+    /// of its agent.
     ///
     /// # Errors
     ///
-    /// There is no such task of this agent and user, it is over, does not allow this, or has no budget
-    /// left; or there is none, and one is `required`.
-    pub(crate) fn enter(
-        &self,
-        caller: &Caller,
-        tool: &ToolName,
-        arguments: &Arguments,
-        fuel: u64,
-        required: bool,
-    ) -> Result<Option<OnTask>, Refusal> {
+    /// There is no such task of this agent and user; or there is none, and one is `required`.
+    pub(crate) fn of(&self, caller: &Caller, required: bool) -> Result<Option<Line>, Refusal> {
         let Some(live) = self.select(caller, required)? else {
             return Ok(None);
         };
-        let now = self.now();
         let line = self.line(&live).ok_or_else(unknown)?;
-        if let Some(end) = line.iter().find_map(|task| task.over(now)) {
-            return Err(end.refusal());
-        }
-        for task in &line {
-            allows(&task.task, tool, arguments)?;
-        }
-        OnTask::enter(self.clone(), line, tool.clone(), fuel).map(Some)
+        Ok(Some(Line {
+            tasks: self.clone(),
+            line,
+        }))
     }
 
     fn select(&self, caller: &Caller, required: bool) -> Result<Option<Arc<Live>>, Refusal> {
@@ -104,6 +99,48 @@ impl Tasks {
             line.push(parent);
         }
         Some(line)
+    }
+}
+
+impl Line {
+    /// The task.
+    pub(crate) fn id(&self) -> Option<TaskId> {
+        self.line.first().map(|live| live.task.id)
+    }
+
+    /// The task and those that it lies within.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = TaskId> {
+        self.line.iter().map(|live| live.task.id)
+    }
+
+    /// On whose behalf.
+    pub(crate) fn user(&self) -> Option<&str> {
+        self.line
+            .iter()
+            .find_map(|live| live.task.user.as_ref())
+            .map(PersonId::as_str)
+    }
+
+    /// Enters a call: of each of these tasks one call is reserved, and fuel up to `fuel`; both are given
+    /// back where the call does not run.
+    ///
+    /// # Errors
+    ///
+    /// One of them is over, does not allow this, or has no budget left.
+    pub(crate) fn enter(
+        self,
+        tool: &ToolName,
+        arguments: &Arguments,
+        fuel: u64,
+    ) -> Result<OnTask, Refusal> {
+        let now = self.tasks.now();
+        if let Some(end) = self.line.iter().find_map(|task| task.over(now)) {
+            return Err(end.refusal());
+        }
+        for task in &self.line {
+            allows(&task.task, tool, arguments)?;
+        }
+        OnTask::enter(self, tool.clone(), fuel)
     }
 }
 

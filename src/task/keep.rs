@@ -1,13 +1,15 @@
 //! What goes on beside the calls: tasks expire, what was charged is written, and a clock that was set
 //! back is noticed.
 
+use std::collections::HashMap;
 use std::sync::Weak;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::End;
+use super::{End, TaskError};
 use crate::host::Host;
+use crate::id::TaskId;
 use crate::revocation;
 
 /// How often the time is looked at while a task is live: its calls end well within a second.
@@ -25,6 +27,7 @@ pub(crate) async fn keep(host: Weak<Host>) {
         return;
     };
     let mut time_kept = Instant::now();
+    let mut later = Later::new();
     loop {
         let wait = {
             let Some(host) = host.upgrade().filter(|host| !host.is_draining()) else {
@@ -32,29 +35,42 @@ pub(crate) async fn keep(host: Weak<Host>) {
             };
             host.look_at_the_clock();
             let tasks = host.tasks();
-            let mut failed = false;
-            for id in tasks.expired() {
-                if let Err(error) = host.end_task(id, End::Expired, "its time was over").await {
-                    // Its calls end all the same: taking power back needs no journal and no disk.
-                    tracing::error!(task = %id, %error, "the end of a task could not be kept");
-                    revocation::ended(&host, id, &End::Expired.refusal()).await;
-                    failed = true;
-                }
-            }
+            expire(&host, &mut later).await;
             tasks.cover_pending().await;
             if time_kept.elapsed() >= KEEP_TIME {
                 time_kept = Instant::now();
                 tasks.keep_time().await;
             }
-            match (failed, tasks.any_live()) {
-                (true, _) => FAILED,
-                (false, true) => LOOK,
-                (false, false) => IDLE,
-            }
+            if tasks.any_live() { LOOK } else { IDLE }
         };
         tokio::select! {
             () = wake.notified() => {}
             () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Tasks whose end could not be kept, and when that is tried again. The others are looked at meanwhile.
+pub(super) type Later = HashMap<TaskId, Instant>;
+
+/// Ends the tasks whose time is over.
+pub(super) async fn expire(host: &Host, later: &mut Later) {
+    let now = Instant::now();
+    for id in host.tasks().expired() {
+        if later.get(&id).is_some_and(|again| now < *again) {
+            continue;
+        }
+        match host.end_task(id, End::Expired, "its time was over").await {
+            // Also where it ended with the one that it lies within, a moment ago.
+            Ok(_) | Err(TaskError::Over(..)) => {
+                later.remove(&id);
+            }
+            Err(error) => {
+                // Its calls end all the same: taking power back needs no journal and no disk.
+                tracing::error!(task = %id, %error, "the end of a task could not be kept");
+                revocation::ended(host, id, &End::Expired.refusal()).await;
+                later.insert(id, now + FAILED);
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::identity::AgentId;
 use crate::journal::record::Caller;
 use crate::json::Arguments;
 use crate::name::ToolName;
+use crate::policy::TaskFacts;
 use crate::reason::{Reason, Refusal};
 
 /// The longest life of a task.
@@ -26,6 +27,8 @@ pub(super) struct Live {
     deadline: Instant,
     ledger: Mutex<Ledger>,
     labels: Mutex<BTreeSet<String>>,
+    /// The labels that the disk has; held while more are written.
+    pub(super) kept_labels: tokio::sync::Mutex<BTreeSet<String>>,
     pub(super) ended: OnceLock<Ended>,
     /// Calls that have entered and not ended.
     pub(super) calls: AtomicUsize,
@@ -46,6 +49,7 @@ impl Live {
             deadline: Instant::now() + left.min(LONGEST),
             ledger: Mutex::new(Ledger::new(task.budgets.clone(), task.used.clone())),
             labels: Mutex::new(task.labels.clone()),
+            kept_labels: tokio::sync::Mutex::new(task.labels.clone()),
             ended,
             calls: AtomicUsize::new(0),
             writing: tokio::sync::Mutex::default(),
@@ -70,6 +74,18 @@ impl Live {
                 Some(End::Expired)
             }
             None => None,
+        }
+    }
+
+    /// What policy is told of it.
+    pub(super) fn facts(&self) -> TaskFacts {
+        let used = self.ledger().used().all;
+        TaskFacts {
+            id: self.task.id.to_string(),
+            intent: self.task.intent.clone(),
+            labels: self.labels().clone(),
+            calls: used.calls,
+            host_calls: used.host_calls,
         }
     }
 

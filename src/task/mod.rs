@@ -21,6 +21,7 @@ pub use budget::{Amounts, Budget, Budgets, Kind, Used};
 pub use order::NewTask;
 pub use tasks::{TaskFilter, Tasks};
 
+pub(crate) use enter::Line;
 pub(crate) use keep::keep;
 pub(crate) use on::{OnTask, out_of_fuel};
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Tasks;
 use super::budget::{Kind, Ledger, Over};
+use super::enter::Line;
 use super::live::Live;
 use crate::id::TaskId;
 use crate::name::ToolName;
@@ -43,12 +44,8 @@ enum Phase {
 impl OnTask {
     /// Takes one call of every task in `line`, and fuel up to `most`: all that is left where no other
     /// call of the task runs, and half of it where one does, so that each leaves something to the next.
-    pub(super) fn enter(
-        tasks: Tasks,
-        line: Vec<Arc<Live>>,
-        tool: ToolName,
-        most: u64,
-    ) -> Result<Self, Refusal> {
+    pub(super) fn enter(line: Line, tool: ToolName, most: u64) -> Result<Self, Refusal> {
+        let Line { tasks, line } = line;
         let mut ledgers = locked(&line);
         let mut fuel = None;
         for (live, ledger) in line.iter().zip(&ledgers) {
@@ -88,33 +85,10 @@ impl OnTask {
         self.0.line.first().map(|live| live.task.id)
     }
 
-    /// The task and those that it lies within.
-    pub(crate) fn ids(&self) -> Vec<TaskId> {
-        self.0.line.iter().map(|live| live.task.id).collect()
-    }
-
-    /// On whose behalf.
-    pub(crate) fn user(&self) -> Option<&str> {
-        self.0
-            .line
-            .iter()
-            .find_map(|live| live.task.user.as_ref())
-            .map(crate::identity::PersonId::as_str)
-    }
-
     /// What policy is told of it.
     pub(crate) fn facts(&self) -> TaskFacts {
-        let Some(live) = self.0.line.first() else {
-            return TaskFacts::default();
-        };
-        let used = live.ledger().used().all;
-        TaskFacts {
-            id: live.task.id.to_string(),
-            intent: live.task.intent.clone(),
-            labels: live.labels().clone(),
-            calls: used.calls,
-            host_calls: used.host_calls,
-        }
+        let live = self.0.line.first();
+        live.map_or_else(TaskFacts::default, |live| live.facts())
     }
 
     /// The fuel that this call may use, of `limit`; and whether that is the task's doing.
@@ -122,15 +96,6 @@ impl OnTask {
         match self.0.fuel {
             Some(reserved) if reserved < limit => (reserved, true),
             _ => (limit, false),
-        }
-    }
-
-    /// Whether the task, and what it lies within, is not over.
-    pub(crate) fn live(&self) -> Result<(), Refusal> {
-        let now = self.0.tasks.now();
-        match self.0.line.iter().find_map(|live| live.over(now)) {
-            Some(end) => Err(end.refusal()),
-            None => Ok(()),
         }
     }
 

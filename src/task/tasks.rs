@@ -18,6 +18,7 @@ use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::Journal;
 use crate::journal::record::{Changed, Event, TaskStarted};
+use crate::policy::TaskFacts;
 use crate::revocation::Scope;
 use crate::state::{State, StateError};
 
@@ -132,6 +133,11 @@ impl Tasks {
         self.find(id).map(|live| Arc::new(self.shown(&live)))
     }
 
+    /// What policy is told of the task `id`, as it is now.
+    pub(crate) fn facts(&self, id: TaskId) -> Option<TaskFacts> {
+        self.find(id).map(|live| live.facts())
+    }
+
     /// Tasks, the oldest first.
     #[must_use]
     pub fn list(&self, filter: &TaskFilter) -> Vec<Arc<Task>> {
@@ -181,14 +187,13 @@ impl Tasks {
         if let Some(ended) = live.ended.get() {
             return Err(TaskError::Over(id, ended.how.as_str().to_owned()));
         }
-        let within = self.within(id);
+        let within = self.within(vec![id]);
         self.0.journal.append(&Event::Changed(Changed {
             change: format!("task.{}", how.as_str()),
             subject: Some(id.to_string()),
-            digest: None,
             reason: Some(how.refusal().reason),
             detail: Some(why.to_owned()),
-            diff: None,
+            ..Changed::default()
         }))?;
         let ended = Ended {
             at: self.now(),
@@ -202,10 +207,11 @@ impl Tasks {
         Ok(within)
     }
 
-    /// Ends in memory what a revocation of `scope` ended in the database.
+    /// Ends in memory what a revocation of `scope` ends in the database: the tasks that it is of, and those
+    /// within them. Gives those that were not over.
     pub(crate) fn forget(&self, scope: &Scope, by: &str) -> Vec<TaskId> {
-        let tasks: Vec<TaskId> = match scope {
-            Scope::Task(id) => self.within(*id),
+        let tasks = match scope {
+            Scope::Task(id) => vec![*id],
             Scope::Agent(agent) => self
                 .read()
                 .live
@@ -216,6 +222,7 @@ impl Tasks {
                 .collect(),
             _ => Vec::new(),
         };
+        let tasks = self.within(tasks);
         let ended = Ended {
             at: self.now(),
             how: End::Revoked,
@@ -234,10 +241,9 @@ impl Tasks {
             .collect()
     }
 
-    /// The task and those within it, at any depth.
-    fn within(&self, id: TaskId) -> Vec<TaskId> {
+    /// These tasks and those within them, at any depth.
+    fn within(&self, mut found: Vec<TaskId>) -> Vec<TaskId> {
         let known = self.read();
-        let mut found = vec![id];
         let mut at = 0;
         while let Some(parent) = found.get(at).copied() {
             let children = known

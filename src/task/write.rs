@@ -55,48 +55,68 @@ impl Tasks {
         }
     }
 
-    /// Adds labels to tasks; durable once this returns.
+    /// Adds labels to tasks; durable once this returns. Policy sees them at once, whatever the disk does.
     pub(super) async fn label(
         &self,
         line: &[Arc<Live>],
         labels: &BTreeSet<String>,
     ) -> Result<(), Refusal> {
-        let changed: Vec<(TaskId, BTreeSet<String>)> = line
-            .iter()
-            .filter_map(|live| {
-                let mut known = live.labels();
-                if labels.is_subset(&known) {
-                    return None;
-                }
-                known.extend(labels.iter().cloned());
-                Some((live.task.id, known.clone()))
-            })
-            .collect();
-        if changed.is_empty() {
+        for live in line {
+            live.labels().extend(labels.iter().cloned());
+        }
+        // From the inner to the outer, as the ledgers. Who finds its labels on the disk need not wait for
+        // it; who finds them in memory alone must, for that write may fail.
+        let mut behind = Vec::new();
+        for live in line {
+            let kept = live.kept_labels.lock().await;
+            if !labels.is_subset(&kept) {
+                behind.push((live.task.id, live.labels().clone(), kept));
+            }
+        }
+        if behind.is_empty() {
             return Ok(());
         }
-        self.kept(move |state| state.write_labels(&changed))
+        let rows: Vec<(TaskId, BTreeSet<String>)> = behind
+            .iter()
+            .map(|(id, labels, _)| (*id, labels.clone()))
+            .collect();
+        self.kept(move |state| state.write_labels(&rows))
             .await
-            .map_err(|error| not_kept(&error))
+            .map_err(|error| not_kept(&error))?;
+        for (_, labels, mut kept) in behind {
+            *kept = labels;
+        }
+        Ok(())
     }
 
     /// Keeps exactly what was used, and the time: at an orderly end.
     pub(crate) async fn close(&self) {
-        let used: Vec<(TaskId, Used)> = self
-            .read()
-            .live()
-            .map(|live| (live.task.id, live.ledger().used().clone()))
-            .collect();
-        let now = self.now();
+        let live: Vec<Arc<Live>> = self.read().live().cloned().collect();
+        let mut writing = Vec::with_capacity(live.len());
+        let mut used = Vec::with_capacity(live.len());
+        for live in &live {
+            writing.push(live.writing.lock().await);
+            let mut ledger = live.ledger();
+            used.push((live.task.id, ledger.used().clone()));
+            // Less than the disk has now: a call that is still there waits for this, and then writes itself.
+            ledger.wrote(Used::default());
+        }
+        let (now, rows) = (self.now(), used.clone());
         let kept = self
             .kept(move |state| {
-                state.write_used(&used)?;
+                state.write_used(&rows)?;
                 state.keep_time(now)
             })
             .await;
-        if let Err(error) = kept {
-            tracing::error!(%error, "what tasks have used could not be kept");
+        match kept {
+            Ok(()) => {
+                for (live, (_, exactly)) in live.iter().zip(used) {
+                    live.ledger().wrote(exactly);
+                }
+            }
+            Err(error) => tracing::error!(%error, "what tasks have used could not be kept"),
         }
+        drop(writing);
     }
 
     /// Keeps the time, so that a start under an earlier one is seen.

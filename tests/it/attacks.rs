@@ -25,10 +25,10 @@ macro_rules! claims {
 }
 
 claims![
-    crate::approvals::a_kill_between_answer_and_use_leaves_one_use_and_never_two,
-    crate::approvals::a_request_waits_only_as_long_as_it_may_and_dies_with_its_host,
-    crate::approvals::a_revocation_at_the_same_time_as_a_yes_wins,
-    crate::approvals::an_approval_expires_and_a_clock_set_back_revives_nothing,
+    crate::approvals::killed::what_was_asked_and_approved_is_there_after_kill_9_and_runs_once,
+    crate::approvals::requests::a_request_waits_only_as_long_as_it_may_and_dies_with_its_host,
+    crate::approvals::ends::a_revocation_at_the_same_time_as_a_yes_wins,
+    crate::approvals::ends::an_approval_expires_and_a_clock_set_back_revives_nothing,
     crate::approvals::an_approval_is_worth_nothing_elsewhere,
     crate::approvals::an_approval_is_worth_nothing_for_anything_else,
     crate::approvals::asks_are_capped,
@@ -67,11 +67,11 @@ claims![
     crate::tasks::a_clock_that_is_set_back_revives_nothing,
     crate::tasks::standing_rights_are_listed,
     crate::tasks::what_a_task_has_seen_decides_what_it_may_send,
-    crate::tokens::a_step_token_gives_one_step_once,
-    crate::tokens::a_token_that_is_a_program_is_refused,
-    crate::tokens::a_token_whose_blocks_were_changed_is_refused,
-    crate::tokens::no_allowed_step_is_refused_for_lack_of_time,
-    crate::tokens::what_a_step_is_bound_to_can_not_be_changed,
+    crate::steps::a_step_token_gives_one_step_once,
+    crate::steps::a_token_that_is_a_program_is_refused,
+    crate::steps::a_token_whose_blocks_were_changed_is_refused,
+    crate::steps::no_allowed_step_is_refused_for_lack_of_time,
+    crate::steps::what_a_step_is_bound_to_can_not_be_changed,
 ];
 
 /// Parts of the catalogue whose rows must all run.

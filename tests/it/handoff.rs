@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tollgate::identity::{AgentId, narrow};
 use tollgate::journal::record::Event;
 
+use crate::harness::binary::run;
 use crate::harness::served::Served;
 use crate::harness::{Setup, intents};
 
@@ -40,6 +41,19 @@ fn x() -> Value {
 
 fn to(name: &str) -> [(&'static str, &str); 1] {
     [("handoff_to", name)]
+}
+
+/// The id of the first hand-off that was made.
+fn first_handoff(served: &Served) -> String {
+    let detail = served
+        .records()
+        .into_iter()
+        .find_map(|record| match record.event {
+            Event::Changed(c) if c.change == "token.handed_on" => c.detail,
+            _ => None,
+        });
+    let detail = detail.unwrap();
+    detail.split(' ').next().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -117,24 +131,10 @@ pub(crate) async fn a_hand_off_is_worth_nothing_in_other_hands() {
     let [alice, bob, mallory] = [&tokens[0], &tokens[1], &tokens[2]];
     let handoff = served.token(alice, None, &to("bob")).await;
     // As Alice herself, as someone else, without a credential, twice.
-    assert_eq!(
-        served.code(&handoff, None, "probe_echo", &x()).await,
-        "http 401"
-    );
-    assert_eq!(
-        served
-            .code(mallory, Some(&handoff), "probe_echo", &x())
-            .await,
-        "http 401"
-    );
-    assert_eq!(
-        served.code(alice, Some(&handoff), "probe_echo", &x()).await,
-        "http 401"
-    );
-    assert_eq!(
-        served.code(bob, Some("tgs_x"), "probe_echo", &x()).await,
-        "http 401"
-    );
+    assert_eq!(served.echo(&handoff).await, "http 401");
+    assert_eq!(served.echo_with(mallory, &handoff).await, "http 401");
+    assert_eq!(served.echo_with(alice, &handoff).await, "http 401");
+    assert_eq!(served.echo_with(bob, "tgs_x").await, "http 401");
     let twice = [
         ("tollgate-handoff", handoff.as_str()),
         ("tollgate-handoff", &handoff),
@@ -145,18 +145,9 @@ pub(crate) async fn a_hand_off_is_worth_nothing_in_other_hands() {
     let step = served
         .token(alice, None, &[("scope", "call:probe.echo")])
         .await;
-    assert_eq!(
-        served.code(bob, Some(&step), "probe_echo", &x()).await,
-        "http 401"
-    );
-    assert_eq!(
-        served.code(&step, Some(&handoff), "probe_echo", &x()).await,
-        "http 401"
-    );
-    assert_eq!(
-        served.code(bob, Some(&handoff), "probe_echo", &x()).await,
-        "ok"
-    );
+    assert_eq!(served.echo_with(bob, &step).await, "http 401");
+    assert_eq!(served.echo_with(&step, &handoff).await, "http 401");
+    assert_eq!(served.echo_with(bob, &handoff).await, "ok");
     // Nor is it wider than either: not by what Alice may, not by what Bob may, not by a token that Bob
     // makes of it, and not beyond the task that it is for.
     for (tool, arguments) in [("probe_log_line", x()), ("probe_now", json!({}))] {
@@ -179,15 +170,9 @@ pub(crate) async fn a_hand_off_is_worth_nothing_in_other_hands() {
         "task.tool"
     );
     // It is for a piece of work: used again while it is good, and no longer.
-    assert_eq!(
-        served.code(bob, Some(&handoff), "probe_echo", &x()).await,
-        "ok"
-    );
+    assert_eq!(served.echo_with(bob, &handoff).await, "ok");
     served.at(600);
-    assert_eq!(
-        served.code(bob, Some(&handoff), "probe_echo", &x()).await,
-        "http 401"
-    );
+    assert_eq!(served.echo_with(bob, &handoff).await, "http 401");
     let callers: Vec<_> = intents(served.records())
         .into_iter()
         .map(|intent| (intent.caller.agent, intent.caller.chain))
@@ -218,10 +203,7 @@ async fn what_was_narrowed_stays_narrow_through_every_hand() {
         .await;
     assert_eq!(status, 400, "another tool than was handed on");
     let on = served.token(bob, Some(&narrow), &to("c1")).await;
-    assert_eq!(
-        served.code(c1, Some(&on), "probe_echo", &x()).await,
-        "token.check_failed"
-    );
+    assert_eq!(served.echo_with(c1, &on).await, "token.check_failed");
     assert_eq!(
         served
             .code(c1, Some(&on), "probe_echo", &json!({"text": "a"}))
@@ -232,10 +214,7 @@ async fn what_was_narrowed_stays_narrow_through_every_hand() {
     let step = served
         .token(bob, Some(&narrow), &[("scope", "call:probe.echo")])
         .await;
-    assert_eq!(
-        served.code(&step, None, "probe_echo", &x()).await,
-        "token.check_failed"
-    );
+    assert_eq!(served.echo(&step).await, "token.check_failed");
     assert_eq!(
         served
             .code(&step, None, "probe_echo", &json!({"text": "a"}))
@@ -283,12 +262,7 @@ pub(crate) async fn a_chain_is_short_and_has_no_loop() {
         handoff = Some(given);
     }
     let handoff = handoff.unwrap();
-    assert_eq!(
-        served
-            .code(&tokens[6], Some(&handoff), "probe_echo", &x())
-            .await,
-        "ok"
-    );
+    assert_eq!(served.echo_with(&tokens[6], &handoff).await, "ok");
     let (status, body) = served
         .exchange(&tokens[6], Some(&handoff), &to("mallory"))
         .await;
@@ -349,10 +323,7 @@ pub(crate) async fn a_call_under_way_ends_with_what_it_was_handed_on_from() {
             .unwrap();
         let listed = crate::harness::mcp::names(&answer.messages().pop().unwrap());
         assert_eq!(listed, ["probe_loop"], "the task's tools");
-        assert_eq!(
-            served.code(bob, Some(&handoff), "probe_echo", &x()).await,
-            "task.tool"
-        );
+        assert_eq!(served.echo_with(bob, &handoff).await, "task.tool");
         let arguments = json!({});
         let call = served.code(bob, Some(&handoff), "probe_loop", &arguments);
         let end = async {
@@ -368,17 +339,7 @@ pub(crate) async fn a_call_under_way_ends_with_what_it_was_handed_on_from() {
             let scope = match what {
                 "agent" => Scope::Agent(AgentId::local("alice").unwrap()),
                 "task" => Scope::Task(task),
-                _ => {
-                    let detail = served
-                        .records()
-                        .into_iter()
-                        .find_map(|record| match record.event {
-                            Event::Changed(c) if c.change == "token.handed_on" => c.detail,
-                            _ => None,
-                        })
-                        .unwrap();
-                    Scope::Token(detail.split(' ').next().unwrap().to_owned())
-                }
+                _ => Scope::Token(first_handoff(&served)),
             };
             let revoked = revoke(&served.host, scope, "test").await.unwrap();
             assert_eq!(revoked.calls.len(), 1, "{what}");
@@ -396,10 +357,7 @@ async fn what_a_revoked_agent_handed_on_is_gone() {
         let [alice, bob, c1] = [&tokens[0], &tokens[1], &tokens[3]];
         let first = served.token(alice, None, &to("bob")).await;
         let second = served.token(bob, Some(&first), &to("c1")).await;
-        assert_eq!(
-            served.code(c1, Some(&second), "probe_echo", &x()).await,
-            "ok"
-        );
+        assert_eq!(served.echo_with(c1, &second).await, "ok");
         let identities = served.host.identities();
         match revoke {
             "agent" => identities
@@ -411,27 +369,15 @@ async fn what_a_revoked_agent_handed_on_is_gone() {
                     .revoke_token(&format!("agent_{}", digest.short()))
                     .unwrap();
             }
-            _ => {
-                let id = served
-                    .records()
-                    .into_iter()
-                    .find_map(|record| match record.event {
-                        Event::Changed(c) if c.change == "token.handed_on" => c.detail,
-                        _ => None,
-                    })
-                    .unwrap();
-                identities
-                    .revoke_token(id.split(' ').next().unwrap())
-                    .unwrap();
-            }
+            _ => identities.revoke_token(&first_handoff(&served)).unwrap(),
         }
         for (token, handoff) in [(bob, &first), (c1, &second)] {
             assert_eq!(
-                served.code(token, Some(handoff), "probe_echo", &x()).await,
+                served.echo_with(token, handoff).await,
                 "http 401",
                 "{revoke}"
             );
-            assert_eq!(served.code(token, None, "probe_echo", &x()).await, "ok");
+            assert_eq!(served.echo(token).await, "ok");
         }
     }
 }
@@ -441,9 +387,39 @@ async fn a_rule_sees_the_chain() {
     let (served, tokens) = served().await;
     let [bob, mallory] = [&tokens[1], &tokens[2]];
     let handoff = served.token(mallory, None, &to("bob")).await;
-    assert_eq!(served.code(mallory, None, "probe_echo", &x()).await, "ok");
+    assert_eq!(served.echo(mallory).await, "ok");
+    assert_eq!(served.echo_with(bob, &handoff).await, "policy.forbidden");
+}
+
+/// What a hand-off would get can be asked beforehand, offline.
+#[tokio::test]
+async fn an_operator_can_ask_what_a_hand_off_would_get() {
+    let (_folder, home) = Setup::probe_under(POLICY).make().await;
+    let explain = async |tool: &str, arguments: &str, chain: &str| {
+        let asked = [
+            "policy", "explain", tool, arguments, "--agent", "bob", "--chain", chain,
+        ];
+        let said = run(&home, &asked).await;
+        let first = said.out.lines().next().unwrap_or_default().to_owned();
+        (said.code, first)
+    };
+    let of = |answer: &str, tool: &str| {
+        format!("{answer}: spiffe://tollgate.local/agent/bob call:{tool} on {tool}")
+    };
     assert_eq!(
-        served.code(bob, Some(&handoff), "probe_echo", &x()).await,
-        "policy.forbidden"
+        explain("probe_echo", r#"{"text":"x"}"#, "alice").await,
+        (0, of("allow", "probe.echo"))
     );
+    assert_eq!(
+        explain("probe_progress_reports", r#"{"n":1}"#, "c1,alice").await,
+        (
+            2,
+            of("refuse (policy.default_deny)", "probe.progress_reports")
+        )
+    );
+    assert_eq!(
+        explain("probe_progress_reports", r#"{"n":1}"#, "alice").await,
+        (2, of("hold (approval.required)", "probe.progress_reports"))
+    );
+    assert_eq!(explain("probe_echo", "{}", "alice,bob").await.0, 3);
 }

@@ -37,6 +37,7 @@ mod revoke;
 mod secrets;
 mod shipped;
 mod slice;
+mod steps;
 mod tasks;
 mod tokens;
 mod webhook;

@@ -1,7 +1,9 @@
 //! Tokens of other issuers: a real host over HTTP, real signatures, a real server of keys.
 
 use serde_json::{Value, json};
+use tollgate::host::Door;
 use tollgate::journal::record::Event;
+use tollgate::reason::Reason;
 
 use crate::harness::binary::run;
 use crate::harness::mcp::Client;
@@ -65,6 +67,10 @@ async fn a_token_of_a_trusted_issuer_is_an_agent_on_behalf_of_a_person() {
         assert_eq!(caller.user.as_deref(), Some("ada"));
         assert!(caller.chain.is_empty());
     }
+    // At the people's door it is an agent's token, though there is a person behind it.
+    let token = one.sign("a", &json!({}), &claims(&json!({})));
+    let refusal = served.host.person(&token, Door::Admin).unwrap_err();
+    assert_eq!(refusal.reason, Reason::IdentityKind);
     // Agents of an exchange before it are the chain, and stand in the record.
     let act = json!({"act": {"sub": "client-1", "act": {"sub": "client-2"}}});
     let token = one.sign("a", &json!({}), &claims(&act));

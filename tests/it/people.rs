@@ -8,32 +8,18 @@ use serde_json::{Value, json};
 use tollgate::home::Home;
 
 use crate::harness::Setup;
-use crate::harness::binary::{Daemon, Said, command, run};
+use crate::harness::binary::{Daemon, command, run, run_as};
 use crate::harness::mcp::Pipe;
 
 const POLICY: &str = r#"
 @id("probe.calls")
 permit (principal in Group::"everyone", action in Action::"call", resource in Plugin::"probe");
 @id("people.approve")
-permit (principal == User::"ada", action in Action::"approve", resource in Plugin::"probe");
+permit (principal in Group::"approvers", action in Action::"approve", resource in Plugin::"probe");
 "#;
 
 const TOML: &str =
     "[server]\nlisten = \"127.0.0.1:0\"\n[plugin.probe.tool.echo]\ntier = \"hold\"\n";
-
-/// A command with a person's credential in its environment.
-async fn run_as(home: &Home, credential: &str, arguments: &[&str]) -> Said {
-    let output = command(home, arguments)
-        .env("TOLLGATE_PERSON_TOKEN", credential)
-        .output()
-        .await
-        .unwrap();
-    Said {
-        code: output.status.code().unwrap_or(-1),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
 
 fn text<'a>(line: &'a Value, key: &str) -> &'a str {
     line[key].as_str().unwrap_or_else(|| panic!("{line}"))
@@ -187,6 +173,31 @@ async fn a_held_call_is_answered_at_a_terminal() {
         held.err.contains("tollgate approvals show approval_"),
         "{held:?}"
     );
+}
+
+#[tokio::test]
+async fn what_a_person_agreed_to_goes_when_the_person_does() {
+    let (_folder, home) = Setup::probe_under(POLICY).toml(TOML).make().await;
+    let daemon = Daemon::start(&home).await;
+    let client = daemon.client(&daemon.agent("alice").await);
+    let ada = run(&home, &["person", "add", "ada"]).await.out;
+    let bob = run_as(&home, ada.trim(), &["person", "add", "bob"])
+        .await
+        .out;
+    let arguments = json!({"text": "a"});
+    let held = client.call("probe_echo", &arguments).await;
+    let id = text(&held["structuredContent"], "approvalId").to_owned();
+    let approve = ["approvals", "approve", &id, "--standing", "2h"];
+    assert_eq!(run_as(&home, bob.trim(), &approve).await.code, 0);
+    let result = client.call("probe_echo", &arguments).await;
+    assert_eq!(result["isError"], false, "{result}");
+    let remove = ["--format", "json", "person", "remove", "bob"];
+    let removed = run_as(&home, ada.trim(), &remove).await;
+    assert_eq!(removed.lines()[0]["approvals"], json!([id]), "{removed:?}");
+    let held = client.call("probe_echo", &arguments).await;
+    let told = &held["structuredContent"];
+    assert_eq!(told["code"], "approval_required", "{held}");
+    assert_ne!(text(told, "approvalId"), id);
 }
 
 #[tokio::test]

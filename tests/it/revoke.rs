@@ -5,14 +5,19 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use tollgate::home::Home;
 use tollgate::host::PluginStatus;
 use tollgate::id::LeaseId;
 use tollgate::journal::record::{Event, Revocation};
 use tollgate::reason::{Reason, Refusal};
 use tollgate::revocation::{Follower, RevokeError, Scope, Taken, lift, revoke};
 
-use crate::harness::{Bench, Look as _, Running, Setup, agent, arrival, binary, change, known};
-use crate::tasks::{task, tools};
+use crate::harness::{
+    Bench, Look as _, Running, Setup, agent, arrival, assert_verifies, binary, change, known,
+    records,
+};
+use crate::tasks::{started, task, tools};
+use crate::upstream::Upstream;
 
 /// Calls that would go on for an hour.
 const LONG: &str = "[limits]\nfuel = 10_000_000_000_000\ntime = \"1h\"\n[limits.http]\nfirst_byte = \"1h\"\ntotal = \"1h\"";
@@ -27,9 +32,8 @@ async fn held(bench: &Bench, count: usize) -> Running {
     running
 }
 
-fn revocations(bench: &Bench) -> Vec<Revocation> {
-    bench
-        .records()
+fn revocations(home: &Home) -> Vec<Revocation> {
+    records(&home.journal())
         .into_iter()
         .filter_map(|record| match record.event {
             Event::Revocation(revocation) => Some(revocation),
@@ -88,7 +92,7 @@ pub(crate) async fn a_revoked_agents_running_call_dies() {
     assert_eq!(of_bob.reply().await.reason(), Some(Reason::CallCancelled));
     bench.upstream.closed().await;
 
-    let records = revocations(&bench);
+    let records = revocations(bench.host.home());
     assert_eq!(records.len(), 1);
     assert_eq!(records[0].calls, revoked.calls);
     assert_eq!(
@@ -133,6 +137,69 @@ pub(crate) async fn a_revoked_task_takes_its_calls_and_the_tasks_within_it() {
     again.caller.task = Some(inner.id);
     let reply = bench.host.call(again, CancellationToken::new()).await;
     bench.assert_refused(&reply, Reason::RevokedTask);
+    bench.verify();
+}
+
+/// A task of one agent may lie within a task of another: with the outer agent its tasks end, and all that
+/// lies within them.
+#[tokio::test]
+async fn a_revoked_agent_takes_the_calls_of_others_within_its_tasks() {
+    let bench = Setup::probe().toml(LONG).start().await;
+    bench.host.identities().issue("bob", None).unwrap();
+    let outer = bench
+        .host
+        .start_task(task("bob", &["probe.*"]))
+        .await
+        .unwrap();
+    let mut within = task("alice", &["probe.send"]);
+    within.parent = Some(outer.id);
+    let inner = bench.host.start_task(within).await.unwrap();
+    let running = held(&bench, 1).await;
+    let lender = Arc::new(Lender {
+        lease: "lease_aaaaaaaaaaaaaaaa".parse().unwrap(),
+        asked: Mutex::default(),
+    });
+    bench.host.follow(lender.clone());
+    let revoked = revoke(&bench.host, Scope::Agent(agent("bob")), "test")
+        .await
+        .unwrap();
+    let mut both = vec![outer.id, inner.id];
+    both.sort_unstable();
+    assert_eq!(revoked.tasks, both);
+    assert_eq!(revoked.calls.len(), 1, "{revoked:?}");
+    assert_eq!(running.reply().await.reason(), Some(Reason::RevokedTask));
+    bench.upstream.closed().await;
+    let mut asked = lender.asked.lock().unwrap().clone();
+    assert_eq!(
+        asked.remove(0),
+        (Scope::Agent(agent("bob")), Reason::RevokedAgent)
+    );
+    let tasks: Vec<_> = both
+        .iter()
+        .map(|id| (Scope::Task(*id), Reason::RevokedTask))
+        .collect();
+    assert_eq!(asked, tasks);
+    // And so it stays.
+    let bench = bench.restart().await;
+    for id in both {
+        let ended = bench.host.tasks().get(id).unwrap().ended.clone();
+        assert_eq!(ended.unwrap().how, tollgate::task::End::Revoked);
+    }
+    bench.verify();
+}
+
+/// The operator's stop must not keep an agent waiting once it may go on.
+#[tokio::test]
+async fn a_stop_is_no_failure_of_who_called() {
+    let one = LONG.replace("[limits]\n", "[limits]\nfailures = 1\n");
+    let bench = Setup::probe().toml(&one).start().await;
+    let running = held(&bench, 1).await;
+    revoke(&bench.host, Scope::All, "test").await.unwrap();
+    assert_eq!(running.reply().await.reason(), Some(Reason::RevokedAll));
+    lift(&bench.host, Scope::All, "test").await.unwrap();
+    let send = json!({"requirement": "api", "method": "GET", "url": "https://granted.example/"});
+    let reply = bench.call("probe_send", send).await;
+    assert_eq!(reply.reason(), None, "{}", reply.text());
     bench.verify();
 }
 
@@ -255,6 +322,18 @@ async fn whoever_keeps_leases_is_told_of_every_end() {
     bench.verify();
 }
 
+/// Who types the token in the place of its id has it written nowhere.
+#[tokio::test]
+async fn a_token_is_not_its_own_name_in_the_journal() {
+    let bench = Setup::probe().start().await;
+    let token = "tgs_notAnIdButTheTokenItself";
+    let refused = revoke(&bench.host, Scope::Token(token.into()), "test").await;
+    assert!(matches!(refused, Err(RevokeError::Unknown(_))));
+    let written = format!("{:?}", bench.records());
+    assert!(!written.contains(token), "{written}");
+    bench.verify();
+}
+
 #[tokio::test]
 async fn the_command_revokes_and_lifts() {
     let (_folder, home) = Setup::probe().make().await;
@@ -276,4 +355,63 @@ async fn the_command_revokes_and_lifts() {
     assert_eq!(said.lines()[0]["kind"], "agent");
     assert_ne!(binary::run(&home, &echo).await.code, 0);
     drop(daemon);
+}
+
+/// Each is given while a call is under way, and answered; then the daemon is killed.
+#[tokio::test]
+async fn a_revocation_given_just_before_a_kill_is_in_force_after_it() {
+    let upstream = Upstream::start().await;
+    let (_folder, home) = crate::journal::local(&upstream).make().await;
+    let mut daemon = binary::Daemon::start(&home).await;
+    let (alice, bob) = (daemon.agent("alice").await, daemon.agent("bob").await);
+    let task = started(&home, &["--tool", "probe.*"]).await;
+    let url = format!("http://{}/hold", upstream.plain);
+    let arguments = json!({"requirement": "api", "method": "GET", "url": url});
+    let mut given = 0;
+    for (token, named, what, code) in [
+        (&alice, task.as_str(), vec!["task", &task], "revoked.task"),
+        (&alice, "", vec!["agent", "alice"], ""),
+        (&bob, "", vec!["all"], "revoked.all"),
+        (&bob, "", vec!["plugin", "probe"], "revoked.plugin"),
+    ] {
+        let (client, held) = (daemon.client(token), arguments.clone());
+        let under_way = tokio::spawn(async move { client.try_call("probe_send", &held).await });
+        given += 1;
+        upstream.arrived(given).await;
+        let said = binary::run(&home, &[vec!["revoke"], what.clone()].concat()).await;
+        assert_eq!(said.code, 0, "{what:?}: {}", said.err);
+        daemon.kill().await;
+        let answer = under_way.await.unwrap();
+        assert!(
+            answer
+                .as_ref()
+                .is_none_or(|answer| answer["isError"] == true),
+            "{answer:?}"
+        );
+        let written = revocations(&home);
+        assert_eq!(written.len(), given);
+        assert_eq!(written[given - 1].calls.len(), 1, "{what:?}");
+
+        daemon = binary::Daemon::start(&home).await;
+        let echo = json!({"name": "probe_echo", "arguments": {"text": "x"}});
+        let on = [("tollgate-task", named)];
+        let answer = daemon
+            .client(token)
+            .request_with(&on, "tools/call", echo)
+            .await
+            .unwrap();
+        if code.is_empty() {
+            assert_eq!(answer.status, 401, "{}", answer.body);
+            continue;
+        }
+        let told = &answer.messages()[0]["result"]["structuredContent"]["code"];
+        assert_eq!(*told, code, "{}", answer.body);
+        if code == "revoked.all" {
+            let said = binary::run(&home, &["revoke", "--lift"]).await;
+            assert_eq!(said.code, 0, "{}", said.err);
+        }
+    }
+    daemon.stop().await;
+    assert_verifies(&home.journal());
+    assert_eq!(upstream.ledger().await.len(), given, "nothing is run again");
 }

@@ -5,12 +5,16 @@ use std::time::Duration;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tollgate::call::Reply;
+use tollgate::home::Home;
 use tollgate::id::TaskId;
 use tollgate::journal::record::Event;
 use tollgate::reason::Reason;
 use tollgate::task::{Allowed, Budgets, End, Kind, NewTask};
 
-use crate::harness::{Bench, Look as _, NOW, PROBE_POLICY, Setup, agent, arrival, binary};
+use crate::harness::{
+    Bench, Look as _, NOW, PROBE_POLICY, Setup, agent, arrival, assert_verifies, binary,
+};
+use crate::upstream::Upstream;
 
 /// A task of `name` for these tools.
 pub(crate) fn task(name: &str, tools: &[&str]) -> NewTask {
@@ -39,6 +43,24 @@ pub(crate) fn tools(bench: &Bench, name: &str, task: Option<TaskId>) -> Vec<Stri
         .iter()
         .map(|tool| tool.name.clone())
         .collect()
+}
+
+/// Starts a task of `alice` by the command, and gives its identifier.
+pub(crate) async fn started(home: &Home, more: &[&str]) -> String {
+    let words: [&[&str]; 2] = [
+        &["task", "start", "--agent", "alice", "--intent", "x"],
+        more,
+    ];
+    let said = binary::run(home, &words.concat()).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    said.out.trim().to_owned()
+}
+
+/// A task as the command shows it.
+async fn shown(home: &Home, id: &str) -> serde_json::Value {
+    let said = binary::run(home, &["task", "show", id, "--format", "json"]).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    said.lines().remove(0)
 }
 
 async fn start(bench: &Bench, new: NewTask) -> TaskId {
@@ -113,6 +135,11 @@ async fn budgets_end_calls_and_host_calls() {
     let reply = bench.call("probe_echo", json!({"text": "x"})).await;
     assert_eq!(reply.reason(), Some(Reason::BudgetTask));
     assert_eq!(*reply.at("/kind"), "limit");
+    // Which task refused it stands in the record, though the client named none.
+    let [Event::Refusal(refused)] = &bench.records_of(reply.call)[..] else {
+        panic!("one refusal");
+    };
+    assert_eq!(refused.caller.as_ref().unwrap().task, Some(id));
     // In the middle of a call.
     let storm = json!({"capability": "clock", "n": 1_000});
     let reply = bench.call("probe_storm", storm).await;
@@ -242,50 +269,25 @@ async fn the_commands_start_show_list_and_end_tasks() {
     let (folder, home) = Setup::probe().make().await;
     crate::harness::known(&home, &["alice"]);
     let daemon = binary::Daemon::start(&home).await;
-    let said = binary::run(
-        &home,
-        &[
-            "task",
-            "start",
+    let more = "--tool probe.echo --arg probe.echo:/text=x --budget calls=2 --for 30m";
+    let id = started(&home, &more.split(' ').collect::<Vec<_>>()).await;
+    let call = async |arguments: &'static str| {
+        let words = [
+            "call",
+            "probe.echo",
+            arguments,
             "--agent",
             "alice",
-            "--intent",
-            "triage",
-            "--tool",
-            "probe.echo",
-            "--arg",
-            "probe.echo:/text=x",
-            "--budget",
-            "calls=2",
-            "--for",
-            "30m",
-        ],
-    )
-    .await;
-    assert_eq!(said.code, 0, "{}", said.err);
-    let id = said.out.trim().to_owned();
-    let call = async |arguments: &'static str| {
-        binary::run(
-            &home,
-            &[
-                "call",
-                "probe.echo",
-                arguments,
-                "--agent",
-                "alice",
-                "--task",
-                &id,
-            ],
-        )
-        .await
+            "--task",
+        ];
+        binary::run(&home, &[&words[..], &[id.as_str()]].concat()).await
     };
     let said = call(r#"{"text":"x"}"#).await;
     assert_eq!(said.code, 0, "{}", said.err);
     let said = call(r#"{"text":"y"}"#).await;
     assert_eq!(said.code, 2, "{}", said.err);
     assert!(said.err.contains("task.arguments"), "{}", said.err);
-    let said = binary::run(&home, &["task", "show", &id, "--format", "json"]).await;
-    let shown = &said.lines()[0];
+    let shown = shown(&home, &id).await;
     assert_eq!(shown["status"], "live");
     assert_eq!(shown["used"]["all"]["calls"], 1);
     let said = binary::run(&home, &["task", "list"]).await;
@@ -298,20 +300,8 @@ async fn the_commands_start_show_list_and_end_tasks() {
     assert_eq!(said.code, 0, "{}", said.err);
     let said = call(r#"{"text":"x"}"#).await;
     assert!(said.err.contains("task.ended"), "{}", said.err);
-    let said = binary::run(
-        &home,
-        &[
-            "task",
-            "start",
-            "--agent",
-            "alice",
-            "--intent",
-            "x",
-            "--tool",
-            "probe.nothing",
-        ],
-    )
-    .await;
+    let words = "task start --agent alice --intent x --tool probe.nothing";
+    let said = binary::run(&home, &words.split(' ').collect::<Vec<_>>()).await;
     assert_eq!(said.code, 3, "{}", said.err);
     drop(daemon);
     drop(folder);
@@ -326,15 +316,7 @@ async fn a_client_names_its_task() {
     let client = daemon.client(&token);
     let mut ids = Vec::new();
     for tool in ["probe.echo", "probe.remember"] {
-        let said = binary::run(
-            &home,
-            &[
-                "task", "start", "--agent", "alice", "--intent", "x", "--tool", tool,
-            ],
-        )
-        .await;
-        assert_eq!(said.code, 0, "{}", said.err);
-        ids.push(said.out.trim().to_owned());
+        ids.push(started(&home, &["--tool", tool]).await);
     }
     let post = async |method: &str, header: &str, meta: &str| {
         let mut params = json!({"_meta": {
@@ -392,6 +374,65 @@ async fn a_client_names_its_task() {
         assert_eq!(names, shown, "{header}");
     }
     drop(daemon);
+}
+
+/// The daemon dies while a call of a task is under way: the call counts, and what had ended stays so.
+#[tokio::test]
+async fn a_kill_gives_no_task_anything_back_and_revives_none() {
+    let upstream = Upstream::start().await;
+    let (_folder, home) = crate::journal::local(&upstream).make().await;
+    let mut daemon = binary::Daemon::start(&home).await;
+    let token = daemon.agent("alice").await;
+    let budgets =
+        "--tool probe.* --budget calls=3 --budget host_calls=1000 --budget fuel=10_000_000_000";
+    let task = started(&home, &budgets.split(' ').collect::<Vec<_>>()).await;
+    let over = started(&home, &["--tool", "probe.*"]).await;
+    let call = async |daemon: &binary::Daemon, task: &str| {
+        let params = json!({"name": "probe_echo", "arguments": {"text": "x"}});
+        let client = daemon.client(&token);
+        let on = [("tollgate-task", task)];
+        let answer = client.request_with(&on, "tools/call", params).await;
+        let mut last = answer.unwrap().messages().pop().unwrap();
+        last["result"]["structuredContent"]["code"].take()
+    };
+
+    let client = daemon.client(&token);
+    let held = json!({"requirement": "api", "method": "GET", "url": format!("http://{}/hold", upstream.plain)});
+    let params = json!({"name": "probe_send", "arguments": held});
+    let on = task.clone();
+    let under_way = tokio::spawn(async move {
+        let on = [("tollgate-task", on.as_str())];
+        client.request_with(&on, "tools/call", params).await.ok()
+    });
+    upstream.arrived(1).await;
+    let before = shown(&home, &task).await["used"]["all"].take();
+    assert_eq!(before["calls"], 1, "{before}");
+    assert!(before["host_calls"].as_u64() > Some(0), "{before}");
+    let said = binary::run(&home, &["task", "end", &over]).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    daemon.kill().await;
+    assert!(under_way.await.unwrap().is_none(), "there was no answer");
+
+    let mut daemon = binary::Daemon::start(&home).await;
+    let after = shown(&home, &task).await;
+    assert_eq!(after["status"], "live");
+    for kind in ["calls", "host_calls", "fuel"] {
+        let (before, after) = (&before[kind], &after["used"]["all"][kind]);
+        assert!(
+            after.as_u64() >= before.as_u64(),
+            "{kind}: {before}, {after}"
+        );
+    }
+    assert_eq!(shown(&home, &over).await["status"], "ended");
+    assert_eq!(call(&daemon, &over).await, "task.ended");
+    // Of the three calls the first is gone.
+    for _ in 0..2 {
+        assert_eq!(call(&daemon, &task).await, json!(null));
+    }
+    assert_eq!(call(&daemon, &task).await, "budget.task");
+    daemon.stop().await;
+    assert_verifies(&home.journal());
+    assert_eq!(upstream.ledger().await.len(), 1, "nothing is run again");
 }
 
 /// J14: what stands by itself is listed, and a pipeline fails on it.

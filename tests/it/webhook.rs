@@ -18,6 +18,10 @@ const KEY: &[u8] = b"a key of thirty-two bytes, or so";
 
 /// A home whose holds are told to two servers: one that always fails, and one that takes it.
 async fn bench() -> Bench {
+    bench_with("").await
+}
+
+async fn bench_with(more: &str) -> Bench {
     let toml = r#"
 [plugin.probe.tool.echo]
 tier = "hold"
@@ -28,7 +32,8 @@ secret = { source = "file", path = "hook.key" }
 url = "https://hooks.example/hook?token=x"
 secret = { source = "file", path = "hook.key" }
 "#;
-    let (folder, home) = Setup::probe_under(PROBE_POLICY).toml(toml).make().await;
+    let setup = Setup::probe_under(PROBE_POLICY).toml(toml).toml(more);
+    let (folder, home) = setup.make().await;
     let path = home.root().join("hook.key");
     std::fs::write(&path, format!("whsec_{}\n", STANDARD.encode(KEY))).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -96,6 +101,22 @@ async fn a_new_hold_is_told_signed_and_told_again_where_that_failed() {
         assert_eq!(changed.subject.as_deref(), Some(id.as_str()));
         let detail = changed.detail.unwrap();
         assert_eq!(detail, "to https://hooks.example");
+    }
+    telling.abort();
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_keeps_no_other_from_being_told() {
+    let bench = bench_with("[approvals]\nper_minute = 1000").await;
+    // What failed once waits for as long as the test lasts.
+    let pauses = Pauses(vec![Duration::from_secs(3_600)]);
+    let telling = tokio::spawn(run(bench.host.clone(), pauses));
+    for number in 0..65_usize {
+        let agent = if number < 64 { "alice" } else { "bob" };
+        let arguments = json!({"text": number.to_string()}).to_string();
+        let reply = bench.call_as(agent, "probe_echo", arguments).await;
+        assert_eq!(reply.reason(), Some(Reason::ApprovalRequired), "{number}");
+        bench.upstream.arrived(2 * (number + 1)).await;
     }
     telling.abort();
 }

@@ -117,6 +117,47 @@ fn a_line_has_this_form() {
     assert!(line.ends_with("\",\"kind\":\"stopped\"}\n"), "{line}");
 }
 
+/// The story of a call is found by that alone.
+#[test]
+fn a_record_of_a_call_names_it_first() {
+    let call = call_id(5);
+    let json = |text: &str| text.replace("CALL", &call.to_string());
+    for text in [
+        r#"{"kind":"lease","call":"CALL","lease":"lease_aaaaaaaaaaaaaaaa","stage":"live","plugin":"p","secret":"s","source":"store","revocable":false}"#,
+        r#"{"kind":"approval-used","call":"CALL","approval":"approval_aaaaaaaaaaaaaaaa","asked":"CALL","by":[],"standing":false}"#,
+        r#"{"kind":"approval-ended","call":"CALL","approval":"approval_aaaaaaaaaaaaaaaa","status":"void"}"#,
+    ] {
+        let event: Event = serde_json::from_str(&json(text)).unwrap();
+        let line = written(&event);
+        let head = Head::read(line.strip_suffix(b"\n").unwrap()).unwrap();
+        assert_eq!(head.call(), Some(call.to_string().as_str()), "{text}");
+        assert_eq!(event.call(), Some(call));
+    }
+    for event in [intent(call), outcome(call)] {
+        let line = written(&event);
+        let head = Head::read(line.strip_suffix(b"\n").unwrap()).unwrap();
+        assert_eq!(head.call(), Some(call.to_string().as_str()));
+    }
+}
+
+#[test]
+fn every_kind_is_known_by_its_name() {
+    for kind in Event::KINDS {
+        let text = format!(r#"{{"kind":"{kind}"}}"#);
+        let error = match serde_json::from_str::<Event>(&text) {
+            Ok(event) => {
+                assert_eq!(event.kind(), kind);
+                continue;
+            }
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains("missing field"), "{kind}: {error}");
+    }
+    let error = serde_json::from_str::<Event>(r#"{"kind":""}"#).unwrap_err();
+    let named = error.to_string().matches('`').count() / 2 - 1;
+    assert_eq!(named, Event::KINDS.len(), "{error}");
+}
+
 #[test]
 fn l09_a_line_in_another_form_is_refused() {
     let good = String::from_utf8(written(&intent(call_id(1)))).unwrap();

@@ -1,24 +1,12 @@
 //! People: who may answer, whose agreement counts, and what an approval is bound to.
 
-use std::collections::BTreeSet;
-
 use super::*;
-use crate::identity::PersonId;
 
 fn may(set: &PolicySet, person: &str, asked: &Call, standing: bool) -> String {
     let person: PersonId = person.parse().unwrap();
     let answered = set.decide_approve(&ApproveQuestion {
-        person: &person,
-        agent: &asked.agent,
-        chain: &[],
-        user: asked.user,
-        tool: &asked.tool,
-        tier: "hold",
-        arguments: &asked.arguments,
-        approvers: &BTreeSet::new(),
-        host_call: false,
         standing,
-        time: Duration::ZERO,
+        ..asked.answered_by(&person)
     });
     match answered {
         Ok(ground) => format!("allow {}", ground.policies[0].id),
@@ -71,6 +59,41 @@ fn who_may_answer_is_said_by_rules_on_approve_alone() {
         json!({ "repository": "c/d", "number": 7, "body": "hi" }),
     );
     assert_eq!(may(&narrow, "eve", &other, false), "policy.default_deny");
+}
+
+#[test]
+fn a_person_may_be_let_agree_only_within_a_task() {
+    let set = set(&[(
+        "shared.cedar",
+        r#"@id("triage") permit(principal == User::"eve", action in Action::"approve", resource)
+           when { context has task && context.task.intent like "triage*" };
+           @id("private") forbid(principal, action in Action::"approve", resource)
+           when { context has task && context.task.labels.contains("private") };"#,
+    )]);
+    let on = |intent: &str, labels: &[&str]| Call {
+        task: Some(TaskFacts {
+            intent: intent.to_owned(),
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            ..TaskFacts::default()
+        }),
+        ..comment("ada")
+    };
+    assert_eq!(
+        may(&set, "eve", &comment("ada"), false),
+        "policy.default_deny"
+    );
+    assert_eq!(
+        may(&set, "eve", &on("triage of 7", &[]), false),
+        "allow triage"
+    );
+    assert_eq!(
+        may(&set, "eve", &on("other", &[]), false),
+        "policy.default_deny"
+    );
+    assert_eq!(
+        may(&set, "eve", &on("triage of 7", &["private"]), false),
+        "policy.forbidden"
+    );
 }
 
 #[test]

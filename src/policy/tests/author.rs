@@ -183,3 +183,138 @@ fn lint_finds_what_can_never_match() {
         assert!(all.contains(expected), "{expected}: {all}");
     }
 }
+
+#[test]
+fn a_hold_that_nobody_can_answer_is_found() {
+    let found = |action: &str, condition: &str| {
+        let text =
+            format!("\n@id(\"r\") permit(principal, {action}, resource) when {{ {condition} }};");
+        Dir::new(&[("github.cedar", &text)]).load(None).findings
+    };
+    for (action, what) in [
+        (
+            r#"action == Action::"use-secret:github.comment""#,
+            "`use-secret`",
+        ),
+        (
+            r#"action in [Action::"http", Action::"clock", Action::"connect"]"#,
+            "`clock`, `connect`",
+        ),
+        ("action", "`clock`, `connect`, `use-secret`"),
+    ] {
+        for condition in [
+            "context.approved",
+            r#"context.approvers.contains(User::"eve")"#,
+        ] {
+            let found = found(action, condition);
+            let [one] = found.as_slice() else {
+                panic!("{action}: {found:#?}");
+            };
+            assert_eq!((one.severity, one.line), (Severity::Warning, 2), "{one}");
+            let says = format!("no person can agree to {what}: ");
+            assert!(one.message.starts_with(&says), "{one}");
+        }
+        assert_eq!(found(action, r#"context.tier == "write""#), []);
+    }
+    for action in [
+        r#"action in Action::"call""#,
+        r#"action in Action::"http""#,
+        r#"action in Action::"approve""#,
+    ] {
+        assert_eq!(found(action, "context.approved"), [], "{action}");
+    }
+    // For every plugin as well, at the shared rule's own line.
+    let shared = "\n\nforbid (principal, action in Action::\"clock\", resource) unless { context.approved };";
+    let found = Dir::new(&[("shared.cedar", shared)]).load(None).findings;
+    assert!(
+        found.iter().any(|one| one.file == "shared.cedar"
+            && one.line == 3
+            && one.message.contains("no person can agree to `clock`")),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn an_operator_is_told_what_a_hand_off_would_get() {
+    let rules = r#"
+@id("ada") permit(principal == Agent::"spiffe://tollgate.local/agent/ada", action in Action::"call", resource);
+@id("bob") permit(principal == Agent::"spiffe://tollgate.local/agent/bob", action in Action::"call", resource) when { context.approved };
+@id("http") permit(principal == Agent::"spiffe://tollgate.local/agent/bob", action in Action::"http", resource);
+"#;
+    let arguments = json!({ "repository": "a/b", "number": 7, "body": "hi" });
+    let case = |name: &str, chain: &[&str], more: serde_json::Value| {
+        let mut case = json!({ "name": name, "agent": "bob", "chain": chain, "tool": "github.comment", "arguments": arguments });
+        for (key, value) in more.as_object().unwrap() {
+            case[key] = value.clone();
+        }
+        case
+    };
+    let request =
+        json!({ "capability": "http", "method": "GET", "url": "https://api.github.com/repos/x" });
+    let cases = json!([
+        case(
+            "held for one of both",
+            &["ada"],
+            json!({ "decision": "hold", "policies": ["ada", "bob"] })
+        ),
+        case(
+            "agreed",
+            &["ada"],
+            json!({ "approved": true, "decision": "allow", "policies": ["ada", "bob"] })
+        ),
+        case(
+            "refused to one",
+            &["ada", "eve"],
+            json!({ "decision": "refuse", "policies": [] })
+        ),
+        case(
+            "its own request",
+            &[],
+            json!({ "host_call": request, "decision": "allow", "policies": ["http"] })
+        ),
+        case(
+            "a request for another",
+            &["ada"],
+            json!({ "host_call": request, "decision": "refuse", "policies": [] })
+        ),
+        case(
+            "in a circle",
+            &["bob"],
+            json!({ "decision": "allow", "policies": [] })
+        ),
+    ]);
+    let dir = Dir::new(&[
+        ("github.cedar", rules),
+        ("cases/c.json", &cases.to_string()),
+    ]);
+    let set = dir.load(None).set;
+    let results = run_cases(dir.path(), &set);
+    let failed: Vec<_> = results.iter().filter(|result| !result.passed).collect();
+    assert_eq!(failed.len(), 1, "{failed:#?}");
+    assert!(failed[0].answered.contains("handoff.loop"), "{failed:#?}");
+
+    let asked = comment("bob").handed_on_by(&["ada", "eve"]);
+    let explanation = set.explain_call(&asked.question(), true);
+    let text = explanation.to_string();
+    let answers: Vec<_> = text
+        .lines()
+        .filter(|line| line.contains(" call:github.comment on "))
+        .collect();
+    assert_eq!(
+        answers,
+        [
+            "refuse (policy.default_deny): spiffe://tollgate.local/agent/bob call:github.comment on github.comment",
+            "  allow: spiffe://tollgate.local/agent/bob call:github.comment on github.comment",
+            "  allow: spiffe://tollgate.local/agent/ada call:github.comment on github.comment",
+            "  refuse (policy.default_deny): spiffe://tollgate.local/agent/eve call:github.comment on github.comment",
+        ],
+        "{text}"
+    );
+    let json = serde_json::to_value(&explanation).unwrap();
+    assert_eq!(json["agents"][0]["ground"]["policies"][0]["id"], "bob");
+    let alone = set.explain_call(&comment("bob").question(), false);
+    assert_eq!((alone.decision, alone.agents.len()), ("hold", 0), "{alone}");
+    let facts = asked.facts();
+    let request = set.explain_host_call(&facts, &http(ORIGIN, "GET", "/repos/x"), false);
+    assert_eq!((request.decision, request.agents.len()), ("refuse", 3));
+}

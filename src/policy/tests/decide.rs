@@ -419,19 +419,8 @@ fn every_context_conforms_to_the_generated_schema() {
     let (prepared, _) = set.prepare_call(&asked.question(), None).unwrap();
     let pairs = context::call(&tool.arguments, &everything, &asked.question()).unwrap();
     check(&prepared.subject, pairs);
-    let question = ApproveQuestion {
-        person: &"eve".parse().unwrap(),
-        agent: &asked.agent,
-        chain: &[],
-        user: asked.user,
-        tool: &asked.tool,
-        tier: "hold",
-        arguments: &asked.arguments,
-        approvers: &BTreeSet::new(),
-        host_call: false,
-        standing: true,
-        time: Duration::ZERO,
-    };
+    let person = "eve".parse().unwrap();
+    let question = asked.answered_by(&person);
     let (prepared, _) = set.prepare_approve(&question, None).unwrap();
     let pairs = context::approve(&tool.arguments, &everything, &question).unwrap();
     check(&prepared.subject, pairs);

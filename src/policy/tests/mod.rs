@@ -9,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::approval::{Approved, Binding, Subject};
 use crate::digest::Digest;
-use crate::identity::AgentId;
+use crate::identity::{AgentId, PersonId};
 use crate::json::{Arguments, Limits};
 use crate::name::ToolName;
 use crate::plugin::Description;
@@ -121,9 +121,12 @@ pub(super) struct Call {
     pub(super) tool: ToolName,
     pub(super) arguments: Arguments,
     pub(super) approval: Option<Approved>,
+    pub(super) chain: Vec<AgentId>,
     pub(super) user: Option<&'static str>,
     pub(super) task: Option<TaskFacts>,
 }
+
+static NOBODY: BTreeSet<PersonId> = BTreeSet::new();
 
 pub(super) fn call(agent: &str, tool: &str, arguments: serde_json::Value) -> Call {
     Call {
@@ -131,6 +134,7 @@ pub(super) fn call(agent: &str, tool: &str, arguments: serde_json::Value) -> Cal
         tool: tool.parse().unwrap(),
         arguments: Arguments::parse(arguments.to_string().as_bytes(), &Limits::default()).unwrap(),
         approval: None,
+        chain: Vec::new(),
         user: None,
         task: None,
     }
@@ -147,41 +151,41 @@ pub(super) fn comment(agent: &str) -> Call {
 impl Call {
     /// As if these people had agreed to exactly this call.
     pub(super) fn agreed(mut self, people: &[&str]) -> Self {
+        self.approval = Some(self.approved(Subject::Call {}, people));
+        self
+    }
+
+    /// As if these people had agreed to this call, or to this host call of it.
+    pub(super) fn approved(&self, subject: Subject, people: &[&str]) -> Approved {
         let binding = Binding {
             agent: self.agent.clone(),
             user: self.user.map(str::to_owned),
             task: None,
-            chain: Vec::new(),
+            chain: self.chain.clone(),
             tool: self.tool.clone(),
             plugin: Digest::of(b"component"),
             arguments: self.arguments.digest(),
             deciding: Digest::of(b""),
         };
-        self.approval = Some(Approved::supposed(binding, Subject::Call {}, people));
-        self
+        Approved::supposed(binding, subject, people)
     }
 
     pub(super) fn question(&self) -> CallQuestion<'_> {
         CallQuestion {
-            agent: &self.agent,
-            chain: &[],
-            user: self.user,
-            tool: &self.tool,
+            call: CallFacts {
+                approval: self.approval.as_ref(),
+                ..self.facts()
+            },
             plugin_digest: Digest::of(b"component"),
-            tier: "write",
-            arguments: &self.arguments,
-            task: self.task.as_ref(),
             transport: "stdio",
-            time: Duration::from_millis(1_795_353_728_120),
             attempt: 1,
-            approval: self.approval.as_ref(),
         }
     }
 
     pub(super) fn facts(&self) -> CallFacts<'_> {
         CallFacts {
             agent: &self.agent,
-            chain: &[],
+            chain: &self.chain,
             user: self.user,
             tool: &self.tool,
             tier: "write",
@@ -190,6 +194,23 @@ impl Call {
             time: Duration::from_millis(1_795_353_728_120),
             approval: None,
         }
+    }
+
+    /// Whether `person` may answer it, once; nobody did before.
+    pub(super) fn answered_by<'a>(&'a self, person: &'a PersonId) -> ApproveQuestion<'a> {
+        ApproveQuestion {
+            person,
+            call: self.facts(),
+            approvers: &NOBODY,
+            host_call: false,
+            standing: false,
+        }
+    }
+
+    /// The same call at the end of a chain.
+    pub(super) fn handed_on_by(mut self, agents: &[&str]) -> Self {
+        self.chain = agents.iter().map(|name| name.parse().unwrap()).collect();
+        self
     }
 
     fn decide(&self, set: &PolicySet) -> String {

@@ -43,6 +43,14 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    fn of(output: std::process::Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Its standard output as JSON lines.
     #[track_caller]
     pub(crate) fn lines(&self) -> Vec<Value> {
@@ -69,12 +77,17 @@ pub(crate) async fn run_with(home: &Home, arguments: &[&str], input: &str) -> Sa
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(input.as_bytes()).await.unwrap();
     drop(stdin);
-    let output = child.wait_with_output().await.unwrap();
-    Said {
-        code: output.status.code().unwrap_or(-1),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
+    Said::of(child.wait_with_output().await.unwrap())
+}
+
+/// Runs a command to its end with a person's credential in its environment.
+pub(crate) async fn run_as(home: &Home, credential: &str, arguments: &[&str]) -> Said {
+    let output = command(home, arguments)
+        .env("TOLLGATE_PERSON_TOKEN", credential)
+        .output()
+        .await
+        .unwrap();
+    Said::of(output)
 }
 
 /// A daemon that serves a home.

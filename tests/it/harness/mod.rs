@@ -24,8 +24,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tollgate::call::{Arrival, ProgressSink};
+use tollgate::clock::SharedClock;
+use tollgate::egress::{SystemResolver, TcpConnector};
 use tollgate::entropy::SystemEntropy;
 use tollgate::home::Home;
+use tollgate::host::{Host, Options};
 use tollgate::identity::AgentId;
 use tollgate::journal::record::{Caller, Record};
 use tollgate::journal::{Reader, verify};
@@ -100,6 +103,19 @@ pub(crate) fn arrival_with(
         progress: Some(sink),
         ..arrival(name, tool, arguments.to_string())
     }
+}
+
+/// A host over the machine's own network.
+pub(crate) async fn host(home: Home, clock: SharedClock) -> Arc<Host> {
+    let options = Options {
+        home,
+        clock,
+        entropy: Arc::new(SystemEntropy),
+        resolver: Arc::new(SystemResolver),
+        connector: Arc::new(TcpConnector),
+        compiler: program(),
+    };
+    Host::start(options).await.unwrap()
 }
 
 /// Every record of the journal in `folder`.

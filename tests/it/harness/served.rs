@@ -16,14 +16,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tollgate::egress::{SystemResolver, TcpConnector};
-use tollgate::entropy::SystemEntropy;
-use tollgate::host::{Host, Options};
+use tollgate::host::Host;
 use tollgate::identity::AgentId;
 use tollgate::mcp::HttpConfig;
 
 use super::mcp::{Answer, Client};
-use super::{NOW, Setup, TestClock, program};
+use super::{NOW, Setup, TestClock};
 
 /// What the tests' hosts are known as.
 pub(crate) const HERE: &str = "https://tools.example/mcp";
@@ -45,16 +43,7 @@ impl Served {
             .await;
         let clock = Arc::new(TestClock(AtomicU64::new(0)));
         clock.set(NOW);
-        let host = Host::start(Options {
-            home,
-            clock: clock.clone(),
-            entropy: Arc::new(SystemEntropy),
-            resolver: Arc::new(SystemResolver),
-            connector: Arc::new(TcpConnector),
-            compiler: program(),
-        })
-        .await
-        .unwrap();
+        let host = super::host(home, clock.clone()).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(tollgate::mcp::serve(
@@ -116,6 +105,18 @@ impl Served {
             .into_iter()
             .collect();
         code(&self.call(token, &headers, tool, arguments).await)
+    }
+
+    /// The code of a harmless call of `token`.
+    pub(crate) async fn echo(&self, token: &str) -> String {
+        self.code(token, None, "probe_echo", &json!({"text": "x"}))
+            .await
+    }
+
+    /// The same, with what was handed on beside it.
+    pub(crate) async fn echo_with(&self, token: &str, handoff: &str) -> String {
+        self.code(token, Some(handoff), "probe_echo", &json!({"text": "x"}))
+            .await
     }
 
     /// Asks for a token.

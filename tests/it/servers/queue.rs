@@ -88,9 +88,14 @@ impl Queue {
         self.shared.change(|state| state.is_down = is_down);
     }
 
-    /// Whoever comes to work from now on waits for ever.
+    /// Whoever comes to work from now on waits.
     pub(crate) fn hold(&self) {
         self.shared.change(|state| state.holds = true);
+    }
+
+    /// Nobody waits any more.
+    pub(crate) fn release(&self) {
+        self.shared.change(|state| state.holds = false);
     }
 
     /// Waits until nobody is left.
@@ -109,16 +114,20 @@ impl Queue {
     }
 
     async fn wait(&self, is_so: impl Fn(&State) -> bool) {
-        let mut changed = self.shared.changed.subscribe();
-        let wait = changed.wait_for(|_| is_so(&self.shared.state.lock().unwrap()));
+        let wait = self.shared.until(is_so);
         tokio::time::timeout(std::time::Duration::from_secs(30), wait)
             .await
-            .expect("not within half a minute")
-            .unwrap();
+            .expect("not within half a minute");
     }
 }
 
 impl Shared {
+    async fn until(&self, is_so: impl Fn(&State) -> bool) {
+        let mut changed = self.changed.subscribe();
+        let wait = changed.wait_for(|_| is_so(&self.state.lock().unwrap()));
+        wait.await.unwrap();
+    }
+
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let given = change(&mut self.state.lock().unwrap());
         self.changed.send_modify(|changes| *changes += 1);
@@ -154,17 +163,16 @@ async fn serve(mut stream: TcpStream, shared: &Shared) {
         None if path.starts_with("/api/") => 204,
         None => {
             let user = known(&request, shared);
-            let holds = shared.change(|state| {
-                match &user {
-                    Some(user) => state.worked.push(user.clone()),
-                    None => state.refused += 1,
-                }
-                state.holds
+            shared.change(|state| match &user {
+                Some(user) => state.worked.push(user.clone()),
+                None => state.refused += 1,
             });
-            if holds {
-                let mut rest = [0; 1];
-                let _ = stream.read(&mut rest).await;
-                return;
+            let mut rest = [0; 1];
+            tokio::select! {
+                biased;
+                () = shared.until(|state| !state.holds) => {}
+                // Gone before it was its turn.
+                _ = stream.read(&mut rest) => return,
             }
             if user.is_some() { 200 } else { 401 }
         }

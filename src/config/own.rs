@@ -1,0 +1,111 @@
+//! What the host itself is set to: its endpoint, journal, log and way out.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The HTTP endpoint for agents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Values of `Host` that are answered, besides the address itself and, on loopback, `localhost`.
+    pub allowed_hosts: Vec<String>,
+    /// Values of `Origin` that are answered. A request without one comes from no browser.
+    pub allowed_origins: Vec<String>,
+    /// The URL under which agents know this server: the audience of tokens for it.
+    pub resource: String,
+}
+
+/// Requests that plugins make.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Egress {
+    /// Files of further certificate authorities (PEM), as absolute paths.
+    pub extra_ca: Vec<PathBuf>,
+    /// The proxy that every request goes through.
+    pub proxy: Option<Proxy>,
+}
+
+/// An HTTP proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// Its name or address, as in a URL.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+/// The journal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Journal {
+    /// When records are waited for.
+    pub sync: Sync,
+}
+
+/// When a record must be on the disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sync {
+    /// Before any effect; what has none waits for nothing.
+    #[default]
+    Gated,
+    /// Before every answer.
+    Always,
+    /// Now and then. A power failure loses records of effects that happened.
+    Interval,
+}
+
+/// Tasks of agents.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tasks {
+    /// Whether an agent that is on no task is refused.
+    pub required: bool,
+}
+
+/// The log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Log {
+    /// What is worth a line.
+    pub level: Level,
+    /// How a line looks.
+    pub format: Format,
+}
+
+/// What is worth a line of the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the levels that every log has")]
+pub enum Level {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Level {
+    /// Its name, as `tracing` has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines, one object a line.
+    Json,
+}

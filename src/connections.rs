@@ -1,0 +1,136 @@
+//! Taking connections of HTTP: bounded in number and in time, and ended in order.
+//!
+//! The one place for every listener of the host, for agents and for people alike.
+
+mod again;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::again::Again;
+
+/// How long connections may take to close once nothing is left to answer.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// A pause where the system is out of something, so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a listener gives its connections.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Connections at once.
+    pub(crate) at_once: usize,
+    /// How long the head of a request may take, and an idle connection stay open.
+    pub(crate) head_time: Duration,
+}
+
+/// Connections that were open when a listener ended. Dropped, they are cut.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Open(JoinSet<()>);
+
+/// Serves what connects to `listener` until `draining`; then no connection is taken any more, and those
+/// that are open end with what they are being answered.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: &Router,
+    bounds: Bounds,
+    draining: &CancellationToken,
+) -> Open {
+    let places = Arc::new(Semaphore::new(bounds.at_once));
+    let mut open = JoinSet::new();
+    loop {
+        // The place comes first: what does not fit waits in the system's queue, not in memory.
+        let place = tokio::select! {
+            () = draining.cancelled() => break,
+            place = Arc::clone(&places).acquire_owned() => place,
+        };
+        let Ok(place) = place else { break };
+        let stream = tokio::select! {
+            biased;
+            () = draining.cancelled() => break,
+            Some(_) = open.join_next() => continue,
+            accepted = accept(&listener) => match accepted {
+                Some(stream) => stream,
+                None => continue,
+            },
+        };
+        let connection = connection(stream, router.clone(), bounds.head_time, draining.clone());
+        open.spawn(Again::new(async move {
+            connection.await;
+            drop(place);
+        }));
+    }
+    Open(open)
+}
+
+impl Open {
+    /// Waits until they are closed, and cuts those that take too long.
+    pub(crate) async fn close(mut self) {
+        let closing = async { while self.0.join_next().await.is_some() {} };
+        if tokio::time::timeout(CLOSING, closing).await.is_err() {
+            tracing::debug!("connections were still open at the end");
+        }
+    }
+}
+
+/// The next connection; none where one could not be taken, after a pause where that is the system's.
+async fn accept(listener: &TcpListener) -> Option<TcpStream> {
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            // Replies are small and written whole; waiting to fill a packet only delays them.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY");
+            }
+            Some(stream)
+        }
+        Err(error) if is_of_one_connection(&error) => None,
+        Err(error) => {
+            tracing::error!(%error, "no connection could be taken");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+/// Serves one connection, until its end or until `draining`.
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    head_time: Duration,
+    draining: CancellationToken,
+) {
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_time)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

@@ -1,0 +1,215 @@
+//! A call as a story.
+
+use std::fmt::Write as _;
+
+use super::{LONG, Look, SHORT, STRONG, WAIT, by, foreign, kind, names, size, what};
+use crate::journal::escape::escape;
+use crate::journal::record::{ArgumentsView, Caller, Event, Record};
+use crate::policy::PolicyRef;
+
+/// A call as a story: a heading, then what happened, in order, each with the time since the first
+/// record. Ends with a newline.
+#[must_use]
+pub fn call(records: &[Record], look: Look) -> String {
+    let mut out = String::new();
+    let Some(first) = records.first() else {
+        return out;
+    };
+    if let Some(call) = first.event.call() {
+        let _ = writeln!(out, "call {}", look.paint(STRONG, &call.to_string()));
+    }
+    heading(records, look, &mut out);
+    let began = millis(&first.time);
+    for record in records {
+        let since = millis(&record.time)
+            .zip(began)
+            .map_or_else(String::new, |(time, began)| {
+                format!("{:+} ms", time - began)
+            });
+        let mut parts = vec![
+            look.faint(&format!("{since:>12}")),
+            look.faint(&format!("record {}", record.seq)),
+            kind(&record.event, look),
+        ];
+        let told = match &record.event {
+            // Arguments and caller stand in the heading.
+            Event::Intent(intent) => vec![by(&intent.decision)],
+            Event::Hold(held) => vec![held.reason.code().to_owned(), by(&held.decision)],
+            event => what(event, look),
+        };
+        parts.extend(told.into_iter().filter(|part| !part.is_empty()));
+        let _ = writeln!(out, "{}", parts.join("  ").trim_end());
+        for more in details(&record.event) {
+            let _ = writeln!(out, "{:>14}{}", "", look.faint(&more));
+        }
+    }
+    if ends_open(records) {
+        let note = "no outcome is recorded: it is under way, or the host ended meanwhile";
+        let _ = writeln!(out, "{:>14}{}", "", look.paint(WAIT, note));
+    }
+    out
+}
+
+/// Whether the call ran and its end is not there.
+fn ends_open(records: &[Record]) -> bool {
+    let has = |wanted: fn(&Event) -> bool| records.iter().any(|record| wanted(&record.event));
+    has(|event| matches!(event, Event::Intent(_)))
+        && !has(|event| match event {
+            Event::Outcome(_) => true,
+            Event::Refusal(refused) => refused.host_call.is_none(),
+            _ => false,
+        })
+}
+
+/// Who asked for what; from the first records that say so.
+fn heading(records: &[Record], look: Look, out: &mut String) {
+    let mut row = |name: &str, text: &str| {
+        let _ = writeln!(out, "{} {text}", look.faint(&format!("{name:>11}")));
+    };
+    let events = || records.iter().map(|record| &record.event);
+    if let Some(record) = records.first() {
+        row("time", &escape(&record.time));
+    }
+    if let Some(caller) = events().find_map(Event::caller) {
+        row("agent", &self::caller(caller));
+    }
+    if let Some(tool) = events().find_map(Event::tool) {
+        row("tool", &foreign(&tool, SHORT));
+    }
+    let plugin = events().find_map(|event| match event {
+        Event::Intent(intent) => Some(intent.plugin),
+        Event::Hold(held) => Some(held.plugin),
+        _ => None,
+    });
+    if let Some(plugin) = plugin {
+        row("plugin", &plugin.to_string());
+    }
+    let view = events().find_map(|event| match event {
+        Event::Intent(intent) => Some(&intent.arguments),
+        Event::Hold(held) => Some(&held.arguments),
+        Event::Refusal(refused) => refused.arguments.as_ref(),
+        _ => None,
+    });
+    if let Some(view) = view {
+        row("arguments", &arguments(view));
+        if let Some(digest) = view.digest {
+            row("", &digest.to_string());
+        }
+    }
+    let grants = events().find_map(|event| match event {
+        Event::Intent(intent) => Some(&intent.grants),
+        _ => None,
+    });
+    if let Some(grants) = grants.filter(|grants| !grants.is_empty()) {
+        row("grants", &names(grants));
+    }
+    let attempt = events().find_map(|event| match event {
+        Event::Intent(intent) => Some(intent.attempt),
+        Event::Hold(held) => Some(held.attempt),
+        Event::Refusal(refused) => refused.attempt,
+        _ => None,
+    });
+    if let Some(attempt) = attempt.filter(|attempt| *attempt > 1) {
+        row("attempt", &attempt.to_string());
+    }
+}
+
+fn caller(caller: &Caller) -> String {
+    let mut text = format!(
+        "{} over {}",
+        escape(caller.agent.as_str()),
+        foreign(&caller.transport, SHORT)
+    );
+    if let Some(user) = &caller.user {
+        let _ = write!(text, ", for {}", foreign(user, SHORT));
+    }
+    if let Some(task) = &caller.task {
+        let _ = write!(text, ", on {task}");
+    }
+    if let Some(client) = &caller.client {
+        let _ = write!(
+            text,
+            ", with a client that calls itself `{}`",
+            foreign(client, SHORT)
+        );
+    }
+    text
+}
+
+fn arguments(view: &ArgumentsView) -> String {
+    let cut = if view.cut { ", not shown whole" } else { "" };
+    format!("{} ({}{cut})", foreign(&view.view, LONG), size(view.bytes))
+}
+
+/// What has room only in the story of a call.
+fn details(event: &Event) -> Vec<String> {
+    let mut lines = Vec::new();
+    let ground = match event {
+        Event::Intent(intent) => Some(&intent.decision),
+        Event::Hold(held) => Some(&held.decision),
+        Event::HostCall(made) => Some(&made.decision),
+        Event::Refusal(refused) => refused.decision.as_ref(),
+        Event::ApprovalAsked(asked) => Some(&asked.decision),
+        Event::ApprovalAnswered(answered) => answered.decision.as_ref(),
+        _ => None,
+    };
+    if let Some(ground) = ground {
+        lines.extend(ground.policies.iter().map(policy));
+        lines.extend(
+            ground
+                .errors
+                .iter()
+                .map(|e| format!("error: {}", foreign(e, LONG))),
+        );
+        lines.push(format!("policy set {}", ground.set.short()));
+    }
+    match event {
+        Event::Refusal(refused) => {
+            lines.extend(refused.detail.as_deref().map(|text| foreign(text, LONG)));
+        }
+        Event::HostCall(made) => {
+            lines.extend(made.secret_uses.iter().map(|lent| {
+                let by: Vec<_> = lent.decision.policies.iter().map(policy).collect();
+                format!(
+                    "secret `{}` lent ({}) by {}",
+                    foreign(&lent.secret, SHORT),
+                    foreign(&lent.scheme, SHORT),
+                    by.join(", ")
+                )
+            }));
+            lines.extend(made.body.map(|digest| format!("body {digest}")));
+        }
+        Event::Outcome(outcome) => {
+            lines.extend(outcome.detail.as_deref().map(|text| foreign(text, LONG)));
+            lines.extend(outcome.result.map(|digest| format!("result {digest}")));
+            if !outcome.host_calls.is_empty() {
+                let counts: Vec<_> = outcome
+                    .host_calls
+                    .iter()
+                    .map(|(name, count)| format!("{} \u{d7}{count}", foreign(name, SHORT)))
+                    .collect();
+                lines.push(format!("host calls: {}", counts.join(", ")));
+            }
+            if outcome.redacted > 0 {
+                lines.push(format!("{} lent values redacted", outcome.redacted));
+            }
+        }
+        _ => {}
+    }
+    lines
+}
+
+fn policy(policy: &PolicyRef) -> String {
+    format!(
+        "policy `{}` at policies/{}:{}",
+        foreign(&policy.id, SHORT),
+        foreign(&policy.file, SHORT),
+        policy.line
+    )
+}
+
+/// Milliseconds since 1970.
+fn millis(time: &str) -> Option<i64> {
+    let time: jiff::Timestamp = time.parse().ok()?;
+    Some(time.as_millisecond())
+}
