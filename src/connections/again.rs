@@ -90,7 +90,7 @@ mod tests {
     use std::future::poll_fn;
     use std::sync::atomic::AtomicUsize;
 
-    use futures_util::task::{ArcWake as _, waker};
+    use futures_util::task::waker;
     use tokio::sync::oneshot;
 
     use super::*;

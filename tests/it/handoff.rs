@@ -30,7 +30,9 @@ const NAMES: [&str; 7] = ["alice", "bob", "mallory", "c1", "c2", "c3", "c4"];
 
 async fn served() -> (Served, Vec<String>) {
     let more = NAMES[2..].iter().map(|name| (*name).to_owned());
-    let served = Served::start(Setup::probe_under(POLICY).agents(more)).await;
+    // A loop goes on until it is stopped, however slowly the test looks whether it began.
+    let endless = "[plugin.probe.tool.loop.limits]\nfuel = 1_000_000_000_000\ntime = \"10min\"";
+    let served = Served::start(Setup::probe_under(POLICY).agents(more).toml(endless)).await;
     let tokens = NAMES.iter().map(|name| served.agent(name)).collect();
     (served, tokens)
 }

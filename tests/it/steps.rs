@@ -5,13 +5,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use biscuit_auth::format::SerializedBiscuit;
 use biscuit_auth::{BlockBuilder, KeyPair, UnverifiedBiscuit};
 use serde_json::json;
-use tollgate::approval::{Answer, Filter, Status};
+use tollgate::approval::{Answer, Status};
 use tollgate::identity::{AgentId, MintRequest, STEP_PREFIX, StepQuestion, narrow};
 use tollgate::journal::record::Event;
 use tollgate::reason::Reason;
 
 use crate::harness::binary::{Daemon, run};
-use crate::harness::mcp::Answer;
+use crate::harness::mcp;
 use crate::harness::served::{HERE, Served};
 use crate::harness::{Setup, intents};
 use crate::tokens::{ECHO, POLICY, served, x};
@@ -28,7 +28,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// The reason in the challenge of an answer.
-fn described(answer: &Answer) -> &str {
+fn described(answer: &mcp::Answer) -> &str {
     let challenge = answer.headers["www-authenticate"].to_str().unwrap();
     let (_, said) = challenge.rsplit_once("error_description=").unwrap();
     said.trim_matches('"')
@@ -122,13 +122,7 @@ permit (principal, action in Action::"call", resource in Plugin::"probe") when {
     let people = served.host.people();
     let issued = people.add(&"ada".parse().unwrap(), false, None).unwrap();
     let ada = people.authenticate(issued.token.expose()).unwrap();
-    let with = |status| {
-        let status = Some(status);
-        served.host.approvals().list(&Filter {
-            status,
-            ..Filter::default()
-        })
-    };
+    let with = |status| served.host.approvals().list(Some(status));
     let agree = async || {
         let asked = with(Status::Pending);
         assert_eq!(asked.len(), 1);

@@ -20,6 +20,7 @@ use crate::journal::{self, Journal, Reader};
 use crate::policy::{Ground, PluginFacts, PolicySet};
 use crate::reason::{Reason, Refusal};
 use crate::state::{PersonRecord, State};
+use crate::task::Tasks;
 
 const TTL: Duration = Duration::from_secs(900);
 

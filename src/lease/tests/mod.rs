@@ -16,10 +16,10 @@ use crate::clock::Steady;
 use crate::config::{LeaseTerms, Leases as Settings};
 use crate::entropy::{SeededEntropy, SystemEntropy};
 use crate::home::Home;
-use crate::journal::record::{Event, LeaseChange, Record};
+use crate::journal::record::{Caller, Event, LeaseChange, Record};
 use crate::journal::{Options, Reader};
 use crate::reason::Reason;
-use crate::running::{Guard, Running, Under};
+use crate::running::{Guard, Running};
 use crate::secret::{Ask, Issued, Nature, Renewed, SecretValue, Source, SourceError};
 
 #[derive(Debug)]
@@ -270,14 +270,21 @@ impl Bench {
 
     /// A call of alice that is under way.
     fn enter(&self, call: u128, task: Option<TaskId>) -> Guard {
-        let under = Under {
-            call: id(call),
+        let caller = Caller {
             agent: AgentId::local("alice").unwrap(),
+            user: None,
+            transport: "http".to_owned(),
+            client: None,
+            task,
             chain: Vec::new(),
-            tasks: task.into_iter().collect(),
-            tool: "github.comment".parse().unwrap(),
         };
-        self.running.enter(under, &CancellationToken::new())
+        let cancel = CancellationToken::new();
+        let guard = self.running.enter(id(call), &caller, &cancel);
+        guard.call().is_of(&"github.comment".parse().unwrap());
+        if let Some(task) = task {
+            guard.call().rests_on(Scope::Task(task));
+        }
+        guard
     }
 
     async fn lend(&self, call: u128, task: Option<TaskId>) -> Result<Loaned, Refusal> {
