@@ -255,10 +255,12 @@ impl Lease {
     }
 
     /// Whether nothing is left to take back, because its time is over. A live one is kept until its
-    /// holder ends: it may be renewed.
+    /// holder ends: it may be renewed. And its source is asked once, where it can be: by that one's
+    /// clock there may be time left.
     pub(crate) fn has_lapsed(&self, now: Duration) -> bool {
         let latest = self.expires.map(|end| end.saturating_add(SLACK));
-        self.is_pending() && latest.is_some_and(|latest| latest <= now)
+        let was_tried = self.handle.is_none() || self.attempts() > 0;
+        self.is_pending() && was_tried && latest.is_some_and(|latest| latest <= now)
     }
 
     /// Its time is over.

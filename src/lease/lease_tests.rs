@@ -180,6 +180,24 @@ fn waits_double_up_to_a_minute() {
 }
 
 #[test]
+fn what_can_be_taken_back_is_asked_for_once_whatever_the_clock_says() {
+    let mut lease = wanted(true);
+    lease.issued(
+        Some(Handle(String::from("h").into())),
+        Some(secs(60)),
+        secs(0),
+    );
+    lease.end(secs(0));
+    lease.lapse(secs(5_000));
+    assert!(lease.is_pending());
+    lease.revoking_failed("503".into(), secs(0));
+    lease.lapse(secs(89));
+    assert!(lease.is_pending());
+    lease.lapse(secs(90));
+    assert_eq!(lease.stage, Stage::Over(Over::Lapsed));
+}
+
+#[test]
 fn a_static_value_is_typed_as_one_that_stays_alive() {
     let mut lease = wanted(false);
     lease.issued(None, None, secs(0));

@@ -66,6 +66,9 @@ fn what(error: &Error) -> String {
             String::from("the entry is not what the keyring can read")
         }
         Error::Ambiguous(_) => String::from("there are several entries of this name"),
+        Error::NoStorageAccess(error) => {
+            format!("it is locked, or can't be reached: unlock it ({error})")
+        }
         Error::NoDefaultStore => String::from("this machine has no keyring, or none that answers"),
         error => error.to_string(),
     }
@@ -80,5 +83,7 @@ mod tests {
         let error = Error::BadEncoding(b"canary".to_vec());
         assert!(!what(&error).contains("canary"));
         assert!(what(&Error::NoDefaultStore).contains("no keyring"));
+        let locked = Error::NoStorageAccess("prompt dismissed".into());
+        assert!(what(&locked).contains("unlock it"));
     }
 }

@@ -256,46 +256,6 @@ async fn a_private_network_is_reached_only_where_policy_names_it() {
     bench.verify();
 }
 
-/// Who may agree can be bound to the task, as it is when the person answers.
-#[tokio::test]
-async fn a_person_may_be_let_agree_only_within_a_task() {
-    let bench = Setup::probe_under(
-        r#"
-@id("asks")
-permit (principal, action in Action::"call", resource in Plugin::"probe") when { context.approved };
-"#,
-    )
-    .policy(
-        "shared",
-        r#"
-@id("trying")
-permit (principal in Group::"approvers", action in Action::"approve", resource)
-when { context has task && context.task.intent == "to try it" };
-"#,
-    )
-    .start()
-    .await;
-    let person = "ada".parse().unwrap();
-    let issued = bench.host.people().add(&person, false, None).unwrap();
-    let ada = bench
-        .host
-        .people()
-        .authenticate(issued.token.expose())
-        .unwrap();
-    let answer = async |text: &str| {
-        let reply = bench.call("probe_echo", json!({"text": text})).await;
-        let asked = reply.refusal.and_then(|refusal| refusal.approval);
-        let id = asked.expect("held").id;
-        let yes = Answer::Approve { standing: None };
-        let answered = bench.host.approvals().answer(id, &ada, yes).await;
-        answered.map(|a| a.status).map_err(|refusal| refusal.reason)
-    };
-    assert_eq!(answer("on none").await, Err(Reason::PolicyDefault));
-    let task = crate::tasks::task("alice", &["probe.echo"]);
-    bench.host.start_task(task).await.unwrap();
-    assert_eq!(answer("on it").await, Ok(Status::Approved));
-}
-
 /// A08. What a call would come to is told without any of it being done: to whoever asks policy, and to
 /// the person whom a held request waits for.
 #[tokio::test]
@@ -354,4 +314,44 @@ pub(crate) async fn a_preview_does_nothing_of_what_it_shows() {
     assert_eq!(parked.reply().await.reason(), Some(Reason::CallCancelled));
     assert!(bench.upstream.ledger().await.is_empty());
     bench.verify();
+}
+
+/// Who may agree can be bound to the task, as it is when the person answers.
+#[tokio::test]
+async fn a_person_may_be_let_agree_only_within_a_task() {
+    let bench = Setup::probe_under(
+        r#"
+@id("asks")
+permit (principal, action in Action::"call", resource in Plugin::"probe") when { context.approved };
+"#,
+    )
+    .policy(
+        "shared",
+        r#"
+@id("trying")
+permit (principal in Group::"approvers", action in Action::"approve", resource)
+when { context has task && context.task.intent == "to try it" };
+"#,
+    )
+    .start()
+    .await;
+    let person = "ada".parse().unwrap();
+    let issued = bench.host.people().add(&person, false, None).unwrap();
+    let ada = bench
+        .host
+        .people()
+        .authenticate(issued.token.expose())
+        .unwrap();
+    let answer = async |text: &str| {
+        let reply = bench.call("probe_echo", json!({"text": text})).await;
+        let asked = reply.refusal.and_then(|refusal| refusal.approval);
+        let id = asked.expect("held").id;
+        let yes = Answer::Approve { standing: None };
+        let answered = bench.host.approvals().answer(id, &ada, yes).await;
+        answered.map(|a| a.status).map_err(|refusal| refusal.reason)
+    };
+    assert_eq!(answer("on none").await, Err(Reason::PolicyDefault));
+    let task = crate::tasks::task("alice", &["probe.echo"]);
+    bench.host.start_task(task).await.unwrap();
+    assert_eq!(answer("on it").await, Ok(Status::Approved));
 }

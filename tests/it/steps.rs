@@ -11,7 +11,7 @@ use tollgate::journal::record::Event;
 use tollgate::reason::Reason;
 
 use crate::harness::binary::{Daemon, run};
-use crate::harness::mcp::Answer as Told;
+use crate::harness::mcp;
 use crate::harness::served::{HERE, Served};
 use crate::harness::{Setup, intents};
 use crate::tokens::{ECHO, POLICY, served, x};
@@ -28,7 +28,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// The reason in the challenge of an answer.
-fn described(answer: &Told) -> &str {
+fn described(answer: &mcp::Answer) -> &str {
     let challenge = answer.headers["www-authenticate"].to_str().unwrap();
     let (_, said) = challenge.rsplit_once("error_description=").unwrap();
     said.trim_matches('"')
@@ -204,7 +204,10 @@ pub(crate) async fn what_a_step_is_bound_to_can_not_be_changed() {
         let end = tollgate::task::End::Ended;
         served.host.end_task(task, end, "done").await.unwrap();
     }
-    assert_eq!(served.echo(&step).await, "task.ended");
+    assert_eq!(
+        served.code(&step, None, "probe_echo", &x()).await,
+        "task.ended"
+    );
     // One that the same key signed for another server.
     let identities = served.host.identities();
     let who = identities.authenticate(&alice, HERE).await.unwrap();

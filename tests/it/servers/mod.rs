@@ -58,6 +58,7 @@ pub(crate) async fn node(script: &str, arguments: &[&str]) -> (Value, Child) {
     let (child, mut said) = started(command, Stdio::piped());
     let line = said.next_line().await.unwrap();
     let line = serde_json::from_str(&line.expect("it ended before it served")).unwrap();
+    read_on(said);
     (line, child)
 }
 
@@ -72,6 +73,11 @@ fn started(mut command: Command, input: Stdio) -> (Child, Lines<BufReader<ChildS
         .unwrap();
     let said = BufReader::new(child.stdout.take().unwrap()).lines();
     (child, said)
+}
+
+/// Reads what a server says from now on: it would wait for a reader, or end for want of one.
+fn read_on(mut said: Lines<BufReader<ChildStdout>>) {
+    tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} });
 }
 
 /// A file that only its owner can read.

@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use tollgate::clock::SystemClock;
 use tollgate::egress::{OutboundConfig, OwnBounds, OwnClient};
 
-use super::{Queue, servers, started, until, write_private};
+use super::{Queue, read_on, servers, started, until, write_private};
 
 /// OpenBao, in memory, with one engine that makes credentials for a queue, and one that keeps values.
 pub(crate) struct OpenBao {
@@ -45,8 +45,7 @@ impl OpenBao {
                 break;
             }
         }
-        // Or it would wait for a reader.
-        tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} });
+        read_on(said);
         let bao = Self {
             address: format!("http://127.0.0.1:{port}"),
             folder,
