@@ -342,11 +342,27 @@ async fn a_request_that_was_not_meant_for_this_host_is_refused_by_its_head() {
     assert_eq!(run(&home, &["agent", "remove", "alice"]).await.code, 0);
     let answer = client.post(&[], list).await.unwrap();
     assert_eq!(answer.status, 401);
-    assert!(
-        records(&home.journal())
-            .iter()
-            .all(|record| reason_of(&record.event).is_none())
+    // What was refused by its head is no one's; a credential that was refused is written down, once a
+    // minute and kind however often it comes; and no call was refused.
+    let written = records(&home.journal());
+    let reasons: Vec<_> = written
+        .iter()
+        .filter_map(|record| Some((change_of(&record.event)?, reason_of(&record.event)?)))
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            ("credential.refused", Reason::IdentityUnknown),
+            ("credential.refused", Reason::RevokedAgent)
+        ]
     );
+}
+
+fn change_of(event: &Event) -> Option<&str> {
+    match event {
+        Event::Changed(changed) => Some(&changed.change),
+        _ => None,
+    }
 }
 
 async fn names_of_probe(client: &crate::harness::mcp::Client) -> usize {
