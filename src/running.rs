@@ -57,7 +57,11 @@ impl Underway {
 
     /// From now on a stop of `scope` stops this call.
     pub(crate) fn rests_on(&self, scope: Scope) {
-        self.scopes().push(scope);
+        let mut scopes = self.scopes();
+        // A lease is noted with each use of it.
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
     }
 
     fn is_within(&self, scope: &Scope) -> bool {

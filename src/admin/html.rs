@@ -167,7 +167,7 @@ pub(super) fn list(all: &[ApprovalReport], look: Look<'_>) -> String {
                 text(&report.id),
                 text(&report.effect),
                 text(&report.agent),
-                times(report.asks),
+                report.times(),
                 moment(&report.created),
                 moment(&report.expires)
             );
@@ -176,14 +176,6 @@ pub(super) fn list(all: &[ApprovalReport], look: Look<'_>) -> String {
     }
     main.push_str("</section>\n");
     document("Approvals", Some(look), &main)
-}
-
-fn times(asks: u32) -> String {
-    if asks > 1 {
-        format!(", {asks} times")
-    } else {
-        String::new()
-    }
 }
 
 /// A time as people read it; the whole of it for machines.
@@ -295,7 +287,7 @@ fn facts(report: &ApprovalReport) -> String {
     row(
         &mut out,
         "Asked",
-        &format!("{}{}", moment(&report.created), times(report.asks)),
+        &format!("{}{}", moment(&report.created), report.times()),
     );
     if report.status == "pending" || report.status == "approved" {
         row(&mut out, "Good until", &moment(&report.expires));

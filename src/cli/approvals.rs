@@ -180,10 +180,7 @@ fn facts(report: &ApprovalReport) -> Vec<(&'static str, String)> {
         )
     }));
     rows.push(("plugin", report.plugin.clone()));
-    rows.push((
-        "asked",
-        format!("{}, {} times", report.created, report.asks),
-    ));
+    rows.push(("asked", format!("{}{}", report.created, report.times())));
     rows.push(("expires", report.expires.clone()));
     if report.needed > 1 {
         let agreed = report.answers.iter().filter(|a| a.approve).count();
@@ -284,7 +281,7 @@ mod tests {
           tool        github.comment
           tier        hold
           plugin      sha256:00
-          asked       2026-11-22T00:00:00.000Z, 1 times
+          asked       2026-11-22T00:00:00.000Z
           expires     2026-11-22T00:15:00.000Z
           agreed      1 of 2 persons
           answer      bob agreed at 2026-11-22T00:01:00.000Z

@@ -116,6 +116,14 @@ pub struct AnswerReport {
 }
 
 impl ApprovalReport {
+    /// `, 3 times`, where it was asked more than once.
+    pub(crate) fn times(&self) -> String {
+        match self.asks {
+            0 | 1 => String::new(),
+            asks => format!(", {asks} times"),
+        }
+    }
+
     /// The report of `approval`, with the page of `host`, where it has one.
     #[must_use]
     pub fn of(approval: &Approval, host: &Host) -> Self {
