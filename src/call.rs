@@ -24,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 use self::entry::Entry;
 use self::hold::Asking;
 use crate::capability::{CallContext, Facts};
-use crate::config::Tier;
 use crate::grant::Grants;
 use crate::host::Host;
 use crate::identity::SingleUse;
@@ -125,31 +124,20 @@ async fn admit(
             Some(line.enter(&tool, &arguments, limits.fuel)?)
         }
     };
-    let task_facts = task.as_ref().map(OnTask::facts);
 
-    let tier = crate::host::tier(&config, &plugin.description, &tool);
-    if tier == Tier::Forbid {
-        return Err(
-            Refusal::new(Reason::PolicyForbidden, "the operator forbids this tool")
-                .with_detail("its tier is `forbid`"),
-        );
-    }
-    // Policy alone, or a person whom it lets: an approval is used up here, on the disk, before anything
-    // rests on it.
-    let tier_name = crate::host::tier_name(&config, &plugin.description, &tool);
+    // The operator's tier, then policy alone, or a person whom it lets: an approval is used up here, on
+    // the disk, before anything rests on it.
     let asking = Asking {
         host,
         arrival,
         call: entry.call(),
         plugin: &plugin,
         tool: &tool,
-        tier,
-        tier_name: &tier_name,
         arguments: &arguments,
-        task: task_facts.as_ref(),
+        task: task.as_ref(),
         attempt,
     };
-    let permit = asking.permit(under_way).await?;
+    let (permit, tier) = asking.permit(under_way).await?;
 
     let set = host.policy();
     // At most what the tool says it uses, and what policy could allow this agent at all.
@@ -169,7 +157,7 @@ async fn admit(
         permit,
         plugin,
         tool,
-        tier: tier_name,
+        tier,
         limits,
         arguments,
         grants,

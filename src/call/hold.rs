@@ -6,9 +6,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Arrival;
-use crate::approval::{Approval, Ask, Asked, HeldCall, Status, Withdraws};
+use crate::approval::{Approval, Approved, Ask, Asked, HeldCall, Status, Withdraws};
 use crate::config::Tier;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::journal::record::CallId;
 use crate::json::Arguments;
 use crate::name::ToolName;
@@ -17,6 +17,7 @@ use crate::policy::{CallFacts, CallQuestion, Ground, Permit, PolicySet, TaskFact
 use crate::reason::{Reason, Refusal};
 use crate::revocation::Scope;
 use crate::running::Underway;
+use crate::task::OnTask;
 
 /// How often an answer is looked for again: others may use up what was given, and policies change.
 const TRIES: usize = 4;
@@ -28,16 +29,42 @@ pub(super) struct Asking<'a> {
     pub(super) call: CallId,
     pub(super) plugin: &'a Plugin,
     pub(super) tool: &'a ToolName,
-    pub(super) tier: Tier,
-    /// As policies and people see it.
-    pub(super) tier_name: &'a str,
     pub(super) arguments: &'a Arguments,
-    pub(super) task: Option<&'a TaskFacts>,
+    pub(super) task: Option<&'a OnTask>,
     pub(super) attempt: u32,
 }
 
+/// What a call is judged by that others may change while a person thinks.
+struct Current {
+    tier: Tier,
+    /// As policies and people see it.
+    tier_name: String,
+    task: Option<TaskFacts>,
+}
+
 impl Asking<'_> {
-    fn question<'a>(&'a self, approval: Option<&'a crate::approval::Approved>) -> CallQuestion<'a> {
+    /// The tool's tier and what is known of the task, now.
+    fn current(&self) -> Result<Current, Refusal> {
+        let (config, plugin) = (self.host.config(), &self.plugin.description);
+        let tier = host::tier(&config, plugin, self.tool);
+        if tier == Tier::Forbid {
+            return Err(
+                Refusal::new(Reason::PolicyForbidden, "the operator forbids this tool")
+                    .with_detail("its tier is `forbid`"),
+            );
+        }
+        Ok(Current {
+            tier,
+            tier_name: host::tier_name(&config, plugin, self.tool),
+            task: self.task.map(OnTask::facts),
+        })
+    }
+
+    fn question<'a>(
+        &'a self,
+        current: &'a Current,
+        approval: Option<&'a Approved>,
+    ) -> CallQuestion<'a> {
         let caller = &self.arrival.caller;
         CallQuestion {
             call: CallFacts {
@@ -45,9 +72,9 @@ impl Asking<'_> {
                 chain: &caller.chain,
                 user: caller.user.as_deref(),
                 tool: self.tool,
-                tier: self.tier_name,
+                tier: &current.tier_name,
                 arguments: self.arguments,
-                task: self.task,
+                task: current.task.as_ref(),
                 time: self.host.now(),
                 approval,
             },
@@ -57,23 +84,23 @@ impl Asking<'_> {
         }
     }
 
-    /// Whether the call may run: by policy alone, or because people agreed to it.
-    pub(super) async fn permit(&self, under_way: &Underway) -> Result<Permit, Refusal> {
+    /// Whether the call may run: by policy alone, or because people agreed to it; and in which tier.
+    pub(super) async fn permit(&self, under_way: &Underway) -> Result<(Permit, String), Refusal> {
         let cancel = under_way.cancel();
         let give_up = Instant::now() + self.host.approvals().settings().wait;
         let mut ground = None;
         for _ in 0..TRIES {
-            // Anew each time: while a person thinks, policies change.
-            let set = self.host.policy();
-            let held = match set.decide_call(&self.question(None)) {
+            // Anew each time: while a person thinks, policies change, and so do tiers and tasks.
+            let (set, current) = (self.host.policy(), self.current()?);
+            let held = match set.decide_call(&self.question(&current, None)) {
                 // What policy allows alone, the operator's tier may still keep for a person.
-                Verdict::Allow(permit) if self.tier == Tier::Hold => permit.ground().clone(),
-                Verdict::Allow(permit) => return Ok(permit),
+                Verdict::Allow(permit) if current.tier == Tier::Hold => permit.ground().clone(),
+                Verdict::Allow(permit) => return Ok((permit, current.tier_name)),
                 Verdict::Hold(ground) => ground,
                 Verdict::Refuse(refusal) => return Err(refusal),
             };
             ground = Some(held.clone());
-            let ask = self.ask(&set, held.clone())?;
+            let ask = self.ask(&set, &current, held.clone())?;
             let found = self.find(ask.clone()).await;
             let (found, gone) = found.map_err(|refusal| refusal.with_ground(held.clone()))?;
             match found.status {
@@ -129,7 +156,7 @@ impl Asking<'_> {
         approval: &Approval,
         ask: Ask,
         under_way: &Underway,
-    ) -> Result<Permit, Refusal> {
+    ) -> Result<(Permit, String), Refusal> {
         let approvals = self.host.approvals();
         // Before it is used: whoever revokes it finds it unused, or finds this call.
         under_way.rests_on(Scope::Approval(approval.id));
@@ -143,12 +170,10 @@ impl Asking<'_> {
         let approved = approvals
             .take(approval.id, self.call, ask.binding, ask.subject)
             .await?;
-        match self
-            .host
-            .policy()
-            .decide_call(&self.question(Some(&approved)))
-        {
-            Verdict::Allow(permit) => Ok(permit),
+        let current = self.current()?;
+        let question = self.question(&current, Some(&approved));
+        match self.host.policy().decide_call(&question) {
+            Verdict::Allow(permit) => Ok((permit, current.tier_name)),
             Verdict::Hold(ground) => Err(held_by(ground)),
             Verdict::Refuse(refusal) => Err(refusal),
         }
@@ -180,17 +205,17 @@ impl Asking<'_> {
         now.closed(now.status).with_ground(held)
     }
 
-    fn ask(&self, set: &PolicySet, ground: Ground) -> Result<Ask, Refusal> {
+    fn ask(&self, set: &PolicySet, current: &Current, ground: Ground) -> Result<Ask, Refusal> {
         let needed = self.host.config().approvals_needed(self.tool);
-        let also = [self.tier_name, &needed.to_string()];
-        let hold = set.hold_of_call(&self.question(None), &ground, &also)?;
+        let also = [current.tier_name.as_str(), &needed.to_string()];
+        let hold = set.hold_of_call(&self.question(current, None), &ground, &also)?;
         let held = HeldCall {
             call: self.call,
             caller: &self.arrival.caller,
             tool: self.tool,
             plugin: self.plugin.digest,
             arguments: self.arguments,
-            tier: self.tier_name,
+            tier: &current.tier_name,
             needed,
         };
         Ok(held.asks(hold, ground))

@@ -64,6 +64,51 @@ async fn a_call_may_wait_for_its_answer_and_one_that_goes_away_asks_no_longer() 
     bench.verify();
 }
 
+/// What an operator, or another call of the task, changes while a person thinks counts as if the call came
+/// after it; and the yes is not used up.
+#[tokio::test]
+async fn what_changes_while_a_person_thinks_counts() {
+    let policy = format!(
+        "{HELD_CALL}\n{}\n{}",
+        "@id(\"echo\") permit (principal, action == Action::\"call:probe.echo\", resource);",
+        "@id(\"taint\") forbid (principal, action == Action::\"call:probe.send\", resource)
+         when { context has task && context.task.labels.contains(\"private\") };",
+    );
+    let wait = "[approvals]\nwait = \"1h\"\nttl = \"2h\"\n";
+    let echo = "[plugin.probe.tool.echo]\nlabels = [\"private\"]\n";
+    let bench = Setup::probe_under(&policy)
+        .shared_rules()
+        .toml(&format!("{wait}{echo}"))
+        .start()
+        .await;
+    let mut events = bench.host.approvals().events();
+    let config = bench.host.home().config();
+    let before = std::fs::read_to_string(&config).unwrap();
+    let waiting = bench.spawn("alice", "probe_send", post("tier"));
+    let ask = next_ask(&mut events).await;
+    let forbidden = format!("{before}\n[plugin.probe.tool.send]\ntier = \"forbid\"\n");
+    std::fs::write(&config, forbidden).unwrap();
+    bench.refresh().await;
+    bench.answer(ask.id, "ada", once()).await.unwrap();
+    bench.assert_refused(&waiting.reply().await, Reason::PolicyForbidden);
+    assert_eq!(bench.approval(ask.id).status, Status::Approved);
+
+    std::fs::write(&config, before).unwrap();
+    bench.refresh().await;
+    let task = crate::tasks::task("alice", &["probe.*"]);
+    bench.host.start_task(task).await.unwrap();
+    let waiting = bench.spawn("alice", "probe_send", post("task"));
+    let ask = next_ask(&mut events).await;
+    let seen = bench.call("probe_echo", json!({"text": "x"})).await;
+    assert_eq!(seen.reason(), None, "{}", seen.text());
+    bench.answer(ask.id, "ada", once()).await.unwrap();
+    bench.assert_refused(&waiting.reply().await, Reason::PolicyForbidden);
+    assert_eq!(bench.approval(ask.id).status, Status::Approved);
+    assert_eq!(bench.used(ask.id), []);
+    assert_eq!(bench.sent().await, 0);
+    bench.verify();
+}
+
 #[tokio::test]
 pub(crate) async fn a_revocation_at_the_same_time_as_a_yes_wins() {
     let _row = crate::attacks::stands_for("A09");
