@@ -44,10 +44,37 @@ const MOST: usize = 4_096;
 /// Letters of why something was refused.
 const MAX_WHY: usize = 256;
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    /// An identity that is worth nothing at this door.
+    Identity,
+    /// A credential that was presented.
+    Credential,
+    /// A token that was asked for.
+    Token,
+}
+
+impl What {
+    const fn change(self) -> &'static str {
+        match self {
+            Self::Identity => "identity.refused",
+            Self::Credential => "credential.refused",
+            Self::Token => "token.refused",
+        }
+    }
+
+    const fn how(self) -> &'static str {
+        match self {
+            Self::Identity | Self::Credential => "presented",
+            Self::Token => "asked for",
+        }
+    }
+}
+
 /// What is refused at a door, so far as records tell one from another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TurnedAway {
-    change: &'static str,
+    what: What,
     reason: Reason,
     door: Door,
     /// Whose it is, where that is known.
@@ -58,7 +85,7 @@ impl TurnedAway {
     /// An identity that is worth nothing here: an agent's among people, or the reverse.
     pub(super) fn misplaced(identity: &str, door: Door) -> Self {
         Self {
-            change: "identity.refused",
+            what: What::Identity,
             reason: Reason::IdentityKind,
             door,
             identity: Some(identity.to_owned()),
@@ -68,7 +95,7 @@ impl TurnedAway {
     /// A credential that is nobody's, or not in force.
     pub(super) const fn credential(reason: Reason, door: Door) -> Self {
         Self {
-            change: "credential.refused",
+            what: What::Credential,
             reason,
             door,
             identity: None,
@@ -78,7 +105,7 @@ impl TurnedAway {
     /// A token that an agent asked for, and did not get.
     pub(super) fn token(agent: &str, reason: Reason, door: Door) -> Self {
         Self {
-            change: "token.refused",
+            what: What::Token,
             reason,
             door,
             identity: Some(agent.to_owned()),
@@ -135,16 +162,12 @@ impl Host {
             return;
         };
         let TurnedAway {
-            change,
+            what,
             reason,
             door,
             identity,
         } = what;
-        let how = if *change == "token.refused" {
-            "asked for"
-        } else {
-            "presented"
-        };
+        let (change, how) = (what.change(), what.how());
         let mut detail = format!("{how} at {}", door.as_str());
         if !why.is_empty() {
             detail.push_str(": ");
@@ -155,12 +178,11 @@ impl Host {
         }
         tracing::warn!(change, identity, %reason, detail, "turned away");
         let event = Event::Changed(Changed {
-            change: (*change).to_owned(),
+            change: change.to_owned(),
             subject: identity.clone(),
-            digest: None,
             reason: Some(*reason),
             detail: Some(detail),
-            diff: None,
+            ..Changed::default()
         });
         // It is refused either way; a journal that takes nothing says so by itself.
         if let Err(error) = self.journal().append(&event) {

@@ -83,10 +83,8 @@ impl Host {
         let event = Event::Changed(Changed {
             change: change.to_owned(),
             subject: Some(subject.to_owned()),
-            digest: None,
-            reason: None,
             detail: Some(detail),
-            diff: None,
+            ..Changed::default()
         });
         self.journal().append(&event)
     }

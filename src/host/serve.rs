@@ -183,10 +183,8 @@ impl Host {
         let event = Event::Changed(Changed {
             change: change.to_owned(),
             subject: Some(grant.agent.to_string()),
-            digest: None,
-            diff: None,
-            reason: None,
             detail: Some(detail),
+            ..Changed::default()
         });
         self.journal().append(&event).map_err(|error| {
             Refusal::new(

@@ -37,11 +37,7 @@ fn call_id(number: u128) -> CallId {
 fn changed(text: &str) -> Event {
     Event::Changed(Changed {
         change: text.to_owned(),
-        subject: None,
-        digest: None,
-        reason: None,
-        detail: None,
-        diff: None,
+        ..Changed::default()
     })
 }
 

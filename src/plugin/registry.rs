@@ -396,9 +396,7 @@ pub(super) fn about(change: &str, subject: &str, component: Option<Digest>) -> C
         change: change.to_owned(),
         subject: Some(subject.to_owned()),
         digest: component,
-        reason: None,
-        detail: None,
-        diff: None,
+        ..Changed::default()
     }
 }
 
