@@ -22,11 +22,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tollgate::call::{Arrival, Reply};
+use tollgate::call::Reply;
 use tollgate::host::Host;
 use tollgate::id::TaskId;
 use tollgate::journal::Reader;
-use tollgate::journal::record::{Caller, Event};
+use tollgate::journal::record::Event;
 use tollgate::reason::Reason;
 use tollgate::revocation::{Scope, lift, revoke};
 use tollgate::task::{Allowed, Budgets, End, NewTask};
@@ -162,21 +162,8 @@ impl Rig {
         call: (&'static str, &'static str),
         task: TaskId,
     ) {
-        let arrival = Arrival {
-            caller: Caller {
-                agent: "bench".parse().unwrap(),
-                user: None,
-                transport: "http".to_owned(),
-                client: None,
-                task: Some(task),
-                chain: Vec::new(),
-            },
-            tool: call.0.to_owned(),
-            arguments: bytes::Bytes::from_static(call.1.as_bytes()),
-            approval: None,
-            credential: None,
-            progress: None,
-        };
+        let mut arrival = support::arrival(call.0, call.1);
+        arrival.caller.task = Some(task);
         let host = Arc::clone(&self.host);
         running.spawn(async move { host.call(arrival, CancellationToken::new()).await });
     }

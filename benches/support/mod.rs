@@ -65,9 +65,9 @@ pub(crate) async fn start_with(options: Options) -> Arc<Host> {
     host
 }
 
-/// Calls a tool and gives the reply, which is no refusal.
-pub(crate) async fn call(host: &Host, tool: &str, arguments: &'static str) -> Reply {
-    let arrival = Arrival {
+/// A call of the benches' own agent, on no task.
+pub(crate) fn arrival(tool: &str, arguments: &'static str) -> Arrival {
+    Arrival {
         caller: Caller {
             agent: "bench".parse().unwrap(),
             user: None,
@@ -81,7 +81,12 @@ pub(crate) async fn call(host: &Host, tool: &str, arguments: &'static str) -> Re
         credential: None,
         approval: None,
         progress: None,
-    };
+    }
+}
+
+/// Calls a tool and gives the reply, which is no refusal.
+pub(crate) async fn call(host: &Host, tool: &str, arguments: &'static str) -> Reply {
+    let arrival = arrival(tool, arguments);
     let reply = host.call(arrival, CancellationToken::new()).await;
     assert!(reply.refusal.is_none(), "{tool}: {reply:?}");
     assert!(!reply.completion.is_error, "{tool}: {reply:?}");

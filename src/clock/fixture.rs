@@ -18,6 +18,11 @@ impl Seconds {
         self.0.store(seconds, Ordering::SeqCst);
     }
 
+    /// Set back, as a wall clock can be.
+    pub(crate) fn back(&self, seconds: u64) {
+        self.0.fetch_sub(seconds, Ordering::SeqCst);
+    }
+
     pub(crate) fn pass(&self, seconds: u64) {
         self.0.fetch_add(seconds, Ordering::SeqCst);
     }

@@ -1,20 +1,11 @@
 //! An agent's own tokens.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use super::*;
-use crate::clock::Clock;
+use crate::clock::Seconds;
 use crate::entropy::SeededEntropy;
-
-#[derive(Debug, Default)]
-struct Seconds(AtomicU64);
-
-impl Clock for Seconds {
-    fn now(&self) -> Duration {
-        Duration::from_secs(self.0.load(Ordering::Relaxed))
-    }
-}
 
 fn identities() -> (tempfile::TempDir, Arc<Seconds>, Identities) {
     let dir = tempfile::tempdir().unwrap();
@@ -45,9 +36,9 @@ async fn a_token_is_good_until_it_expires() {
         .unwrap();
     let token = issued.token.expose();
     assert_eq!(who(&identities, token).await, Ok(issued.agent.clone()));
-    clock.0.store(59, Ordering::Relaxed);
+    clock.set(59);
     assert_eq!(identities.confirm(&issued.agent), Ok(issued.agent.clone()));
-    clock.0.store(60, Ordering::Relaxed);
+    clock.set(60);
     let expired = Err(AuthenticateError::Expired(issued.agent.clone()));
     assert_eq!(who(&identities, token).await, expired);
     assert_eq!(identities.confirm(&issued.agent), expired);

@@ -1,13 +1,13 @@
 //! Tasks over a real database and journal, with a clock of the tests' own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::*;
-use crate::clock::{Clock, SharedClock};
+use crate::clock::{Seconds, SharedClock};
 use crate::entropy::SeededEntropy;
 use crate::journal::record::Caller;
 use crate::journal::{Journal, Options};
@@ -17,15 +17,6 @@ use crate::state::State;
 
 mod ends;
 mod used;
-
-#[derive(Debug, Default)]
-struct Seconds(AtomicU64);
-
-impl Clock for Seconds {
-    fn now(&self) -> Duration {
-        Duration::from_secs(self.0.load(Ordering::SeqCst))
-    }
-}
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -37,8 +28,7 @@ struct Bench {
 
 fn bench() -> Bench {
     let folder = tempfile::tempdir().unwrap();
-    let clock = Arc::new(Seconds::default());
-    clock.0.store(1_000, Ordering::SeqCst);
+    let clock = Arc::new(Seconds::at(1_000));
     let options = Options::new(Arc::clone(&clock) as SharedClock);
     let (journal, _) = Journal::open(folder.path().join("journal"), options).unwrap();
     let entropy = Arc::new(SeededEntropy::default());

@@ -21,8 +21,7 @@ use tollgate::reason::Reason;
 
 use crate::harness::{Bench, Look as _, NOW, PROBE_POLICY, Setup, agent, arrival, change, misfit};
 
-/// When nothing that was asked at `NOW` is open any more, however slowly a test runs: hosts count the
-/// time on that a clock stands still.
+/// When nothing that was asked at `NOW` is open any more.
 const LATE: Duration = Duration::from_secs(NOW.as_secs() + 3_600);
 
 /// Sending waits for a person, as a call.

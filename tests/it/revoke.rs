@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tollgate::home::Home;
 use tollgate::host::PluginStatus;
-use tollgate::id::LeaseId;
+use tollgate::id::{LeaseId, TaskId};
 use tollgate::journal::record::{Event, Revocation};
 use tollgate::reason::{Reason, Refusal};
 use tollgate::revocation::{Follower, RevokeError, Scope, Taken, lift, revoke};
@@ -30,6 +30,16 @@ async fn held(bench: &Bench, count: usize) -> Running {
     let running = bench.spawn("alice", "probe_send", silent());
     bench.upstream.arrived(count).await;
     running
+}
+
+/// A task of bob, and one of alice within it.
+async fn nested(bench: &Bench) -> (TaskId, TaskId) {
+    let outer = task("bob", &["probe.*"]);
+    let outer = bench.host.start_task(outer).await.unwrap().id;
+    let mut inner = task("alice", &["probe.send"]);
+    inner.parent = Some(outer);
+    let inner = bench.host.start_task(inner).await.unwrap().id;
+    (outer, inner)
 }
 
 fn revocations(home: &Home) -> Vec<Revocation> {
@@ -111,19 +121,12 @@ pub(crate) async fn a_revoked_agents_running_call_dies() {
 pub(crate) async fn a_revoked_task_takes_its_calls_and_the_tasks_within_it() {
     let _row = crate::attacks::stands_for("J08");
     let bench = Setup::probe().toml(LONG).start().await;
-    let outer = bench
-        .host
-        .start_task(task("bob", &["probe.*"]))
-        .await
-        .unwrap();
-    let mut within = task("alice", &["probe.send"]);
-    within.parent = Some(outer.id);
-    let inner = bench.host.start_task(within).await.unwrap();
+    let (outer, inner) = nested(&bench).await;
     let running = held(&bench, 1).await;
-    let revoked = revoke(&bench.host, Scope::Task(outer.id), "test")
+    let revoked = revoke(&bench.host, Scope::Task(outer), "test")
         .await
         .unwrap();
-    let mut both = vec![outer.id, inner.id];
+    let mut both = vec![outer, inner];
     both.sort_unstable();
     assert_eq!(revoked.tasks, both);
     assert_eq!(revoked.calls.len(), 1, "{revoked:?}");
@@ -134,7 +137,7 @@ pub(crate) async fn a_revoked_task_takes_its_calls_and_the_tasks_within_it() {
     assert_eq!(written.len(), 1);
     assert_eq!(written[0].calls, revoked.calls);
     let mut again = arrival("alice", "probe_send", silent().to_string());
-    again.caller.task = Some(inner.id);
+    again.caller.task = Some(inner);
     let reply = bench.host.call(again, CancellationToken::new()).await;
     bench.assert_refused(&reply, Reason::RevokedTask);
     bench.verify();
@@ -146,14 +149,7 @@ pub(crate) async fn a_revoked_task_takes_its_calls_and_the_tasks_within_it() {
 async fn a_revoked_agent_takes_the_calls_of_others_within_its_tasks() {
     let bench = Setup::probe().toml(LONG).start().await;
     bench.host.identities().issue("bob", None).unwrap();
-    let outer = bench
-        .host
-        .start_task(task("bob", &["probe.*"]))
-        .await
-        .unwrap();
-    let mut within = task("alice", &["probe.send"]);
-    within.parent = Some(outer.id);
-    let inner = bench.host.start_task(within).await.unwrap();
+    let (outer, inner) = nested(&bench).await;
     let running = held(&bench, 1).await;
     let lender = Arc::new(Lender {
         lease: "lease_aaaaaaaaaaaaaaaa".parse().unwrap(),
@@ -163,7 +159,7 @@ async fn a_revoked_agent_takes_the_calls_of_others_within_its_tasks() {
     let revoked = revoke(&bench.host, Scope::Agent(agent("bob")), "test")
         .await
         .unwrap();
-    let mut both = vec![outer.id, inner.id];
+    let mut both = vec![outer, inner];
     both.sort_unstable();
     assert_eq!(revoked.tasks, both);
     assert_eq!(revoked.calls.len(), 1, "{revoked:?}");

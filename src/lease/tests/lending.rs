@@ -120,7 +120,7 @@ async fn a_task_gets_another_once_its_source_answers_again() {
     let bench = Bench::new(lent(), per_task(), 128);
     let task = a_task();
     bench.lend(1, Some(task)).await.unwrap();
-    bench.clock.0.fetch_add(301, Ordering::SeqCst);
+    bench.clock.pass(301);
     bench.server.refuses.store(true, Ordering::SeqCst);
     let refusal = bench.lend(2, Some(task)).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::SecretUnavailable);
@@ -141,10 +141,10 @@ async fn uses_and_time_are_bounds_and_a_clock_set_back_revives_nothing() {
 
     let bench = Bench::new(lent(), LeaseTerms::default(), 128);
     bench.lend(1, None).await.unwrap();
-    bench.clock.0.fetch_add(301, Ordering::SeqCst);
+    bench.clock.pass(301);
     let refusal = bench.lend(1, None).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::LeaseOver);
-    bench.clock.0.fetch_sub(3_600, Ordering::SeqCst);
+    bench.clock.back(3_600);
     let refusal = bench.lend(1, None).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::LeaseOver, "J13");
 }

@@ -6,13 +6,13 @@ mod queue;
 mod renew;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::AtomicU32;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::clock::Steady;
+use crate::clock::{Seconds, Steady};
 use crate::config::{LeaseTerms, Leases as Settings};
 use crate::entropy::{SeededEntropy, SystemEntropy};
 use crate::home::Home;
@@ -21,15 +21,6 @@ use crate::journal::{Options, Reader};
 use crate::reason::Reason;
 use crate::running::{Guard, Running};
 use crate::secret::{Ask, Issued, Nature, Renewed, SecretValue, Source, SourceError};
-
-#[derive(Debug)]
-struct FixedClock(AtomicU64);
-
-impl crate::clock::Clock for FixedClock {
-    fn now(&self) -> Duration {
-        Duration::from_secs(self.0.load(Ordering::SeqCst))
-    }
-}
 
 /// A source and its server in one: it knows what is alive.
 #[derive(Debug, Default)]
@@ -194,7 +185,7 @@ struct Bench {
     leases: Leases,
     running: Running,
     server: Arc<Server>,
-    clock: Arc<FixedClock>,
+    clock: Arc<Seconds>,
     home: Home,
     terms: LeaseTerms,
     _folder: Arc<tempfile::TempDir>,
@@ -215,7 +206,7 @@ impl Bench {
         terms: LeaseTerms,
         most_pending: usize,
     ) -> Self {
-        let clock = Arc::new(FixedClock(1_795_305_600.into()));
+        let clock = Arc::new(Seconds::at(1_795_305_600));
         let (journal, _) = Journal::open(home.journal(), Options::new(clock.clone())).unwrap();
         let leases = Leases::open(Parts {
             desk: Arc::new(TestDesk {

@@ -15,7 +15,7 @@ async fn nearly_over(server: Server) -> (Bench, TaskId, Duration) {
     let task = a_task();
     bench.lend(1, Some(task)).await.unwrap();
     let before = ends(&bench);
-    bench.clock.0.fetch_add(250, Ordering::SeqCst);
+    bench.clock.pass(250);
     (bench, task, before)
 }
 

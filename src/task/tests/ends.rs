@@ -50,10 +50,10 @@ async fn a_task_expires_by_the_clock() {
     let bench = bench();
     let id = bench.start("alice", |_| {}).await;
     let named = caller("alice", Some(id));
-    bench.clock.0.store(1_099, Ordering::SeqCst);
+    bench.clock.set(1_099);
     assert!(bench.enter(&named).is_ok());
     assert_eq!(bench.tasks.expired(), []);
-    bench.clock.0.store(1_100, Ordering::SeqCst);
+    bench.clock.set(1_100);
     assert_eq!(reason(bench.enter(&named)), Reason::TaskExpired);
     assert_eq!(bench.tasks.expired(), [id]);
     let shown = bench.tasks.get(id).unwrap();
@@ -64,8 +64,7 @@ async fn a_task_expires_by_the_clock() {
 #[tokio::test]
 async fn a_task_that_expires_takes_those_within_it_and_nothing_is_left_for_later() {
     let folder = tempfile::tempdir().unwrap();
-    let clock = Arc::new(Seconds::default());
-    clock.0.store(1_000, Ordering::SeqCst);
+    let clock = Arc::new(Seconds::at(1_000));
     let home = crate::home::Home::at(folder.path()).unwrap();
     let host = crate::host::Host::open(crate::host::Options {
         clock: Arc::clone(&clock) as SharedClock,
@@ -82,7 +81,7 @@ async fn a_task_that_expires_takes_those_within_it_and_nothing_is_left_for_later
     };
     let outer = start(None).await;
     let inner = start(Some(outer)).await;
-    clock.0.store(1_100, Ordering::SeqCst);
+    clock.set(1_100);
     let mut later = Later::new();
     expire(&host, &mut later).await;
     assert!(later.is_empty(), "{later:?}");
@@ -163,7 +162,7 @@ proptest! {
                     }
                     Act::Pass(seconds) => {
                         now += seconds;
-                        bench.clock.0.store(now, Ordering::SeqCst);
+                        bench.clock.set(now);
                     }
                     Act::Restart => bench.restart(),
                 }
