@@ -22,7 +22,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use self::entry::Entry;
-use self::hold::Asking;
+use self::hold::{Asking, Permitted};
 use crate::capability::{CallContext, Facts};
 use crate::grant::Grants;
 use crate::host::Host;
@@ -31,7 +31,6 @@ use crate::json::Arguments;
 use crate::limits::CallLimits;
 use crate::name::ToolName;
 use crate::plugin::Plugin;
-use crate::policy::Permit;
 use crate::reason::{Reason, Refusal};
 use crate::running::Underway;
 use crate::task::{OnTask, out_of_fuel};
@@ -55,10 +54,9 @@ pub(crate) async fn refuse(host: &Host, arrival: &Arrival, refusal: Refusal) -> 
 
 /// A call that policy allowed, and all that it needs.
 struct Admitted {
-    permit: Permit,
+    permitted: Permitted,
     plugin: Arc<Plugin>,
     tool: ToolName,
-    tier: String,
     limits: CallLimits,
     arguments: Arguments,
     grants: Grants,
@@ -137,7 +135,7 @@ async fn admit(
         task: task.as_ref(),
         attempt,
     };
-    let (permit, tier) = asking.permit(under_way).await?;
+    let permitted = asking.permit(under_way).await?;
 
     let set = host.policy();
     // At most what the tool says it uses, and what policy could allow this agent at all.
@@ -154,10 +152,9 @@ async fn admit(
                 .all(|agent| set.may_use(agent, user, &tool, name))
     });
     Ok(Admitted {
-        permit,
+        permitted,
         plugin,
         tool,
-        tier,
         limits,
         arguments,
         grants,
@@ -184,16 +181,20 @@ async fn run(
     under_way: Arc<Underway>,
 ) -> Reply {
     let Admitted {
-        permit,
+        permitted,
         plugin,
         tool,
-        tier,
         mut limits,
         arguments,
         grants,
         task,
         single_use,
     } = admitted;
+    let Permitted {
+        permit,
+        tier,
+        places,
+    } = permitted;
     let cancel = under_way.cancel().clone();
     let fuel = task.as_ref().map(|task| task.fuel(limits.fuel));
     if let Some((fuel, _)) = fuel {
@@ -201,11 +202,14 @@ async fn run(
     }
 
     // A place before the intent: a call that waits in line has not begun.
-    let places = host
-        .places()
-        .take(&arrival.caller.agent, &plugin, &cancel)
-        .await;
-    let _places = match places {
+    let places = match places {
+        Some(places) => Ok(places),
+        None => {
+            let places = host.places();
+            places.take(&arrival.caller.agent, &plugin, &cancel).await
+        }
+    };
+    let places = match places {
         Ok(places) => places,
         Err(refusal) => return entry.refused(refusal).await,
     };
@@ -265,8 +269,13 @@ async fn run(
         }
     }
 
+    let remains = ended.remains.take();
     let answer = answer::settle(&plugin, &tool, &limits, ended).await;
-    entry.outcome(answer).await
+    let reply = entry.outcome(answer).await;
+    if let Some(remains) = remains {
+        remains.give_back(places);
+    }
+    reply
 }
 
 /// Whether the arguments are what the tool's schema says.

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Arrival;
+use super::pace::Held;
 use crate::approval::{Approval, Approved, Ask, Asked, HeldCall, Status, Withdraws};
 use crate::config::Tier;
 use crate::host::{self, Host};
@@ -32,6 +33,15 @@ pub(super) struct Asking<'a> {
     pub(super) arguments: &'a Arguments,
     pub(super) task: Option<&'a OnTask>,
     pub(super) attempt: u32,
+}
+
+/// A call that may run.
+pub(super) struct Permitted {
+    pub(super) permit: Permit,
+    /// The name of the tool's tier.
+    pub(super) tier: String,
+    /// Where it has its places already.
+    pub(super) places: Option<Held>,
 }
 
 /// What a call is judged by that others may change while a person thinks.
@@ -84,8 +94,8 @@ impl Asking<'_> {
         }
     }
 
-    /// Whether the call may run: by policy alone, or because people agreed to it; and in which tier.
-    pub(super) async fn permit(&self, under_way: &Underway) -> Result<(Permit, String), Refusal> {
+    /// Whether the call may run: by policy alone, or because people agreed to it.
+    pub(super) async fn permit(&self, under_way: &Underway) -> Result<Permitted, Refusal> {
         let cancel = under_way.cancel();
         let give_up = Instant::now() + self.host.approvals().settings().wait;
         let mut ground = None;
@@ -95,7 +105,13 @@ impl Asking<'_> {
             let held = match set.decide_call(&self.question(&current, None)) {
                 // What policy allows alone, the operator's tier may still keep for a person.
                 Verdict::Allow(permit) if current.tier == Tier::Hold => permit.ground().clone(),
-                Verdict::Allow(permit) => return Ok((permit, current.tier_name)),
+                Verdict::Allow(permit) => {
+                    return Ok(Permitted {
+                        permit,
+                        tier: current.tier_name,
+                        places: None,
+                    });
+                }
                 Verdict::Hold(ground) => ground,
                 Verdict::Refuse(refusal) => return Err(refusal),
             };
@@ -156,13 +172,19 @@ impl Asking<'_> {
         approval: &Approval,
         ask: Ask,
         under_way: &Underway,
-    ) -> Result<(Permit, String), Refusal> {
+    ) -> Result<Permitted, Refusal> {
         let approvals = self.host.approvals();
         // Before it is used: whoever revokes it finds it unused, or finds this call.
         under_way.rests_on(Scope::Approval(approval.id));
         if under_way.cancel().is_cancelled() {
             return Err(cancelled());
         }
+        // A place first: what a person agreed to is not spent on a call that then finds none.
+        let caller = &self.arrival.caller;
+        let places = self.host.places();
+        let places = places
+            .take(&caller.agent, self.plugin, under_way.cancel())
+            .await?;
         // A person may have thought for longer than what the caller came with was good.
         if let Some(who) = &self.arrival.credential {
             self.host.identities().still(who)?;
@@ -173,7 +195,11 @@ impl Asking<'_> {
         let current = self.current()?;
         let question = self.question(&current, Some(&approved));
         match self.host.policy().decide_call(&question) {
-            Verdict::Allow(permit) => Ok((permit, current.tier_name)),
+            Verdict::Allow(permit) => Ok(Permitted {
+                permit,
+                tier: current.tier_name,
+                places: Some(places),
+            }),
             Verdict::Hold(ground) => Err(held_by(ground)),
             Verdict::Refuse(refusal) => Err(refusal),
         }

@@ -23,7 +23,6 @@ use crate::reason::{Reason, Refusal};
 const HOST_CALL_FUEL: u64 = 1_000;
 
 /// How a call ended.
-#[derive(Debug)]
 pub(crate) struct Ended {
     /// What the plugin answered, or why there is no answer.
     pub(crate) answer: Result<Answer, Refusal>,
@@ -31,6 +30,29 @@ pub(crate) struct Ended {
     pub(crate) fuel: u64,
     /// What the capabilities worked on: counts, refusals, lent secrets.
     pub(crate) context: Option<Box<CallContext>>,
+    /// The instance, where there was one.
+    pub(crate) remains: Option<Remains>,
+}
+
+/// What an ended instance leaves: its memory, its tables and its place in the pool, and nothing that
+/// reaches out of it. Cleaning it takes longer than anything else at the end of a short call.
+pub(crate) struct Remains(Store<CallState>);
+
+impl Remains {
+    /// Cleans it and gives it back, together with `places`, which stand for it until then.
+    ///
+    /// Within a task that is left to the next task of this thread: the reply of this one goes out before.
+    pub(crate) fn give_back<T: Send + 'static>(self, places: T) {
+        let give_back = move || {
+            drop(self.0);
+            drop(places);
+        };
+        if tokio::task::try_id().is_some() {
+            drop(tokio::spawn(async move { give_back() }));
+        } else {
+            give_back();
+        }
+    }
 }
 
 /// What the plugin's `call` returned.
@@ -65,6 +87,7 @@ impl Runtime {
                 )),
                 fuel: 0,
                 context: Some(context),
+                remains: None,
             };
         }
         let output = GuestOutput::new(context.log());
@@ -190,14 +213,21 @@ impl Runtime {
     }
 }
 
-fn finish(store: Store<CallState>, limits: &CallLimits, result: Result<Answer, Refusal>) -> Ended {
+fn finish(
+    mut store: Store<CallState>,
+    limits: &CallLimits,
+    result: Result<Answer, Refusal>,
+) -> Ended {
     let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
-    let mut state = store.into_data();
+    let state = store.data_mut();
     let hit = state.limiter.hit.take();
+    // Handles end with the call, whenever its memory is cleaned.
+    let context = state.end();
     Ended {
         answer: result.map_err(|refusal| named(refusal, hit, limits)),
         fuel,
-        context: state.into_context(),
+        context,
+        remains: Some(Remains(store)),
     }
 }
 

@@ -66,8 +66,10 @@ impl CallState {
         }
     }
 
-    pub(super) fn into_context(self) -> Option<Box<CallContext>> {
-        self.context
+    /// Closes every handle, and gives out what the capabilities worked on.
+    pub(super) fn end(&mut self) -> Option<Box<CallContext>> {
+        self.table = ResourceTable::new();
+        self.context.take()
     }
 }
 

@@ -109,6 +109,38 @@ async fn what_changes_while_a_person_thinks_counts() {
     bench.verify();
 }
 
+/// What people agreed to is not spent on a call that finds no place to run in.
+#[tokio::test]
+async fn a_call_without_a_place_leaves_its_approval_as_it_is() {
+    let free = r#"
+@id("bob.sends")
+permit (principal == Agent::"spiffe://tollgate.local/agent/bob", action == Action::"call:probe.send", resource);
+"#;
+    let bench = Setup::probe_under(&format!("{HELD_CALL}{free}"))
+        .shared_rules()
+        .toml("[concurrency]\nagent = 1\nhost = 1\nwait = \"1ms\"")
+        .start()
+        .await;
+    let id = asked(&bench.call("probe_send", post("abc")).await);
+    bench.answer(id, "ada", once()).await.unwrap();
+    let hold =
+        json!({"requirement": "api", "method": "GET", "url": "https://granted.example/hold"});
+    let other = bench.spawn("bob", "probe_send", hold);
+    bench.upstream.arrived(1).await;
+    for _ in 0..2 {
+        let full = bench.present("alice", id, post("abc")).await;
+        bench.assert_refused(&full, Reason::LimitConcurrency);
+        assert_eq!(bench.approval(id).status, Status::Approved);
+    }
+    bench.upstream.release();
+    assert_eq!(*other.reply().await.at("/status"), 200);
+    let ran = bench.present("alice", id, post("abc")).await;
+    assert_eq!(*ran.at("/status"), 200, "{}", ran.text());
+    assert_eq!(bench.used(id).len(), 1);
+    assert_eq!(bench.sent().await, 2, "bob's, and this one");
+    bench.verify();
+}
+
 #[tokio::test]
 pub(crate) async fn a_revocation_at_the_same_time_as_a_yes_wins() {
     let _row = crate::attacks::stands_for("A09");

@@ -240,40 +240,6 @@ async fn a_call_that_kill_9_cut_short_never_runs_again() {
 }
 
 #[tokio::test]
-async fn an_approval_that_was_used_before_kill_9_is_used_though_its_call_never_began() {
-    let free = r#"
-@id("bob.sends")
-permit (principal == Agent::"spiffe://tollgate.local/agent/bob", action == Action::"call:probe.send", resource);
-"#;
-    let upstream = Upstream::start().await;
-    let setup = here(&upstream, &format!("{HELD_CALL}{free}"))
-        .toml("[concurrency]\nhost = 1\nwait = \"60s\"");
-    let mut life = Life::begin(setup).await;
-    // The one place is taken, so that a call with its approval used up stands in line.
-    let bob = life.daemon.agent("bob").await;
-    let first = life.spawn(&bob, &request(&upstream, "GET", "/hold"));
-    upstream.arrived(1).await;
-    let arguments = request(&upstream, "POST", "/hello");
-    let id = life.held(&arguments).await;
-    assert_eq!(life.approve(&id).await.code, 0);
-    let mut watch = life.watch();
-    // The watcher is there once it shows something.
-    let other = life.held(&request(&upstream, "POST", "/other")).await;
-    assert_eq!(watch.next("asked").await, other);
-    let waiting = life.spawn(&life.alice, &arguments);
-    assert_eq!(watch.next("used").await, id);
-    life.kill().await;
-    assert_eq!((first.await.unwrap(), waiting.await.unwrap()), (None, None));
-    assert_eq!(life.status(&id).await, "used");
-    assert_eq!(life.present(&id, &arguments).await, "approval.used");
-    assert_ne!(life.held(&arguments).await, id);
-    let seen = upstream.ledger().await;
-    assert_eq!(seen.len(), 1, "and that was the other's");
-    assert_eq!(seen[0].line(), "GET /hold HTTP/1.1");
-    assert_eq!(intents(&life.end().await), 1);
-}
-
-#[tokio::test]
 async fn a_request_that_waited_when_its_host_was_killed_is_never_sent() {
     let upstream = Upstream::start().await;
     let mut life = Life::begin(here(&upstream, HELD_REQUEST)).await;
