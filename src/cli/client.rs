@@ -67,7 +67,8 @@ pub(crate) fn ask(
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut client = connected(home, absent, printer).await?;
+        let urgent = matches!(command, Command::Revoke { .. });
+        let mut client = connected(home, absent, urgent, printer).await?;
         let answer = client.run(command, report).await;
         answer.map_err(|error| fault(error, home))
     })
@@ -84,7 +85,7 @@ pub(crate) fn watch(
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut client = connected(home, Absent::Starts, printer).await?;
+        let mut client = connected(home, Absent::Starts, false, printer).await?;
         let (broken, mut stopped) = tokio::sync::mpsc::channel(1);
         let watching = client.run(command, |progress| {
             if let Err(fault) = report(&progress, printer) {
@@ -99,20 +100,27 @@ pub(crate) fn watch(
     })
 }
 
+/// `urgent` is what a daemon that is ending still does.
 async fn connected(
     home: &Home,
     absent: Absent,
+    urgent: bool,
     printer: &mut Printer,
 ) -> Result<ControlClient, Fault> {
     let failed = |error| fault(error, home);
     verify(home)?;
     let paths = paths(home);
-    match Connection::control(&paths, None).await {
+    let open = async |start: Option<&Start>| {
+        if urgent {
+            Connection::revoking(&paths, start).await
+        } else {
+            Connection::control(&paths, start).await
+        }
+    };
+    match open(None).await {
         Err(ClientError::Absent(_)) if absent == Absent::Starts => {
             let start = start(home)?;
-            let client = Connection::control(&paths, Some(&start))
-                .await
-                .map_err(failed)?;
+            let client = open(Some(&start)).await.map_err(failed)?;
             let (_, pid) = client.daemon();
             printer.say(&format!(
                 "started the daemon, process {pid}; `tollgate stop` ends it"

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::args::{Global, Serve};
 use super::client;
@@ -153,7 +154,8 @@ async fn daemon(
     let admin = admin(serve, &host, config).await?;
     tokio::spawn(crate::webhook::run(Arc::clone(&host), Pauses::default()));
     let operator = Arc::new(Operator::new(Arc::clone(&host), address));
-    let local = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator));
+    let ended = CancellationToken::new();
+    let local = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator, ended.clone()));
     let mut http = listener.map(|listener| {
         let settings = http_config(config, address);
         tokio::spawn(crate::mcp::serve(
@@ -184,16 +186,17 @@ async fn daemon(
     drop(watch);
     host.drain();
     let ending = async {
-        let ended = finished(&mut http).await;
+        let fault = finished(&mut http).await;
         if let Some(admin) = admin
             && let Err(error) = admin.await
         {
             tracing::error!(%error, "the admin listener ended badly");
         }
+        ended.cancel();
         if let Err(error) = local.await {
             tracing::error!(%error, "the daemon's socket ended badly");
         }
-        ended
+        fault
     };
     tokio::select! {
         ended = ending => fault = fault.or(ended),

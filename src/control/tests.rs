@@ -26,7 +26,8 @@ async fn served(config: &str) -> Served {
     let paths = Paths::within(&home.state());
     let daemon = Daemon::bind(&paths).unwrap();
     let operator = Arc::new(Operator::new(Arc::clone(&host), None));
-    let daemon = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator));
+    let ended = host.draining();
+    let daemon = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator, ended));
     let client = Connection::control(&paths, None).await.unwrap();
     Served {
         folder,

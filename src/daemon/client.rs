@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use super::Paths;
 use super::protocol::{
-    Answer, Command, ControlError, Hello, MAX_HELLO, MAX_LINE, Mode, Outcome, Request, VERSION,
-    Welcome, line, read_line,
+    Answer, Command, ControlError, DRAINING, Hello, MAX_HELLO, MAX_LINE, Mode, Outcome, Request,
+    VERSION, Welcome, line, read_line,
 };
 use crate::id::TaskId;
 use crate::identity::AgentId;
@@ -145,10 +145,20 @@ impl Connection {
         start: Option<&Start>,
     ) -> Result<ControlClient, ClientError> {
         let connection = Self::open(paths, start, Mode::Control).await?;
-        Ok(ControlClient {
-            connection,
-            next: 0,
-        })
+        Ok(ControlClient::new(connection))
+    }
+
+    /// As `control`, for commands that take power back: a daemon that is ending takes them, too.
+    ///
+    /// # Errors
+    ///
+    /// As for `mcp`.
+    pub async fn revoking(
+        paths: &Paths,
+        start: Option<&Start>,
+    ) -> Result<ControlClient, ClientError> {
+        let connection = Self::open(paths, start, Mode::Revoke).await?;
+        Ok(ControlClient::new(connection))
     }
 
     async fn open(paths: &Paths, start: Option<&Start>, mode: Mode) -> Result<Self, ClientError> {
@@ -168,6 +178,13 @@ impl Connection {
             match tokio::time::timeout(HELLO, greet(stream, &hello)).await {
                 // It ended between being reached and being greeted; the next one is found or started.
                 Ok(Err(ClientError::Io(error))) if is_gone(&error) => {
+                    pause(deadline, &paths.log).await?;
+                }
+                // It finishes what is under way. To one who would start the next, that comes after it.
+                Ok(Err(ClientError::Refused(error))) if error.code == DRAINING => {
+                    if start.is_none() {
+                        return Err(ClientError::Absent(paths.socket.clone()));
+                    }
                     pause(deadline, &paths.log).await?;
                 }
                 Ok(greeted) => return greeted,
@@ -373,6 +390,13 @@ pub struct ControlClient {
 }
 
 impl ControlClient {
+    const fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            next: 0,
+        }
+    }
+
     /// The daemon's version and process id.
     #[must_use]
     pub fn daemon(&self) -> (&str, u32) {

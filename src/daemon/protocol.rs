@@ -20,6 +20,9 @@ use crate::task::{Allowed, Budgets};
 /// The version of this protocol.
 pub(super) const VERSION: u32 = 1;
 
+/// The code with which a daemon that is ending refuses a hello.
+pub(super) const DRAINING: &str = "host.draining";
+
 /// Bytes of a hello.
 pub(super) const MAX_HELLO: usize = 4 << 10;
 
@@ -47,6 +50,8 @@ pub(super) enum Mode {
     },
     /// Commands.
     Control,
+    /// Only such commands as take power back. They are taken while the host ends, too.
+    Revoke,
 }
 
 /// The daemon's answer to a hello.

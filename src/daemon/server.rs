@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Paths;
 use super::protocol::{
-    Answer, Command, ControlError, Hello, MAX_HELLO, MAX_LINE, Mode, Outcome, Request, VERSION,
-    Welcome, line, read_line,
+    Answer, Command, ControlError, DRAINING, Hello, MAX_HELLO, MAX_LINE, Mode, Outcome, Request,
+    VERSION, Welcome, line, read_line,
 };
 use crate::id::TaskId;
 use crate::identity::AgentId;
@@ -184,8 +184,15 @@ impl Daemon {
         self.lock.try_clone()
     }
 
-    /// Serves clients until the host drains, and then until what they asked is answered.
-    pub async fn serve(self, backend: Arc<dyn Backend>, control: Arc<dyn Control>) {
+    /// Serves clients until the host drains, and then until what they asked is answered and `ended` is
+    /// cancelled, which says that nothing else of the host runs any more. Until then power can be taken
+    /// back: calls may be under way.
+    pub async fn serve(
+        self,
+        backend: Arc<dyn Backend>,
+        control: Arc<dyn Control>,
+        ended: CancellationToken,
+    ) {
         let Self {
             listener,
             socket,
@@ -193,11 +200,28 @@ impl Daemon {
         } = self;
         let draining = backend.draining();
         let mut connections = JoinSet::new();
-        loop {
+        let too_long = async {
+            draining.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::pin!(too_long);
+        let over = async {
+            draining.cancelled().await;
+            ended.cancelled().await;
+        };
+        tokio::pin!(over);
+        let mut is_over = false;
+        while !(is_over && connections.is_empty()) {
             let stream = tokio::select! {
-                // First: whoever comes after the end was asked for is not taken.
                 biased;
-                () = draining.cancelled() => break,
+                () = &mut too_long => {
+                    tracing::warn!("clients were still connected at the end");
+                    break;
+                }
+                () = &mut over, if !is_over => {
+                    is_over = true;
+                    continue;
+                }
                 Some(_) = connections.join_next() => continue,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => stream,
@@ -219,10 +243,6 @@ impl Daemon {
         drop(listener);
         if let Err(error) = std::fs::remove_file(&socket) {
             tracing::debug!(%error, "the socket could not be removed");
-        }
-        let ending = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(DRAIN, ending).await.is_err() {
-            tracing::warn!("clients were still connected at the end");
         }
         drop(lock);
     }
@@ -297,7 +317,8 @@ async fn connection(
     if !said? {
         return Ok(());
     }
-    match greet(&text, control.as_ref()).await {
+    let draining = backend.draining();
+    match greet(&text, control.as_ref(), &draining).await {
         Err(error) => {
             let refused = Welcome {
                 ok: false,
@@ -308,7 +329,7 @@ async fn connection(
             stream.write_all(&line(&refused)?).await?;
             stream.shutdown().await
         }
-        Ok(agent) => {
+        Ok(mode) => {
             let welcome = Welcome {
                 ok: true,
                 version: Some(env!("CARGO_PKG_VERSION").to_owned()),
@@ -316,19 +337,33 @@ async fn connection(
                 error: None,
             };
             stream.write_all(&line(&welcome)?).await?;
-            match agent {
-                Some((agent, task)) => serve_stream(backend, agent, task, stream, "stdio").await,
-                None => commands(stream, control, backend.draining()).await,
+            match mode {
+                Opened::Session(agent, task) => {
+                    serve_stream(backend, agent, task, stream, "stdio").await
+                }
+                Opened::Commands => commands(stream, control, draining, |_| true).await,
+                Opened::Revoking => {
+                    let revokes = |command: &Command| matches!(command, Command::Revoke { .. });
+                    commands(stream, control, CancellationToken::new(), revokes).await
+                }
             }
         }
     }
 }
 
-/// The agent of an MCP session and its task, or none for commands.
+/// What a connection is for, once its hello was read.
+enum Opened {
+    /// MCP, by this agent, on this task.
+    Session(AgentId, Option<TaskId>),
+    Commands,
+    Revoking,
+}
+
 async fn greet(
     text: &[u8],
     control: &dyn Control,
-) -> Result<Option<(AgentId, Option<TaskId>)>, ControlError> {
+    draining: &CancellationToken,
+) -> Result<Opened, ControlError> {
     let hello: Hello = serde_json::from_slice(text)
         .map_err(|_| ControlError::new("hello.invalid", "the first line is not a hello"))?;
     if hello.tollgate != VERSION {
@@ -341,8 +376,12 @@ async fn greet(
         )
         .with_hint("stop the daemon, so that the next client starts its own version"));
     }
+    if draining.is_cancelled() && hello.mode != Mode::Revoke {
+        return Err(ControlError::new(DRAINING, "the daemon is ending"));
+    }
     match hello.mode {
-        Mode::Control => Ok(None),
+        Mode::Control => Ok(Opened::Commands),
+        Mode::Revoke => Ok(Opened::Revoking),
         Mode::Mcp { agent, task } => {
             let agent: AgentId =
                 agent
@@ -351,15 +390,17 @@ async fn greet(
                         ControlError::new("hello.agent", error.to_string())
                     })?;
             control.admit(&agent).await?;
-            Ok(Some((agent, task)))
+            Ok(Opened::Session(agent, task))
         }
     }
 }
 
+/// Carries out commands of the kinds that `takes` names, until the client ends or the host drains.
 async fn commands(
     stream: BufReader<UnixStream>,
     control: Arc<dyn Control>,
     draining: CancellationToken,
+    takes: fn(&Command) -> bool,
 ) -> io::Result<()> {
     let (read, mut write) = tokio::io::split(stream);
     let mut read = BufReader::new(read);
@@ -388,10 +429,13 @@ async fn commands(
             Ok(false) => break Ok(()),
             Err(error) => break Err(error),
         }
-        let request = serde_json::from_slice::<Request>(&std::mem::take(&mut text));
-        let Ok(request) = request else {
+        let request = serde_json::from_slice::<Request>(&std::mem::take(&mut text)).ok();
+        let Some(request) = request.filter(|request| takes(&request.command)) else {
             // Not what is wrong with it: that could quote a secret.
-            let error = ControlError::new("command.invalid", "not a command of this version");
+            let error = ControlError::new(
+                "command.invalid",
+                "not a command of this version, or none for this connection",
+            );
             let refused = Answer {
                 id: None,
                 outcome: Outcome::Error(error),

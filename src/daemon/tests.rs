@@ -88,7 +88,7 @@ fn running() -> Running {
         cancelled: sender,
     });
     let daemon = Daemon::bind(&paths).unwrap();
-    let task = tokio::spawn(daemon.serve(fake.clone(), operator));
+    let task = tokio::spawn(daemon.serve(fake.clone(), operator, fake.draining.clone()));
     Running {
         home,
         paths,
@@ -300,6 +300,50 @@ async fn one_client_dies_in_the_middle_of_a_call_and_the_other_goes_on() {
 }
 
 #[tokio::test]
+async fn power_can_be_taken_back_while_the_daemon_ends() {
+    let mut running = running();
+    let wait = request(1, "tools/call", json!({"name": "t_wait"}));
+    let opening = format!("{}\n{wait}\n", initialize(OLDER[0]));
+    let connection = mcp(&running.paths).await;
+    let bridged = tokio::spawn(async move {
+        bridge(connection, opening.as_bytes(), Vec::new())
+            .await
+            .unwrap();
+    });
+    assert!(matches!(
+        running.seen.recv().await,
+        Some(Seen::Started { .. })
+    ));
+    running.fake.draining.cancel();
+    // For others there is no daemon any more.
+    assert!(matches!(
+        Connection::control(&running.paths, None).await,
+        Err(ClientError::Absent(_))
+    ));
+    let mut client = Connection::revoking(&running.paths, None).await.unwrap();
+    let all = Command::Revoke {
+        kind: "all".to_owned(),
+        subject: String::new(),
+    };
+    for (command, code) in [
+        (all, "test.refused"),
+        (Command::Status {}, "command.invalid"),
+    ] {
+        let error = client.run(command, drop).await.unwrap_err();
+        let ClientError::Refused(error) = error else {
+            panic!("{error}");
+        };
+        // The first is this test's own answer: it was asked.
+        assert_eq!(error.code, code, "{error}");
+    }
+    drop(client);
+    running.fake.release.notify_one();
+    bridged.await.unwrap();
+    running.task.await.unwrap();
+    assert!(!running.paths.socket.exists());
+}
+
+#[tokio::test]
 async fn the_end_of_input_is_answered_first() {
     let mut running = running();
     let wait = request(1, "tools/call", json!({"name": "t_wait"}));
@@ -368,7 +412,9 @@ async fn is_a_daemon_where_a_test_asks_for_one() {
         cancelled,
     });
     let daemon = Daemon::bind(&Paths::within(std::path::Path::new(&state))).unwrap();
-    daemon.serve(fake, operator).await;
+    daemon
+        .serve(fake.clone(), operator, fake.draining.clone())
+        .await;
 }
 
 #[tokio::test]

@@ -353,6 +353,36 @@ async fn the_command_revokes_and_lifts() {
     drop(daemon);
 }
 
+/// A host that ends finishes what is under way, and what is under way can be stopped.
+#[tokio::test]
+async fn power_is_taken_back_from_a_host_that_is_ending() {
+    let upstream = Upstream::start().await;
+    let (_folder, home) = crate::journal::local(&upstream).make().await;
+    let mut daemon = binary::Daemon::start(&home).await;
+    let alice = daemon.agent("alice").await;
+    let url = format!("http://{}/hold", upstream.plain);
+    let held = json!({"requirement": "api", "method": "GET", "url": url});
+    let client = daemon.client(&alice);
+    let under_way = tokio::spawn(async move { client.try_call("probe_send", &held).await });
+    upstream.arrived(1).await;
+    let stopping = tokio::spawn({
+        let home = home.clone();
+        async move { binary::run(&home, &["stop"]).await }
+    });
+    // To every other command there is no daemon any more.
+    while binary::run(&home, &["status"]).await.code != 4 {}
+    let said = binary::run(&home, &["revoke", "all"]).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    let answer = under_way.await.unwrap().unwrap();
+    let code = &answer["structuredContent"]["code"];
+    assert_eq!(code, "revoked.all", "{answer}");
+    assert_eq!(stopping.await.unwrap().code, 0);
+    daemon.ended().await;
+    let written = revocations(&home);
+    assert_eq!((written.len(), written[0].calls.len()), (1, 1));
+    assert_verifies(&home.journal());
+}
+
 /// Each is given while a call is under way, and answered; then the daemon is killed.
 #[tokio::test]
 async fn a_revocation_given_just_before_a_kill_is_in_force_after_it() {

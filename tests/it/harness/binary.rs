@@ -178,6 +178,11 @@ impl Daemon {
     pub(crate) async fn stop(&mut self) {
         let said = run(&self.home, &["stop"]).await;
         assert_eq!(said.code, 0, "{said:?}");
+        self.ended().await;
+    }
+
+    /// Waits for its end, which is in order.
+    pub(crate) async fn ended(&mut self) {
         let status = self.child.wait().await.unwrap();
         assert!(status.success(), "{status}: {}", self.said());
     }
