@@ -225,6 +225,8 @@ impl Leases {
     pub(crate) async fn close(&self, within: Duration) {
         let _ended = self.end_all();
         self.settle(within).await;
+        // What was answered last is known to the next host.
+        self.0.write_changed().await;
         self.0.closed.store(true, Ordering::Relaxed);
         self.0.wake.notify_one();
     }

@@ -3,12 +3,12 @@
 //! One task does it for as long as the host lives. It works on what the book says, so nothing is
 //! handed over that could be lost on the way.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
+use tokio::task::JoinSet;
 
 use super::book::Book;
 use super::{Holder, Inner, Lease, Parts, Stage};
@@ -16,7 +16,7 @@ use crate::id::LeaseId;
 use crate::secret::StoreError;
 use crate::state::LeaseRow;
 
-/// So many are taken back at once: a server that is slow must not be asked by hundreds.
+/// So many of one source are taken back at once: a server that is slow must not be asked by hundreds.
 const AT_ONCE: usize = 8;
 /// Where nothing is due, the book is looked through now and then, for what lapsed.
 const IDLE: Duration = Duration::from_secs(30);
@@ -29,44 +29,38 @@ pub(super) fn start(inner: &Arc<Inner>) {
     let wake = Arc::clone(&inner.wake);
     let inner = Arc::downgrade(inner);
     tokio::spawn(async move {
-        while let Some(wait) = round(&inner).await {
+        // What a source does not answer is waited for here, beside all that others are asked.
+        let mut asked = JoinSet::new();
+        while let Some(wait) = round(&inner, &mut asked).await {
             tokio::select! {
                 () = wake.notified() => {}
+                Some(answered) = asked.join_next() => {
+                    if let Err(error) = answered {
+                        tracing::error!(%error, "a lease is taken back at the next start: its source's part failed");
+                    }
+                }
                 () = tokio::time::sleep(wait) => {}
             }
         }
     });
 }
 
-/// Does what is due; how long until there is more.
-async fn round(inner: &Weak<Inner>) -> Option<Duration> {
+/// Begins what is due; how long until there is more.
+async fn round(inner: &Weak<Inner>, asked: &mut JoinSet<()>) -> Option<Duration> {
     let inner = inner.upgrade()?;
     if inner.closed.load(Ordering::Relaxed) {
         return None;
     }
     inner.lapse();
     inner.write_changed().await;
-    let due = inner.due();
+    let (due, next) = inner.due();
     if !due.is_empty() {
         inner.recorded().await;
     }
-    stream::iter(due)
-        .for_each_concurrent(AT_ONCE, |lease| {
-            let inner = Arc::clone(&inner);
-            async move { inner.take_back(lease).await }
-        })
-        .await;
-    inner.write_changed().await;
-    let tick = inner.tick();
-    let next = inner
-        .book()
-        .leases
-        .values()
-        .filter_map(|lease| match lease.stage {
-            Stage::Pending { due, .. } if lease.handle.is_some() => Some(due.saturating_sub(tick)),
-            _ => None,
-        })
-        .min();
+    for lease in due {
+        let inner = Arc::clone(&inner);
+        asked.spawn(async move { inner.take_back(lease).await });
+    }
     let wait = next.unwrap_or(IDLE).clamp(Duration::from_millis(10), IDLE);
     Some(inner.ticker.sleep(wait))
 }
@@ -116,7 +110,7 @@ impl Inner {
         state.keep_leases(&rows).map_err(|error| error.to_string())
     }
 
-    async fn write_changed(self: &Arc<Self>) {
+    pub(super) async fn write_changed(self: &Arc<Self>) {
         let changed: Vec<LeaseId> = self.book().unwritten.iter().copied().collect();
         if !changed.is_empty()
             && let Err(error) = self.write(&changed).await
@@ -138,22 +132,36 @@ impl Inner {
         }
     }
 
-    /// What is to be tried now.
-    fn due(&self) -> Vec<Lease> {
+    /// What is to be tried now, and in how long something else is.
+    fn due(&self) -> (Vec<Lease>, Option<Duration>) {
         let tick = self.tick();
         let mut book = self.book();
-        let due: Vec<Lease> = book
-            .leases
-            .values()
-            .filter(|lease| {
-                lease.handle.is_some()
-                    && matches!(lease.stage, Stage::Pending { due, .. } if due <= tick)
-                    && !book.asked.contains(&lease.id)
-            })
-            .cloned()
-            .collect();
-        book.asked.extend(due.iter().map(|lease| lease.id));
-        due
+        let mut under_way: HashMap<&str, usize> = HashMap::new();
+        for lease in book.asked.iter().filter_map(|id| book.leases.get(id)) {
+            *under_way.entry(&lease.source).or_default() += 1;
+        }
+        let (mut now, mut next) = (Vec::new(), None);
+        for lease in book.leases.values() {
+            let Stage::Pending { due, .. } = lease.stage else {
+                continue;
+            };
+            if lease.handle.is_none() || book.asked.contains(&lease.id) {
+                continue;
+            }
+            if due > tick {
+                let left = due.saturating_sub(tick);
+                next = Some(next.map_or(left, |next: Duration| next.min(left)));
+                continue;
+            }
+            // Where all its turns are taken, the next answer of its source brings it up again.
+            let turns = under_way.entry(&lease.source).or_default();
+            if *turns < AT_ONCE {
+                *turns += 1;
+                now.push(lease.clone());
+            }
+        }
+        book.asked.extend(now.iter().map(|lease| lease.id));
+        (now, next)
     }
 
     async fn take_back(&self, lease: Lease) {

@@ -31,6 +31,8 @@ struct Server {
     renewed: AtomicU32,
     /// Nothing is taken back.
     is_down: AtomicBool,
+    /// Whoever wants these back waits without end.
+    stuck: Mutex<BTreeSet<String>>,
     /// Nothing is given, nor renewed.
     refuses: AtomicBool,
     /// Nothing is answered before `go_on`.
@@ -168,6 +170,9 @@ impl Desk for TestDesk {
 
     async fn revoke(&self, _: &str, handle: &str) -> Result<(), SourceError> {
         self.server.asked_to_revoke.fetch_add(1, Ordering::SeqCst);
+        if self.server.stuck.lock().unwrap().contains(handle) {
+            std::future::pending::<()>().await;
+        }
         if self.server.is_down.load(Ordering::SeqCst) {
             return Err(SourceError::Unavailable("status 503".into()));
         }

@@ -27,6 +27,26 @@ async fn j10_a_backend_that_is_down_is_tried_again_and_too_many_stop_lending() {
 }
 
 #[tokio::test]
+async fn one_that_is_not_answered_keeps_no_other_waiting() {
+    let bench = Bench::new(lent(), LeaseTerms::default(), 128);
+    for call in 1..=3 {
+        bench.lend(call, None).await.unwrap();
+    }
+    bench.server.stuck.lock().unwrap().insert("lease-0".into());
+    let _ended = bench.leases.end_call(id(1));
+    bench
+        .until(|_| bench.server.asked_to_revoke.load(Ordering::SeqCst) == 1)
+        .await;
+    for call in 2..=3 {
+        let _ended = bench.leases.end_call(id(call));
+    }
+    bench.until(|pending| pending.len() == 1).await;
+    let alive = bench.server.alive.lock().unwrap().clone();
+    assert_eq!(Vec::from_iter(alive), ["lease-0"]);
+    assert_eq!(bench.server.asked_to_revoke.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
 async fn j09_a_host_that_dies_takes_back_at_its_next_start() {
     let bench = Bench::new(lent(), LeaseTerms::default(), 128);
     bench.lend(1, None).await.unwrap();
