@@ -25,6 +25,7 @@ macro_rules! claims {
 }
 
 claims![
+    crate::crash::kill_9_at_any_point_loses_nothing_and_repeats_nothing,
     crate::approvals::killed::what_was_asked_and_approved_is_there_after_kill_9_and_runs_once,
     crate::approvals::requests::a_request_waits_only_as_long_as_it_may_and_dies_with_its_host,
     crate::approvals::ends::a_revocation_at_the_same_time_as_a_yes_wins,

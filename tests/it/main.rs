@@ -21,6 +21,7 @@ mod admin;
 mod approvals;
 mod attacks;
 mod binary;
+mod crash;
 mod daemon;
 mod fairness;
 mod handoff;

@@ -142,6 +142,11 @@ impl Upstream {
             .unwrap();
     }
 
+    /// How many requests have come whole so far.
+    pub(crate) fn arrivals(&self) -> usize {
+        *self.shared.arrived.borrow()
+    }
+
     /// Waits until every connection is closed.
     pub(crate) async fn closed(&self) {
         self.shared
