@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::exit::Exit;
 use super::fault::{Fault, chain};
@@ -12,6 +13,7 @@ use super::finding::{self, Finding, Level, in_home, number, shown};
 use super::offline::{self, Loaded, Loader};
 use super::printer::Printer;
 use super::standing;
+use crate::clock::{Clock as _, SystemClock, rfc3339};
 use crate::config::{Config, ConfigError, KeySource, SecretPlace, Tier};
 use crate::entropy::SystemEntropy;
 use crate::home::Home;
@@ -22,6 +24,7 @@ use crate::plugin::{Description, Requirement, name_of};
 use crate::policy::PolicySet;
 use crate::private;
 use crate::secret::{SHORTEST_SEARCHED, Secrets, Store};
+use crate::state::KnownPeople;
 
 pub(crate) async fn run(
     zero_standing: bool,
@@ -61,6 +64,8 @@ pub(crate) async fn run(
         findings.extend(standing::findings(home, &config, &policies.set, &loaded)?);
     }
     findings.extend(credential_in_environment());
+    let people = crate::state::people_in(&home.database());
+    findings.extend(people.and_then(|known| unadministered(home, known, SystemClock.now())));
     let good = loaded.iter().filter(|loaded| loaded.plugin.is_ok()).count();
     let exit = finding::print(
         &findings,
@@ -72,7 +77,7 @@ pub(crate) async fn run(
             "note: whatever runs as this user can read `{}` and act as the operator: run agents as another user",
             shown(&home.state())
         ));
-        if crate::state::people_in(&home.database()).is_some_and(|people| people > 0) {
+        if people.is_some_and(|known| known.people > 0) {
             printer.warn(SAME_USER);
         }
     }
@@ -84,6 +89,27 @@ const SAME_USER: &str = "an approval is worth as much as the approver's credenti
 An agent that runs as this user (every agent over `serve --stdio` does) can read this user's files, environment and browser, \
 take a person's credential from there, or write itself into the host's state, and then approve its own calls. \
 Run the daemon as a user of its own, connect agents over HTTP from other users, and keep people's credentials with people";
+
+/// So long before the last administrator's credential expires, that is worth a word.
+const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// Once no administrator's credential is good, adding one takes none.
+fn unadministered(home: &Home, known: KnownPeople, now: Duration) -> Option<Finding> {
+    let until = known.administered_until.unwrap_or_default();
+    let message = if known.people == 0 || until > now.saturating_add(SOON) {
+        return None;
+    } else if until > now {
+        format!(
+            "the last credential of an administrator expires at {}: from then on whoever reaches the socket may add people",
+            rfc3339(until)
+        )
+    } else {
+        "no administrator has a credential that is good: whoever reaches the socket may add people"
+            .to_owned()
+    };
+    let help = "renew one with `tollgate person rotate NAME`";
+    Some(Finding::new(Level::Warning, shown(&home.database()), message).help(help))
+}
 
 /// Where this command's environment has a person's credential, so has whatever else is started from it.
 fn credential_in_environment() -> Option<Finding> {
@@ -398,6 +424,25 @@ mod tests {
                 "component.invalid: not a valid component: at offset 8"
             )]
         );
+    }
+
+    #[test]
+    fn a_host_without_an_administrator_is_warned_of_before() {
+        let now = Duration::from_secs(1_795_305_600);
+        let of = |people, until: Option<Duration>| {
+            let known = KnownPeople {
+                people,
+                administered_until: until,
+            };
+            unadministered(&home(), known, now).map(|found| found.message)
+        };
+        assert_eq!(of(0, None), None);
+        assert_eq!(of(1, Some(now + SOON + Duration::from_secs(1))), None);
+        let soon = of(1, Some(now + SOON)).unwrap();
+        assert!(soon.contains("expires at 2026-12-06T00:00:00"), "{soon}");
+        for over in [Some(now), None] {
+            assert!(of(2, over).unwrap().starts_with("no administrator"));
+        }
     }
 
     #[test]

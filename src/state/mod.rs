@@ -26,7 +26,7 @@ use tokio::sync::watch;
 pub use agents::AgentRecord;
 pub(crate) use leases::LeaseRow;
 pub use people::PersonRecord;
-pub(crate) use people::people_in;
+pub(crate) use people::{Known as KnownPeople, people_in};
 pub use pins::{AcceptedBy, Facts, Pin, Signed};
 pub use tokens::Rotation;
 

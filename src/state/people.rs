@@ -223,17 +223,29 @@ impl State {
     }
 }
 
-/// How many people the database at `path` knows: for a command that reads beside a running daemon,
-/// and must neither change nor migrate anything. None where it can't be told.
-pub(crate) fn people_in(path: &Path) -> Option<usize> {
+/// Whom the database at a path knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) people: usize,
+    /// Until when some administrator's credential is good.
+    pub(crate) administered_until: Option<Duration>,
+}
+
+/// The people of the database at `path`: for a command that reads beside a running daemon, and must
+/// neither change nor migrate anything. None where it can't be told.
+pub(crate) fn people_in(path: &Path) -> Option<Known> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).ok()?;
-    let count: i64 = connection
+    let (people, until): (i64, Option<i64>) = connection
         .query_row(
-            "SELECT count(*) FROM people WHERE removed IS NULL",
+            "SELECT count(*), max(expires) FILTER (WHERE admin = 1) FROM people WHERE removed IS NULL",
             [],
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .ok()?;
-    usize::try_from(count).ok()
+    Some(Known {
+        people: usize::try_from(people).ok()?,
+        administered_until: until
+            .and_then(|until| Some(Duration::from_millis(until.try_into().ok()?))),
+    })
 }

@@ -25,6 +25,7 @@ macro_rules! claims {
 }
 
 claims![
+    crate::leases::killed::fifty_restarts_under_load_lose_no_lease_approval_or_revocation,
     crate::crash::kill_9_at_any_point_loses_nothing_and_repeats_nothing,
     crate::approvals::killed::what_was_asked_and_approved_is_there_after_kill_9_and_runs_once,
     crate::approvals::requests::a_request_waits_only_as_long_as_it_may_and_dies_with_its_host,

@@ -1,7 +1,7 @@
 //! What was accepted is what runs: changes wait, are shown whole, and are accepted as they were shown.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::json;
 use tollgate::digest::Digest;
@@ -37,9 +37,20 @@ fn guest() -> Setup {
         .policy("guest", POLICY)
 }
 
+/// Says so when it is dropped.
+struct Enough<'a>(&'a AtomicUsize);
+
+impl Drop for Enough<'_> {
+    fn drop(&mut self) {
+        self.0.store(usize::MAX, Ordering::SeqCst);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 pub(crate) async fn a_file_that_is_swapped_while_it_is_read_is_the_one_or_the_other() {
     const SWAPS: usize = 10_000;
+    // The race is run so often at least, however slowly this machine looks at the folder.
+    const LOOKS: usize = 30;
     let _row = crate::attacks::stands_for("P02");
     let bench = guest().start().await;
     let (old, new) = (Digest::of(&plain()), Digest::of(&changed()));
@@ -49,14 +60,17 @@ pub(crate) async fn a_file_that_is_swapped_while_it_is_read_is_the_one_or_the_ot
     let name = "guest".parse().unwrap();
     let shown = bench.host.plugin_diff(&name).unwrap();
 
-    let done = AtomicBool::new(false);
+    let (done, looks) = (AtomicBool::new(false), AtomicUsize::new(0));
     let swaps = || {
         let folder = path.parent().unwrap();
         let (one, two) = (folder.join(".one"), folder.join(".two"));
         std::fs::write(&one, plain()).unwrap();
         std::fs::write(&two, changed()).unwrap();
         let hidden = folder.join(".next");
-        for turn in 0..SWAPS {
+        for turn in 0.. {
+            if turn >= SWAPS && looks.load(Ordering::SeqCst) >= LOOKS {
+                break;
+            }
             let from = if turn % 2 == 0 { &one } else { &two };
             // By turns as another file and as a link to another file.
             if turn % 4 < 2 {
@@ -73,11 +87,14 @@ pub(crate) async fn a_file_that_is_swapped_while_it_is_read_is_the_one_or_the_ot
     std::thread::scope(|scope| {
         scope.spawn(swaps);
         let host = bench.host.clone();
-        let done = &done;
+        let (done, looks) = (&done, &looks);
         let runtime = tokio::runtime::Handle::current();
         scope.spawn(move || {
+            // However it ends, nobody swaps on for it.
+            let _enough = Enough(looks);
             while !done.load(Ordering::SeqCst) {
                 runtime.block_on(host.refresh());
+                looks.fetch_add(1, Ordering::SeqCst);
                 let reports = host.plugins();
                 let Some(report) = reports.iter().find(|report| report.file == "guest.wasm") else {
                     continue;

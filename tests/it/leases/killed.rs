@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::works::{Works, changes, listed, none_listed, nowhere, stages};
+use crate::harness::Setup;
 use crate::harness::assert_verifies;
-use crate::harness::binary::Daemon;
+use crate::harness::binary::{Daemon, run, run_as};
 use crate::servers::{OpenBao, until};
 
 /// What OpenBao made for the one call: its token, and the credential that hangs on it.
@@ -142,4 +143,72 @@ async fn what_waits_to_be_taken_back_when_the_host_is_killed_waits_on_and_is_tak
     works.empty().await;
     daemon.stop().await;
     assert_verifies(&home.journal());
+}
+
+/// Each death comes while a call is at work with what was lent to it, now and then right after a person
+/// agreed and an agent was revoked.
+#[tokio::test]
+pub(crate) async fn fifty_restarts_under_load_lose_no_lease_approval_or_revocation() {
+    let _row = crate::attacks::stands_for("D07");
+    let mut works = Works::start("").await;
+    let setup = std::mem::replace(&mut works.setup, Setup::empty());
+    works.setup = setup
+        .shared_rules()
+        .toml("[plugin.probe.tool.echo]\ntier = \"hold\"");
+    let (_folder, home, mut daemon, token) = works.daemon().await;
+    let ada = run(&home, &["person", "add", "ada"]).await;
+    assert_eq!(ada.code, 0, "{ada:?}");
+    let echo = |number: usize| json!({"text": number.to_string()});
+    let (mut approved, mut revoked) = (Vec::new(), Vec::new());
+    for number in 0..50 {
+        let call = works.begin(&daemon, &token).await;
+        if number % 10 == 0 {
+            let held = daemon
+                .client(&token)
+                .call("probe_echo", &echo(number))
+                .await;
+            let id = held["structuredContent"]["approvalId"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            let gone = format!("gone{number}");
+            revoked.push(daemon.agent(&gone).await);
+            let said = run_as(&home, ada.out.trim(), &["approvals", "approve", &id]).await;
+            assert_eq!(said.code, 0, "{said:?}");
+            let said = run(&home, &["revoke", "agent", &gone]).await;
+            assert_eq!(said.code, 0, "{said:?}");
+            approved.push((id, number));
+        }
+        daemon.kill().await;
+        drop(call.await);
+        daemon = Daemon::start(&home).await;
+    }
+    works.empty().await;
+    none_listed(&home).await;
+    for token in &revoked {
+        let refused = daemon.client(token).request("tools/list", json!({})).await;
+        assert_eq!(refused.unwrap().status, 401);
+    }
+    for (id, number) in &approved {
+        let ran = daemon
+            .client(&token)
+            .call("probe_echo", &echo(*number))
+            .await;
+        assert_eq!(ran["isError"], false, "{id}: {ran}");
+        let again = daemon
+            .client(&token)
+            .call("probe_echo", &echo(*number))
+            .await;
+        assert_eq!(again["isError"], true, "{id} was used twice: {again}");
+    }
+    daemon.stop().await;
+    assert_verifies(&home.journal());
+    let changes = changes(&home);
+    let lent: BTreeSet<_> = changes.iter().map(|change| change.lease).collect();
+    assert_eq!(lent.len(), 100, "a token and a credential for each call");
+    for lease in lent {
+        let of = changes.iter().filter(|change| change.lease == lease);
+        let ends = of.filter(|change| change.stage == "revoked").count();
+        assert_eq!(ends, 1, "{lease}");
+    }
 }

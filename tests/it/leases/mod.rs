@@ -1,6 +1,6 @@
 //! Credentials that are lent: they appear at a real server of secrets, and are dead after the call.
 
-mod killed;
+pub(crate) mod killed;
 mod minted;
 mod oauth;
 mod works;

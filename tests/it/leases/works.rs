@@ -99,10 +99,11 @@ impl Works {
     /// A call of the program that is at work, for as long as the queue holds it; what it is answered.
     pub(super) async fn begin(&self, daemon: &Daemon, token: &str) -> JoinHandle<Option<Value>> {
         self.queue.hold();
+        let before = self.queue.worked().len();
         let (client, arguments) = (daemon.client(token), self.arguments());
         let call = async move { client.try_call("probe_send", &arguments).await };
         let call = tokio::spawn(call);
-        self.queue.at_work(1).await;
+        self.queue.at_work(before + 1).await;
         call
     }
 
