@@ -24,6 +24,7 @@ mod binary;
 mod crash;
 mod daemon;
 mod fairness;
+mod founding;
 mod handoff;
 mod journal;
 mod leases;

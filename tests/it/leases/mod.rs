@@ -3,7 +3,7 @@
 pub(crate) mod killed;
 mod minted;
 mod oauth;
-mod works;
+pub(crate) mod works;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

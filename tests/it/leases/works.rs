@@ -20,7 +20,7 @@ use crate::harness::{PROBE_POLICY, Setup, arrival, host, records};
 use crate::servers::{Gate, OpenBao, Queue, until};
 
 /// The probe, which may reach `origin` on this machine.
-pub(super) fn local(origin: &str) -> Setup {
+pub(crate) fn local(origin: &str) -> Setup {
     let policy = format!(
         "{PROBE_POLICY}permit (principal in Group::\"everyone\", action in Action::\"connect\", resource in Plugin::\"probe\")\n\
          when {{ context.address == ip(\"127.0.0.1\") }};"
@@ -32,15 +32,15 @@ pub(super) fn local(origin: &str) -> Setup {
 }
 
 /// A queue, OpenBao that makes its users, and the probe, which works there with them.
-pub(super) struct Works {
-    pub(super) queue: Queue,
-    pub(super) bao: OpenBao,
-    pub(super) setup: Setup,
+pub(crate) struct Works {
+    pub(crate) queue: Queue,
+    pub(crate) bao: OpenBao,
+    pub(crate) setup: Setup,
 }
 
 impl Works {
     /// With more in the table of the secret, and after it.
-    pub(super) async fn start(more: &str) -> Self {
+    pub(crate) async fn start(more: &str) -> Self {
         let queue = Queue::start().await;
         let bao = OpenBao::start(&queue).await;
         let setup = local(&queue.origin());
@@ -51,7 +51,7 @@ impl Works {
     }
 
     /// The same, over a way to OpenBao that can be cut.
-    pub(super) async fn behind_a_gate() -> (Self, Gate) {
+    pub(crate) async fn behind_a_gate() -> (Self, Gate) {
         let mut works = Self::start("").await;
         let gate = Gate::to(&works.bao.address).await;
         let vault = works.bao.table(&gate.origin).await;
@@ -60,7 +60,7 @@ impl Works {
     }
 
     /// The probe with the credential of a worker, which ends with the table of that.
-    pub(super) fn worker(&self) -> Setup {
+    pub(crate) fn worker(&self) -> Setup {
         local(&self.queue.origin()).toml(
             "[secret.probe.token]\nsource = \"vault\"\npath = \"rabbitmq/creds/worker\"\n\
              field = \"password\"\nuser_field = \"username\"",
@@ -68,7 +68,7 @@ impl Works {
     }
 
     /// What the probe is told: to do one piece of work.
-    pub(super) fn arguments(&self) -> Value {
+    pub(crate) fn arguments(&self) -> Value {
         json!({
             "requirement": "api", "method": "GET", "url": format!("{}/work", self.queue.origin()),
             "credentials": [{"secret": "token", "scheme": "basic", "name": "whoever"}],
@@ -76,20 +76,20 @@ impl Works {
     }
 
     /// That call by alice, on a task of hers if one is named.
-    pub(super) fn arrival(&self, task: Option<TaskId>) -> Arrival {
+    pub(crate) fn arrival(&self, task: Option<TaskId>) -> Arrival {
         let mut arrival = arrival("alice", "probe_send", self.arguments().to_string());
         arrival.caller.task = task;
         arrival
     }
 
     /// A host within this process.
-    pub(super) async fn host(&self, clock: SharedClock) -> (TempDir, Arc<Host>) {
+    pub(crate) async fn host(&self, clock: SharedClock) -> (TempDir, Arc<Host>) {
         let (folder, home) = self.setup.make().await;
         (folder, host(home, clock).await)
     }
 
     /// The program, with what `alice` proves herself by.
-    pub(super) async fn daemon(&self) -> (TempDir, Home, Daemon, String) {
+    pub(crate) async fn daemon(&self) -> (TempDir, Home, Daemon, String) {
         let (folder, home) = self.setup.make().await;
         let daemon = Daemon::start(&home).await;
         let token = daemon.agent("alice").await;
@@ -97,7 +97,7 @@ impl Works {
     }
 
     /// A call of the program that is at work, for as long as the queue holds it; what it is answered.
-    pub(super) async fn begin(&self, daemon: &Daemon, token: &str) -> JoinHandle<Option<Value>> {
+    pub(crate) async fn begin(&self, daemon: &Daemon, token: &str) -> JoinHandle<Option<Value>> {
         self.queue.hold();
         let before = self.queue.worked().len();
         let (client, arguments) = (daemon.client(token), self.arguments());
@@ -108,28 +108,28 @@ impl Works {
     }
 
     /// Waits until all that was made is gone: at the queue, and at OpenBao.
-    pub(super) async fn empty(&self) {
+    pub(crate) async fn empty(&self) {
         self.queue.empty().await;
         self.bao.childless().await;
     }
 }
 
 /// Every lease that `tollgate leases` shows.
-pub(super) async fn listed(home: &Home) -> Vec<Value> {
+pub(crate) async fn listed(home: &Home) -> Vec<Value> {
     let said = run(home, &["leases", "--format", "json"]).await;
     assert_eq!(said.code, 0, "{said:?}");
     said.lines()
 }
 
 /// Waits until it shows none.
-pub(super) async fn none_listed(home: &Home) {
+pub(crate) async fn none_listed(home: &Home) {
     until("no lease is left", || async {
         listed(home).await.is_empty()
     })
     .await;
 }
 
-pub(super) fn changes(home: &Home) -> Vec<LeaseChange> {
+pub(crate) fn changes(home: &Home) -> Vec<LeaseChange> {
     let all = records(&home.journal()).into_iter();
     all.filter_map(|record| match record.event {
         Event::Lease(change) => Some(change),
@@ -138,7 +138,7 @@ pub(super) fn changes(home: &Home) -> Vec<LeaseChange> {
     .collect()
 }
 
-pub(super) fn stages(home: &Home, secret: &str) -> Vec<String> {
+pub(crate) fn stages(home: &Home, secret: &str) -> Vec<String> {
     let changes = changes(home).into_iter();
     changes
         .filter(|change| change.secret == secret)
@@ -148,7 +148,7 @@ pub(super) fn stages(home: &Home, secret: &str) -> Vec<String> {
 
 /// Asserts that no file of the home holds `text`, the log and the database included.
 #[track_caller]
-pub(super) fn nowhere(home: &Home, text: &str) {
+pub(crate) fn nowhere(home: &Home, text: &str) {
     let mut folders = vec![home.root().to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -167,7 +167,7 @@ pub(super) fn nowhere(home: &Home, text: &str) {
 
 /// The machine's clock, so many seconds ahead.
 #[derive(Debug, Default)]
-pub(super) struct Ahead(pub(super) AtomicU64);
+pub(crate) struct Ahead(pub(super) AtomicU64);
 
 impl Clock for Ahead {
     fn now(&self) -> Duration {
@@ -176,7 +176,7 @@ impl Clock for Ahead {
 }
 
 /// A task of `alice` for the probe.
-pub(super) async fn started(host: &Host) -> TaskId {
+pub(crate) async fn started(host: &Host) -> TaskId {
     let new = crate::tasks::task("alice", &["probe.*"]);
     host.start_task(new).await.unwrap().id
 }
