@@ -31,6 +31,8 @@ mod bound;
 mod commit;
 mod escape;
 mod line;
+pub mod merkle;
+pub mod note;
 mod open;
 mod read;
 pub mod record;
