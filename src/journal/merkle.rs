@@ -117,7 +117,7 @@ impl Subtrees for &[Digest] {
 }
 
 /// Where a tree of `size` leaves, 2 or more, divides: the largest power of two that is less.
-const fn divide(size: u64) -> u64 {
+pub(super) const fn divide(size: u64) -> u64 {
     1 << (u64::BITS - 1 - (size - 1).leading_zeros())
 }
 
