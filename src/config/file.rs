@@ -13,7 +13,7 @@ use super::limits::{ApprovalsTable, CallTable, ConcurrencyTable, DescribeTable, 
 use super::outside::{AdminTable, WebhookTable};
 use super::quantity::{Quantity, Unit};
 use super::secret::Secret;
-use super::{Format, Leases, Level, Proxy, SecretPlace, Sync, Tier, Vault};
+use super::{Anchor, Format, Leases, Level, Proxy, SecretPlace, Sync, Tier, Vault};
 use crate::name::{self, PluginName, ToolName};
 use crate::plugin::{Key, TrustedKey};
 
@@ -184,6 +184,7 @@ pub(super) struct Egress {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Journal {
     pub(super) sync: Option<Spanned<Sync>>,
+    pub(super) anchor: Vec<Anchor>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

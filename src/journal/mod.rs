@@ -26,10 +26,14 @@
 //! report success for pages that it dropped. A new start recovers: it cuts a torn end, and
 //! records that it did.
 
+pub mod anchor;
 mod append;
+pub mod archive;
 mod bound;
 mod commit;
 mod escape;
+#[cfg(test)]
+pub(crate) mod forge;
 mod line;
 pub mod merkle;
 pub mod note;

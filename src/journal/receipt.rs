@@ -10,12 +10,14 @@
 //! is written from today on, and no receipt of yesterday.
 
 mod check;
+mod issue;
 mod summary;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::check::{Checked, ReceiptError};
+pub use self::issue::{IssueError, receipt};
 pub use self::summary::{HostCallSummary, Summary};
 use super::prove::Proof;
 use super::record::{CallId, Event, Record};

@@ -30,7 +30,7 @@ fn open(memory: &Memory, options: Options) -> (Journal, Recovery) {
     Journal::open_in(Arc::new(memory.clone()), options).unwrap()
 }
 
-fn call_id(number: u128) -> CallId {
+pub(super) fn call_id(number: u128) -> CallId {
     CallId(uuid::Uuid::from_u128(number))
 }
 
@@ -41,7 +41,7 @@ fn changed(text: &str) -> Event {
     })
 }
 
-fn intent(call: CallId) -> Event {
+pub(super) fn intent(call: CallId) -> Event {
     Event::Intent(Intent {
         call,
         caller: Caller {
@@ -74,7 +74,7 @@ fn intent(call: CallId) -> Event {
     })
 }
 
-fn outcome(call: CallId) -> Event {
+pub(super) fn outcome(call: CallId) -> Event {
     Event::Outcome(Outcome {
         call,
         status: String::from("ok"),
