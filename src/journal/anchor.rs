@@ -5,12 +5,14 @@
 //! is somewhere else by then shows that: the journal must go on from it.
 
 mod kept;
+mod local;
 mod witness;
 
 use super::archive::{Archive, ArchiveError};
 use super::note::{Checkpoint, Note, NoteError, VerifierKey};
 
 pub use self::kept::{MARK, one_line, read};
+pub use self::local::{LocalError, described, to_file, to_stdout, to_syslog};
 pub use self::witness::{Answer, Submission};
 
 /// How a journal stands to a checkpoint that was kept elsewhere.

@@ -209,6 +209,45 @@ impl Archive {
         self.spans.iter().map(|span| &span.key)
     }
 
+    /// The key of the segment that record `seq` is in.
+    #[must_use]
+    pub fn key_of(&self, seq: u64) -> Option<&VerifierKey> {
+        let place = self.place_of(seq.checked_sub(1)?)?;
+        self.spans.get(place).map(|span| &span.key)
+    }
+
+    /// The key of each segment, where `first` is that of the first one, and each names the next in a
+    /// record that it signed for.
+    ///
+    /// # Errors
+    ///
+    /// One of them was not named so.
+    pub fn chain(&mut self, first: &VerifierKey) -> Result<Vec<VerifierKey>, ArchiveError> {
+        let name = |seq| Name::Lines(seq);
+        let last = self.spans.last().map_or(1, |span| span.first);
+        let closing = self.closing_before(last)?;
+        let keys: Vec<VerifierKey> = self.keys().cloned().collect();
+        if keys.first() != Some(first) {
+            return Err(bad(Name::Public, "it is not the key of the first segment"));
+        }
+        for ((seq, line), next) in closing.iter().zip(keys.iter().skip(1)) {
+            let Event::SegmentClosed(closed) = read(name(*seq), line)?.event else {
+                return Err(bad(
+                    name(*seq),
+                    "a segment does not end with `segment-closed`",
+                ));
+            };
+            if closed.next != next.to_string() {
+                return Err(bad(
+                    name(*seq),
+                    "the key of the next segment is another one",
+                ));
+            }
+            self.prove(*seq, line)?;
+        }
+        Ok(keys)
+    }
+
     /// How many records there are.
     ///
     /// # Errors
@@ -241,7 +280,7 @@ impl Archive {
     /// # Errors
     ///
     /// There is none, or it does not verify.
-    pub fn newest(&mut self) -> Result<(Note, Checkpoint), ArchiveError> {
+    pub fn newest(&self) -> Result<(Note, Checkpoint), ArchiveError> {
         for place in (0..self.spans.len()).rev() {
             if let Some(found) = self.last_note(place)? {
                 return Ok(found);
@@ -294,6 +333,34 @@ impl Archive {
         let note = Note::parse(&bytes).ok()?;
         let checkpoint = note.verify(std::slice::from_ref(&span.key)).ok()?;
         Some((note, checkpoint))
+    }
+
+    /// The file for what witnesses signed of the checkpoint of `size` records.
+    #[must_use]
+    pub fn cosigned_name(&self, size: u64) -> String {
+        let place = self.place_of(size.saturating_sub(1)).unwrap_or(0);
+        let first = self.spans.get(place).map_or(1, |span| span.first);
+        Name::Cosigned(first).to_string()
+    }
+
+    /// How many records the last checkpoint speaks of that `witness` is known to have signed.
+    #[must_use]
+    pub fn signed_by(&self, witness: &VerifierKey) -> Option<u64> {
+        let signed = |place| {
+            let (note, checkpoint) = self.cosigned(place)?;
+            let said = note.cosignatures(std::slice::from_ref(witness)).ok()?;
+            (!said.is_empty()).then_some(checkpoint.size)
+        };
+        (0..self.spans.len()).rev().find_map(signed)
+    }
+
+    /// The hashes which show that the first `size` records go on from the first `old`.
+    ///
+    /// # Errors
+    ///
+    /// There are not as many, or they can't be read.
+    pub fn consistency(&mut self, old: u64, size: u64) -> Result<Vec<Digest>, ArchiveError> {
+        merkle::consistency(old, size, self).map_err(failed(Name::Lines(1)))
     }
 
     /// The segment that has the record at `index`.

@@ -109,6 +109,15 @@ pub(super) fn hex(digest: &Digest) -> [u8; 64] {
     digits
 }
 
+/// Reads the record of a line, given without its newline.
+///
+/// # Errors
+///
+/// It is no record in the one form that it has.
+pub fn parse(line: &[u8]) -> Result<Record, BadLine> {
+    Head::read(line)?.record(&mut Vec::new())
+}
+
 /// A line's own fields, and where its event is: what can be said of it without reading the event.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head<'a> {

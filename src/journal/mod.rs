@@ -53,7 +53,7 @@ mod writer;
 mod tests;
 
 pub use escape::{escape, escape_bytes};
-pub use line::{BadLine, MAX_LINE};
+pub use line::{BadLine, MAX_LINE, parse as parse_line};
 pub use open::{OpenError, Recovery};
 pub use read::{Filter, ReadError, Reader, call, tail};
 pub use verify::{BadPlace, VerifyProgress, VerifyReport, verify, verify_in};

@@ -306,6 +306,26 @@ impl Note {
         Ok(added)
     }
 
+    /// Adds the signatures of another note, where it is of the same text and as far as there is room.
+    pub fn merge(&mut self, other: &Self) {
+        if self.text != other.text {
+            return;
+        }
+        for signature in &other.signatures {
+            if !self.signatures.contains(signature) && self.signatures.len() < MAX_SIGNATURES {
+                self.signatures.push(signature.clone());
+            }
+        }
+    }
+
+    /// Adds the signature of a further key of the log.
+    pub fn countersign(&mut self, signer: &Signer) {
+        let signature = signer.signed(&self.text);
+        if !self.signatures.contains(&signature) {
+            self.signatures.push(signature);
+        }
+    }
+
     /// The keys of this kind that signed; every signature that bears the name and id of one must verify.
     fn signed_by<'a>(
         &self,

@@ -13,6 +13,12 @@ use crate::cli::printer::{BAD, GOOD, Printer};
 use crate::journal::{self, VerifyReport, escape};
 
 pub(super) fn run(folder: &Path, printer: &mut Printer) -> Result<Exit, Fault> {
+    let report = verified(folder, printer)?;
+    told(&report, printer)
+}
+
+/// What `verify` finds, with a bar while it looks.
+pub(super) fn verified(folder: &Path, printer: &Printer) -> Result<VerifyReport, Fault> {
     let bar = printer.progress().add(ProgressBar::new(0));
     if let Ok(style) =
         ProgressStyle::with_template("verifying {bar:30} {binary_bytes}/{binary_total_bytes}")
@@ -24,10 +30,10 @@ pub(super) fn run(folder: &Path, printer: &mut Printer) -> Result<Exit, Fault> {
         bar.set_position(progress.bytes);
     });
     bar.finish_and_clear();
-    told(&report.map_err(fault)?, printer)
+    report.map_err(fault)
 }
 
-fn told(report: &VerifyReport, printer: &mut Printer) -> Result<Exit, Fault> {
+pub(super) fn told(report: &VerifyReport, printer: &mut Printer) -> Result<Exit, Fault> {
     let exit = if report.is_good() {
         Exit::Ok
     } else {

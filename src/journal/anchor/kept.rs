@@ -67,6 +67,8 @@ fn of_line(line: &str) -> Option<Result<Note, NoteError>> {
         .next()?;
     Some(match text {
         Ok(text) => Note::parse(text.as_bytes()),
+        // A line that was never written to its end says nothing.
+        Err(error) if error.is_eof() => return None,
         Err(_) => Err(NoteError::Form("a line with the mark has no text after it")),
     })
 }

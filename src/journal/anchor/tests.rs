@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -165,6 +167,60 @@ fn what_a_witness_answers_is_read_strictly() {
             "{status} {body}: {answer:?}"
         );
     }
+}
+
+#[test]
+fn a_second_path_gets_lines_and_one_that_conflicts_gets_no_more() {
+    let mut forge = Forge::new(1);
+    forge.change("a");
+    let first = note(&forge.checkpoint());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoints");
+    let (_one, mut before) = archive(&forge);
+    to_file(&path, &mut before, &first, "2026-11-23T00:00:00.000Z").unwrap();
+    forge.change("b");
+    let second = note(&forge.checkpoint());
+    let (_two, mut after) = archive(&forge);
+    // A line that was cut short, and one of another log, are no hindrance.
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    text.push_str(&one_line(&Forge::new(2).signed(2)));
+    text.push_str("\n2026 tollgate-checkpoint \"host.ex");
+    std::fs::write(&path, text).unwrap();
+    to_file(&path, &mut after, &second, "2026-11-23T00:01:00.000Z").unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.ends_with('\n'));
+    let kept = read(&text).unwrap();
+    assert_eq!((kept.first(), kept.last()), (Some(&first), Some(&second)));
+    assert_eq!(kept.len(), 3);
+
+    // An older copy of the journal takes its place: it is told apart, and the evidence stays as it is.
+    let error = to_file(&path, &mut before, &first, "").unwrap_err();
+    assert!(
+        matches!(&error, LocalError::Conflict { why, .. } if why.contains("cut off")),
+        "{error}"
+    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    let nowhere = folder.path().join("missing/checkpoints");
+    assert!(to_file(&nowhere, &mut after, &second, "").is_err());
+    assert!(to_file(Path::new("/dev/null"), &mut after, &second, "").is_ok());
+}
+
+#[test]
+fn the_systems_log_gets_one_message() {
+    let forge = Forge::new(1);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let log = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let sent = note(&forge.signed(1));
+    local::to_syslog_at(&path, &sent).unwrap();
+    let mut message = [0; 4096];
+    let len = log.recv(&mut message).unwrap();
+    let message = str::from_utf8(&message[..len]).unwrap();
+    assert!(message.starts_with("<85>tollgate["), "{message}");
+    assert!(!message.contains('\n'), "{message}");
+    assert_eq!(read(message).unwrap(), [sent.clone()]);
+    drop(log);
+    assert!(local::to_syslog_at(&path, &sent).is_err());
 }
 
 proptest! {

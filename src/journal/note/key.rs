@@ -229,8 +229,12 @@ impl Signer {
     #[must_use]
     pub fn sign(&self, checkpoint: &Checkpoint) -> String {
         let text = checkpoint.text();
-        let signature = self.signature(self.key.sign(text.as_bytes()).to_bytes().to_vec());
+        let signature = self.signed(&text);
         format!("{text}\n{signature}")
+    }
+
+    pub(super) fn signed(&self, text: &str) -> Signature {
+        self.signature(self.key.sign(text.as_bytes()).to_bytes().to_vec())
     }
 
     fn signature(&self, bytes: Vec<u8>) -> Signature {
