@@ -171,13 +171,7 @@ impl Config {
                 extra_ca: file.egress.extra_ca.clone(),
                 proxy: file.egress.proxy.clone(),
             },
-            journal: Journal {
-                sync: file
-                    .journal
-                    .sync
-                    .as_ref()
-                    .map_or_else(Sync::default, |s| *s.get_ref()),
-            },
+            journal: file.journal.set(),
             log: Log {
                 level: file.log.level,
                 format: file.log.format,
