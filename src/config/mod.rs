@@ -178,13 +178,7 @@ impl Config {
                 extra_ca: file.egress.extra_ca.clone(),
                 proxy: file.egress.proxy.clone(),
             },
-            journal: Journal {
-                sync: file
-                    .journal
-                    .sync
-                    .as_ref()
-                    .map_or_else(Sync::default, |s| *s.get_ref()),
-            },
+            journal: file.journal.set(),
             anchors: file.journal.anchor.clone(),
             log: Log {
                 level: file.log.level,

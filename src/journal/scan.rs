@@ -71,6 +71,22 @@ impl Lines {
         Ok(Next::Partial(&self.line))
     }
 
+    /// Goes on behind the next newline, after a line that is too long.
+    pub(super) fn skip_line(&mut self) -> io::Result<()> {
+        self.line.clear();
+        self.partial = false;
+        loop {
+            let buffer = self.reader.fill_buf()?;
+            let found = buffer.iter().position(|b| *b == b'\n');
+            let read = found.map_or(buffer.len(), |at| at + 1);
+            self.reader.consume(read);
+            self.end += read as u64;
+            if found.is_some() || read == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     /// The bytes of the line last given.
     pub(super) fn line(&self) -> &[u8] {
         self.line.strip_suffix(b"\n").unwrap_or(&self.line)

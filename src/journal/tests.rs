@@ -92,7 +92,7 @@ pub(super) fn outcome(call: CallId) -> Event {
 
 /// What `verify` says of the storage.
 fn verify(storage: &dyn Storage) -> super::VerifyReport {
-    super::verify_in(storage, |_| ()).unwrap()
+    super::verify_in(storage, &[], |_| ()).unwrap()
 }
 
 /// A good log of `records` records in several segments, as it is in files.
