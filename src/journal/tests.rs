@@ -3,9 +3,11 @@
 mod chain;
 mod crash;
 mod faults;
+mod keep;
 mod lines;
 mod memory;
 mod reading;
+mod rotation;
 mod tamper;
 
 use std::sync::Arc;
