@@ -16,8 +16,8 @@ pub(crate) enum Audit {
         /// Its id, or at least six characters from its start or end.
         call: String,
     },
-    /// Check every record against the one before.
-    Verify,
+    /// Check every record, the tree over all of them, and every checkpoint and key.
+    Verify(Verify),
     /// Print the proof that a record is in the log (C2SP tlog-proof), with the record in it.
     Prove {
         /// Its number, as `tollgate audit show` has it.
@@ -57,6 +57,15 @@ pub(crate) struct Check {
     /// A key of a witness whose word is asked for, or the file it is in.
     #[arg(long = "witness", value_name = "KEY")]
     pub(crate) witnesses: Vec<String>,
+}
+
+/// `tollgate audit verify`.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The key of the log's first segment, or the file it is in, from a source that you trust. Without one the
+    /// journal's own is taken, and a log that was made anew from its start would pass.
+    #[arg(long = "pub", value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
 }
 
 /// `tollgate audit tail`.

@@ -71,7 +71,7 @@ pub(super) fn text_of(file: &Path, most: u64) -> Result<String, Fault> {
 }
 
 /// A key as it is, or the file it is in: a key has a `+` in it.
-fn key_of(text: &str) -> Result<VerifierKey, Fault> {
+pub(super) fn key_of(text: &str) -> Result<VerifierKey, Fault> {
     let parsed = if text.contains('+') && !Path::new(text).exists() {
         text.parse()
     } else {

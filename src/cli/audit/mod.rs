@@ -40,7 +40,7 @@ pub(crate) fn run(command: Audit, home: &Home, printer: &mut Printer) -> Result<
             true
         }),
         Audit::Show { call } => show::call(&folder, &call, printer),
-        Audit::Verify => verify::run(&folder, printer),
+        Audit::Verify(verify) => verify::run(&folder, &verify, printer),
         Audit::Prove { record } => prove::record(record, &folder, printer),
         Audit::Receipt { call } => prove::receipt(&call, &folder, printer),
         Audit::Check(check) => check::run(&check, &folder, printer),
