@@ -40,4 +40,5 @@ mod slice;
 mod steps;
 mod tasks;
 mod tokens;
+mod verifier;
 mod webhook;
