@@ -22,6 +22,7 @@ mod approvals;
 mod attacks;
 mod binary;
 mod daemon;
+mod evidence;
 mod fairness;
 mod handoff;
 mod journal;

@@ -149,6 +149,25 @@ impl Forge {
         })
     }
 
+    /// The same, by the key of another seed.
+    pub(super) fn note_by(&self, seed: u8) -> String {
+        let other = Self {
+            seed,
+            ..self.clone()
+        };
+        other.note()
+    }
+
+    /// The same key and the same tree, under another log's name.
+    pub(super) fn note_of(&self, origin: &str) -> String {
+        let origin = origin.to_owned();
+        let other = Self {
+            origin,
+            ..self.clone()
+        };
+        other.note()
+    }
+
     pub(super) fn checkpoint(&mut self) {
         let note = self.note() + "\n";
         let (_, notes) = self.segments.get_mut(&self.first).unwrap();

@@ -8,6 +8,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -229,7 +231,7 @@ fn compare(second: &mut Second, files: &Files, folder: &Path, what: &str) -> boo
 
 /// L16: ten thousand logs, most of them tampered with.
 #[test]
-fn two_verifiers_that_share_no_code_agree_on_thousands_of_logs() {
+pub(crate) fn two_verifiers_that_share_no_code_agree_on_thousands_of_logs() {
     let _row = crate::attacks::stands_for("L16");
     let mut runner = TestRunner::new_with_rng(
         Config::default(),
@@ -396,5 +398,75 @@ fn two_verifiers_agree_on_what_is_forged_with_the_keys() {
         forge.checkpoint();
         let files = forge.files(|_| Keep::Plain);
         assert!(!compare(&mut second, &files, &folder, "forged"));
+    }
+}
+
+/// L10: checkpoints of another origin, by another key, by a known key's name, and too many of them.
+#[test]
+pub(crate) fn signatures_are_not_taken_one_for_another() {
+    let _row = crate::attacks::stands_for("L10");
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("journal");
+    let mut second = Second::start();
+    let mut forge = Forge::new(1);
+    forge.change("a", None);
+    let good = forge.note();
+    let (text, line) = good.rsplit_once("\n\n").unwrap();
+    // What another key of the same name signs, and what it signs under this one's id.
+    let other = forge.note_by(2);
+    let other = other.rsplit_once("\n\n").unwrap().1;
+    let (name, signature) = line.trim_end().rsplit_once(' ').unwrap();
+    let (_, theirs) = other.trim_end().rsplit_once(' ').unwrap();
+    let decoded = |text: &str| STANDARD.decode(text).unwrap();
+    let posed = [&decoded(signature)[..4], &decoded(theirs)[4..]].concat();
+    let posed = format!("{name} {}\n", STANDARD.encode(posed));
+    let elsewhere = forge.note_of("host.example/tollgate/elsewhere");
+    let wrong_origin = elsewhere.rsplit_once("\n\n").unwrap().1;
+    for (what, note, is_good) in [
+        ("as it should be", good.clone(), true),
+        (
+            "one more, by a key that is not known",
+            format!("{text}\n\n{other}{line}"),
+            true,
+        ),
+        (
+            "by a key that is not known alone",
+            format!("{text}\n\n{other}"),
+            false,
+        ),
+        (
+            "one more, by a key that only poses",
+            format!("{text}\n\n{line}{posed}"),
+            false,
+        ),
+        ("of another origin", elsewhere.clone(), false),
+        (
+            "by the key's other name",
+            format!("{text}\n\n{wrong_origin}"),
+            false,
+        ),
+        (
+            "sixteen",
+            format!("{text}\n\n{}{line}", other.repeat(15)),
+            true,
+        ),
+        (
+            "a thousand",
+            format!("{text}\n\n{}", line.repeat(1000)),
+            false,
+        ),
+        ("none", format!("{text}\n\n"), false),
+        ("another size", good.replacen("\n2\n", "\n1\n", 1), false),
+    ] {
+        let mut files = forge.files(|_| Keep::Plain);
+        files.insert(
+            "00000000000000000001.checkpoints".into(),
+            format!("{note}\n").into(),
+        );
+        assert_eq!(
+            compare(&mut second, &files, &folder, what),
+            is_good,
+            "{what}"
+        );
     }
 }
