@@ -35,6 +35,9 @@ claims![
     crate::approvals::nobody_but_who_may_approve_answers_and_a_no_is_an_answer,
     crate::approvals::what_a_person_reads_is_the_hosts_and_whole,
     crate::binary::a_proxy_that_the_environment_names_is_never_dialled,
+    crate::evidence::a_fork_is_told_apart_by_a_witness_and_by_a_second_path,
+    crate::evidence::rewritten::a_cut_tail_shows_against_what_is_kept_elsewhere_and_is_told_of_without,
+    crate::evidence::rewritten::a_stolen_key_rewrites_nothing_of_older_segments_nor_what_is_anchored,
     crate::fairness::a_thousand_calls_of_one_agent_leave_places_for_others,
     crate::leases::a_kept_value_is_read_and_typed_as_one_that_stays,
     crate::leases::j09_a_lease_appears_upstream_and_is_dead_after_the_call,
@@ -72,6 +75,8 @@ claims![
     crate::steps::a_token_whose_blocks_were_changed_is_refused,
     crate::steps::no_allowed_step_is_refused_for_lack_of_time,
     crate::steps::what_a_step_is_bound_to_can_not_be_changed,
+    crate::verifier::signatures_are_not_taken_one_for_another,
+    crate::verifier::two_verifiers_that_share_no_code_agree_on_thousands_of_logs,
 ];
 
 /// Parts of the catalogue whose rows must all run.

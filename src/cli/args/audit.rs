@@ -31,10 +31,7 @@ pub(crate) enum Audit {
     /// Check a receipt or a proof, without the journal.
     Check(Check),
     /// Check that the journal goes on from checkpoints that were kept elsewhere.
-    Since {
-        /// Where they are: checkpoints, lines of a log that have some, a proof, a receipt; `-` is standard input.
-        file: PathBuf,
-    },
+    Since(Since),
     /// Print the newest checkpoint, to be kept elsewhere.
     Anchor {
         /// Have the daemon send it to each `[[journal.anchor]]` instead.
@@ -57,6 +54,16 @@ pub(crate) struct Check {
     /// A key of a witness whose word is asked for, or the file it is in.
     #[arg(long = "witness", value_name = "KEY")]
     pub(crate) witnesses: Vec<String>,
+}
+
+/// `tollgate audit since`.
+#[derive(Debug, Args)]
+pub(crate) struct Since {
+    /// Where they are: checkpoints, lines of a log that have some, a proof, a receipt; `-` is standard input.
+    pub(crate) file: PathBuf,
+    /// As for `tollgate audit verify`, which is done first.
+    #[arg(long = "pub", value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
 }
 
 /// `tollgate audit verify`.

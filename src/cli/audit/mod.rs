@@ -44,7 +44,7 @@ pub(crate) fn run(command: Audit, home: &Home, printer: &mut Printer) -> Result<
         Audit::Prove { record } => prove::record(record, &folder, printer),
         Audit::Receipt { call } => prove::receipt(&call, &folder, printer),
         Audit::Check(check) => check::run(&check, &folder, printer),
-        Audit::Since { file } => since::run(&file, &folder, printer),
+        Audit::Since(since) => since::run(&since, &folder, printer),
         Audit::Anchor { now, key } => anchor::run(now, key, home, printer),
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{of_archive, verify};
+use crate::cli::args::Since;
 use crate::cli::exit::Exit;
 use crate::cli::fault::Fault;
 use crate::cli::finding::number;
@@ -16,7 +17,8 @@ use crate::journal::escape;
 /// The most bytes of what checkpoints are kept in: years of them, every ten minutes.
 const MOST: u64 = 256 << 20;
 
-pub(super) fn run(file: &Path, folder: &Path, printer: &mut Printer) -> Result<Exit, Fault> {
+pub(super) fn run(since: &Since, folder: &Path, printer: &mut Printer) -> Result<Exit, Fault> {
+    let file = since.file.as_path();
     let text = super::check::text_of(file, MOST)?;
     let notes = anchor::read(&text).map_err(|error| {
         Fault::of(&error)
@@ -30,7 +32,7 @@ pub(super) fn run(file: &Path, folder: &Path, printer: &mut Printer) -> Result<E
         )));
     }
     // What the journal says of itself counts for nothing unless all of it is good.
-    let report = verify::verified(folder, printer)?;
+    let report = verify::verified(folder, &since.keys, printer)?;
     if !report.is_good() {
         return verify::told(&report, printer);
     }

@@ -15,7 +15,20 @@ use crate::cli::printer::{BAD, GOOD, Printer};
 use crate::journal::{self, VerifyReport, escape};
 
 pub(super) fn run(folder: &Path, verify: &Verify, printer: &mut Printer) -> Result<Exit, Fault> {
-    let keys: Vec<_> = verify.keys.iter().map(|key| key_of(key)).collect::<Result<_, _>>()?;
+    let report = verified(folder, &verify.keys, printer)?;
+    told(&report, printer)
+}
+
+/// What is found with these keys, with a bar while it is looked for.
+pub(super) fn verified(
+    folder: &Path,
+    keys: &[String],
+    printer: &Printer,
+) -> Result<VerifyReport, Fault> {
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|key| key_of(key))
+        .collect::<Result<_, _>>()?;
     let bar = printer.progress().add(ProgressBar::new(0));
     if let Ok(style) =
         ProgressStyle::with_template("verifying {bar:30} {binary_bytes}/{binary_total_bytes}")
@@ -27,10 +40,10 @@ pub(super) fn run(folder: &Path, verify: &Verify, printer: &mut Printer) -> Resu
         bar.set_position(progress.bytes);
     });
     bar.finish_and_clear();
-    told(&report.map_err(fault)?, printer)
+    report.map_err(fault)
 }
 
-fn told(report: &VerifyReport, printer: &mut Printer) -> Result<Exit, Fault> {
+pub(super) fn told(report: &VerifyReport, printer: &mut Printer) -> Result<Exit, Fault> {
     let exit = if report.is_good() {
         Exit::Ok
     } else {
