@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use self::key::{Kind, is_name};
-pub use self::key::{Signer, VerifierKey};
+pub use self::key::{Signer, SignerError, VerifierKey};
 use crate::digest::Digest;
 
 /// The most bytes that a note may have: room for the signatures of many witnesses, larger ones than these too.

@@ -14,7 +14,7 @@ use super::note::{Checkpoint, Note, VerifierKey};
 use super::open::{OpenError, failed};
 use super::record::{CallId, Event, SegmentOpened};
 use super::scan::{Lines, Next};
-use super::seal::{self, Kept, Notes};
+use super::seal::{self, Notes};
 use super::storage::{Name, Storage, get};
 use crate::digest::Digest;
 

@@ -14,7 +14,8 @@ use crate::journal::escape;
 
 pub(super) fn run(now: bool, key: bool, home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
     if now {
-        let reports = client::ask_for(home, Absent::Starts, Command::Anchor {}, printer)?;
+        let reports: Vec<AnchorReport> =
+            client::ask_for(home, Absent::Starts, Command::Anchor {}, printer)?;
         return told(&reports, printer);
     }
     let archive = Archive::open(&home.journal()).map_err(of_archive)?;

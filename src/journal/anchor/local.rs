@@ -46,9 +46,10 @@ pub enum LocalError {
     },
 }
 
-fn io_error(place: &str) -> impl Fn(io::Error) -> LocalError {
+fn io_error(place: &str) -> impl Fn(io::Error) -> LocalError + use<> {
+    let place = place.to_owned();
     move |error| LocalError::Io {
-        place: place.to_owned(),
+        place: place.clone(),
         error,
     }
 }

@@ -1,7 +1,6 @@
 //! The checkpoints of a segment, one after the other, held against the tree as it grows.
 
 use std::collections::BTreeSet;
-use std::io;
 
 use super::chain::Stop;
 use crate::journal::merkle::Tree;
@@ -121,8 +120,10 @@ impl Signed {
                 // Being written, or torn: a checkpoint is written without a sync.
                 Next::End | Next::Partial(_) if self.is_last => None,
                 Next::End | Next::Partial(_) => Some("the checkpoint has no end"),
-                Next::TooLong if self.is_last && lines.line().contains(&0) => None,
-                Next::TooLong => Some("longer than a checkpoint can be"),
+                Next::TooLong => match self.is_last && lines.line().contains(&0) {
+                    true => None,
+                    false => Some("longer than a checkpoint can be"),
+                },
             };
             self.lines = None;
             return match end {
