@@ -34,6 +34,7 @@ mod people;
 mod pins;
 mod plugins;
 mod policies;
+mod proof;
 mod revoke;
 mod secrets;
 mod shipped;
