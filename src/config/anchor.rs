@@ -36,7 +36,7 @@ pub enum AnchorTo {
         /// Its submission prefix, without a slash at the end.
         url: String,
         /// What it signs with.
-        key: VerifierKey,
+        key: Box<VerifierKey>,
     },
 }
 
@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for Anchor {
             }
             (Kind::Witness, None, Some(url), Some(key)) => AnchorTo::Witness {
                 url: submission::<D::Error>(&url)?,
-                key: witness_key::<D::Error>(&key)?,
+                key: Box::new(witness_key::<D::Error>(&key)?),
             },
             (Kind::Witness, ..) => {
                 return Err(D::Error::custom(
@@ -207,7 +207,7 @@ key = "{key}"
                 AnchorTo::Syslog,
                 AnchorTo::Witness {
                     url: "https://witness.example/submit".into(),
-                    key,
+                    key: Box::new(key),
                 },
             ]
         );

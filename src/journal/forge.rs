@@ -53,11 +53,6 @@ impl Forge {
         self.tree.root()
     }
 
-    /// The segment that is open.
-    pub(crate) fn segment(&self) -> u64 {
-        *self.keys.last_key_value().unwrap().0
-    }
-
     fn opened(&mut self, seed: u8) {
         let first = self.tree.size() + 1;
         self.keys.insert(first, seed);

@@ -156,7 +156,12 @@ impl Memory {
         } else {
             &state.synced_names
         };
-        Self::of(names.iter().map(|(name, file)| (*name, kept(file))).collect())
+        Self::of(
+            names
+                .iter()
+                .map(|(name, file)| (*name, kept(file)))
+                .collect(),
+        )
     }
 
     /// The operation `at`, from 0, fails once.
@@ -280,9 +285,10 @@ impl Storage for Memory {
     }
 
     fn open(&self, name: Name) -> io::Result<Arc<dyn LogFile>> {
-        let file = self
-            .state()
-            .whole(|state| state.file(name).map(|_| state.names[&name]))?;
+        let file = self.state().whole(|state| {
+            state.file(name)?;
+            Ok(state.names[&name])
+        })?;
         Ok(Arc::new(Open {
             memory: self.clone(),
             file,
@@ -318,7 +324,9 @@ impl Storage for Memory {
     fn remove(&self, name: Name) -> io::Result<()> {
         self.state().whole(|state| {
             let removed = state.names.remove(&name);
-            removed.map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
+            removed
+                .map(|_| ())
+                .ok_or_else(|| io::ErrorKind::NotFound.into())
         })
     }
 

@@ -34,7 +34,16 @@ async fn home() -> (TempDir, Home, String) {
     let home = Home::at(folder.path()).unwrap();
     home.create().unwrap();
     let (journal, _) = Journal::open(&home.journal(), options()).unwrap();
-    for number in 0..40 {
+    for number in 0.. {
+        // Some closed segments, and an open one with some records to cut.
+        let made = if number < 20 {
+            Segments::new()
+        } else {
+            read(&home.journal())
+        };
+        if made.len() >= 3 && made.values().next_back().unwrap().0.len() >= 6 {
+            break;
+        }
         let event = Event::Changed(Changed {
             change: format!("change.{number}"),
             detail: Some("x".repeat(60)),

@@ -90,14 +90,6 @@ impl Forge {
         Signer::from_bytes(&self.origin, &[self.seed; 32]).unwrap()
     }
 
-    pub(super) fn size(&self) -> u64 {
-        self.tree.size()
-    }
-
-    pub(super) fn root(&self) -> Digest {
-        self.tree.root()
-    }
-
     fn open(&mut self) {
         self.first = self.tree.size() + 1;
         self.segments.insert(self.first, Default::default());

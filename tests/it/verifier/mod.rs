@@ -158,31 +158,26 @@ impl Harm {
             }
             Self::More(file, more) => named(files, file).1.extend_from_slice(more),
             Self::Tail(at) => {
-                let last = files
-                    .keys()
-                    .filter(|name| name.ends_with(".jsonl"))
-                    .next_back()
-                    .cloned();
+                let last = files.keys().rfind(|name| name.ends_with(".jsonl")).cloned();
                 let Some(name) = last else { return };
                 let kept = lines(&files[&name]);
                 let keep = at.index(kept.len() + 1);
                 files.insert(name.clone(), kept[..keep].concat());
                 let first: u64 = name[..20].parse().unwrap();
                 let size = first - 1 + keep as u64;
-                let notes = name.replace("jsonl", "checkpoints");
-                let text = String::from_utf8(files[&notes].clone()).unwrap();
-                let small = |note: &str| {
+                let small = |note: &&str| {
                     let claimed = note
                         .lines()
                         .nth(1)
                         .and_then(|line| line.parse::<u64>().ok());
                     claimed.is_some_and(|claimed| claimed <= size)
                 };
-                let text: String = text
-                    .split_inclusive("=\n\n")
-                    .filter(|note| small(note))
-                    .collect();
-                files.insert(notes, text.into());
+                if let Some(notes) = files.get_mut(&name.replace("jsonl", "checkpoints"))
+                    && let Ok(text) = String::from_utf8(notes.clone())
+                {
+                    let text: String = text.split_inclusive("=\n\n").filter(small).collect();
+                    *notes = text.into();
+                }
             }
         }
     }
