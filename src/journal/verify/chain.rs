@@ -146,7 +146,7 @@ impl<'a> Chain<'a> {
             };
             // Of a host that died as it began a segment.
             let is_begun = matches!(name, Name::Checkpoints(_));
-            if !belongs && !(is_begun && self.storage.size(*name)? == 0) {
+            if !belongs && (!is_begun || self.storage.size(*name)? > 0) {
                 let next = Name::Lines(name.segment().unwrap_or(1));
                 return Err(Stop::at(
                     next,
