@@ -218,7 +218,14 @@ fn verifying(criterion: &mut Criterion) {
 fn tidied(path: &Path) {
     let disk = Disk::new(path);
     let is_left = |name: &Name| matches!(name, Name::Lines(_));
-    while disk.names().expect("names").iter().filter(|name| is_left(name)).count() > 1 {
+    while disk
+        .names()
+        .expect("names")
+        .iter()
+        .filter(|name| is_left(name))
+        .count()
+        > 1
+    {
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -256,10 +256,7 @@ pub(super) fn lock(seal: &Mutex<Seal>) -> MutexGuard<'_, Seal> {
 }
 
 /// The files of a new segment. That of the checkpoints comes first, so that there are no lines without it.
-fn files(
-    storage: &dyn Storage,
-    first: u64,
-) -> io::Result<(Arc<dyn LogFile>, Arc<dyn LogFile>)> {
+fn files(storage: &dyn Storage, first: u64) -> io::Result<(Arc<dyn LogFile>, Arc<dyn LogFile>)> {
     let checkpoints = match storage.create(Name::Checkpoints(first)) {
         // Of a host that died here.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

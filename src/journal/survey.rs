@@ -330,7 +330,9 @@ impl<'a> Reading<'a> {
         match head.kind {
             "started" | "stopped" => Change::All.apply(&mut self.found.begun),
             "intent" | "outcome" => {
-                let call = head.call().and_then(|text| uuid::Uuid::try_parse(text).ok());
+                let call = head
+                    .call()
+                    .and_then(|text| uuid::Uuid::try_parse(text).ok());
                 if let Some(call) = call.map(CallId) {
                     let change = if head.kind == "intent" {
                         Change::Begins(call)

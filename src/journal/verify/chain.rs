@@ -151,7 +151,9 @@ impl<'a> Chain<'a> {
                 return Err(Stop::at(
                     next,
                     1,
-                    format!("it is gone: `{name}` is there, and the records that belong to it are not"),
+                    format!(
+                        "it is gone: `{name}` is there, and the records that belong to it are not"
+                    ),
                 ));
             }
         }
@@ -344,9 +346,9 @@ impl<'a> Chain<'a> {
             return Err(self.here("its tree is not that of the lines before"));
         }
         match &self.handed {
-            Some(handed) if *handed != key => Err(self.here(
-                "its key is not the one that the segment before hands over to",
-            )),
+            Some(handed) if *handed != key => {
+                Err(self.here("its key is not the one that the segment before hands over to"))
+            }
             None if !self.keys.is_empty() && !self.keys.contains(&key) => Err(self.here(
                 "its key is not one that was given: this is another log, or one that was made anew",
             )),
@@ -384,7 +386,9 @@ impl<'a> Chain<'a> {
         };
         let (is_closed, lines) = (current.is_closed, current.lines);
         if !is_last && !is_closed {
-            return Err(self.here("`segment-closed` was to come, since there is a segment after it"));
+            return Err(
+                self.here("`segment-closed` was to come, since there is a segment after it")
+            );
         }
         if let Some(signed) = &mut current.signed {
             signed.finish(self.report.records)?;
@@ -419,7 +423,8 @@ impl<'a> Chain<'a> {
         }
         let file = Name::Checkpoints(first);
         if self.names.contains(&file) && self.storage.size(file)? > 0 {
-            let why = "there are checkpoints, and no record that they speak of: the end was cut off";
+            let why =
+                "there are checkpoints, and no record that they speak of: the end was cut off";
             return Err(Stop::at(file, 1, why));
         }
         Ok(())
@@ -514,7 +519,9 @@ impl<'a> Chain<'a> {
             .current
             .as_ref()
             .map_or((1, 1), |c| (c.segment.first, c.lines + 1));
-        let is_vouched_for = self.following(first, number)?.is_some_and(|(this, next)| this == next);
+        let is_vouched_for = self
+            .following(first, number)?
+            .is_some_and(|(this, next)| this == next);
         Ok(match self.before {
             Some((first, line)) if is_vouched_for => {
                 self.report.records -= 1;
@@ -538,7 +545,9 @@ impl<'a> Chain<'a> {
         let why = if next.is_some_and(|(this, next)| this != next) {
             String::from("the line was changed: the one after it carries another digest")
         } else {
-            format!("the checkpoint of {size} records is of others: this line or one before it was changed")
+            format!(
+                "the checkpoint of {size} records is of others: this line or one before it was changed"
+            )
         };
         Ok(Stop::at(Name::Lines(first), line, why))
     }
@@ -560,7 +569,10 @@ impl<'a> Chain<'a> {
         let next = match lines.next()? {
             Next::Line(line) => carried(line),
             _ => {
-                let next = self.segments.iter().find(|s| s.first > first && s.has_lines);
+                let next = self
+                    .segments
+                    .iter()
+                    .find(|s| s.first > first && s.has_lines);
                 match next {
                     None => None,
                     Some(next) => match Lines::new(self.storage.read(next.first, 0)?).next()? {
