@@ -220,15 +220,30 @@ fn segment_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64
 }
 
 fn segment_age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    within("segment_age", Unit::Time, (60_000, 30 * 24 * HOUR), deserializer)
+    within(
+        "segment_age",
+        Unit::Time,
+        (60_000, 30 * 24 * HOUR),
+        deserializer,
+    )
 }
 
 fn keep_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    within("keep_size", Unit::Bytes, (64 * MIB, MIB << 30), deserializer)
+    within(
+        "keep_size",
+        Unit::Bytes,
+        (64 * MIB, MIB << 30),
+        deserializer,
+    )
 }
 
 fn keep_age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    within("keep_age", Unit::Time, (HOUR, 100 * 366 * 24 * HOUR), deserializer)
+    within(
+        "keep_age",
+        Unit::Time,
+        (HOUR, 100 * 366 * 24 * HOUR),
+        deserializer,
+    )
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -186,10 +186,10 @@ impl Writer {
     /// Closes the segment and begins the next. Everyone waits for these syncs, once in 64 MiB.
     ///
     /// INVARIANT: the order. At each point there is, on the disk, a key that the last whole record
-    /// names, and the old key is destroyed only once all that it had to sign is signed:
-    /// 1. the next key; 2. the record that names it; 3. the old key's checkpoint of that record;
-    /// 4. the next key in the place of the old one; 5. the new segment. So only the last segment can
-    /// ever be torn. `open` goes on from each of these points.
+    /// names, and the old key is destroyed only once all that it had to sign is signed: first the next
+    /// key, then the record that names it, the old key's checkpoint of that record, the next key in the
+    /// place of the old one, the new segment. So only the last segment can ever be torn. `open` goes on
+    /// from each of these points.
     fn rotate(&mut self) -> io::Result<()> {
         let origin = lock(&self.seal).origin().to_owned();
         let next = keys::generate(&origin, &*self.options.entropy)?;
@@ -256,10 +256,7 @@ pub(super) fn lock(seal: &Mutex<Seal>) -> MutexGuard<'_, Seal> {
 }
 
 /// The files of a new segment. That of the checkpoints comes first, so that there are no lines without it.
-fn files(
-    storage: &dyn Storage,
-    first: u64,
-) -> io::Result<(Arc<dyn LogFile>, Arc<dyn LogFile>)> {
+fn files(storage: &dyn Storage, first: u64) -> io::Result<(Arc<dyn LogFile>, Arc<dyn LogFile>)> {
     let checkpoints = match storage.create(Name::Checkpoints(first)) {
         // Of a host that died here.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

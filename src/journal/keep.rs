@@ -68,9 +68,10 @@ pub(super) struct Tidy {
 impl Tidy {
     /// Does what there is to do; `record` returns once an event is on the disk.
     pub(super) fn run(&self, record: &dyn Fn(&Event) -> io::Result<()>) -> io::Result<()> {
+        // What is done to one segment changes nothing of another.
+        let names = self.storage.names()?;
         for first in self.closed()? {
             self.go_on()?;
-            let names = self.storage.names()?;
             if !names.contains(&Name::Hashes(first)) && !self.keep_hashes(first)? {
                 continue;
             }
@@ -312,7 +313,10 @@ pub(super) struct Signal {
 impl Signal {
     /// A segment was closed.
     pub(super) fn want(&self) {
-        *self.is_wanted.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self
+            .is_wanted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
         self.wake.notify_one();
     }
 
@@ -323,7 +327,10 @@ impl Signal {
 
     /// Returns when there may be something to do; false where there is nothing more.
     fn wait(&self) -> bool {
-        let mut is_wanted = self.is_wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_wanted = self
+            .is_wanted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         while !*is_wanted {
             is_wanted = self
                 .wake

@@ -160,9 +160,6 @@ mod tests {
             assert!(generate(&host, &SeededEntropy::default()).is_ok(), "{host}");
         }
         let entropy = SeededEntropy::default();
-        assert_ne!(
-            new_origin(&entropy).unwrap(),
-            new_origin(&entropy).unwrap()
-        );
+        assert_ne!(new_origin(&entropy).unwrap(), new_origin(&entropy).unwrap());
     }
 }

@@ -112,8 +112,8 @@ pub(super) fn open(
     } else {
         opening.go_on(&segments, lock)?
     };
-    let journal = Journal::start(storage, &options, writer)
-        .map_err(failed("start the journal's threads"))?;
+    let journal =
+        Journal::start(storage, &options, writer).map_err(failed("start the journal's threads"))?;
     if recovery.cut_bytes > 0 || !recovery.unknown.is_empty() {
         journal.append(&Event::Recovered(Recovered {
             cut_bytes: recovery.cut_bytes,
@@ -359,7 +359,10 @@ impl Opening {
                 )));
             }
             let origin = key.verifier().name();
-            tracing::debug!(origin, "a segment is begun where a host died before it could");
+            tracing::debug!(
+                origin,
+                "a segment is begun where a host died before it could"
+            );
         } else {
             let kept = keys::load(storage, Name::NextKey).map_err(read())?;
             if !keys::is(kept.as_ref(), &next) {

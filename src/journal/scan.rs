@@ -23,8 +23,6 @@ pub(super) struct Lines {
     line: Vec<u8>,
     /// `line` ends before a newline, and is gone on with.
     partial: bool,
-    /// Where the line last given starts.
-    start: u64,
     /// Where it ends: the next one starts here.
     end: u64,
     /// Its number in the segment, from 1.
@@ -38,7 +36,6 @@ impl Lines {
             reader: BufReader::with_capacity(256 << 10, segment),
             line: Vec::with_capacity(4096),
             partial: false,
-            start: 0,
             end: 0,
             number: 0,
         }
@@ -47,7 +44,6 @@ impl Lines {
     pub(super) fn next(&mut self) -> io::Result<Next<'_>> {
         if !self.partial {
             self.line.clear();
-            self.start = self.end;
         }
         let room = (MAX_LINE + 1).saturating_sub(self.line.len()) as u64;
         let read = (&mut self.reader)
@@ -97,11 +93,6 @@ impl Lines {
         self.partial
     }
 
-    /// Where the line last given starts, in bytes.
-    pub(super) const fn start(&self) -> u64 {
-        self.start
-    }
-
     /// Where it ends.
     pub(super) const fn end(&self) -> u64 {
         self.end
@@ -116,7 +107,7 @@ impl Lines {
 impl std::fmt::Debug for Lines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lines")
-            .field("start", &self.start)
+            .field("end", &self.end)
             .finish_non_exhaustive()
     }
 }

@@ -1,10 +1,10 @@
 //! Signing what the log is: the checkpoints of the open segment.
 //!
 //! A checkpoint is written after the sync of the lines that it speaks of, and without a sync of its
-//! own: so one that is found speaks of lines that are on the disk, and what a loss of power takes of
-//! the file is less than it takes of nothing else. A busy host writes thousands a second, so the
-//! file is written anew now and then with the last of each minute, and once more when the segment is
-//! closed; that one is synced, since the key is destroyed after it.
+//! own: so one that is found speaks of lines that are on the disk, and for those that a loss of power
+//! takes the next start writes another. A busy host writes thousands a second, so the file is written
+//! anew now and then with the last of each minute, and once more when the segment is closed; that one
+//! is synced, since the key is destroyed after it.
 
 use std::io;
 use std::sync::Arc;
@@ -145,11 +145,9 @@ impl Seal {
 
     fn rewrite(&mut self) -> io::Result<()> {
         let bytes = self.kept.bytes();
-        put(
-            &*self.storage,
-            Name::Checkpoints(self.segment),
-            |file| write_all(file, &bytes),
-        )?;
+        put(&*self.storage, Name::Checkpoints(self.segment), |file| {
+            write_all(file, &bytes)
+        })?;
         self.written = self.kept.0.len();
         Ok(())
     }

@@ -106,7 +106,10 @@ fn told(memory: &Memory) -> Vec<(u64, Event)> {
         for line in lines.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
             let head = super::line::Head::read(line).unwrap();
             let record = head.record(&mut Vec::new()).unwrap();
-            if !matches!(record.event, Event::SegmentOpened(_) | Event::SegmentClosed(_)) {
+            if !matches!(
+                record.event,
+                Event::SegmentOpened(_) | Event::SegmentClosed(_)
+            ) {
                 told.push((record.seq, record.event));
             }
         }

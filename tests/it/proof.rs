@@ -101,18 +101,27 @@ async fn a_changed_byte_is_named_by_file_and_line() {
     let log = Log::new();
     let middle = log.segments()[2];
     let lines = log.lines(middle);
-    let at = lines.iter().position(|line| line.contains("config.loaded")).unwrap();
+    let at = lines
+        .iter()
+        .position(|line| line.contains("config.loaded"))
+        .unwrap();
     let changed = lines[at].replacen("config.loaded", "config.loadee", 1);
     let mut edited = lines.clone();
     edited[at] = changed;
     let bad = log.with(middle, &edited).unwrap();
     let file = Name::Lines(middle).to_string();
-    assert_eq!((bad.file.as_str(), bad.line), (file.as_str(), at as u64 + 1));
+    assert_eq!(
+        (bad.file.as_str(), bad.line),
+        (file.as_str(), at as u64 + 1)
+    );
     // As a person sees it.
     std::fs::write(log.file(Name::Lines(middle)), edited.concat()).unwrap();
     let said = run(&log.home, &["audit", "verify"]).await;
     assert_eq!(said.code, 6, "{said:?}");
-    assert!(said.out.contains(&format!("`{file}`, line {}", at + 1)), "{said:?}");
+    assert!(
+        said.out.contains(&format!("`{file}`, line {}", at + 1)),
+        "{said:?}"
+    );
     drop(log.folder);
 }
 
@@ -178,8 +187,14 @@ fn a_forged_line_must_be_a_record_in_its_one_form() {
         ("{\"v\":1,", "{\"v\":1,\"v\":1,"),
         ("{\"v\":1,", "{\"v\":2,"),
         ("{\"v\":1,", "{ \"v\":1,"),
-        ("\"change\":\"config.loaded\"", "\"change\":\"config.loaded\",\"more\":1"),
-        ("\"change\":\"config.loaded\"", "\"change\":\"a\",\"change\":\"config.loaded\""),
+        (
+            "\"change\":\"config.loaded\"",
+            "\"change\":\"config.loaded\",\"more\":1",
+        ),
+        (
+            "\"change\":\"config.loaded\"",
+            "\"change\":\"a\",\"change\":\"config.loaded\"",
+        ),
         ("config.loaded", "config\\u002eloaded"),
         ("\"kind\":\"changed\"", "\"kind\":\"changes\""),
     ] {
@@ -244,7 +259,11 @@ fn a_log_made_to_exhaust_its_reader_ends_at_its_first_bad_line() {
         let report = verify(&log.path(), |_| ()).unwrap();
         assert_eq!(report.first_bad.unwrap().line, 1);
         // It did not go on to the end of it.
-        assert!(report.bytes < 16 << 20, "{} bytes were looked at", report.bytes);
+        assert!(
+            report.bytes < 16 << 20,
+            "{} bytes were looked at",
+            report.bytes
+        );
     }
 }
 
@@ -378,7 +397,10 @@ async fn a_journal_that_can_not_be_written_refuses_everything() {
             goes_on(&path, promised);
             at += 1;
         }
-        assert!(outcomes[&true] > 20 && outcomes[&false] > 40, "{outcomes:?}");
+        assert!(
+            outcomes[&true] > 20 && outcomes[&false] > 40,
+            "{outcomes:?}"
+        );
     }
 }
 

@@ -111,8 +111,16 @@ fn l04_a_log_without_its_segments_does_not_verify() {
     }
     // One of the others, alone or with everything of it. A start looks at the last alone.
     for first in &firsts[..firsts.len() - 1] {
-        assert!(verify(&without(&|name| name != Name::Lines(*first))).first_bad.is_some());
-        assert!(verify(&without(&|name| name.segment() != Some(*first))).first_bad.is_some());
+        assert!(
+            verify(&without(&|name| name != Name::Lines(*first)))
+                .first_bad
+                .is_some()
+        );
+        assert!(
+            verify(&without(&|name| name.segment() != Some(*first)))
+                .first_bad
+                .is_some()
+        );
     }
     // The last with everything of it: that is an end cut off, which a checkpoint elsewhere shows.
     let cut = verify(&without(&|name| name.segment() != Some(last)));

@@ -163,6 +163,9 @@ async fn what_is_on_the_disk_stays_promised_after_a_failure() {
     let (journal, _) = open(&memory, options(1 << 20));
     let position = journal.append(&changed("a")).unwrap();
     journal.durable(position).await.unwrap();
+    // It is signed after those who wait have gone on.
+    let mut sealed = journal.checkpoint();
+    sealed.wait_for(Option::is_some).await.unwrap();
     memory.fail(memory.operations(), Fault::Error(EIO));
     assert!(journal.append(&changed("b")).is_err());
     journal.durable(position).await.unwrap();

@@ -29,10 +29,14 @@ fn tidy(memory: &Memory, keep: Keep, now: u64) -> Tidy {
 /// Tidies up beside an open journal.
 fn run(memory: &Memory, keep: Keep, now: u64) -> std::io::Result<()> {
     let (journal, _) = open(memory, options(2048));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let done = tidy(memory, keep, now).run(&|event| {
         let position = journal.append(event).map_err(std::io::Error::other)?;
-        runtime.block_on(journal.durable(position)).map_err(std::io::Error::other)
+        runtime
+            .block_on(journal.durable(position))
+            .map_err(std::io::Error::other)
     });
     drop(journal);
     done
@@ -40,7 +44,11 @@ fn run(memory: &Memory, keep: Keep, now: u64) -> std::io::Result<()> {
 
 fn lines(memory: &Memory, first: u64) -> Vec<u8> {
     let mut lines = Vec::new();
-    memory.read(first, 0).unwrap().read_to_end(&mut lines).unwrap();
+    memory
+        .read(first, 0)
+        .unwrap()
+        .read_to_end(&mut lines)
+        .unwrap();
     lines
 }
 
@@ -50,7 +58,9 @@ fn closed_segments_are_compressed_and_nothing_else_changes() {
     let before = verify(&memory);
     let segments = memory.segments();
     let (&last, _) = segments.iter().next_back().unwrap();
-    tidy(&memory, PACK, 0).run(&|_| panic!("nothing to record")).unwrap();
+    tidy(&memory, PACK, 0)
+        .run(&|_| panic!("nothing to record"))
+        .unwrap();
     let files = memory.files();
     for (first, text) in &segments {
         let is_open = *first == last;
@@ -60,7 +70,11 @@ fn closed_segments_are_compressed_and_nothing_else_changes() {
         assert_eq!(lines(&memory, *first), *text);
         assert_eq!(memory.len(*first).unwrap(), text.len() as u64);
         let mut end = Vec::new();
-        memory.read(*first, 100).unwrap().read_to_end(&mut end).unwrap();
+        memory
+            .read(*first, 100)
+            .unwrap()
+            .read_to_end(&mut end)
+            .unwrap();
         assert_eq!(end, text[100..]);
     }
     assert_eq!(verify(&memory), before);
@@ -109,7 +123,10 @@ fn leaves_that_are_not_those_of_the_lines_are_named() {
     ] {
         let bad = verify(&memory.with(Name::Hashes(1), Some(bytes))).first_bad;
         let bad = bad.unwrap();
-        assert_eq!((bad.file, bad.line), (Name::Hashes(1).to_string(), line as u64));
+        assert_eq!(
+            (bad.file, bad.line),
+            (Name::Hashes(1).to_string(), line as u64)
+        );
     }
 }
 
@@ -150,14 +167,24 @@ fn retention_removes_the_oldest_and_keeps_what_proofs_need() {
     };
     run(&memory, keep, 0).unwrap();
     let left: Vec<u64> = memory.segments().into_keys().collect();
-    assert!(left.len() < segments.len() - 3 && left.len() > 2, "{left:?}");
+    assert!(
+        left.len() < segments.len() - 3 && left.len() > 2,
+        "{left:?}"
+    );
     let report = verify(&memory);
     assert_eq!(report.first_bad, None);
     assert_eq!(report.removed, left[0] - 1);
-    assert_eq!((report.signed, report.key), (report.records, before.key.clone()));
+    assert_eq!(
+        (report.signed, report.key),
+        (report.records, before.key.clone())
+    );
     let files = memory.files();
     for first in segments.iter().filter(|first| **first < left[0]) {
-        for name in [Name::Hashes(*first), Name::Ends(*first), Name::Checkpoints(*first)] {
+        for name in [
+            Name::Hashes(*first),
+            Name::Ends(*first),
+            Name::Checkpoints(*first),
+        ] {
             assert!(files.contains_key(&name), "{name}");
             let gone = verify(&memory.with(name, None));
             assert!(gone.first_bad.is_some(), "{name}");
@@ -226,7 +253,12 @@ fn whatever_fails_while_it_tidies_up_the_log_is_whole() {
         age: None,
     };
     let good = good_log(6);
-    for fault in [Fault::Error(ENOSPC), Fault::Torn(ENOSPC), Fault::Late(5), Fault::Short] {
+    for fault in [
+        Fault::Error(ENOSPC),
+        Fault::Torn(ENOSPC),
+        Fault::Late(5),
+        Fault::Short,
+    ] {
         let mut at = 0;
         loop {
             let memory = good.after_kill();
@@ -239,7 +271,11 @@ fn whatever_fails_while_it_tidies_up_the_log_is_whole() {
                 Ok(())
             });
             let reached = memory.operations() > at;
-            assert_eq!(done.is_err(), reached && fault != Fault::Short, "{fault:?} at {at}");
+            assert_eq!(
+                done.is_err(),
+                reached && fault != Fault::Short,
+                "{fault:?} at {at}"
+            );
             let mut left = vec![memory.after_kill()];
             for percent in [0, 50, 100] {
                 left.extend([false, true].map(|names| memory.after_power_loss(percent, names)));
@@ -277,12 +313,18 @@ fn a_host_does_all_of_it_by_itself() {
     let disk = super::super::storage::Disk::new(&path);
     let open_segments = || {
         let names = disk.names().unwrap();
-        names.iter().filter(|name| matches!(name, Name::Lines(_))).count()
+        names
+            .iter()
+            .filter(|name| matches!(name, Name::Lines(_)))
+            .count()
     };
     // It is woken by each rotation, and does what is left.
     let began = std::time::Instant::now();
     while open_segments() > 1 {
-        assert!(began.elapsed() < Duration::from_secs(120), "nobody tidies up");
+        assert!(
+            began.elapsed() < Duration::from_secs(120),
+            "nobody tidies up"
+        );
         std::thread::yield_now();
     }
     drop(journal);

@@ -143,25 +143,25 @@ impl Memory {
     }
 
     /// What is there after the power went, with so many percent of what was not synced, and with the
-    /// names that were not, or without.
+    /// names that were not, or without. With them it is the rest of the checkpoints: what is written to
+    /// one file may reach the disk long before what is written to another.
     pub(super) fn after_power_loss(&self, percent: usize, names: bool) -> Self {
         let state = self.state();
-        let kept = |file: &u64| {
+        let kept = |(name, file): (&Name, &u64)| {
+            let percent = match name {
+                Name::Checkpoints(_) if names => 100 - percent,
+                _ => percent,
+            };
             let file = &state.files[file];
             let more = (file.bytes.len() - file.synced) * percent / 100;
-            file.bytes[..file.synced + more].to_vec()
+            (*name, file.bytes[..file.synced + more].to_vec())
         };
-        let names = if names {
+        let there = if names {
             &state.names
         } else {
             &state.synced_names
         };
-        Self::of(
-            names
-                .iter()
-                .map(|(name, file)| (*name, kept(file)))
-                .collect(),
-        )
+        Self::of(there.iter().map(kept).collect())
     }
 
     /// The operation `at`, from 0, fails once.

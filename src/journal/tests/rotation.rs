@@ -57,7 +57,10 @@ fn each_segment_has_a_key_that_the_one_before_names() {
     let origins: std::collections::BTreeSet<_> =
         own.values().map(|(opened, _)| &opened.origin).collect();
     assert_eq!(origins.len(), 1);
-    assert_eq!(own.values().filter(|(_, closed)| closed.is_none()).count(), 1);
+    assert_eq!(
+        own.values().filter(|(_, closed)| closed.is_none()).count(),
+        1
+    );
 
     // The key of today is there, and none of those before it.
     let kept = keys::load(&memory, Name::Key).unwrap().unwrap();
@@ -123,7 +126,12 @@ async fn a_long_silence_has_its_records() {
     };
     let (journal, _) = open(&memory, beating);
     let mut checkpoint = journal.checkpoint();
-    let beats = || told(&memory).iter().filter(|(_, event)| *event == Event::Heartbeat {}).count();
+    let beats = || {
+        told(&memory)
+            .iter()
+            .filter(|(_, event)| *event == Event::Heartbeat {})
+            .count()
+    };
     while beats() < 3 {
         checkpoint.changed().await.unwrap();
     }
@@ -191,18 +199,32 @@ fn what_the_old_key_signs_after_it_handed_over_is_nothing() {
     let origin = own[&first].0.origin.clone();
     // Whoever has some key, and not the one that was handed to.
     let stolen = Signer::from_bytes(&origin, &[7; 32]).unwrap();
-    let claimed = Note::parse(&notes(&memory, second)[0]).unwrap().unverified().unwrap();
+    let claimed = Note::parse(&notes(&memory, second)[0])
+        .unwrap()
+        .unverified()
+        .unwrap();
     let forged = stolen.sign(&claimed);
-    let forged = memory.with(Name::Checkpoints(second), Some(format!("{forged}\n").into_bytes()));
+    let forged = memory.with(
+        Name::Checkpoints(second),
+        Some(format!("{forged}\n").into_bytes()),
+    );
     let bad = verify(&forged).first_bad.unwrap();
     assert_eq!(bad.file, Name::Checkpoints(second).to_string());
     // Checkpoints of another segment, each good where it stood.
     let moved = memory.files()[&Name::Checkpoints(first)].clone();
     let moved = memory.with(Name::Checkpoints(second), Some(moved));
-    assert!(verify(&moved).first_bad.unwrap().file.ends_with(".checkpoints"));
+    assert!(
+        verify(&moved)
+            .first_bad
+            .unwrap()
+            .file
+            .ends_with(".checkpoints")
+    );
     // A closed segment whose end nothing speaks of.
     for left in [None, Some(Vec::new())] {
-        let bad = verify(&memory.with(Name::Checkpoints(first), left)).first_bad.unwrap();
+        let bad = verify(&memory.with(Name::Checkpoints(first), left))
+            .first_bad
+            .unwrap();
         assert!(bad.why.contains("was to be signed"), "{bad}");
     }
 }

@@ -1,5 +1,8 @@
 //! Putting together what was found in blocks: one chain, one tree, keys that hand over to each other.
 
+mod blame;
+mod removed;
+
 use std::collections::BTreeSet;
 use std::io::{self, BufReader, Read};
 
@@ -8,11 +11,10 @@ use super::signed::Signed;
 use super::{BadPlace, Segment, VerifyReport};
 use crate::digest::Digest;
 use crate::journal::keep::PRUNED;
-use crate::journal::line::{Head, ORIGIN};
-use crate::journal::merkle::{self, Tree};
+use crate::journal::line::ORIGIN;
+use crate::journal::merkle::Tree;
 use crate::journal::note::VerifierKey;
 use crate::journal::record::{Event, SegmentOpened};
-use crate::journal::scan::{Lines, Next};
 use crate::journal::storage::{Name, Storage};
 use crate::journal::survey::opened_by;
 
@@ -146,12 +148,14 @@ impl<'a> Chain<'a> {
             };
             // Of a host that died as it began a segment.
             let is_begun = matches!(name, Name::Checkpoints(_));
-            if !belongs && !(is_begun && self.storage.size(*name)? == 0) {
+            if !belongs && (!is_begun || self.storage.size(*name)? > 0) {
                 let next = Name::Lines(name.segment().unwrap_or(1));
                 return Err(Stop::at(
                     next,
                     1,
-                    format!("it is gone: `{name}` is there, and the records that belong to it are not"),
+                    format!(
+                        "it is gone: `{name}` is there, and the records that belong to it are not"
+                    ),
                 ));
             }
         }
@@ -344,9 +348,9 @@ impl<'a> Chain<'a> {
             return Err(self.here("its tree is not that of the lines before"));
         }
         match &self.handed {
-            Some(handed) if *handed != key => Err(self.here(
-                "its key is not the one that the segment before hands over to",
-            )),
+            Some(handed) if *handed != key => {
+                Err(self.here("its key is not the one that the segment before hands over to"))
+            }
             None if !self.keys.is_empty() && !self.keys.contains(&key) => Err(self.here(
                 "its key is not one that was given: this is another log, or one that was made anew",
             )),
@@ -384,7 +388,9 @@ impl<'a> Chain<'a> {
         };
         let (is_closed, lines) = (current.is_closed, current.lines);
         if !is_last && !is_closed {
-            return Err(self.here("`segment-closed` was to come, since there is a segment after it"));
+            return Err(
+                self.here("`segment-closed` was to come, since there is a segment after it")
+            );
         }
         if let Some(signed) = &mut current.signed {
             signed.finish(self.report.records)?;
@@ -419,7 +425,8 @@ impl<'a> Chain<'a> {
         }
         let file = Name::Checkpoints(first);
         if self.names.contains(&file) && self.storage.size(file)? > 0 {
-            let why = "there are checkpoints, and no record that they speak of: the end was cut off";
+            let why =
+                "there are checkpoints, and no record that they speak of: the end was cut off";
             return Err(Stop::at(file, 1, why));
         }
         Ok(())
@@ -447,129 +454,5 @@ impl<'a> Chain<'a> {
             };
             self.lines(&look::look(&block))?;
         }
-    }
-
-    /// A segment whose lines were removed: its leaves stand for them, its first and its last line are there.
-    fn ends(&mut self, first: u64) -> Goes {
-        let (ends, hashes) = (Name::Ends(first), Name::Hashes(first));
-        if !self.names.contains(&hashes) {
-            let why = "its lines were removed, and their digests are gone";
-            return Err(Stop::at(hashes, 1, why));
-        }
-        let mut lines = Lines::new(self.storage.reader(ends, 0)?);
-        let mut events = Vec::new();
-        let mut scratch = Vec::new();
-        let count = self.storage.size(hashes)? / 32;
-        for seq in [first, (first - 1).saturating_add(count)] {
-            let number = events.len() as u64 + 1;
-            let line = match lines.next()? {
-                Next::Line(line) => line,
-                _ => return Err(Stop::at(ends, number, "a line was to come")),
-            };
-            let record = Head::read(line).and_then(|head| head.record(&mut scratch));
-            let record = record.map_err(|why| Stop::at(ends, number, why.to_string()))?;
-            if record.seq != seq {
-                let why = format!("record {} where {seq} was to come", record.seq);
-                return Err(Stop::at(ends, number, why));
-            }
-            if number == 1 && record.prev != self.last {
-                let why = "`prev` is not the digest of the line before";
-                return Err(Stop::at(ends, number, why));
-            }
-            events.push((merkle::leaf(line), record));
-        }
-        if lines.next()? != Next::End {
-            return Err(Stop::at(ends, 3, "nothing more was to come"));
-        }
-        let mut leaves = BufReader::new(self.storage.reader(hashes, 0)?);
-        for index in 0..count {
-            let mut hash = [0; 32];
-            leaves.read_exact(&mut hash)?;
-            let hash = Digest::from_bytes(hash);
-            let known = match index {
-                0 => events.first(),
-                _ if index + 1 == count => events.last(),
-                _ => None,
-            };
-            if known.is_some_and(|(leaf, _)| *leaf != hash) {
-                let why = "it is not the digest of the line that is kept";
-                return Err(Stop::at(hashes, index + 1, why));
-            }
-            if index + 1 == count && known.is_some_and(|(_, record)| record.prev != self.last) {
-                let why = "`prev` of the last line is not the digest before it";
-                return Err(Stop::at(hashes, index, why));
-            }
-            self.leaf(hash, known.map(|(_, record)| &record.event))?;
-        }
-        if let Some((_, record)) = events.pop() {
-            self.last_time = record.time;
-        }
-        Ok(())
-    }
-
-    /// A line's `prev` is not the line before: one of the two was changed. Where the line after vouches
-    /// for this one, it was the other.
-    fn blame(&mut self) -> Result<Stop, io::Error> {
-        let (first, number) = self
-            .current
-            .as_ref()
-            .map_or((1, 1), |c| (c.segment.first, c.lines + 1));
-        let is_vouched_for = self.following(first, number)?.is_some_and(|(this, next)| this == next);
-        Ok(match self.before {
-            Some((first, line)) if is_vouched_for => {
-                self.report.records -= 1;
-                Stop::at(
-                    Name::Lines(first),
-                    line,
-                    "the line was changed: the one after it carries another digest",
-                )
-            }
-            _ => self.here("`prev` is not the digest of the line before"),
-        })
-    }
-
-    /// A checkpoint is good, and not of these lines. The last one was changed, where the next shows
-    /// that; otherwise all of them were written anew from somewhere on.
-    fn other_lines(&mut self) -> Result<Stop, io::Error> {
-        let (first, line) = self.before.unwrap_or((1, 1));
-        let size = self.report.records;
-        self.report.records -= 1;
-        let next = self.following(first, line)?;
-        let why = if next.is_some_and(|(this, next)| this != next) {
-            String::from("the line was changed: the one after it carries another digest")
-        } else {
-            format!("the checkpoint of {size} records is of others: this line or one before it was changed")
-        };
-        Ok(Stop::at(Name::Lines(first), line, why))
-    }
-
-    /// A line as a leaf, and what the line after it carries as `prev`; `None` where there is none.
-    fn following(&self, first: u64, number: u64) -> io::Result<Option<(Digest, Digest)>> {
-        let carried = |line: &[u8]| Head::read(line).ok().map(|head| head.prev);
-        let Ok(source) = self.storage.read(first, 0) else {
-            return Ok(None);
-        };
-        let mut lines = Lines::new(source);
-        let mut this = None;
-        for _ in 0..number {
-            this = match lines.next()? {
-                Next::Line(line) => Some(merkle::leaf(line)),
-                _ => return Ok(None),
-            };
-        }
-        let next = match lines.next()? {
-            Next::Line(line) => carried(line),
-            _ => {
-                let next = self.segments.iter().find(|s| s.first > first && s.has_lines);
-                match next {
-                    None => None,
-                    Some(next) => match Lines::new(self.storage.read(next.first, 0)?).next()? {
-                        Next::Line(line) => carried(line),
-                        _ => None,
-                    },
-                }
-            }
-        };
-        Ok(this.zip(next))
     }
 }

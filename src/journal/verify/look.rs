@@ -224,8 +224,8 @@ fn work(looks: &Mutex<Receiver<Block>>, found: &Sender<Done>) {
             Err(_) => return,
         };
         let Ok(block) = block else { return };
-        let lines = (!block.bytes.is_empty())
-            .then(|| Piece::Lines(block.segment, look(&block.bytes)));
+        let lines =
+            (!block.bytes.is_empty()).then(|| Piece::Lines(block.segment, look(&block.bytes)));
         let end = block.rest.map(|rest| Piece::End(block.segment, rest));
         let done = Done {
             number: block.number,
@@ -321,7 +321,10 @@ impl Cut {
                 Err(error) => return Err(error),
             }
         }
-        let end = block.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        let end = block
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |at| at + 1);
         self.over = block.split_off(end);
         let is_too_long = self.over.len() >= MAX_LINE;
         Ok(match rest {

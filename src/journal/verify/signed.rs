@@ -68,7 +68,9 @@ impl Signed {
 
     /// Where the next one would be.
     pub(super) fn line(&self) -> u64 {
-        self.next.as_ref().map_or(self.notes.began(), |claim| claim.line)
+        self.next
+            .as_ref()
+            .map_or(self.notes.began(), |claim| claim.line)
     }
 
     /// Checks the next one against the tree of that size; whether it is of these lines.
@@ -96,7 +98,9 @@ impl Signed {
         Err(Stop::at(
             self.file,
             claim.line,
-            format!("the checkpoint speaks of {size} records, and there are {records}: the end was cut off"),
+            format!(
+                "the checkpoint speaks of {size} records, and there are {records}: the end was cut off"
+            ),
         ))
     }
 
