@@ -33,7 +33,7 @@ pub(crate) fn second(arguments: &[&str]) -> bool {
 }
 
 pub(crate) async fn audit(home: &Home, arguments: &[&str]) -> Said {
-    let arguments = [&["--format", "json", "audit"], arguments].concat();
+    let arguments = [&["--format", "json", "audit"][..], arguments].concat();
     run(home, &arguments).await
 }
 

@@ -39,7 +39,7 @@ fn signing() -> SigningKey {
 }
 
 fn key_bytes() -> Vec<u8> {
-    [&[4], signing().verifying_key().as_bytes().as_slice()].concat()
+    [&[4_u8][..], signing().verifying_key().as_bytes().as_slice()].concat()
 }
 
 fn id() -> [u8; 4] {
