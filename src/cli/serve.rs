@@ -153,6 +153,7 @@ async fn daemon(
     }
     let admin = admin(serve, &host, config).await?;
     tokio::spawn(crate::webhook::run(Arc::clone(&host), Pauses::default()));
+    let anchoring = tokio::spawn(crate::host::anchors::run(Arc::clone(&host)));
     let operator = Arc::new(Operator::new(Arc::clone(&host), address));
     let ended = CancellationToken::new();
     let local = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator, ended.clone()));
@@ -203,6 +204,10 @@ async fn daemon(
         () = signals.next() => tracing::warn!("interrupted again: calls that are under way have no outcome"),
     }
     host.stop().await;
+    match anchoring.await {
+        Ok(told) => crate::host::anchors::last(&host, &told).await,
+        Err(error) => tracing::error!(%error, "anchoring ended badly"),
+    }
     drop(hold);
     fault.map_or(Ok(Exit::Ok), Err)
 }
