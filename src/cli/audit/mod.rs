@@ -1,6 +1,8 @@
 //! `tollgate audit`: reads the journal's files directly, so it works whether a daemon runs or not,
 //! and shows what is on the disk rather than what a process says of it.
 
+mod export;
+mod search;
 mod show;
 mod tail;
 mod verify;
@@ -31,6 +33,8 @@ pub(crate) fn run(command: Audit, home: &Home, printer: &mut Printer) -> Result<
             true
         }),
         Audit::Show { call } => show::call(&folder, &call, printer),
+        Audit::Search(search) => search::search(&folder, search, printer),
+        Audit::Export(export) => export::export(&folder, export, printer),
         Audit::Verify => verify::run(&folder, printer),
     }
 }
