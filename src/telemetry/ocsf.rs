@@ -20,6 +20,7 @@ use crate::journal::record::{
     Outcome, Record, Refused, Revocation,
 };
 use crate::policy::Ground;
+use crate::reason::Reason;
 
 /// Calls that are remembered, for what comes of them later. Beyond that the oldest are forgotten, and
 /// events of theirs say less.
@@ -125,7 +126,11 @@ impl Ocsf {
         let known = match &refused.caller {
             Some(caller) => Known {
                 caller: caller.clone(),
-                tool: refused.tool.clone().unwrap_or_default(),
+                // A name that there is no tool of is only what a model wrote.
+                tool: match &refused.tool {
+                    Some(tool) if refused.reason != Reason::NameUnknown => tool.clone(),
+                    _ => String::from("unknown"),
+                },
                 plugin: None,
                 arguments: refused.arguments.as_ref().map(arguments),
                 ground: refused.decision.clone(),
