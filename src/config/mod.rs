@@ -15,6 +15,7 @@ mod own;
 mod places;
 mod quantity;
 mod secret;
+mod telemetry;
 mod tier;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,7 @@ pub use places::{
     GitHubAppSecret, JwtSecret, LeaseTerms, Leases, OAuthSecret, SecretPlace, Vault, VaultLogin,
     VaultSecret,
 };
+pub use telemetry::{Otlp, Sample, Telemetry};
 pub use tier::Tier;
 
 /// A commented file of the defaults, to start from.
@@ -72,6 +74,8 @@ pub struct Config {
     pub leases: Leases,
     /// Issuers whose tokens are taken beside the host's own.
     pub issuers: Vec<Issuer>,
+    /// What monitoring is told.
+    pub telemetry: Telemetry,
     file: file::File,
     lines: findings::Lines,
 }
@@ -115,6 +119,7 @@ impl Config {
         file.webhook
             .iter_mut()
             .for_each(|webhook| webhook.within(folder));
+        file.telemetry.within(folder);
         let mut config = Self::from_file(file, lines);
         for ca in &mut config.egress.extra_ca {
             *ca = folder.join(&*ca);
@@ -203,6 +208,7 @@ impl Config {
             vault: file.vault.clone(),
             leases: file.leases,
             issuers: file.issuer.0.clone(),
+            telemetry: file.telemetry.telemetry(),
             file,
             lines,
         }

@@ -204,12 +204,17 @@ struct Following {
 }
 
 impl Following {
-    fn new(compiled: Compiled, calls: &[CallId]) -> Self {
-        let known = compiled.of_callers();
+    fn new(compiled: Compiled) -> Self {
         Self {
-            calls: calls.iter().map(|call| (*call, known)).collect(),
+            calls: HashMap::new(),
             compiled,
         }
+    }
+
+    /// These are calls of whom it is asked.
+    fn remember(&mut self, calls: &[CallId]) {
+        let known = self.compiled.of_callers();
+        self.calls.extend(calls.iter().map(|call| (*call, known)));
     }
 
     fn wants(&mut self, head: &Head<'_>, line: &[u8]) -> bool {
@@ -243,7 +248,8 @@ pub fn tail(
         return last(directory, count);
     }
     // Where the end is comes first: what is written meanwhile is what the reader gives next.
-    let (reader, end) = at_the_end(directory)?;
+    let mut following = Following::new(query.compiled(Take::Records));
+    let (reader, end) = at_the_end(directory, &mut following)?;
     let found = search::search_records(directory, query, count)?;
     let mut records = VecDeque::new();
     search::each(directory, &found, |record| {
@@ -256,7 +262,7 @@ pub fn tail(
         }
         ControlFlow::Continue(())
     })?;
-    let following = Following::new(query.compiled(Take::Records), &found.calls);
+    following.remember(&found.calls);
     let tail = Tail {
         reader,
         following: Some(following),
@@ -264,8 +270,9 @@ pub fn tail(
     Ok((records.into(), tail))
 }
 
-/// A reader behind the last record there is now, and that record's number.
-fn at_the_end(directory: &Path) -> Result<(Reader, u64), ReadError> {
+/// A reader behind the last record there is now, and that record's number. Whose the calls of the last
+/// segment are is noted on the way, for some of them have not ended.
+fn at_the_end(directory: &Path, following: &mut Following) -> Result<(Reader, u64), ReadError> {
     let segments = Segments::list(directory)?;
     let mut reader = Reader::new(directory);
     let mut end = 0;
@@ -278,8 +285,9 @@ fn at_the_end(directory: &Path) -> Result<(Reader, u64), ReadError> {
         Lines::new(source.map_err(failed(segment_name(*first)))?),
     ));
     while reader
-        .next_wanted(|head, _| {
+        .next_wanted(|head, line| {
             end = head.seq;
+            following.wants(head, line);
             false
         })?
         .is_some()

@@ -6,6 +6,7 @@ mod faults;
 mod lines;
 mod memory;
 mod reading;
+mod searching;
 mod tamper;
 
 use std::sync::Arc;

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use super::feed::Feed;
 use super::metrics::{BOUNDS, Buckets, Family, Kind, Labels, Point, Snapshot, gauge, single};
 use crate::approval::Status;
 use crate::connections::{self, Bounds};
@@ -137,7 +138,7 @@ async fn metrics(State(endpoint): State<Arc<Endpoint>>) -> Response {
 /// Everything that there is to tell of the host, now.
 pub(super) fn snapshot(host: &Host) -> Vec<Snapshot> {
     let telemetry = host.telemetry();
-    let dropped = telemetry.shared.feed.as_ref().map_or(0, super::Feed::dropped);
+    let dropped = telemetry.shared.feed.as_ref().map_or(0, Feed::dropped);
     let mut all = telemetry.metrics().snapshot(dropped);
     let catalogue = host.catalogue();
     let serving = catalogue.serving.len();
