@@ -276,6 +276,9 @@ impl CallContext {
     /// Numbers a host call that is recorded by itself.
     pub(super) fn reference(&mut self, capability: &str, target: &str) -> HostCallRef {
         self.usage.numbers += 1;
+        // A plugin that was shown a secret may write it here: it is refused for that, and what is written down
+        // of it must not be what gives it away.
+        let (target, _) = self.lent.redact(target);
         let reference = HostCallRef {
             number: self.usage.numbers,
             capability: capability.to_owned(),

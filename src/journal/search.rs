@@ -145,11 +145,14 @@ impl Found {
     fn starts_at(&self, segments: &Segments) -> Result<usize, ReadError> {
         let after = segments.firsts().partition_point(|first| *first <= self.oldest);
         let place = after.saturating_sub(2);
-        let began = self.calls.iter().min().and_then(arrived);
-        Ok(match began {
-            Some(began) => place.min(segments.before(&began)?),
-            None => place,
-        })
+        let Some(oldest) = self.calls.iter().min() else {
+            return Ok(place);
+        };
+        match arrived(oldest) {
+            Some(began) => Ok(place.min(segments.before(&began)?)),
+            // An id that tells no time: it may be anywhere.
+            None => Ok(0),
+        }
     }
 }
 

@@ -39,5 +39,6 @@ mod shipped;
 mod slice;
 mod steps;
 mod tasks;
+mod telemetry;
 mod tokens;
 mod webhook;
