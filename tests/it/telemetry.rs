@@ -370,8 +370,7 @@ async fn nothing_that_a_call_is_about_is_told() {
     let setup = local(&upstream)
         .policy("probe", &policy)
         .secret("probe", "token", LENT)
-        .secret("probe", "seen", LENT)
-        .toml("[plugin.probe.tool.fail]\ntier = \"auto\"");
+        .secret("probe", "seen", LENT);
     let telling = Telling::start(telling(setup, &collector, "")).await;
     let origin = format!("http://{}", upstream.plain);
     let requests = [
