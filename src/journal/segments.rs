@@ -58,8 +58,7 @@ impl Segments {
         &self.firsts
     }
 
-    /// The place of the last segment whose first record is not younger than `time`, and whose successors'
-    /// aren't either. Where a clock was set back this is earlier than it need be, never later.
+    /// The place of the last segment that began at `time` or before; where none did, of the first.
     pub(super) fn before(&self, time: &str) -> Result<usize, ReadError> {
         let mut place = self.firsts.len();
         while let Some(first) = place.checked_sub(1).and_then(|at| self.firsts.get(at)) {

@@ -35,7 +35,7 @@ impl Default for Pauses {
     }
 }
 
-/// How long a trace waits for others to go along.
+/// How long a trace waits for others to go along, where one was sent within that time.
 const GATHERING: Duration = Duration::from_secs(2);
 
 /// Spans that are sent at once: some 200 KB.

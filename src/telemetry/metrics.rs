@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use crate::journal::record::Event;
 use crate::name::ToolName;
-use crate::policy::Ground;
 use crate::reason::Reason;
 
 /// Series of one metric. Sixty tools, each with some reasons, fit; a collector takes tens of thousands.
@@ -284,8 +283,8 @@ impl Metrics {
                     capability_of(&host_call.capability)
                 });
                 if refused.decision.is_some() || refused.reason == Reason::ApprovalRequired {
-                    let decision = answer(refused.decision.as_ref(), refused.reason);
-                    self.decided(question, decision);
+                    let is_hold = refused.reason == Reason::ApprovalRequired;
+                    self.decided(question, if is_hold { "hold" } else { "refuse" });
                 }
                 if refused.host_call.is_some() {
                     self.host_call(plugin, question, "refused", Some(refused.reason));
@@ -378,13 +377,6 @@ fn known(word: &str, list: &[&'static str]) -> &'static str {
         .find(|known| **known == word)
         .copied()
         .unwrap_or(OTHER)
-}
-
-fn answer(ground: Option<&Ground>, reason: Reason) -> &'static str {
-    match (ground, reason) {
-        (_, Reason::ApprovalRequired) => "hold",
-        _ => "refuse",
-    }
 }
 
 /// The labels, or those of the rest where that would be a series too many.

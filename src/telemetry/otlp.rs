@@ -58,7 +58,7 @@ fn of_resource(message: &mut Message, resource: &Resource) {
     for (key, value) in [
         ("service.name", "tollgate"),
         ("service.version", env!("CARGO_PKG_VERSION")),
-        ("service.instance.id", &resource.instance),
+        ("service.instance.id", resource.instance.as_str()),
     ] {
         message.message(1, |message| attribute(message, key, &value.into()));
     }

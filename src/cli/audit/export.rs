@@ -20,7 +20,7 @@ pub(super) fn export(folder: &Path, export: Export, printer: &mut Printer) -> Re
     let query: Query = export.wanted.into();
     let mut ocsf = Ocsf::default();
     let mut lines: Vec<u8> = Vec::new();
-    let mut write = |record: &Record| {
+    let mut write = |record: &Record| -> Result<(), Fault> {
         for event in ocsf.events(record) {
             serde_json::to_writer(&mut lines, &event)?;
             lines.push(b'\n');
