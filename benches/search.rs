@@ -161,7 +161,8 @@ fn searching(criterion: &mut Criterion) {
         origin: origin.map(str::to_owned),
         ..Query::default()
     };
-    let found = |query: &Query, limit: usize| search(&path, query, limit).expect("reads").calls.len();
+    let found =
+        |query: &Query, limit: usize| search(&path, query, limit).expect("reads").calls.len();
     let rare = query(Some("rare"), None);
     group.bench_function("an agent's one call", |b| {
         b.iter(|| assert_eq!(found(&rare, 50), 1));

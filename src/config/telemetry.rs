@@ -102,7 +102,10 @@ impl TelemetryTable {
 
     /// Makes relative paths start from `folder`.
     pub(super) fn within(&mut self, folder: &Path) {
-        let headers = self.otlp.iter_mut().flat_map(|otlp| otlp.headers.values_mut());
+        let headers = self
+            .otlp
+            .iter_mut()
+            .flat_map(|otlp| otlp.headers.values_mut());
         for place in headers {
             if let SecretPlace::File(path) = &mut place.0 {
                 *path = folder.join(&*path);
@@ -173,7 +176,13 @@ struct Header(String);
 impl<'de> Deserialize<'de> for Header {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         /// What the host writes itself.
-        const OWN: &[&str] = &["content-type", "content-length", "host", "connection", "transfer-encoding"];
+        const OWN: &[&str] = &[
+            "content-type",
+            "content-length",
+            "host",
+            "connection",
+            "transfer-encoding",
+        ];
         let text = String::deserialize(deserializer)?;
         let name = http::HeaderName::try_from(&text).map_err(|_| {
             D::Error::custom(format_args!("`{}` is no header", text.escape_default()))
@@ -205,7 +214,10 @@ mod tests {
         let otlp = read("[telemetry.otlp]").unwrap().otlp.unwrap();
         assert_eq!(otlp.endpoint, "http://127.0.0.1:4318");
         assert!(otlp.traces && otlp.metrics && otlp.headers.is_empty());
-        assert_eq!((otlp.interval, otlp.sample), (Duration::from_secs(15), Sample::Parent));
+        assert_eq!(
+            (otlp.interval, otlp.sample),
+            (Duration::from_secs(15), Sample::Parent)
+        );
     }
 
     #[test]
@@ -225,10 +237,16 @@ mod tests {
             "#,
         )
         .unwrap();
-        assert_eq!(told.prometheus, Some(SocketAddr::from(([127, 0, 0, 1], 9464))));
+        assert_eq!(
+            told.prometheus,
+            Some(SocketAddr::from(([127, 0, 0, 1], 9464)))
+        );
         let otlp = told.otlp.unwrap();
         assert_eq!(otlp.endpoint, "https://otlp.example/base");
-        assert_eq!((otlp.traces, otlp.metrics, otlp.sample), (false, true, Sample::All));
+        assert_eq!(
+            (otlp.traces, otlp.metrics, otlp.sample),
+            (false, true, Sample::All)
+        );
         assert_eq!(
             otlp.headers["authorization"],
             SecretPlace::File("/home/otlp.key".into())
@@ -245,7 +263,10 @@ mod tests {
             "otlp.example:4318",
         ] {
             let said = read(&format!("[telemetry.otlp]\nendpoint = \"{endpoint}\"")).unwrap_err();
-            assert!(said.contains("endpoint") && !said.contains("CANARY"), "{said}");
+            assert!(
+                said.contains("endpoint") && !said.contains("CANARY"),
+                "{said}"
+            );
         }
         for wrong in [
             "[telemetry]\nprometheus = \"9464\"",

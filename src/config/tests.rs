@@ -16,7 +16,15 @@ fn tool(name: &str) -> ToolName {
 
 /// The template with every default written out.
 fn written_out() -> String {
-    let example = ["plugin", "secret", "admin", "[webhook", "[issuer", "issuer", "telemetry"];
+    let example = [
+        "plugin",
+        "secret",
+        "admin",
+        "[webhook",
+        "[issuer",
+        "issuer",
+        "telemetry",
+    ];
     let mut skip = false;
     let mut out = String::new();
     for line in TEMPLATE.lines() {

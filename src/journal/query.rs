@@ -410,11 +410,7 @@ fn needle(bytes: &[u8], before: &'static [&'static str], after: &'static [u8]) -
 }
 
 /// A string that is all of a value: behind one of `before`, or in one of `lists`.
-fn whole(
-    text: &str,
-    before: &'static [&'static str],
-    lists: &'static [&'static str],
-) -> Needle {
+fn whole(text: &str, before: &'static [&'static str], lists: &'static [&'static str]) -> Needle {
     Needle {
         lists,
         ..needle(&line::quoted(text), before, &[])

@@ -304,7 +304,10 @@ fn last(directory: &Path, count: usize) -> Result<(Vec<Record>, Tail), ReadError
         let source = segments.disk().read(first, 0);
         let mut reader = Reader {
             storage: segments.disk().clone(),
-            current: Some((first, Lines::new(source.map_err(failed(segment_name(first)))?))),
+            current: Some((
+                first,
+                Lines::new(source.map_err(failed(segment_name(first)))?),
+            )),
             scratch: Vec::new(),
         };
         let missing = count - found.len();
@@ -325,11 +328,7 @@ fn last(directory: &Path, count: usize) -> Result<(Vec<Record>, Tail), ReadError
 
 impl Reader {
     /// The last records of the segment being read. Lines are kept as they are, and read at the end.
-    fn last_of_segment(
-        &mut self,
-        count: usize,
-        complete: bool,
-    ) -> Result<Vec<Record>, ReadError> {
+    fn last_of_segment(&mut self, count: usize, complete: bool) -> Result<Vec<Record>, ReadError> {
         let Some((first, lines)) = &mut self.current else {
             return Ok(Vec::new());
         };

@@ -104,7 +104,11 @@ pub fn each(
     let calls: HashSet<CallId> = found.calls.iter().copied().collect();
     let records: HashSet<u64> = found.records.iter().copied().collect();
     let mut scratch = Vec::new();
-    for first in segments.firsts().get(found.starts_at(&segments)?..).unwrap_or(&[]) {
+    for first in segments
+        .firsts()
+        .get(found.starts_at(&segments)?..)
+        .unwrap_or(&[])
+    {
         let mut is_enough = false;
         segments.blocks(*first, &|| true, |block| {
             lines(block, |line, at| {
@@ -143,7 +147,9 @@ impl Found {
     /// The place of the segment from which on their records are. A call's first record may lie before what
     /// was found of it: by when its id was made, that is known well enough.
     fn starts_at(&self, segments: &Segments) -> Result<usize, ReadError> {
-        let after = segments.firsts().partition_point(|first| *first <= self.oldest);
+        let after = segments
+            .firsts()
+            .partition_point(|first| *first <= self.oldest);
         let place = after.saturating_sub(2);
         let Some(oldest) = self.calls.iter().min() else {
             return Ok(place);
@@ -169,11 +175,17 @@ fn arrived(call: &CallId) -> Option<String> {
 fn peeked(line: &[u8]) -> Option<(u64, CallId)> {
     let rest = line.strip_prefix(b"{\"v\":1,\"seq\":")?;
     let digits = memchr::memchr(b',', rest)?;
-    let seq = std::str::from_utf8(rest.get(..digits)?).ok()?.parse().ok()?;
+    let seq = std::str::from_utf8(rest.get(..digits)?)
+        .ok()?
+        .parse()
+        .ok()?;
     // The time, the digest of the line before, and what stands around them.
     let kind = rest.get(digits + BETWEEN..)?;
     let end = memchr::memchr(b'"', kind)?;
-    let call = kind.get(end..)?.strip_prefix(b"\",\"call\":\"")?.get(..36)?;
+    let call = kind
+        .get(end..)?
+        .strip_prefix(b"\",\"call\":\"")?
+        .get(..36)?;
     let call = uuid::Uuid::try_parse_ascii(call).ok()?;
     Some((seq, CallId(call)))
 }

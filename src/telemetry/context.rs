@@ -36,7 +36,10 @@ impl TraceParent {
             trace,
             span,
             flags,
-            state: state.filter(|state| is_state(state)).unwrap_or_default().to_owned(),
+            state: state
+                .filter(|state| is_state(state))
+                .unwrap_or_default()
+                .to_owned(),
         })
     }
 
@@ -66,7 +69,10 @@ fn is_state(state: &str) -> bool {
     if state.len() > STATE {
         return false;
     }
-    for member in state.split(',').map(|member| member.trim_matches([' ', '\t'])) {
+    for member in state
+        .split(',')
+        .map(|member| member.trim_matches([' ', '\t']))
+    {
         if member.is_empty() {
             continue;
         }
@@ -86,7 +92,10 @@ fn is_key(key: &str) -> bool {
     let good = |part: &str, longest: usize| {
         (1..=longest).contains(&part.len())
             && part.bytes().all(plain)
-            && part.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            && part
+                .bytes()
+                .next()
+                .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
     };
     match key.split_once('@') {
         None => good(key, 256),
@@ -117,7 +126,10 @@ mod tests {
     #[test]
     fn the_standards_example_is_read() {
         let parent = read(GOOD).unwrap();
-        assert_eq!(hex::encode(parent.trace), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(
+            hex::encode(parent.trace),
+            "4bf92f3577b34da6a3ce929d0e0e4736"
+        );
         assert_eq!(hex::encode(parent.span), "00f067aa0ba902b7");
         assert!(parent.is_sampled());
         assert!(!read(&GOOD.replace("-01", "-00")).unwrap().is_sampled());
@@ -147,12 +159,25 @@ mod tests {
     #[test]
     fn a_state_is_passed_on_where_it_is_one() {
         let state = |state: &str| TraceParent::read(GOOD, Some(state)).unwrap().state;
-        for good in ["rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", "fw529a3039@dt=FfAFGGQ,a=b c"] {
+        for good in [
+            "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE",
+            "fw529a3039@dt=FfAFGGQ,a=b c",
+        ] {
             assert_eq!(state(good), good);
         }
         let long = format!("a={}", "x".repeat(600));
         let many: Vec<_> = (0..40).map(|n| format!("k{n}=v")).collect();
-        for bad in ["a", "A=b", "a=b,a=c", "a=\u{e9}", "a=b\nc=d", "=b", "a=", &long, &many.join(",")] {
+        for bad in [
+            "a",
+            "A=b",
+            "a=b,a=c",
+            "a=\u{e9}",
+            "a=b\nc=d",
+            "=b",
+            "a=",
+            &long,
+            &many.join(","),
+        ] {
             assert_eq!(state(bad), "", "{bad}");
         }
     }

@@ -227,7 +227,9 @@ impl Sender {
                     return true;
                 }
                 Attempt::Refused(why) => (why, None),
-                Attempt::Failed(why, wish) => (why, pauses.next().map(|pause| wish.unwrap_or(pause))),
+                Attempt::Failed(why, wish) => {
+                    (why, pauses.next().map(|pause| wish.unwrap_or(pause)))
+                }
             };
             if !std::mem::replace(&mut self.is_failing, true) {
                 tracing::warn!(what, why, "the collector does not take telemetry");
@@ -243,7 +245,10 @@ impl Sender {
 
     async fn attempt(&self, url: &str, body: Bytes) -> Attempt {
         let mut request = http::Request::post(url)
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"))
+            .header(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/x-protobuf"),
+            )
             .header(USER_AGENT, HeaderValue::from_static("tollgate"));
         for (name, place) in &self.otlp.headers {
             // Read each time, so that one can be replaced while the host runs.

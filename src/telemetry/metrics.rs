@@ -141,10 +141,7 @@ static HOST_CALL_TIME: Family = Family {
     help: "How long recorded host calls took, from their intent on.",
     unit: "s",
     kind: Kind::Histogram,
-    labels: &[
-        ("tollgate.plugin", "plugin"),
-        ("tollgate.status", "status"),
-    ],
+    labels: &[("tollgate.plugin", "plugin"), ("tollgate.status", "status")],
 };
 static APPROVALS: Family = Family {
     otel: "tollgate.approvals",
@@ -279,9 +276,10 @@ impl Metrics {
                 self.call(name, status, outcome.reason, took);
             }
             Event::Refusal(refused) => {
-                let question = refused.host_call.as_ref().map_or("call", |host_call| {
-                    capability_of(&host_call.capability)
-                });
+                let question = refused
+                    .host_call
+                    .as_ref()
+                    .map_or("call", |host_call| capability_of(&host_call.capability));
                 if refused.decision.is_some() || refused.reason == Reason::ApprovalRequired {
                     let is_hold = refused.reason == Reason::ApprovalRequired;
                     self.decided(question, if is_hold { "hold" } else { "refuse" });
@@ -369,7 +367,9 @@ pub(super) fn capability_of(name: &str) -> &'static str {
 }
 
 /// Capabilities whose host calls are recorded.
-const CAPABILITIES: &[&str] = &["http", "secret", "clock", "random", "settings", "log", "progress"];
+const CAPABILITIES: &[&str] = &[
+    "http", "secret", "clock", "random", "settings", "log", "progress",
+];
 
 /// The same word from a closed list.
 fn known(word: &str, list: &[&'static str]) -> &'static str {

@@ -149,7 +149,10 @@ impl Ocsf {
             .decided("Denied", 2, refused.decision.as_ref())
             .status(Status::Failure)
             .reason(refused.reason)
-            .unmapped("repeated", (refused.repeated > 0).then_some(refused.repeated));
+            .unmapped(
+                "repeated",
+                (refused.repeated > 0).then_some(refused.repeated),
+            );
         if refused.caller.is_some() {
             self.remember(refused.call, known);
         }
@@ -183,7 +186,10 @@ impl Ocsf {
             .unmapped("number", Some(outcome.number))
             .unmapped("bytes_out", Some(made.bytes_out))
             .unmapped("bytes_in", Some(outcome.bytes_in))
-            .unmapped("secrets", (!made.secrets.is_empty()).then_some(&made.secrets));
+            .unmapped(
+                "secrets",
+                (!made.secrets.is_empty()).then_some(&made.secrets),
+            );
         Some(match outcome.reason {
             Some(reason) => event.reason(reason),
             None => event,
@@ -205,8 +211,14 @@ impl Ocsf {
             .duration(outcome.duration_us)
             .unmapped("status", Some(&outcome.status))
             .unmapped("fuel", Some(outcome.fuel))
-            .unmapped("host_calls", (!outcome.host_calls.is_empty()).then_some(&outcome.host_calls))
-            .unmapped("refused", (!outcome.refused.is_empty()).then_some(&outcome.refused))
+            .unmapped(
+                "host_calls",
+                (!outcome.host_calls.is_empty()).then_some(&outcome.host_calls),
+            )
+            .unmapped(
+                "refused",
+                (!outcome.refused.is_empty()).then_some(&outcome.refused),
+            )
             .unmapped("result", outcome.result)
             .unmapped("bytes_out", Some(outcome.bytes_out));
         Some(match outcome.reason {

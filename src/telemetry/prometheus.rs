@@ -196,7 +196,11 @@ fn histogram(out: &mut String, name: &str, labels: &str, buckets: &Buckets) {
         let _ = writeln!(out, "{name}_bucket{le} {so_far}");
     }
     let count = buckets.count();
-    let _ = writeln!(out, "{name}_bucket{} {count}", in_braces(labels, "le=\"+Inf\""));
+    let _ = writeln!(
+        out,
+        "{name}_bucket{} {count}",
+        in_braces(labels, "le=\"+Inf\"")
+    );
     let _ = writeln!(out, "{name}_sum{} {}", in_braces(labels, ""), buckets.sum);
     let _ = writeln!(out, "{name}_count{} {count}", in_braces(labels, ""));
 }
@@ -275,7 +279,9 @@ mod tests {
         let text = text(&all);
         let shown: Vec<_> = text
             .lines()
-            .filter(|line| !line.contains("_bucket") || line.contains("0.005") || line.contains("Inf"))
+            .filter(|line| {
+                !line.contains("_bucket") || line.contains("0.005") || line.contains("Inf")
+            })
             .collect();
         insta::assert_snapshot!(shown.join("\n"), @r#"
         # HELP tollgate_calls_total Calls that ended, by how: ok, error, failed, refused, held.
@@ -323,7 +329,8 @@ mod tests {
         }
         let text = text(&metrics.snapshot(0));
         assert!(!text.contains("canary"), "{text}");
-        let line = r#"tollgate_calls_total{tool="unknown",status="refused",reason="name.unknown"} 50"#;
+        let line =
+            r#"tollgate_calls_total{tool="unknown",status="refused",reason="name.unknown"} 50"#;
         assert!(text.contains(line), "{text}");
     }
 

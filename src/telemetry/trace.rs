@@ -324,11 +324,17 @@ impl Spans {
             ("tollgate.agent", caller.agent.as_str().into()),
             ("network.transport", transport(&caller.transport).into()),
         ];
-        about.extend(caller.task.map(|task| ("tollgate.task", task.to_string().into())));
+        about.extend(
+            caller
+                .task
+                .map(|task| ("tollgate.task", task.to_string().into())),
+        );
         Some(Self {
             id: parent.map_or(*call.0.as_bytes(), |parent| parent.trace),
             parent: parent.map(|parent| parent.span),
-            state: parent.map(|parent| parent.state.clone()).unwrap_or_default(),
+            state: parent
+                .map(|parent| parent.state.clone())
+                .unwrap_or_default(),
             // Zero is no id.
             first: u64::from_be_bytes(first) | 1 << 63,
             caller: about,
@@ -491,7 +497,12 @@ impl Spans {
 /// What an allowed host call is. Of a URL only where it leads: what is behind the host is the plugin's to
 /// choose.
 fn made_of(span: &mut Span, made: &HostCall) {
-    let policies: Vec<String> = made.decision.policies.iter().map(|p| p.id.clone()).collect();
+    let policies: Vec<String> = made
+        .decision
+        .policies
+        .iter()
+        .map(|p| p.id.clone())
+        .collect();
     span.attributes.push(("tollgate.policies", policies.into()));
     let (Some(method), Ok(url)) = (&made.method, CanonicalUrl::parse(&made.host_call.target))
     else {
@@ -506,7 +517,10 @@ fn made_of(span: &mut Span, made: &HostCall) {
         ("server.address", origin.host().to_string().into()),
         ("server.port", origin.port().into()),
         ("http.request.body.size", made.bytes_out.into()),
-        ("tollgate.secrets", Attribute::from(made.secrets.len() as u64)),
+        (
+            "tollgate.secrets",
+            Attribute::from(made.secrets.len() as u64),
+        ),
     ]);
 }
 

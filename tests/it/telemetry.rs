@@ -83,7 +83,9 @@ fn get(upstream: &Upstream, path: &str) -> Value {
 
 fn named<'a>(spans: &'a [Span], name: &str) -> &'a Span {
     let mut found = spans.iter().filter(|span| span.name == name);
-    let one = found.next().unwrap_or_else(|| panic!("no `{name}` in {spans:#?}"));
+    let one = found
+        .next()
+        .unwrap_or_else(|| panic!("no `{name}` in {spans:#?}"));
     assert!(found.next().is_none(), "two `{name}` in {spans:#?}");
     one
 }
@@ -94,14 +96,25 @@ async fn a_call_is_a_trace_that_goes_on_from_its_clients() {
     let collector = Collector::start([]).await;
     let telling = Telling::start(telling(local(&upstream), &collector, "")).await;
     let meta = json!({"traceparent": PARENT, "tracestate": "vendor=1"});
-    let message = telling.call(meta, "probe_send", get(&upstream, "/hello?q=1")).await;
-    assert_eq!(message["result"]["structuredContent"]["status"], 200, "{message}");
+    let message = telling
+        .call(meta, "probe_send", get(&upstream, "/hello?q=1"))
+        .await;
+    assert_eq!(
+        message["result"]["structuredContent"]["status"], 200,
+        "{message}"
+    );
     let served = telling.end().await;
 
     let spans = collector.spans();
     let call = named(&spans, "tools/call probe_send");
-    assert_eq!((call.trace.as_str(), call.parent.as_str()), (TRACE, "00f067aa0ba902b7"));
-    assert_eq!((call.state.as_str(), call.kind, call.status), ("vendor=1", 2, 0));
+    assert_eq!(
+        (call.trace.as_str(), call.parent.as_str()),
+        (TRACE, "00f067aa0ba902b7")
+    );
+    assert_eq!(
+        (call.state.as_str(), call.kind, call.status),
+        ("vendor=1", 2, 0)
+    );
     for (key, value) in [
         ("mcp.method.name", "tools/call"),
         ("gen_ai.operation.name", "execute_tool"),
@@ -115,7 +128,10 @@ async fn a_call_is_a_trace_that_goes_on_from_its_clients() {
     let id = call.at("tollgate.call");
     let journal = served.host.home().journal();
     assert!(records(&journal).iter().any(|record| {
-        record.event.call().is_some_and(|call| call.to_string() == id)
+        record
+            .event
+            .call()
+            .is_some_and(|call| call.to_string() == id)
     }));
     let instance = named(&spans, "execute_tool probe_send");
     assert_eq!(instance.parent, call.id);
@@ -126,7 +142,10 @@ async fn a_call_is_a_trace_that_goes_on_from_its_clients() {
     assert_eq!(request.at("server.address"), "127.0.0.1");
     assert_eq!(request.at("server.port"), upstream.plain.port().to_string());
     assert_eq!(request.at("tollgate.policies"), "probe.http");
-    let decisions: Vec<_> = spans.iter().filter(|span| span.name == "decision").collect();
+    let decisions: Vec<_> = spans
+        .iter()
+        .filter(|span| span.name == "decision")
+        .collect();
     assert_eq!(decisions.len(), 2, "{spans:#?}");
     for (decision, (parent, policy)) in decisions
         .iter()
@@ -142,7 +161,10 @@ async fn a_call_is_a_trace_that_goes_on_from_its_clients() {
         assert!(span.times.1 <= call.times.1, "{span:#?} {call:#?}");
     }
     let metrics = collector.metrics();
-    assert_eq!(metrics["tollgate.calls{gen_ai.tool.name=probe_send,tollgate.status=ok}"], 1.0);
+    assert_eq!(
+        metrics["tollgate.calls{gen_ai.tool.name=probe_send,tollgate.status=ok}"],
+        1.0
+    );
     assert_eq!(
         metrics["tollgate.host_calls{tollgate.capability=http,tollgate.plugin=probe,tollgate.status=ok}"],
         1.0
@@ -168,16 +190,25 @@ async fn whichever_way_a_call_takes_through_the_protocol_its_trace_goes_on() {
     let telling = Telling::start(telling(Setup::probe(), &collector, "")).await;
     // With a token for progress it is not answered directly.
     let with_progress = json!({"traceparent": PARENT, "progressToken": 1});
-    telling.call(with_progress, "probe_echo", json!({"text": "x"})).await;
+    telling
+        .call(with_progress, "probe_echo", json!({"text": "x"}))
+        .await;
     // Malformed, it is no parent, and the call's own id is the trace's.
     let malformed = json!({"traceparent": format!("{PARENT}-"), "tracestate": 1});
-    telling.call(malformed, "probe_echo", json!({"text": "x"})).await;
-    telling.call(json!({}), "probe_echo", json!({"text": "x"})).await;
+    telling
+        .call(malformed, "probe_echo", json!({"text": "x"}))
+        .await;
+    telling
+        .call(json!({}), "probe_echo", json!({"text": "x"}))
+        .await;
     telling.end().await;
     let spans = collector.spans();
     let calls: Vec<_> = spans.iter().filter(|span| span.kind == 2).collect();
     assert_eq!(calls.len(), 3);
-    assert_eq!((calls[0].trace.as_str(), calls[0].parent.as_str()), (TRACE, "00f067aa0ba902b7"));
+    assert_eq!(
+        (calls[0].trace.as_str(), calls[0].parent.as_str()),
+        (TRACE, "00f067aa0ba902b7")
+    );
     for call in &calls[1..] {
         assert_eq!(call.trace, call.at("tollgate.call").replace('-', ""));
         assert_eq!(call.parent, "");
@@ -190,9 +221,15 @@ async fn a_client_that_records_nothing_leaves_no_trace_unless_all_are_wanted() {
         let collector = Collector::start([]).await;
         let telling = Telling::start(telling(Setup::probe(), &collector, more)).await;
         let unsampled = json!({"traceparent": PARENT.replace("-01", "-00")});
-        telling.call(unsampled, "probe_echo", json!({"text": "x"})).await;
+        telling
+            .call(unsampled, "probe_echo", json!({"text": "x"}))
+            .await;
         telling.end().await;
-        let calls = collector.spans().iter().filter(|span| span.kind == 2).count();
+        let calls = collector
+            .spans()
+            .iter()
+            .filter(|span| span.kind == 2)
+            .count();
         assert_eq!(calls, expected, "{more}");
         // It is counted all the same.
         let counted = "tollgate.calls{gen_ai.tool.name=probe_echo,tollgate.status=ok}";
@@ -206,25 +243,36 @@ async fn what_is_refused_or_held_says_so() {
     let collector = Collector::start([]).await;
     let setup = local(&upstream).toml("[plugin.probe.tool.echo]\ntier = \"hold\"");
     let telling = Telling::start(telling(setup, &collector, "")).await;
-    telling.call(json!({}), "probe_echo", json!({"text": "x"})).await;
+    telling
+        .call(json!({}), "probe_echo", json!({"text": "x"}))
+        .await;
     telling.call(json!({}), "probe_made_up", json!({})).await;
-    let elsewhere = json!({"requirement": "api", "method": "GET", "url": "https://elsewhere.example/x"});
+    let elsewhere =
+        json!({"requirement": "api", "method": "GET", "url": "https://elsewhere.example/x"});
     telling.call(json!({}), "probe_send", elsewhere).await;
     telling.end().await;
     let spans = collector.spans();
     let held = named(&spans, "tools/call probe_echo");
     assert_eq!((held.at("tollgate.status"), held.status), ("held", 0));
     let of = |call: &Span| -> Vec<Span> {
-        let within = spans.iter().filter(|span| span.trace == call.trace && span.id != call.id);
+        let within = spans
+            .iter()
+            .filter(|span| span.trace == call.trace && span.id != call.id);
         within.cloned().collect()
     };
     assert_eq!(of(held)[0].at("tollgate.decision"), "hold");
     // A name that there is no tool of is nobody's.
     let unknown = named(&spans, "tools/call");
-    assert_eq!((unknown.at("tollgate.status"), unknown.at("error.type")), ("refused", "name.unknown"));
+    assert_eq!(
+        (unknown.at("tollgate.status"), unknown.at("error.type")),
+        ("refused", "name.unknown")
+    );
     assert_eq!((unknown.at("gen_ai.tool.name"), unknown.status), ("", 2));
     let refused = named(&spans, "http");
-    assert_eq!((refused.at("error.type"), refused.status), ("egress.host_not_granted", 2));
+    assert_eq!(
+        (refused.at("error.type"), refused.status),
+        ("egress.host_not_granted", 2)
+    );
     assert_eq!(refused.at("server.address"), "");
     let metrics = collector.metrics();
     for series in [
@@ -244,7 +292,9 @@ async fn a_collector_that_is_busy_is_asked_again_and_one_that_is_gone_stops_noth
     let setup = telling(Setup::probe(), &collector, "metrics = false");
     let pauses = Pauses(vec![Duration::ZERO, Duration::ZERO]);
     let telling = Telling::start_with(setup, pauses).await;
-    telling.call(json!({}), "probe_echo", json!({"text": "x"})).await;
+    telling
+        .call(json!({}), "probe_echo", json!({"text": "x"}))
+        .await;
     // Sent by itself, before anything ends.
     while collector.all().len() < 3 {
         tokio::task::yield_now().await;
@@ -262,7 +312,9 @@ async fn a_collector_that_is_busy_is_asked_again_and_one_that_is_gone_stops_noth
     drop(listener);
     setup = setup.toml(&format!("[telemetry.otlp]\nendpoint = \"http://{nobody}\""));
     let telling = Telling::start(setup).await;
-    let message = telling.call(json!({}), "probe_echo", json!({"text": "x"})).await;
+    let message = telling
+        .call(json!({}), "probe_echo", json!({"text": "x"}))
+        .await;
     assert_eq!(message["result"]["isError"], false, "{message}");
     telling.end().await;
     assert!(gone.all().is_empty());
@@ -280,7 +332,9 @@ async fn a_header_goes_along_from_its_file() {
     let path = telling.served.host.home().root().join("otlp.key");
     std::fs::write(&path, "Bearer of-the-collector\n").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    telling.call(json!({}), "probe_echo", json!({"text": "x"})).await;
+    telling
+        .call(json!({}), "probe_echo", json!({"text": "x"}))
+        .await;
     telling.end().await;
     let sent = collector.all();
     assert!(!sent.is_empty());
@@ -301,7 +355,10 @@ async fn prometheus_reads_metrics_and_a_web_page_does_not() {
     tokio::spawn(serve(listener, Arc::clone(&served.host)));
     let page = send(address, "GET", "/metrics", &[], "").await;
     assert_eq!(page.status, 200);
-    assert_eq!(page.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(
+        page.header("content-type"),
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
     for line in [
         r#"tollgate_calls_total{tool="probe_echo",status="ok",reason=""} 1"#,
         r#"tollgate_call_duration_seconds_count{method="tools/call",tool="probe_echo",status="ok"} 1"#,
@@ -309,23 +366,40 @@ async fn prometheus_reads_metrics_and_a_web_page_does_not() {
         "tollgate_journal_writable 1",
         "tollgate_calls_active 0",
     ] {
-        assert!(page.body.lines().any(|one| one == line), "{line}: {}", page.body);
+        assert!(
+            page.body.lines().any(|one| one == line),
+            "{line}: {}",
+            page.body
+        );
     }
     // Each metric has its type before its first value, and none comes twice.
     let mut types = std::collections::BTreeSet::new();
     for line in page.body.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
-            assert!(types.insert(rest.split(' ').next().unwrap().to_owned()), "{line}");
+            assert!(
+                types.insert(rest.split(' ').next().unwrap().to_owned()),
+                "{line}"
+            );
         } else if !line.starts_with('#') {
             let name = line.split(['{', ' ']).next().unwrap();
             let family = ["_bucket", "_sum", "_count"]
                 .iter()
-                .find_map(|end| name.strip_suffix(end).filter(|family| types.contains(*family)))
+                .find_map(|end| {
+                    name.strip_suffix(end)
+                        .filter(|family| types.contains(*family))
+                })
                 .unwrap_or(name);
             assert!(types.contains(family), "{line}");
         }
     }
-    let other = send(address, "GET", "/metrics", &[("host", "rebound.example")], "").await;
+    let other = send(
+        address,
+        "GET",
+        "/metrics",
+        &[("host", "rebound.example")],
+        "",
+    )
+    .await;
     assert_eq!(other.status, 403);
     assert!(!other.body.contains("tollgate_"));
     assert_eq!(send(address, "GET", "/", &[], "").await.status, 404);
@@ -350,7 +424,9 @@ fn forms(value: &str) -> Vec<String> {
 fn clean(bytes: &[u8], what: &str) {
     for value in [CANARY, LENT] {
         for form in forms(value) {
-            let found = bytes.windows(form.len()).any(|window| window == form.as_bytes());
+            let found = bytes
+                .windows(form.len())
+                .any(|window| window == form.as_bytes());
             assert!(!found, "{what} holds `{form}`");
         }
     }
@@ -397,16 +473,35 @@ async fn nothing_that_a_call_is_about_is_told() {
     for arguments in requests {
         telling.call(meta.clone(), "probe_send", arguments).await;
     }
-    for place in ["result", "structured", "meta", "is_error", "error", "panic", "log", "stdout"] {
+    for place in [
+        "result",
+        "structured",
+        "meta",
+        "is_error",
+        "error",
+        "panic",
+        "log",
+        "stdout",
+    ] {
         for form in ["plain", "hex"] {
             let leak = json!({"name": "seen", "form": form, "where": place});
             telling.call(meta.clone(), "probe_leak", leak).await;
         }
     }
-    telling.call(meta.clone(), "probe_echo", json!({"text": CANARY, CANARY: 1})).await;
-    telling.call(meta.clone(), "probe_echo", json!({"text": CANARY})).await;
+    telling
+        .call(
+            meta.clone(),
+            "probe_echo",
+            json!({"text": CANARY, CANARY: 1}),
+        )
+        .await;
+    telling
+        .call(meta.clone(), "probe_echo", json!({"text": CANARY}))
+        .await;
     telling.call(meta.clone(), CANARY, json!({})).await;
-    telling.call(meta, &format!("probe_{CANARY}"), json!({})).await;
+    telling
+        .call(meta, &format!("probe_{CANARY}"), json!({}))
+        .await;
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -442,8 +537,15 @@ async fn an_export_is_events_of_the_schema() {
     let served = Served::start(setup).await;
     let token = served.agent("alice");
     let client = served.client(&token);
-    client.call("probe_send", &get(&upstream, "/hello?q=1")).await;
-    client.call("probe_send", &json!({"requirement": "api", "method": "GET", "url": "https://elsewhere.example/x?y"})).await;
+    client
+        .call("probe_send", &get(&upstream, "/hello?q=1"))
+        .await;
+    client
+        .call(
+            "probe_send",
+            &json!({"requirement": "api", "method": "GET", "url": "https://elsewhere.example/x?y"}),
+        )
+        .await;
     client.call("probe_echo", &json!({"text": "x"})).await;
     let home = served.host.home().clone();
     served.host.stop().await;
@@ -451,10 +553,21 @@ async fn an_export_is_events_of_the_schema() {
     let events = exported.lines();
     // What the schema asks of every event of these classes.
     for event in &events {
-        for key in ["activity_id", "category_uid", "class_uid", "metadata", "severity_id", "time", "type_uid"] {
+        for key in [
+            "activity_id",
+            "category_uid",
+            "class_uid",
+            "metadata",
+            "severity_id",
+            "time",
+            "type_uid",
+        ] {
             assert!(!event[key].is_null(), "{key}: {event}");
         }
-        let (class, activity) = (event["class_uid"].as_u64().unwrap(), event["activity_id"].as_u64().unwrap());
+        let (class, activity) = (
+            event["class_uid"].as_u64().unwrap(),
+            event["activity_id"].as_u64().unwrap(),
+        );
         assert_eq!(event["type_uid"], class * 100 + activity);
         let needed: &[&str] = match class {
             6003 => &["actor", "api", "src_endpoint"],
@@ -468,27 +581,59 @@ async fn an_export_is_events_of_the_schema() {
         assert!(event["metadata"]["uid"].is_string());
     }
     let of = |operation: &str| -> Vec<&Value> {
-        events.iter().filter(|event| event["api"]["operation"] == operation).collect()
+        events
+            .iter()
+            .filter(|event| event["api"]["operation"] == operation)
+            .collect()
     };
-    let [sent] = of("http GET")[..] else { panic!("{events:#?}") };
+    let [sent] = of("http GET")[..] else {
+        panic!("{events:#?}")
+    };
     assert_eq!(sent["activity_name"], "Read");
     assert_eq!(sent["http_request"]["url"]["path"], "/hello");
     assert!(!sent.to_string().contains("q=1"));
     assert_eq!(sent["http_response"]["code"], 200);
     assert_eq!(sent["authorizations"][0]["policy"]["uid"], "probe.http");
-    assert_eq!(sent["actor"]["app_uid"], "spiffe://tollgate.local/agent/alice");
+    assert_eq!(
+        sent["actor"]["app_uid"],
+        "spiffe://tollgate.local/agent/alice"
+    );
     let calls = of("probe.send");
     assert_eq!(calls.len(), 2);
-    assert_eq!((&calls[0]["status"], &calls[0]["action"]), (&json!("Success"), &json!("Allowed")));
-    assert_eq!(calls[0]["metadata"]["correlation_uid"], sent["metadata"]["correlation_uid"]);
-    let [refused] = of("http")[..] else { panic!("{events:#?}") };
-    assert_eq!((&refused["status_code"], &refused["disposition"]), (&json!("egress.host_not_granted"), &json!("Blocked")));
+    assert_eq!(
+        (&calls[0]["status"], &calls[0]["action"]),
+        (&json!("Success"), &json!("Allowed"))
+    );
+    assert_eq!(
+        calls[0]["metadata"]["correlation_uid"],
+        sent["metadata"]["correlation_uid"]
+    );
+    let [refused] = of("http")[..] else {
+        panic!("{events:#?}")
+    };
+    assert_eq!(
+        (&refused["status_code"], &refused["disposition"]),
+        (&json!("egress.host_not_granted"), &json!("Blocked"))
+    );
     assert_eq!(refused["dst_endpoint"]["hostname"], "elsewhere.example");
-    let [held] = of("probe.echo")[..] else { panic!("{events:#?}") };
-    assert_eq!((&held["action"], &held["status_id"]), (&json!("Held"), &json!(99)));
+    let [held] = of("probe.echo")[..] else {
+        panic!("{events:#?}")
+    };
+    assert_eq!(
+        (&held["action"], &held["status_id"]),
+        (&json!("Held"), &json!(99))
+    );
     // Of one agent, and of nobody.
-    let of_alice = binary::run(&home, &["audit", "export", "--as", "ocsf", "--agent", "alice"]).await;
+    let of_alice = binary::run(
+        &home,
+        &["audit", "export", "--as", "ocsf", "--agent", "alice"],
+    )
+    .await;
     assert_eq!(of_alice.lines().len(), 5, "{}", of_alice.out);
-    let of_bob = binary::run(&home, &["audit", "export", "--as", "ocsf", "--agent", "bob"]).await;
+    let of_bob = binary::run(
+        &home,
+        &["audit", "export", "--as", "ocsf", "--agent", "bob"],
+    )
+    .await;
     assert_eq!((of_bob.code, of_bob.out.as_str()), (0, ""));
 }

@@ -211,7 +211,10 @@ mod tests {
     fn a_reason_that_there_is_not_is_told_with_those_near_it() {
         assert_eq!(reason("policy.error"), Ok(Reason::PolicyError));
         let said = reason("journal.gone").unwrap_err();
-        assert_eq!(said, "there is no such reason; there are journal.unavailable");
+        assert_eq!(
+            said,
+            "there is no such reason; there are journal.unavailable"
+        );
         assert!(reason("x").is_err() && reason("").is_err());
     }
 }

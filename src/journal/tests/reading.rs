@@ -96,7 +96,11 @@ fn tail_gives_the_last_records_and_follows() {
             tool: Some(tool.to_owned()),
             ..Query::default()
         };
-        assert_eq!(wanted(&query, 2), [9, 10], "all records of a call are of its tool");
+        assert_eq!(
+            wanted(&query, 2),
+            [9, 10],
+            "all records of a call are of its tool"
+        );
     }
     let agent = |name: &str| Query {
         agent: Some(name.parse().unwrap()),

@@ -163,7 +163,10 @@ impl Event {
         };
         let origin = url.origin();
         let host = origin.host().to_string();
-        self.put("dst_endpoint", json!({"hostname": host, "port": origin.port()}));
+        self.put(
+            "dst_endpoint",
+            json!({"hostname": host, "port": origin.port()}),
+        );
         let mut request = json!({"url": {
             "scheme": origin.scheme().as_str(), "hostname": host, "port": origin.port(), "path": url.path(),
         }});
@@ -276,7 +279,11 @@ impl Event {
             "sequence": record.seq, "original_time": record.time,
         });
         let call = call.map(|call| call.to_string());
-        add(&mut metadata, "correlation_uid", call.clone().map(Value::from));
+        add(
+            &mut metadata,
+            "correlation_uid",
+            call.clone().map(Value::from),
+        );
         // A record may be several events: one for each call that it speaks of.
         let uid = match &call {
             Some(call) => format!("{}-{call}", record.seq),

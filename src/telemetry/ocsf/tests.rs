@@ -35,11 +35,17 @@ fn each_call_without_an_end_is_an_event_of_its_own() {
         unknown: vec![call(1), call(2)],
     });
     let events = Ocsf::default().events(&record(7, recovered));
-    let uids: Vec<_> = events.iter().map(|event| &event["metadata"]["uid"]).collect();
+    let uids: Vec<_> = events
+        .iter()
+        .map(|event| &event["metadata"]["uid"])
+        .collect();
     assert_eq!(uids.len(), 2);
     assert_ne!(uids[0], uids[1]);
     for event in &events {
-        assert_eq!((&event["status_id"], &event["class_uid"]), (&json!(0), &json!(6003)));
+        assert_eq!(
+            (&event["status_id"], &event["class_uid"]),
+            (&json!(0), &json!(6003))
+        );
         assert!(event["actor"].is_object() && event["src_endpoint"].is_object());
     }
 }
@@ -85,6 +91,9 @@ fn calls_are_forgotten_in_the_order_in_which_they_came() {
         ocsf.remember(call(number), known());
         ocsf.remember(call(number), known());
     }
-    assert_eq!((ocsf.calls.len(), ocsf.order.len()), (REMEMBERED, REMEMBERED));
+    assert_eq!(
+        (ocsf.calls.len(), ocsf.order.len()),
+        (REMEMBERED, REMEMBERED)
+    );
     assert!(!ocsf.calls.contains_key(&call(1)) && ocsf.calls.contains_key(&call(2)));
 }
