@@ -280,11 +280,10 @@ fn hits(
         places.clear();
         if compiled.criteria.is_empty() {
             // Only time is asked for.
-            lines(block, |line, at| {
+            return lines(block, |line, at| {
                 hits.extend(hit(segments, block, (at, line), compiled, 0)?);
                 Ok(ControlFlow::Continue(()))
-            })?;
-            return Ok(ControlFlow::Continue(()));
+            });
         }
         for criterion in &compiled.criteria {
             criterion.each(block.lines, |at| {

@@ -31,7 +31,6 @@ pub(crate) struct CallTrace {
 #[derive(Debug)]
 struct Of {
     telemetry: Telemetry,
-    call: CallId,
     began: Instant,
     /// For how long it has run is told by a clock that nobody sets.
     began_at: Duration,
@@ -103,7 +102,6 @@ impl Telemetry {
         CallTrace {
             of: Arc::new(Of {
                 telemetry: self.clone(),
-                call,
                 began: Instant::now(),
                 began_at: self.shared.clock.now(),
                 told: Mutex::new(Told {

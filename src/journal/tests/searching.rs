@@ -44,7 +44,7 @@ fn begins(call: CallId, caller: Caller, tool: &str) -> Event {
     let Event::Intent(base) = intent(call) else {
         panic!("an intent");
     };
-    Event::Intent(super::super::record::Intent {
+    Event::Intent(Intent {
         caller,
         tool: tool.parse().unwrap(),
         arguments: ArgumentsView {
@@ -200,7 +200,7 @@ mod plainly {
             wanted.push(Box::new(|record| policy(record, text)));
         }
         if let Some(text) = &query.kind {
-            wanted.push(Box::new(|record| record.event.kind() == text));
+            wanted.push(Box::new(move |record| record.event.kind() == text));
         }
         let mut calls: BTreeMap<CallId, Vec<&Record>> = BTreeMap::new();
         let mut alone = BTreeSet::new();
