@@ -51,7 +51,7 @@ pub use escape::{escape, escape_bytes};
 pub use line::{BadLine, MAX_LINE};
 pub use open::{OpenError, Recovery};
 pub use query::{Decision, Query};
-pub use read::{ReadError, Reader, Tail, call, tail};
+pub use read::{ReadError, Reader, Tail, call, story, tail};
 pub use search::{Found, each, search};
 pub use verify::{BadPlace, VerifyProgress, VerifyReport, verify, verify_in};
 pub use view::{VIEW_BYTES, view, view_of_text};

@@ -244,8 +244,7 @@ pub(super) fn by_id(directory: &Path, text: &str, most: usize) -> Result<Found, 
     })
 }
 
-/// Adds to the one call that was found the records that are not its own and name it: a revocation that
-/// stopped it, a start that found it without an end, a later call that used its approval.
+/// Adds to the one call that was found the records that are not its own and name it.
 pub(super) fn with_mentions(directory: &Path, mut found: Found) -> Result<Found, ReadError> {
     let Some(call) = found.calls.first().copied() else {
         return Ok(found);
