@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::super::record::{
     ApprovalUsed, HostCall, HostCallRef, Outcome, Record, Recovered, Refused,
 };
-use super::super::{Decision, Query, Reader, call, each, search};
+use super::super::{Decision, Query, Reader, call, each, search, story};
 use super::*;
 use crate::reason::Reason;
 
@@ -478,9 +478,10 @@ fn a_story_has_what_others_say_of_the_call() {
         }),
     ];
     let (_directory, path) = written(&events, 1 << 20);
-    let seqs = |id: &str| -> Vec<u64> { call(&path, id).unwrap().iter().map(|r| r.seq).collect() };
+    let seqs = |id: &str| -> Vec<u64> { story(&path, id).unwrap().iter().map(|r| r.seq).collect() };
     assert_eq!(seqs("00beef"), [1, 3, 4]);
     assert_eq!(seqs("00cafe"), [2, 3]);
+    assert_eq!(call(&path, "00beef").unwrap().len(), 1);
 }
 
 #[test]
