@@ -31,6 +31,7 @@ mod bound;
 mod commit;
 mod escape;
 mod line;
+mod needle;
 mod open;
 mod query;
 mod read;

@@ -28,12 +28,14 @@
 
 mod context;
 mod export;
+mod family;
 mod feed;
 mod metrics;
 pub mod ocsf;
 mod otlp;
 mod prometheus;
 mod protobuf;
+mod spans;
 mod trace;
 
 pub use context::TraceParent;

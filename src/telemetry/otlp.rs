@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::family::Kind;
 use super::feed::{Attribute, Span, SpanKind, Trace};
-use super::metrics::{BOUNDS, Buckets, Kind, Labels, Point, Snapshot};
+use super::metrics::{BOUNDS, Buckets, Labels, Point, Snapshot};
 use super::protobuf::Message;
 
 /// The conventions that names and attributes are of.

@@ -16,8 +16,9 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use super::family::{Family, Kind, gauge};
 use super::feed::Feed;
-use super::metrics::{BOUNDS, Buckets, Family, Kind, Labels, Point, Snapshot, gauge, single};
+use super::metrics::{BOUNDS, Buckets, Labels, Point, Snapshot, single};
 use crate::approval::Status;
 use crate::connections::{self, Bounds};
 use crate::host::Host;
