@@ -90,7 +90,12 @@ impl Segments {
         goes_on: &dyn Fn() -> bool,
         mut each: impl FnMut(Block<'_>) -> Result<ControlFlow<()>, ReadError>,
     ) -> Result<(), ReadError> {
-        let mut source = self.open(first)?;
+        let mut source = match self.disk.read(first, 0) {
+            Ok(source) => source,
+            // Its time was over, and it was removed meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(name(first))(error)),
+        };
         let mut buffer = vec![0; BLOCK];
         let (mut filled, mut start) = (0, 0_u64);
         loop {
@@ -172,13 +177,9 @@ impl Segments {
         })
     }
 
-    fn open(&self, first: u64) -> Result<Box<dyn Read + Send>, ReadError> {
-        self.disk.read(first, 0).map_err(failed(name(first)))
-    }
-
     /// The number of the line that starts at byte `at` of a segment; only ever asked for an error.
     fn line_at(&self, first: u64, at: u64) -> u64 {
-        let Ok(source) = self.open(first) else {
+        let Ok(source) = self.disk.read(first, 0) else {
             return 0;
         };
         let mut source = source.take(at);
