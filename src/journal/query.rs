@@ -184,11 +184,11 @@ impl Query {
 }
 
 impl Compiled {
-    /// Every record that has the id of `call` for a value.
+    /// Every record in which something happened to `call` that is not its own.
     pub(super) fn naming(call: CallId) -> Self {
         let mut all = Building::default();
         let id = line::quoted(&call.to_string());
-        all.add(vec![needle(&id, &[], &[])], &[]);
+        all.add(vec![needle(&id, &[], &[])], NAMING);
         Self {
             wanted: all.bits(),
             criteria: all.0,
@@ -298,6 +298,9 @@ impl Criterion {
         }
     }
 }
+
+/// Kinds of records that name calls of others, and say something of them.
+const NAMING: &[&str] = &["recovered", "revocation", "approval-used"];
 
 /// Criteria as they come, each with the next bit.
 #[derive(Default)]
