@@ -94,6 +94,8 @@ pub(super) struct Compiled {
     /// Bits that one and the same record must have.
     together: Mask,
     take: Take,
+    /// Whether records that the journal keeps for itself are passed over.
+    is_quiet: bool,
     since: Option<String>,
     until: Option<String>,
 }
@@ -177,6 +179,7 @@ impl Query {
             together: if is_joint { own } else { 0 },
             criteria: all.0,
             take,
+            is_quiet: take == Take::Calls && self.kind.is_none(),
             since: self.since.clone(),
             until: self.until.clone(),
         }
@@ -194,6 +197,7 @@ impl Compiled {
             criteria: all.0,
             together: 0,
             take: Take::Calls,
+            is_quiet: false,
             since: None,
             until: None,
         }
@@ -211,7 +215,7 @@ impl Compiled {
 
     /// What the criteria that `line` satisfies by itself amount to; nothing where it is out of time.
     pub(super) fn judged(&self, head: &Head<'_>, found: Mask) -> Option<Mask> {
-        if !self.in_time(head.time) {
+        if !self.in_time(head.time) || self.is_quiet && OWN.contains(&head.kind) {
             return None;
         }
         let mut mask = found;
@@ -298,6 +302,9 @@ impl Criterion {
         }
     }
 }
+
+/// Kinds of records that the journal keeps for itself: they are shown to whoever asks for them by kind.
+const OWN: &[&str] = &["segment-opened", "segment-closed", "heartbeat"];
 
 /// Kinds of records that name calls of others, and say something of them.
 const NAMING: &[&str] = &["recovered", "revocation", "approval-used"];
