@@ -329,6 +329,21 @@ fn a_record_is_shown_on_one_line() {
 }
 
 #[test]
+fn a_call_is_told_on_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    let id = story(&path);
+    let records = call(&path, &id.to_string()).unwrap();
+    let mut told = show::Summary::of(&records[0]).unwrap();
+    assert_eq!(told.status, "open");
+    records[1..].iter().for_each(|record| told.add(record));
+    assert_eq!(
+        show::summary(&told, PLAIN).replace(&records[0].time, "[time]"),
+        "[time]  ok       claude  github.search  4.3 ms  1 host call  4 refused within  https://api.github.com  call 00000000beef"
+    );
+}
+
+#[test]
 fn nothing_from_outside_reaches_a_terminal_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("journal");
