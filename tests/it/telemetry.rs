@@ -450,12 +450,14 @@ async fn nothing_that_a_call_is_about_is_told() {
     let telling = Telling::start(telling(setup, &collector, "")).await;
     let origin = format!("http://{}", upstream.plain);
     let requests = [
-        // Sent, and echoed by the server in its status, headers and body.
+        // Sent, and echoed by the server in its status, headers and body. (The path of a request that was allowed
+        // is in the export, and says so.)
         json!({
-            "requirement": "api", "method": "POST", "url": format!("{origin}/echo-secret/{CANARY}?key={CANARY}"),
+            "requirement": "api", "method": "POST", "url": format!("{origin}/echo-secret?key={CANARY}"),
             "headers": [["x-other", CANARY]], "body": CANARY,
             "credentials": [{"secret": "token", "scheme": "bearer"}],
         }),
+        json!({"requirement": "api", "method": "GET", "url": format!("https://elsewhere.example/{CANARY}?{CANARY}")}),
         // Refused: at another place, as no URL at all, with what was lent in it, by a requirement of that name.
         json!({"requirement": "api", "method": "GET", "url": format!("https://{CANARY}.example/{CANARY}")}),
         json!({"requirement": "api", "method": "GET", "url": CANARY}),
