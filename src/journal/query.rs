@@ -235,6 +235,12 @@ impl Compiled {
         Some(mask)
     }
 
+    /// Whether a record of a call that satisfies `mask` is one for which the call is found: where records are
+    /// looked for, not every record of the caller's is.
+    pub(super) const fn is_shown_for(&self, mask: Mask) -> bool {
+        self.together == 0 || mask & TOGETHER != 0
+    }
+
     /// The criteria that a line satisfies, where each is looked for in that line alone.
     pub(super) fn of_line(&self, head: &Head<'_>, line: &[u8]) -> Mask {
         let mut found = 0;
@@ -251,7 +257,7 @@ impl Compiled {
     pub(super) fn shows(&self, head: &Head<'_>, line: &[u8]) -> bool {
         self.take == Take::Calls
             || self.in_time(head.time)
-                && (self.together == 0 || self.of_line(head, line) & TOGETHER != 0)
+                && (self.together == 0 || self.is_shown_for(self.of_line(head, line)))
     }
 
     fn in_time(&self, time: &str) -> bool {

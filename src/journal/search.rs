@@ -385,15 +385,21 @@ impl SoFar {
                 continue;
             };
             let before = self.calls.get(&call).copied();
+            // A call is as new as the last of its records that would be shown.
+            let newest = if compiled.is_shown_for(hit.mask) {
+                hit.seq
+            } else {
+                0
+            };
             let known = before.map_or(
                 Partly {
                     mask: hit.mask,
-                    newest: hit.seq,
+                    newest,
                     oldest: hit.seq,
                 },
                 |known| Partly {
                     mask: known.mask | hit.mask,
-                    newest: known.newest.max(hit.seq),
+                    newest: known.newest.max(newest),
                     oldest: known.oldest.min(hit.seq),
                 },
             );

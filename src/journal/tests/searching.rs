@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::super::record::{
     ApprovalUsed, HostCall, HostCallRef, Outcome, Record, Recovered, Refused,
 };
-use super::super::{Decision, Query, Reader, call, each, search, story};
+use super::super::{Decision, Query, Reader, call, each, search, story, tail};
 use super::*;
 use crate::reason::Reason;
 
@@ -91,6 +91,14 @@ fn refused(call: CallId, reason: Reason, target: Option<&str>) -> Event {
         decision: None,
         repeated: 0,
     })
+}
+
+fn refused_by(call: CallId, who: Caller) -> Event {
+    let mut event = refused(call, Reason::PolicyError, None);
+    if let Event::Refusal(refused) = &mut event {
+        refused.caller = Some(who);
+    }
+    event
 }
 
 fn ended(call: CallId, status: &str) -> Event {
@@ -438,6 +446,25 @@ fn what_is_in_a_text_is_not_what_a_record_says() {
         ..Query::default()
     };
     assert_eq!(search(&path, &text, 9).unwrap().calls, [call]);
+}
+
+#[test]
+fn the_last_records_are_the_last_of_those_asked_for() {
+    let (one, other) = (call_id(1), call_id(2));
+    // The first call is spoken of later than the second, but not by a record that is asked for.
+    let events = [
+        begins(one, caller("claude", None, &[]), "github.search"),
+        begins(other, caller("claude", None, &[]), "github.search"),
+        refused_by(one, caller("bob", None, &["claude"])),
+    ];
+    let (_directory, path) = written(&events, 1 << 20);
+    let query = Query {
+        kind: Some(String::from("intent")),
+        ..of("claude")
+    };
+    let (records, _) = tail(&path, 1, &query).unwrap();
+    let calls: Vec<_> = records.iter().filter_map(|r| r.event.call()).collect();
+    assert_eq!(calls, [other]);
 }
 
 #[test]
