@@ -161,6 +161,7 @@ async fn daemon(
         telemetry::Pauses::default(),
         ended.clone(),
     ));
+    let anchoring = tokio::spawn(crate::host::anchors::run(Arc::clone(&host)));
     let operator = Arc::new(Operator::new(Arc::clone(&host), address));
     let local = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator));
     let mut http = listener.map(|listener| {
@@ -214,6 +215,10 @@ async fn daemon(
         tracing::error!(%error, "telemetry ended badly");
     }
     host.stop().await;
+    match anchoring.await {
+        Ok(told) => crate::host::anchors::last(&host, &told).await,
+        Err(error) => tracing::error!(%error, "anchoring ended badly"),
+    }
     drop(hold);
     fault.map_or(Ok(Exit::Ok), Err)
 }

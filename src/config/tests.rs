@@ -24,6 +24,7 @@ fn written_out() -> String {
         "[issuer",
         "issuer",
         "telemetry",
+        "[journal.anchor",
     ];
     let mut skip = false;
     let mut out = String::new();

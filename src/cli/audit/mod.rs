@@ -1,9 +1,13 @@
 //! `tollgate audit`: reads the journal's files directly, so it works whether a daemon runs or not,
 //! and shows what is on the disk rather than what a process says of it.
 
+mod anchor;
+mod check;
 mod export;
+mod prove;
 mod search;
 mod show;
+mod since;
 mod tail;
 mod verify;
 
@@ -15,11 +19,16 @@ use super::fault::Fault;
 use super::printer::Printer;
 use crate::home::Home;
 use crate::journal::ReadError;
+use crate::journal::archive::ArchiveError;
 use crate::journal::record::{Event, Record};
 use crate::journal::show::{self as shown, Look};
 
 pub(crate) fn run(command: Audit, home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
     let folder = home.journal();
+    // Whoever checks a receipt need not have a journal.
+    if let Audit::Check(check) = command {
+        return check::run(&check, &folder, printer);
+    }
     if !folder.is_dir() {
         return Err(Fault::new(
             Exit::Failed,
@@ -35,7 +44,12 @@ pub(crate) fn run(command: Audit, home: &Home, printer: &mut Printer) -> Result<
         Audit::Show { call } => show::call(&folder, &call, printer),
         Audit::Search(search) => search::search(&folder, search, printer),
         Audit::Export(export) => export::export(&folder, export, printer),
-        Audit::Verify => verify::run(&folder, printer),
+        Audit::Verify(verify) => verify::run(&folder, &verify, printer),
+        Audit::Prove { record } => prove::record(record, &folder, printer),
+        Audit::Receipt { call } => prove::receipt(&call, &folder, printer),
+        Audit::Check(check) => check::run(&check, &folder, printer),
+        Audit::Since(since) => since::run(&since, &folder, printer),
+        Audit::Anchor { now, key } => anchor::run(now, key, home, printer),
     }
 }
 
@@ -69,6 +83,17 @@ fn fault(error: ReadError) -> Fault {
             .hint("`tollgate audit tail` shows the last calls, each with the end of its id"),
         ReadError::NotAnId(_) | ReadError::Ambiguous { .. } => fault.exit(Exit::Invalid),
         ReadError::Bad { .. } => fault
+            .exit(Exit::Tampered)
+            .hint("run `tollgate audit verify`"),
+        _ => fault,
+    }
+}
+
+fn of_archive(error: ArchiveError) -> Fault {
+    let fault = Fault::of(&error);
+    match error {
+        ArchiveError::NoRecord(..) | ArchiveError::Removed(_) => fault.exit(Exit::Invalid),
+        ArchiveError::Bad { .. } | ArchiveError::Note { .. } | ArchiveError::Proof(_) => fault
             .exit(Exit::Tampered)
             .hint("run `tollgate audit verify`"),
         _ => fault,

@@ -215,6 +215,11 @@ mod plainly {
         for record in records {
             match record.event.call() {
                 Some(call) => calls.entry(call).or_default().push(record),
+                // The journal's own are for whoever asks for them by kind.
+                None if matches!(
+                    record.event,
+                    Event::SegmentOpened(_) | Event::SegmentClosed(_) | Event::Heartbeat {}
+                ) => {}
                 None if wanted.iter().all(|wanted| wanted(record)) => {
                     alone.insert(record.seq);
                 }
@@ -340,7 +345,7 @@ fn queries() -> impl Strategy<Value = Query> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn bytes_find_what_reading_every_record_finds(
@@ -350,7 +355,7 @@ proptest! {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("journal");
         // Calls lie across several segments.
-        let (journal, _) = Journal::open(&path, options(6_000)).unwrap();
+        let (journal, _) = Journal::open(&path, options(12_000)).unwrap();
         for event in &events {
             journal.append(event).unwrap();
         }
@@ -480,7 +485,7 @@ fn time_bounds_what_is_looked_at() {
         search(&path, &query, 9).unwrap().records
     };
     let (past, future) = ("2020-01-01T00:00:00.000Z", "2100-01-01T00:00:00.000Z");
-    assert_eq!(between(past, future), [1, 2]);
+    assert_eq!(between(past, future), [2, 3]);
     assert_eq!(between(future, future), [0; 0]);
     assert_eq!(between(past, past), [0; 0]);
 }
@@ -506,8 +511,8 @@ fn a_story_has_what_others_say_of_the_call() {
     ];
     let (_directory, path) = written(&events, 1 << 20);
     let seqs = |id: &str| -> Vec<u64> { story(&path, id).unwrap().iter().map(|r| r.seq).collect() };
-    assert_eq!(seqs("00beef"), [1, 3, 4]);
-    assert_eq!(seqs("00cafe"), [2, 3]);
+    assert_eq!(seqs("00beef"), [2, 4, 5]);
+    assert_eq!(seqs("00cafe"), [3, 4]);
     assert_eq!(call(&path, "00beef").unwrap().len(), 1);
 }
 
@@ -520,7 +525,7 @@ fn a_line_that_is_none_is_named_where_it_would_be_found() {
     std::fs::write(&file, text).unwrap();
     let error = search(&path, &of("claude"), 9).unwrap_err().to_string();
     assert!(
-        error.starts_with("`00000000000000000001.jsonl`, line 2: not a record"),
+        error.starts_with("`00000000000000000001.jsonl`, line 3: not a record"),
         "{error}"
     );
 }
