@@ -107,6 +107,7 @@ fn events(number: u64) -> [Event; 4] {
         refused: [].into(),
         fuel: 1_234_567,
         host_calls: [(String::from("http"), 1)].into(),
+        numbered: 1,
         result: Some(Digest::of(b"result")),
         bytes_out: 4_321,
         redacted: 0,

@@ -44,7 +44,6 @@ pub mod merkle;
 mod needle;
 pub mod note;
 mod open;
-mod open;
 pub mod prove;
 mod query;
 mod read;

@@ -256,6 +256,7 @@ mod tests {
             refused: [].into(),
             fuel: 7,
             host_calls: [].into(),
+            numbered: 0,
             result: None,
             bytes_out: 0,
             redacted: 0,
