@@ -96,7 +96,7 @@ impl Log {
 }
 
 #[tokio::test]
-async fn a_changed_byte_is_named_by_file_and_line() {
+pub(crate) async fn a_changed_byte_is_named_by_file_and_line() {
     let _row = stands_for("L01");
     let log = Log::new();
     let middle = log.segments()[2];
@@ -126,7 +126,7 @@ async fn a_changed_byte_is_named_by_file_and_line() {
 }
 
 #[test]
-fn a_line_removed_added_or_moved_is_named() {
+pub(crate) fn a_line_removed_added_or_moved_is_named() {
     let _row = stands_for("L02");
     let log = Log::new();
     for first in log.segments() {
@@ -149,7 +149,7 @@ fn a_line_removed_added_or_moved_is_named() {
 }
 
 #[test]
-fn a_segment_or_all_that_is_gone_shows() {
+pub(crate) fn a_segment_or_all_that_is_gone_shows() {
     let _row = stands_for("L04");
     let log = Log::new();
     let segments = log.segments();
@@ -175,7 +175,7 @@ fn a_segment_or_all_that_is_gone_shows() {
 }
 
 #[test]
-fn a_forged_line_must_be_a_record_in_its_one_form() {
+pub(crate) fn a_forged_line_must_be_a_record_in_its_one_form() {
     let _row = stands_for("L09");
     let log = Log::new();
     let last = *log.segments().last().unwrap();
@@ -217,7 +217,7 @@ impl Clock for Seconds {
 }
 
 #[test]
-fn a_clock_that_is_set_back_is_told_and_orders_nothing() {
+pub(crate) fn a_clock_that_is_set_back_is_told_and_orders_nothing() {
     let _row = stands_for("L13");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
@@ -243,7 +243,7 @@ fn a_clock_that_is_set_back_is_told_and_orders_nothing() {
 }
 
 #[test]
-fn a_log_made_to_exhaust_its_reader_ends_at_its_first_bad_line() {
+pub(crate) fn a_log_made_to_exhaust_its_reader_ends_at_its_first_bad_line() {
     let _row = stands_for("L15");
     let log = Log::new();
     let first = log.segments()[0];
@@ -303,7 +303,7 @@ async fn over_a_rotation(path: &Path, at: u64, fault: Fault) -> (bool, u64) {
 }
 
 #[tokio::test]
-async fn a_host_that_dies_at_any_point_of_a_rotation_leaves_a_whole_log() {
+pub(crate) async fn a_host_that_dies_at_any_point_of_a_rotation_leaves_a_whole_log() {
     let _row = stands_for("D04");
     let mut at = 0;
     loop {
@@ -320,7 +320,7 @@ async fn a_host_that_dies_at_any_point_of_a_rotation_leaves_a_whole_log() {
 }
 
 #[tokio::test]
-async fn the_first_failed_sync_is_the_last() {
+pub(crate) async fn the_first_failed_sync_is_the_last() {
     let _row = stands_for("D06");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
@@ -358,7 +358,7 @@ fn journal_says_so(path: &Path) {
 }
 
 #[tokio::test]
-async fn a_journal_that_can_not_be_written_refuses_everything() {
+pub(crate) async fn a_journal_that_can_not_be_written_refuses_everything() {
     let _row = stands_for("L14");
     for code in [ENOSPC, EROFS, EIO, EMFILE] {
         let mut at = 0;
@@ -405,7 +405,7 @@ async fn a_journal_that_can_not_be_written_refuses_everything() {
 }
 
 #[test]
-fn a_torn_end_is_cut_and_that_is_written_down() {
+pub(crate) fn a_torn_end_is_cut_and_that_is_written_down() {
     let _row = stands_for("D02");
     for torn in [
         b"{\"v\":1,\"seq\":".to_vec(),
