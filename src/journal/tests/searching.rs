@@ -179,10 +179,12 @@ mod plainly {
         matches!(&record.event, Event::Outcome(outcome) if outcome.status == wanted)
     }
 
+    type Holds<'a> = Box<dyn Fn(&Record) -> bool + 'a>;
+
     /// The calls that have each of what is asked for in one of their records, and the records of no call that
     /// have all of it.
     pub(super) fn found(records: &[Record], query: &Query) -> (BTreeSet<CallId>, BTreeSet<u64>) {
-        let mut wanted: Vec<Box<dyn Fn(&Record) -> bool + '_>> = Vec::new();
+        let mut wanted: Vec<Holds<'_>> = Vec::new();
         if let Some(text) = &query.agent {
             wanted.push(Box::new(|record| agent(record, text.as_str())));
         }
