@@ -34,6 +34,7 @@ use crate::plugin::Plugin;
 use crate::reason::{Reason, Refusal};
 use crate::running::Underway;
 use crate::task::{OnTask, out_of_fuel};
+use crate::telemetry::Stage;
 
 /// Carries out one call, whatever comes of it: there is always a reply, and always a record of it.
 pub(crate) async fn call(host: &Host, mut arrival: Arrival, cancel: CancellationToken) -> Reply {
@@ -134,8 +135,12 @@ async fn admit(
         arguments: &arguments,
         task: task.as_ref(),
         attempt,
+        trace: entry.trace(),
     };
-    let permitted = asking.permit(under_way).await?;
+let deciding = entry.trace().begin(Stage::Decision);
+    let decided = asking.permit(under_way).await;
+    deciding.decided(decided.as_ref().map(|permitted| permitted.permit.ground()));
+    let permitted = decided?;
 
     let set = host.policy();
     // At most what the tool says it uses, and what policy could allow this agent at all.
@@ -241,6 +246,7 @@ async fn run(
         arguments,
         task: task.clone(),
         under_way,
+        trace: entry.trace().clone(),
     };
     let context = Box::new(CallContext::new(
         host.services(),
@@ -251,10 +257,12 @@ async fn run(
     ));
     // Whatever ends the call, a dropped future included, takes back what was lent to it.
     let lent = host.leases().of_call(entry.call());
+    let running = entry.trace().begin(Stage::Instance);
     let mut ended = host
         .runtime()
         .run(permit, &plugin.code, context, &limits, &cancel)
         .await;
+    running.used(ended.fuel, ended.answer.as_ref().err());
     drop(lent);
     if let Some(task) = &task {
         if let (Some((reserved, true)), Err(refusal)) = (fuel, &mut ended.answer)

@@ -115,6 +115,7 @@ impl Operator {
             credential: None,
             approval: None,
             progress: Some(sink),
+            trace: None,
         };
         let reply = self.host.call(arrival, cancel).await;
         value(&CallReport::of(&reply))

@@ -21,7 +21,7 @@
 //! | the result is bounded, checked and redacted; the entry is closed | [`call`] |
 //!
 //! People answer approvals and administer over [`admin`]. [`host`] puts the parts together, [`daemon`] lets thin clients share one, [`control`] is what its
-//! operator may ask of it and [`cli`] what people type. What all of them
+//! operator may ask of it and [`cli`] what people type. [`telemetry`] tells monitoring. What all of them
 //! share: [`name`], [`id`], [`digest`], [`reason`], [`limits`], [`clock`], [`entropy`].
 #![deny(unsafe_code)]
 
@@ -60,4 +60,5 @@ pub mod runtime;
 pub mod secret;
 pub mod state;
 pub mod task;
+pub mod telemetry;
 pub mod webhook;

@@ -81,6 +81,7 @@ pub(crate) fn arrival(tool: &str, arguments: &'static str) -> Arrival {
         credential: None,
         approval: None,
         progress: None,
+        trace: None,
     }
 }
 

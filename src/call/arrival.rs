@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::identity::Authenticated;
 use crate::journal::record::Caller;
+use crate::telemetry::TraceParent;
 
 /// A call as it arrives.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Arrival {
     pub approval: Option<String>,
     /// Where reports of progress go, where the client asked for them.
     pub progress: Option<ProgressSink>,
+    /// The trace that the client says the call is a part of. For monitoring, and nothing else.
+    pub trace: Option<TraceParent>,
 }
 
 /// Takes reports of progress. It must not block, and may drop reports.

@@ -26,6 +26,7 @@ use crate::reason::{Kind, Reason, Refusal};
 use crate::revocation::Scope;
 use crate::running::{Guard, Underway};
 use crate::task::Line;
+use crate::telemetry::CallTrace;
 
 /// The entry of one call.
 pub(super) struct Entry<'a> {
@@ -44,14 +45,17 @@ pub(super) struct Entry<'a> {
     running: Option<Guard>,
     /// Whether an intent stands in the journal that has no outcome yet.
     open: bool,
+    trace: CallTrace,
 }
 
 impl<'a> Entry<'a> {
     /// Opens the entry of `arrival`, under a new id.
     pub(super) fn open(host: &'a Host, arrival: &Arrival) -> Self {
+        let call = CallId(uuid::Uuid::now_v7());
+        let telemetry = host.telemetry();
         Self {
             host,
-            call: CallId(uuid::Uuid::now_v7()),
+            call,
             began: Instant::now(),
             caller: arrival.caller.clone(),
             asked: escape_bytes(arrival.tool.as_bytes(), 256).0,
@@ -61,6 +65,7 @@ impl<'a> Entry<'a> {
             attempt: 0,
             running: None,
             open: false,
+            trace: telemetry.call(call, &arrival.caller, arrival.trace.as_ref()),
         }
     }
 
@@ -68,9 +73,15 @@ impl<'a> Entry<'a> {
         self.call
     }
 
+    /// What monitoring is told of it.
+    pub(super) const fn trace(&self) -> &CallTrace {
+        &self.trace
+    }
+
     /// It is of this tool; from now on a stop of the plugin stops this call.
     pub(super) fn tool(&mut self, plugin: &Plugin, tool: &ToolName) {
         self.tool = Some((tool.clone(), plugin.digest));
+        self.trace.tool(tool);
         if let Some(under_way) = self.under_way() {
             under_way.is_of(tool);
         }
@@ -148,6 +159,7 @@ impl<'a> Entry<'a> {
         let journal = self.host.journal();
         let position = journal.append(&event)?;
         self.open = true;
+        self.trace.saw(&event);
         Ok(journal.settled(position).await?)
     }
 
@@ -288,7 +300,9 @@ impl<'a> Entry<'a> {
     async fn write(&self, event: &Event) -> Result<(), Unwritable> {
         let journal = self.host.journal();
         let position = journal.append(event)?;
-        journal.settled(position).await
+        let settled = journal.settled(position).await;
+        self.trace.saw(event);
+        settled
     }
 
     fn pace(&self, refusal: &Refusal) {
@@ -379,6 +393,7 @@ impl Drop for Entry<'_> {
         if let Err(error) = self.host.journal().append(&event) {
             tracing::error!(call = %self.call, %error, "the end of a call could not be written down");
         }
+        self.trace.saw(&event);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::reason::{Reason, Refusal};
 use crate::revocation::Scope;
 use crate::running::Underway;
 use crate::task::OnTask;
+use crate::telemetry::{CallTrace, Stage};
 
 /// How often an answer is looked for again: others may use up what was given, and policies change.
 const TRIES: usize = 4;
@@ -33,6 +34,7 @@ pub(super) struct Asking<'a> {
     pub(super) arguments: &'a Arguments,
     pub(super) task: Option<&'a OnTask>,
     pub(super) attempt: u32,
+    pub(super) trace: &'a CallTrace,
 }
 
 /// A call that may run.
@@ -216,6 +218,7 @@ impl Asking<'_> {
         if left.is_zero() {
             return Ok(Status::Pending);
         }
+        let _held = self.trace.begin(Stage::Hold);
         tokio::select! {
             answered = approvals.wait(approval.id, left) => {
                 Ok(answered.map_or(Status::Withdrawn, |answered| answered.status))

@@ -27,6 +27,7 @@ use crate::runtime::bindings::types as wit;
 use crate::runtime::{Ending, Patience};
 use crate::secret::{Lent, Placeholders};
 use crate::task::OnTask;
+use crate::telemetry::{CallTrace, Telemetry};
 
 /// Bytes of a target in a record: a URL of the longest length that is sent is cut, its digest is not.
 const TARGET: usize = 2 << 10;
@@ -46,6 +47,7 @@ pub(crate) struct Services {
     pub(crate) leases: Leases,
     pub(crate) clock: SharedClock,
     pub(crate) entropy: SharedEntropy,
+    pub(crate) telemetry: Telemetry,
 }
 
 /// What is known of the call. All of it from the host.
@@ -63,6 +65,7 @@ pub(crate) struct Facts {
     /// The task that it is on: every host call is charged to it.
     pub(crate) task: Option<OnTask>,
     pub(crate) under_way: Arc<Underway>,
+    pub(crate) trace: CallTrace,
 }
 
 /// What a call has used.
@@ -273,11 +276,16 @@ impl CallContext {
     /// Numbers a host call that is recorded by itself.
     pub(super) fn reference(&mut self, capability: &str, target: &str) -> HostCallRef {
         self.usage.numbers += 1;
-        HostCallRef {
+        // A plugin that was shown a secret may write it here: it is refused for that, and what is written down
+        // of it must not be what gives it away.
+        let (target, _) = self.lent.redact(target);
+        let reference = HostCallRef {
             number: self.usage.numbers,
             capability: capability.to_owned(),
             target: escape_bytes(target.as_bytes(), TARGET).0,
-        }
+        };
+        self.facts.trace.host_call(&reference);
+        reference
     }
 
     /// Writes a record.
@@ -286,10 +294,13 @@ impl CallContext {
     ///
     /// Ends the instance where nothing can be written: nothing may be done then.
     pub(super) fn record(&self, event: &Event) -> Result<Position, Ending> {
-        self.services
+        let position = self
+            .services
             .journal
             .append(event)
-            .map_err(|error| Ending::from(Refusal::from(error)))
+            .map_err(|error| Ending::from(Refusal::from(error)))?;
+        self.facts.trace.saw(event);
+        Ok(position)
     }
 
     /// Records a refused host call, once, and gives the guest's error for it.

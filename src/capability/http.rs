@@ -28,6 +28,7 @@ use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
 use crate::secret::{Lent, aside};
 use crate::task::OnTask;
+use crate::telemetry::Stage;
 
 /// The right to send requests within one requirement, for this call. Only its name: the grant
 /// itself stays in the context.
@@ -199,7 +200,9 @@ async fn send(
         let left = usize::try_from(left).unwrap_or(usize::MAX);
         limits.response_body = limits.response_body.min(left);
     }
+    let deciding = context.facts.trace.begin(Stage::Decision);
     let agreed = context.agree(outgoing, effect, reference).await;
+    deciding.decided(agreed.as_ref().map(|(checked, _)| checked.ground()));
     let checked = match agreed {
         Ok((checked, false)) => checked,
         // A person took time: whether the secrets may go along is decided as things are now.

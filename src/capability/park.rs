@@ -8,6 +8,7 @@ use crate::journal::record::HostCallRef;
 use crate::policy::{CallFacts, Checked, Ground, HostQuestion, HostVerdict};
 use crate::reason::{Reason, Refusal};
 use crate::revocation::Scope;
+use crate::telemetry::Stage;
 
 /// How often it is looked for an answer again, where policies change meanwhile.
 const TRIES: usize = 3;
@@ -63,7 +64,9 @@ impl CallContext {
             if asked_now {
                 let _place = approvals.parking_place(&self.facts.caller.agent)?;
                 let still = self.patience.stand_still();
+                let held = self.facts.trace.begin(Stage::Hold);
                 let answered = approvals.wait(found.id, settings.park).await;
+                drop(held);
                 drop(still);
                 waited = true;
                 if let Some(answered) = answered {

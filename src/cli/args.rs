@@ -7,7 +7,7 @@ mod policy;
 mod task;
 mod token;
 
-pub(crate) use audit::{Audit, Check as CheckFile, Since, Tail, Verify};
+pub(crate) use audit::{Audit, Check as CheckFile, Export, Form, Search, Since, Tail, Verify};
 pub(crate) use people::{Approvals, Person};
 pub(crate) use plugins::{Plugins, PluginsCommand};
 pub(crate) use policy::{Explain, Policy};

@@ -27,6 +27,7 @@ use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::OpenError;
 use crate::mcp::{GateError, HttpConfig};
+use crate::telemetry;
 use crate::webhook::Pauses;
 
 /// How long a daemon that is ending may take to close its journal: its calls have ended before.
@@ -153,6 +154,13 @@ async fn daemon(
     }
     let admin = admin(serve, &host, config).await?;
     tokio::spawn(crate::webhook::run(Arc::clone(&host), Pauses::default()));
+    prometheus(serve, &host, config).await?;
+    let ended = CancellationToken::new();
+    let telling = tokio::spawn(telemetry::run(
+        Arc::clone(&host),
+        telemetry::Pauses::default(),
+        ended.clone(),
+    ));
     let anchoring = tokio::spawn(crate::host::anchors::run(Arc::clone(&host)));
     let operator = Arc::new(Operator::new(Arc::clone(&host), address));
     let ended = CancellationToken::new();
@@ -202,6 +210,11 @@ async fn daemon(
     tokio::select! {
         ended = ending => fault = fault.or(ended),
         () = signals.next() => tracing::warn!("interrupted again: calls that are under way have no outcome"),
+    }
+    // While the journal is open and the outcomes are there: the last traces are of the last calls.
+    ended.cancel();
+    if let Err(error) = telling.await {
+        tracing::error!(%error, "telemetry ended badly");
     }
     host.stop().await;
     match anchoring.await {
@@ -302,6 +315,40 @@ async fn admin(
             .hint(mend)
     })?;
     Ok(Some(tokio::spawn(bound.serve())))
+}
+
+/// Takes the address for Prometheus, where the configuration names one. As with the others, a daemon that a
+/// client started goes without where it is taken.
+async fn prometheus(serve: &Serve, host: &Arc<Host>, config: &Config) -> Result<(), Fault> {
+    let Some(address) = config.telemetry.prometheus else {
+        return Ok(());
+    };
+    match TcpListener::bind(address).await {
+        Ok(listener) => {
+            let serving = telemetry::serve(listener, Arc::clone(host));
+            tokio::spawn(async move {
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, "metrics can't be served");
+                }
+            });
+            Ok(())
+        }
+        Err(error) if serve.background => {
+            tracing::warn!(%address, %error, "no metrics for Prometheus: the address can't be had");
+            Ok(())
+        }
+        Err(error) => {
+            let taken = error.kind() == std::io::ErrorKind::AddrInUse;
+            let fault = Fault::of(&error)
+                .context(&format!("can't listen for Prometheus on `{address}`"))
+                .hint("mend `prometheus` in `[telemetry]` of `tollgate.toml`");
+            Err(if taken {
+                fault.exit(Exit::Conflict)
+            } else {
+                fault
+            })
+        }
+    }
 }
 
 /// Who may ask, by `Host` and `Origin`.

@@ -13,6 +13,7 @@ use super::limits::{ApprovalsTable, CallTable, ConcurrencyTable, DescribeTable, 
 use super::outside::{AdminTable, WebhookTable};
 use super::quantity::{Counted, Quantity, Unit};
 use super::secret::Secret;
+use super::telemetry::TelemetryTable;
 use super::{Anchor, Format, Leases, Level, Proxy, SecretPlace, Sync, Tier, Vault};
 use crate::name::{self, PluginName, ToolName};
 use crate::plugin::{Key, TrustedKey};
@@ -40,6 +41,7 @@ pub(super) struct File {
     pub(super) egress: Egress,
     pub(super) journal: Journal,
     pub(super) log: Log,
+    pub(super) telemetry: TelemetryTable,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

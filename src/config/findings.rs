@@ -111,6 +111,7 @@ impl Config {
             ),
             ("egress.proxy", egress.proxy != started.egress.proxy),
             ("journal", self.journal != started.journal),
+            ("telemetry", self.telemetry != started.telemetry),
             ("log.level", log.level != started.log.level),
             ("log.format", log.format != started.log.format),
             (
@@ -162,6 +163,16 @@ impl Config {
                 format!(
                     "`{}` can be reached from other machines, and people's credentials go over it in the clear: put a TLS proxy in front and set `url`, or listen on 127.0.0.1",
                     admin.listen
+                ),
+            );
+        }
+        if let Some(prometheus) = &self.telemetry.prometheus
+            && !prometheus.ip().is_loopback()
+        {
+            add(
+                "telemetry.prometheus",
+                format!(
+                    "`{prometheus}` can be reached from other machines, and asks nobody who they are: whoever reads it learns which tools are called and how they end"
                 ),
             );
         }

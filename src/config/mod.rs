@@ -16,6 +16,7 @@ mod own;
 mod places;
 mod quantity;
 mod secret;
+mod telemetry;
 mod tier;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +41,7 @@ pub use places::{
     GitHubAppSecret, JwtSecret, LeaseTerms, Leases, OAuthSecret, SecretPlace, Vault, VaultLogin,
     VaultSecret,
 };
+pub use telemetry::{Otlp, Sample, Telemetry};
 pub use tier::Tier;
 
 /// A commented file of the defaults, to start from.
@@ -76,6 +78,8 @@ pub struct Config {
     pub leases: Leases,
     /// Issuers whose tokens are taken beside the host's own.
     pub issuers: Vec<Issuer>,
+    /// What monitoring is told.
+    pub telemetry: Telemetry,
     file: file::File,
     lines: findings::Lines,
 }
@@ -119,6 +123,7 @@ impl Config {
         file.webhook
             .iter_mut()
             .for_each(|webhook| webhook.within(folder));
+        file.telemetry.within(folder);
         let mut config = Self::from_file(file, lines);
         for anchor in &mut config.anchors {
             anchor.within(folder);
@@ -205,6 +210,7 @@ impl Config {
             vault: file.vault.clone(),
             leases: file.leases,
             issuers: file.issuer.0.clone(),
+            telemetry: file.telemetry.telemetry(),
             file,
             lines,
         }

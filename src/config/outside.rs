@@ -145,7 +145,7 @@ impl<'de> Deserialize<'de> for Place {
         match Secret::deserialize(deserializer)?.place {
             place @ (SecretPlace::File(_) | SecretPlace::Variable(_)) => Ok(Self(place)),
             _ => Err(D::Error::custom(
-                "a webhook's `secret` is in a file or a variable: write `{ source = \"file\", path = \"…\" }` or `{ source = \"env\", variable = \"…\" }`",
+                "a secret that goes along is in a file or a variable: write `{ source = \"file\", path = \"…\" }` or `{ source = \"env\", variable = \"…\" }`",
             )),
         }
     }

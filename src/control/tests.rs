@@ -65,7 +65,7 @@ impl Served {
 
     /// What was changed, as the journal has it.
     fn changes(&self) -> Vec<String> {
-        let filter = crate::journal::Filter {
+        let filter = crate::journal::Query {
             kind: Some("changed".into()),
             ..Default::default()
         };
@@ -304,7 +304,7 @@ async fn an_agents_token_changes_nobody_and_is_written_down() {
             Err("identity.kind".to_owned())
         );
     }
-    let filter = crate::journal::Filter {
+    let filter = crate::journal::Query {
         kind: Some("changed".into()),
         ..Default::default()
     };

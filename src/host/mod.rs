@@ -197,6 +197,10 @@ impl Host {
         &self.tasks
     }
 
+    pub(crate) fn telemetry(&self) -> &crate::telemetry::Telemetry {
+        &self.services.telemetry
+    }
+
     pub(crate) const fn running(&self) -> &Running {
         &self.running
     }

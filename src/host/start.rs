@@ -30,6 +30,7 @@ use crate::runtime::{Artifacts, Runtime, Settings};
 use crate::secret::{Reach, Secrets};
 use crate::state::{State, StateError};
 use crate::task::Tasks;
+use crate::telemetry::Telemetry;
 
 /// What a host is made of, where it is not the machine's own.
 #[derive(Debug)]
@@ -198,6 +199,7 @@ impl Host {
             leases,
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
+            telemetry: Telemetry::new(&config.telemetry, Arc::clone(&clock), Arc::clone(&entropy)),
         });
         let registry = Registry::new(
             home.plugins(),

@@ -89,6 +89,14 @@ pub(super) fn write_event(event: &Event, out: &mut Vec<u8>) -> Result<(), serde_
     event.serialize(&mut serde_json::Serializer::with_formatter(out, Plain))
 }
 
+/// `text` as it stands in a line, with its quotes.
+pub(super) fn quoted(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    // Writing text into memory can't fail.
+    let _ = text.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Plain));
+    out
+}
+
 /// Puts a line together; `event` is what [`write_event`] wrote. The newline is part of it.
 pub(super) fn assemble(seq: u64, time: &str, prev: &[u8; 64], event: &[u8], out: &mut Vec<u8>) {
     out.clear();

@@ -1,14 +1,17 @@
 //! Reading the journal, also while a host writes it: a line without an end is then being written.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::line::{BadLine, Head};
+use super::query::{Compiled, Mask, Query, Take};
 use super::record::{CallId, Record};
 use super::scan::{Lines, Next};
+use super::search::{self, Found};
+use super::segments::Segments;
 use super::storage::{Disk, Storage, segment_name};
-use crate::identity::AgentId;
 
 /// The journal can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -51,43 +54,10 @@ pub enum ReadError {
     NotAnId(String),
 }
 
-fn failed(file: impl Into<String>) -> impl FnOnce(io::Error) -> ReadError {
+pub(super) fn failed(file: impl Into<String>) -> impl FnOnce(io::Error) -> ReadError {
     |error| ReadError::Storage {
         file: file.into(),
         error,
-    }
-}
-
-/// Which records are wanted. An absent field wants all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Of this agent. Records that name no agent (host calls, outcomes) are not of any.
-    pub agent: Option<AgentId>,
-    /// Of this tool, `<plugin>.<tool>`, or of all tools of a plugin, `<plugin>`.
-    pub tool: Option<String>,
-    /// Of this kind.
-    pub kind: Option<String>,
-    /// Of this call.
-    pub call: Option<CallId>,
-}
-
-impl Filter {
-    /// Whether `record` is wanted.
-    #[must_use]
-    pub fn wants(&self, record: &Record) -> bool {
-        let event = &record.event;
-        let is = |wanted: &Option<String>, is: Option<&str>| {
-            wanted.as_deref().is_none_or(|wanted| is == Some(wanted))
-        };
-        let tool = event.tool();
-        let plugin = tool.as_deref().and_then(|t| t.split_once('.')).map(|t| t.0);
-        (is(&self.tool, tool.as_deref()) || is(&self.tool, plugin))
-            && is(&self.kind, Some(event.kind()))
-            && self.call.is_none_or(|call| event.call() == Some(call))
-            && self
-                .agent
-                .as_ref()
-                .is_none_or(|agent| event.caller().is_some_and(|caller| caller.agent == *agent))
     }
 }
 
@@ -118,7 +88,7 @@ impl Reader {
     ///
     /// The file system fails, or the line is not a record.
     pub fn next_record(&mut self) -> Result<Option<Record>, ReadError> {
-        self.next_wanted(|_| true)
+        self.next_wanted(|_, _| true)
     }
 
     /// Bytes at the end that are no line yet: being written, or torn where no host writes.
@@ -130,10 +100,10 @@ impl Reader {
         }
     }
 
-    /// The next record whose head is wanted; others are not parsed.
+    /// The next record whose line is wanted; others are not parsed.
     fn next_wanted(
         &mut self,
-        wanted: impl Fn(&Head<'_>) -> bool,
+        mut wanted: impl FnMut(&Head<'_>, &[u8]) -> bool,
     ) -> Result<Option<Record>, ReadError> {
         // What was there of the segment when another one was already: all of it.
         let mut following = None;
@@ -142,7 +112,7 @@ impl Reader {
                 match lines.next().map_err(failed(segment_name(*first)))? {
                     Next::Line(line) => {
                         let record = Head::read(line).and_then(|head| {
-                            if wanted(&head) {
+                            if wanted(&head, line) {
                                 head.record(&mut self.scratch).map(Some)
                             } else {
                                 Ok(None)
@@ -199,7 +169,72 @@ fn bad(first: u64, lines: &Lines, why: BadLine) -> ReadError {
     }
 }
 
-/// The last `count` records that `filter` wants, oldest first, and a reader that goes on from there.
+/// The end of the journal: what is written from now on, as far as it is wanted.
+#[derive(Debug)]
+pub struct Tail {
+    reader: Reader,
+    following: Option<Following>,
+}
+
+impl Tail {
+    /// The next record that is wanted; `None` where there is none now. Ask again after the directory changed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Reader::next_record`].
+    pub fn next_record(&mut self) -> Result<Option<Record>, ReadError> {
+        match &mut self.following {
+            None => self.reader.next_record(),
+            Some(following) => self
+                .reader
+                .next_wanted(|head, line| following.wants(head, line)),
+        }
+    }
+}
+
+/// Calls that are remembered while following. Beyond that, those are forgotten that were known so far.
+const REMEMBERED: usize = 65_536;
+
+/// Tells which of the records that come are wanted. Whose call it is stands in its first record, so what
+/// holds for a call is remembered.
+#[derive(Debug)]
+struct Following {
+    compiled: Compiled,
+    calls: HashMap<CallId, Mask>,
+}
+
+impl Following {
+    fn new(compiled: Compiled) -> Self {
+        Self {
+            calls: HashMap::new(),
+            compiled,
+        }
+    }
+
+    /// These are calls of whom it is asked.
+    fn remember(&mut self, calls: &[CallId]) {
+        let known = self.compiled.of_callers();
+        self.calls.extend(calls.iter().map(|call| (*call, known)));
+    }
+
+    fn wants(&mut self, head: &Head<'_>, line: &[u8]) -> bool {
+        let own = self.compiled.of_line(head, line);
+        let mut all = own;
+        if let Some(call) = search::call_of(head) {
+            if self.calls.len() >= REMEMBERED {
+                self.calls.clear();
+            }
+            let callers = own & self.compiled.of_callers();
+            if callers != 0 {
+                *self.calls.entry(call).or_default() |= callers;
+            }
+            all |= self.calls.get(&call).copied().unwrap_or(0);
+        }
+        self.compiled.is_met(all) && self.compiled.shows(head, line)
+    }
+}
+
+/// The last `count` records that `query` asks for, oldest first, and a reader that goes on from there.
 ///
 /// # Errors
 ///
@@ -207,25 +242,76 @@ fn bad(first: u64, lines: &Lines, why: BadLine) -> ReadError {
 pub fn tail(
     directory: &Path,
     count: usize,
-    filter: &Filter,
-) -> Result<(Vec<Record>, Reader), ReadError> {
-    let storage = Disk::new(directory);
-    let segments = storage
-        .list()
-        .map_err(failed(directory.display().to_string()))?;
+    query: &Query,
+) -> Result<(Vec<Record>, Tail), ReadError> {
+    if query.is_empty() {
+        return last(directory, count);
+    }
+    // Where the end is comes first: what is written meanwhile is what the reader gives next.
+    let mut following = Following::new(query.compiled(Take::Records));
+    let (reader, end) = at_the_end(directory, &mut following)?;
+    let found = search::search_records(directory, query, count)?;
+    let mut records = VecDeque::new();
+    search::each(directory, &found, |record| {
+        if record.seq > end {
+            return ControlFlow::Break(());
+        }
+        records.push_back(record);
+        if records.len() > count {
+            records.pop_front();
+        }
+        ControlFlow::Continue(())
+    })?;
+    following.remember(&found.calls);
+    let tail = Tail {
+        reader,
+        following: Some(following),
+    };
+    Ok((records.into(), tail))
+}
+
+/// A reader behind the last record there is now, and that record's number. Whose the calls of the last
+/// segment are is noted on the way, for some of them have not ended.
+fn at_the_end(directory: &Path, following: &mut Following) -> Result<(Reader, u64), ReadError> {
+    let segments = Segments::list(directory)?;
+    let mut reader = Reader::new(directory);
+    let mut end = 0;
+    let Some(first) = segments.firsts().last() else {
+        return Ok((reader, end));
+    };
+    let source = segments.disk().read(*first, 0);
+    reader.current = Some((
+        *first,
+        Lines::new(source.map_err(failed(segment_name(*first)))?),
+    ));
+    while reader
+        .next_wanted(|head, line| {
+            end = head.seq;
+            following.wants(head, line);
+            false
+        })?
+        .is_some()
+    {}
+    Ok((reader, end))
+}
+
+/// The last `count` records, whatever they are.
+fn last(directory: &Path, count: usize) -> Result<(Vec<Record>, Tail), ReadError> {
+    let segments = Segments::list(directory)?;
     let mut found: Vec<Record> = Vec::new();
     let mut newest = None;
-    for &first in segments.iter().rev() {
-        let segment = storage
-            .read(first, 0)
-            .map_err(failed(segment_name(first)))?;
+    for &first in segments.firsts().iter().rev() {
+        let source = segments.disk().read(first, 0);
         let mut reader = Reader {
-            storage: storage.clone(),
-            current: Some((first, Lines::new(segment))),
+            storage: segments.disk().clone(),
+            current: Some((
+                first,
+                Lines::new(source.map_err(failed(segment_name(first)))?),
+            )),
             scratch: Vec::new(),
         };
         let missing = count - found.len();
-        let mut last = reader.last_of_segment(missing, filter, newest.is_some())?;
+        let mut last = reader.last_of_segment(missing, newest.is_some())?;
         last.append(&mut found);
         found = last;
         newest.get_or_insert(reader);
@@ -233,49 +319,32 @@ pub fn tail(
             break;
         }
     }
-    Ok((found, newest.unwrap_or_else(|| Reader::new(directory))))
+    let tail = Tail {
+        reader: newest.unwrap_or_else(|| Reader::new(directory)),
+        following: None,
+    };
+    Ok((found, tail))
 }
 
 impl Reader {
-    /// The last wanted records of the segment being read.
-    fn last_of_segment(
-        &mut self,
-        count: usize,
-        filter: &Filter,
-        complete: bool,
-    ) -> Result<Vec<Record>, ReadError> {
+    /// The last records of the segment being read. Lines are kept as they are, and read at the end.
+    fn last_of_segment(&mut self, count: usize, complete: bool) -> Result<Vec<Record>, ReadError> {
         let Some((first, lines)) = &mut self.current else {
             return Ok(Vec::new());
         };
-        // Lines are kept as they are and read at the end, unless a filter has to look into each.
-        let reads = *filter != Filter::default();
         let mut kept: VecDeque<(u64, Vec<u8>)> = VecDeque::new();
         loop {
             match lines.next().map_err(failed(segment_name(*first)))? {
-                Next::Line(line) => {
-                    let is_wanted = |line: &[u8], scratch: &mut Vec<u8>| {
-                        let head = Head::read(line)?;
-                        let kind = filter.kind.as_deref();
-                        if kind.is_some_and(|kind| kind != head.kind) {
-                            return Ok(false);
-                        }
-                        Ok::<_, BadLine>(filter.wants(&head.record(scratch)?))
+                Next::Line(_) if count == 0 => {}
+                Next::Line(_) => {
+                    let mut slot = if kept.len() == count {
+                        kept.pop_front().map(|(_, slot)| slot).unwrap_or_default()
+                    } else {
+                        Vec::new()
                     };
-                    let wanted = !reads
-                        || match is_wanted(line, &mut self.scratch) {
-                            Ok(wanted) => wanted,
-                            Err(why) => return Err(bad(*first, lines, why)),
-                        };
-                    if wanted && count > 0 {
-                        let mut slot = if kept.len() == count {
-                            kept.pop_front().map(|(_, slot)| slot).unwrap_or_default()
-                        } else {
-                            Vec::new()
-                        };
-                        slot.clear();
-                        slot.extend_from_slice(lines.line());
-                        kept.push_back((lines.number(), slot));
-                    }
+                    slot.clear();
+                    slot.extend_from_slice(lines.line());
+                    kept.push_back((lines.number(), slot));
                 }
                 Next::End => break,
                 Next::Partial(_) if !complete => break,
@@ -303,6 +372,9 @@ impl Reader {
     }
 }
 
+/// Calls that are named where an id is that of several.
+const NAMED: usize = 8;
+
 /// Everything recorded of one call. `id` is its id, or at least six characters of its start or end:
 /// ids made within a minute start alike, and end at random.
 ///
@@ -310,6 +382,21 @@ impl Reader {
 ///
 /// There is no such call or more than one, the file system fails, or a line is not a record.
 pub fn call(directory: &Path, id: &str) -> Result<Vec<Record>, ReadError> {
+    collected(directory, &the_one(directory, id)?)
+}
+
+/// The same, with the records that are not its own and name it: a revocation that stopped it, a start that
+/// found it without an end, a later call that used its approval.
+///
+/// # Errors
+///
+/// As [`call`].
+pub fn story(directory: &Path, id: &str) -> Result<Vec<Record>, ReadError> {
+    let found = search::with_mentions(directory, the_one(directory, id)?)?;
+    collected(directory, &found)
+}
+
+fn the_one(directory: &Path, id: &str) -> Result<Found, ReadError> {
     let text = id.to_ascii_lowercase();
     let plain = |b: u8| b.is_ascii_hexdigit() || b == b'-';
     if !(6..=36).contains(&text.len()) || !text.bytes().all(plain) {
@@ -317,33 +404,26 @@ pub fn call(directory: &Path, id: &str) -> Result<Vec<Record>, ReadError> {
             id, 64,
         ))));
     }
-    let mut reader = Reader::new(directory);
-    let mut records = Vec::new();
-    let mut calls: Vec<CallId> = Vec::new();
-    // Of the first call only; of others their ids, to name some.
-    while let Some(record) = reader.next_wanted(|head| {
-        head.call()
-            .is_some_and(|call| call.starts_with(&text) || call.ends_with(&text))
-    })? {
-        let Some(call) = record.event.call() else {
-            continue;
-        };
-        if !calls.contains(&call) {
-            calls.push(call);
-            if calls.len() > 8 {
-                break;
-            }
-        }
-        if calls.first() == Some(&call) {
-            records.push(record);
-        }
-    }
-    match calls.as_slice() {
+    let found = search::by_id(directory, &text, NAMED)?;
+    match found.calls.as_slice() {
         [] => Err(ReadError::NoCall(text)),
-        [_] => Ok(records),
+        [_] => Ok(found),
         several => Err(ReadError::Ambiguous {
-            calls: several.iter().map(ToString::to_string).collect(),
+            calls: several
+                .iter()
+                .take(NAMED + 1)
+                .map(ToString::to_string)
+                .collect(),
             text,
         }),
     }
+}
+
+fn collected(directory: &Path, found: &Found) -> Result<Vec<Record>, ReadError> {
+    let mut records = Vec::new();
+    search::each(directory, found, |record| {
+        records.push(record);
+        ControlFlow::Continue(())
+    })?;
+    Ok(records)
 }

@@ -5,8 +5,10 @@
 
 mod approval;
 mod story;
+mod summary;
 
 pub use story::call;
+pub use summary::{Summary, summary};
 
 use std::fmt::Write as _;
 
@@ -289,6 +291,11 @@ fn by(ground: &Ground) -> String {
 fn names(names: &[String]) -> String {
     let names: Vec<_> = names.iter().map(|name| foreign(name, SHORT)).collect();
     names.join(", ")
+}
+
+fn number_of(count: u64, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
 }
 
 fn size(bytes: u64) -> String {

@@ -8,6 +8,7 @@ mod lines;
 mod memory;
 mod reading;
 mod rotation;
+mod searching;
 mod tamper;
 
 use std::sync::Arc;

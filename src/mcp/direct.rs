@@ -26,8 +26,9 @@ use tokio_util::task::TaskTracker;
 
 use super::envelope::Call;
 use super::http::SESSION;
-use super::server::Shared;
+use super::server::{Shared, parent_of};
 use crate::call::{Arrival, Reply};
+use crate::telemetry::TraceParent;
 
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
@@ -42,8 +43,12 @@ const ENCODED: &str = "=?base64?";
 /// What keys of `_meta` that belong to this host begin with.
 const OWN: &str = "dev.tollgate/";
 
-/// The client of a call that can be answered here; `None` for one that `rmcp` has to look at.
-pub(super) fn client_of(headers: &HeaderMap, call: &mut Call<'_>) -> Option<Implementation> {
+/// The client of a call that can be answered here, and the trace that it says the call is a part of; `None`
+/// for one that `rmcp` has to look at.
+pub(super) fn client_of(
+    headers: &HeaderMap,
+    call: &mut Call<'_>,
+) -> Option<(Implementation, Option<TraceParent>)> {
     let name = sole(headers, &NAME)?;
     let plain = sole(headers, &VERSION)? == STATELESS
         && sole(headers, &METHOD)? == "tools/call"
@@ -71,7 +76,8 @@ pub(super) fn client_of(headers: &HeaderMap, call: &mut Call<'_>) -> Option<Impl
     if meta.client_capabilities()?.elicitation.is_some() {
         return None;
     }
-    meta.client_info()
+    let parent = parent_of(|key| meta.0.0.get(key));
+    Some((meta.client_info()?, parent))
 }
 
 /// The value of a header that stands there once.

@@ -38,6 +38,7 @@ use super::gate::{Bearer, Gate, GateError, HANDOFF, bearer, handoff};
 use super::server::{Arrived, Handler, Shared};
 use super::session::{Answering, CREATOR, Sessions};
 use super::{metadata, token};
+use crate::call::Arrival;
 use crate::id::TaskId;
 use crate::identity::{Authenticated, Principal};
 
@@ -393,12 +394,15 @@ async fn post(
     if http.direct
         && !keep
         && let (Some(id), Kind::Call(call)) = (message.id(), &mut message.kind)
-        && let Some(client) = direct::client_of(&parts.headers, call)
+        && let Some((client, trace)) = direct::client_of(&parts.headers, call)
     {
         let tool = call.name.to_string();
-        let arrival = http
-            .shared
-            .arrival(&arrived, tool, Some(&client), arrived.task);
+        let arrival = Arrival {
+            trace,
+            ..http
+                .shared
+                .arrival(&arrived, tool, Some(&client), arrived.task)
+        };
         let response = direct::answer(&http.shared, &http.end, arrival, id).await;
         return response.map(|body| Body::new(Held { body, _held: held }));
     }

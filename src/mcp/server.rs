@@ -25,6 +25,7 @@ use crate::call::{Arrival, Progress, ProgressSink, Reply};
 use crate::id::TaskId;
 use crate::identity::Authenticated;
 use crate::journal::record::Caller;
+use crate::telemetry::TraceParent;
 
 /// Tools in one page of a list. Some clients never ask for the second page, so that it holds far
 /// more tools than any model can choose from.
@@ -96,6 +97,7 @@ impl Shared {
             credential: Some(arrived.who.clone()),
             approval: None,
             progress: None,
+            trace: None,
         }
     }
 
@@ -155,6 +157,7 @@ impl Handler {
         let arrival = Arrival {
             approval: named(context, "dev.tollgate/approval"),
             progress: sink,
+            trace: parent_of(|key| context.meta.get(key)),
             ..self
                 .shared
                 .arrival(arrived, tool.to_owned(), client.as_ref(), task)
@@ -250,6 +253,12 @@ async fn forward(
 
 /// Reports that wait to be written; more are dropped, since only the latest matter.
 const REPORTS: usize = 16;
+
+/// The trace that the client says a call is a part of, by members of `_meta`.
+pub(super) fn parent_of<'a>(member: impl Fn(&str) -> Option<&'a Value>) -> Option<TraceParent> {
+    let text = |key: &str| member(key).and_then(Value::as_str);
+    TraceParent::read(text("traceparent")?, text("tracestate"))
+}
 
 /// A text that the client put into `_meta`. It names something; it never gives anything.
 fn named(context: &RequestContext<RoleServer>, key: &str) -> Option<String> {

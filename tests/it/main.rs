@@ -43,6 +43,7 @@ mod shipped;
 mod slice;
 mod steps;
 mod tasks;
+mod telemetry;
 mod tokens;
 mod verifier;
 mod webhook;

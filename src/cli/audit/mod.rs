@@ -3,7 +3,9 @@
 
 mod anchor;
 mod check;
+mod export;
 mod prove;
+mod search;
 mod show;
 mod since;
 mod tail;
@@ -40,6 +42,8 @@ pub(crate) fn run(command: Audit, home: &Home, printer: &mut Printer) -> Result<
             true
         }),
         Audit::Show { call } => show::call(&folder, &call, printer),
+        Audit::Search(search) => search::search(&folder, search, printer),
+        Audit::Export(export) => export::export(&folder, export, printer),
         Audit::Verify(verify) => verify::run(&folder, &verify, printer),
         Audit::Prove { record } => prove::record(record, &folder, printer),
         Audit::Receipt { call } => prove::receipt(&call, &folder, printer),

@@ -10,7 +10,7 @@ use crate::journal;
 use crate::journal::show::{self, Look};
 
 pub(super) fn call(folder: &Path, call: &str, printer: &mut Printer) -> Result<Exit, Fault> {
-    let records = journal::call(folder, call).map_err(fault)?;
+    let records = journal::story(folder, call).map_err(fault)?;
     if printer.is_json() {
         for record in &records {
             print(record, printer)?;

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::{Receipt, ReceiptError, Shown, is_of};
 use crate::journal::archive::{Archive, ArchiveError};
 use crate::journal::line;
-use crate::journal::read::{self, Filter, ReadError};
+use crate::journal::query::Query;
+use crate::journal::read::{self, ReadError};
 use crate::journal::record::{CallId, Event, Record};
 
 /// There is no receipt.
@@ -42,9 +43,9 @@ pub fn receipt(directory: &Path, call: &str) -> Result<Receipt, IssueError> {
         .ok_or_else(none)?;
     if has_no_end(&records) {
         // The start that found it without one says so, if there was one.
-        let filter = Filter {
+        let filter = Query {
             kind: Some(String::from("recovered")),
-            ..Filter::default()
+            ..Query::default()
         };
         let (recovered, _) = read::tail(directory, usize::MAX, &filter)?;
         records.extend(recovered.into_iter().filter(|record| is_of(record, call)));

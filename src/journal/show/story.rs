@@ -2,20 +2,25 @@
 
 use std::fmt::Write as _;
 
-use super::{LONG, Look, SHORT, STRONG, WAIT, by, foreign, kind, names, size, what};
+use super::{
+    LONG, Look, SHORT, STRONG, WAIT, by, duration, foreign, kind, names, number_of, size, what,
+};
+use crate::id::ApprovalId;
 use crate::journal::escape::escape;
-use crate::journal::record::{ArgumentsView, Caller, Event, Record};
+use crate::journal::record::{ArgumentsView, CallId, Caller, Event, Record};
 use crate::policy::PolicyRef;
 
 /// A call as a story: a heading, then what happened, in order, each with the time since the first
-/// record. Ends with a newline.
+/// record, and at the end where the time went. Records of others that name the call stand among its own,
+/// and say so. Ends with a newline.
 #[must_use]
 pub fn call(records: &[Record], look: Look) -> String {
     let mut out = String::new();
     let Some(first) = records.first() else {
         return out;
     };
-    if let Some(call) = first.event.call() {
+    let call = records.iter().find_map(|record| record.event.call());
+    if let Some(call) = call {
         let _ = writeln!(out, "call {}", look.paint(STRONG, &call.to_string()));
     }
     heading(records, look, &mut out);
@@ -38,16 +43,80 @@ pub fn call(records: &[Record], look: Look) -> String {
             event => what(event, look),
         };
         parts.extend(told.into_iter().filter(|part| !part.is_empty()));
+        if let Some(other) = record.event.call().filter(|other| Some(*other) != call) {
+            parts.push(look.faint(&format!("by call {other}")));
+        }
         let _ = writeln!(out, "{}", parts.join("  ").trim_end());
         for more in details(&record.event) {
             let _ = writeln!(out, "{:>14}{}", "", look.faint(&more));
         }
+    }
+    if let Some(spent) = spent(records) {
+        let _ = writeln!(out, "{:>14}{}", "", look.faint(&spent));
     }
     if ends_open(records) {
         let note = "no outcome is recorded: it is under way, or the host ended meanwhile";
         let _ = writeln!(out, "{:>14}{}", "", look.paint(WAIT, note));
     }
     out
+}
+
+/// Where the time of a call went that has an outcome: host calls, people, and all else.
+fn spent(records: &[Record]) -> Option<String> {
+    let (call, all) = records.iter().find_map(|record| match &record.event {
+        Event::Outcome(outcome) => Some((outcome.call, outcome.duration_us)),
+        _ => None,
+    })?;
+    let (mut host_calls, mut count) = (0_u64, 0);
+    for record in records {
+        if let Event::HostCallOutcome(outcome) = &record.event {
+            host_calls = host_calls.saturating_add(outcome.duration_us);
+            count += 1;
+        }
+    }
+    let people = waited(records, call);
+    if count == 0 && people == 0 {
+        return None;
+    }
+    let mut parts = Vec::new();
+    if people > 0 {
+        parts.push(format!("{} waiting for people", duration(people)));
+    }
+    if count > 0 {
+        let what = number_of(count, "host call");
+        parts.push(format!("{} in {what}", duration(host_calls)));
+    }
+    let rest = all.saturating_sub(host_calls).saturating_sub(people);
+    Some(format!(
+        "{} in all: {}, {} in the host and the plugin",
+        duration(all),
+        parts.join(", "),
+        duration(rest)
+    ))
+}
+
+/// Microseconds from each ask of the call itself to the approval's use or end.
+fn waited(records: &[Record], call: CallId) -> u64 {
+    let mut asked: Vec<(ApprovalId, i64)> = Vec::new();
+    let mut waited = 0;
+    for record in records {
+        let over = match &record.event {
+            Event::ApprovalAsked(ask) if ask.call == call => {
+                asked.extend(millis(&record.time).map(|time| (ask.approval, time)));
+                continue;
+            }
+            Event::ApprovalUsed(used) if used.call == call => used.approval,
+            Event::ApprovalEnded(ended) => ended.approval,
+            _ => continue,
+        };
+        let Some(place) = asked.iter().position(|(approval, _)| *approval == over) else {
+            continue;
+        };
+        let (_, since) = asked.swap_remove(place);
+        let until = millis(&record.time).unwrap_or(since);
+        waited += u64::try_from(until - since).unwrap_or(0);
+    }
+    waited.saturating_mul(1000)
 }
 
 /// Whether the call ran and its end is not there.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::super::record::{HostCall, HostCallOutcome, HostCallRef, Refused, SecretUse};
 use super::super::show::{self, Look};
-use super::super::{Filter, ReadError, Reader, call, tail};
+use super::super::{Query, ReadError, Reader, call, tail};
 use super::*;
 use crate::reason::Reason;
 
@@ -68,7 +68,7 @@ fn a_line_without_its_end_is_being_written() {
     assert!(report.is_good());
     assert_eq!(report.torn_tail, reader.being_written() as u64);
     assert_eq!(report.unsigned(), 2);
-    assert_eq!(seqs(&tail(&path, 5, &Filter::default()).unwrap().0), [1, 2]);
+    assert_eq!(seqs(&tail(&path, 5, &Query::default()).unwrap().0), [1, 2]);
 
     let mut file = fs::OpenOptions::new().append(true).open(&file).unwrap();
     file.write_all(&whole[at..]).unwrap();
@@ -85,44 +85,72 @@ fn tail_gives_the_last_records_and_follows() {
         journal.append(&intent(call_id(n))).unwrap();
         journal.append(&outcome(call_id(n))).unwrap();
     }
-    let (last, mut reader) = tail(&path, 3, &Filter::default()).unwrap();
+    let (last, mut reader) = tail(&path, 3, &Query::default()).unwrap();
     assert_eq!(seqs(&last), [9, 10, 11]);
     assert_eq!(reader.next_record().unwrap(), None);
     journal.append(&changed("later")).unwrap();
     assert_eq!(reader.next_record().unwrap().unwrap().seq, 12);
 
-    let wanted = |filter: &Filter, count| seqs(&tail(&path, count, filter).unwrap().0);
-    let kind = |kind: &str| Filter {
+    let wanted = |query: &Query, count| seqs(&tail(&path, count, query).unwrap().0);
+    let kind = |kind: &str| Query {
         kind: Some(kind.to_owned()),
-        ..Filter::default()
+        ..Query::default()
     };
     assert_eq!(wanted(&kind("outcome"), 2), [9, 11]);
     assert_eq!(wanted(&kind("changed"), 9), [12]);
     for tool in ["github", "github.search"] {
-        let filter = Filter {
+        let query = Query {
             tool: Some(tool.to_owned()),
-            ..Filter::default()
+            ..Query::default()
         };
-        assert_eq!(wanted(&filter, 2), [8, 10]);
+        assert_eq!(
+            wanted(&query, 2),
+            [10, 11],
+            "all records of a call are of its tool"
+        );
     }
-    let agent = |name: &str| Filter {
+    let agent = |name: &str| Query {
         agent: Some(name.parse().unwrap()),
-        ..Filter::default()
+        ..Query::default()
     };
-    assert_eq!(wanted(&agent("claude"), 9), [2, 4, 6, 8, 10]);
+    assert_eq!(wanted(&agent("claude"), 4), [8, 9, 10, 11]);
     assert_eq!(wanted(&agent("other"), 9), Vec::<u64>::new());
-    assert_eq!(
-        wanted(
-            &Filter {
-                call: Some(call_id(2)),
-                ..Filter::default()
-            },
-            9
-        ),
-        [4, 5]
-    );
-    assert_eq!(wanted(&Filter::default(), 0), Vec::<u64>::new());
-    assert_eq!(wanted(&Filter::default(), 100).len(), 12);
+    let outcomes = Query {
+        kind: Some(String::from("outcome")),
+        ..agent("claude")
+    };
+    assert_eq!(wanted(&outcomes, 2), [9, 11]);
+    assert_eq!(wanted(&Query::default(), 0), Vec::<u64>::new());
+    assert_eq!(wanted(&kind("outcome"), 0), Vec::<u64>::new());
+    assert_eq!(wanted(&Query::default(), 100).len(), 12);
+}
+
+#[test]
+fn what_comes_is_followed_by_whose_call_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    let journal = journal(&path);
+    journal.append(&intent(call_id(1))).unwrap();
+    let query = Query {
+        agent: Some("claude".parse().unwrap()),
+        kind: Some(String::from("outcome")),
+        ..Query::default()
+    };
+    let (last, mut end) = tail(&path, 5, &query).unwrap();
+    assert!(last.is_empty());
+    // Whose the first of these is was written before anyone followed, in a record that is none of the wanted.
+    for event in [
+        outcome(call_id(1)),
+        intent(call_id(2)),
+        changed("a"),
+        outcome(call_id(2)),
+        outcome(call_id(3)),
+    ] {
+        journal.append(&event).unwrap();
+    }
+    for seq in [Some(3), Some(6), None] {
+        assert_eq!(end.next_record().unwrap().map(|record| record.seq), seq);
+    }
 }
 
 #[test]
@@ -170,7 +198,7 @@ fn a_bad_line_is_named() {
     let path = directory.path().join("journal");
     drop(journal(&path));
     fs::write(path.join("00000000000000000001.jsonl"), "nonsense\n").unwrap();
-    let error = tail(&path, 1, &Filter::default()).unwrap_err().to_string();
+    let error = tail(&path, 1, &Query::default()).unwrap_err().to_string();
     assert!(
         error.starts_with("`00000000000000000001.jsonl`, line 1: not a record"),
         "{error}"
@@ -284,6 +312,7 @@ call 0199aaaa-0000-7000-8000-00000000beef
 [since]  record 6  outcome            ok  4.3 ms  fuel 1234  6 B out
               result sha256:f6a214f7a5fcda0c2cee9660b7fc29f5649e3c68aad48e20e950137c98913a68
               host calls: http ×2
+              4.3 ms in all: 81.5 ms in 1 host call, 0 µs in the host and the plugin
 "#);
 }
 
@@ -292,7 +321,7 @@ fn a_record_is_shown_on_one_line() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("journal");
     let _ = story(&path);
-    let (records, _) = tail(&path, 5, &Filter::default()).unwrap();
+    let (records, _) = tail(&path, 5, &Query::default()).unwrap();
     let lines: Vec<_> = records
         .iter()
         .map(|record| show::line(record, PLAIN))
@@ -304,6 +333,21 @@ fn a_record_is_shown_on_one_line() {
 [time]  refusal            #2 http https://evil.example/\u{1b}[2J\n\u{202e}  egress.host_not_granted  this host was not granted  and 3 more times  call 00000000beef
 [time]  outcome            ok  4.3 ms  fuel 1234  6 B out  call 00000000beef
 "#);
+}
+
+#[test]
+fn a_call_is_told_on_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    let id = story(&path);
+    let records = call(&path, &id.to_string()).unwrap();
+    let mut told = show::Summary::of(&records[0]).unwrap();
+    assert_eq!(told.status, "open");
+    records[1..].iter().for_each(|record| told.add(record));
+    assert_eq!(
+        show::summary(&told, PLAIN).replace(&records[0].time, "[time]"),
+        "[time]  ok       claude  github.search  4.3 ms  1 host call  4 refused within  https://api.github.com  call 00000000beef"
+    );
 }
 
 #[test]

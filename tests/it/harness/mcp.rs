@@ -118,11 +118,15 @@ impl Client {
         params: Value,
     ) -> std::io::Result<Answer> {
         let mut params = params;
-        params["_meta"] = json!({
+        let mut meta = json!({
             "io.modelcontextprotocol/protocolVersion": VERSION,
             "io.modelcontextprotocol/clientCapabilities": {},
             "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
         });
+        if let Some(more) = params["_meta"].as_object() {
+            meta.as_object_mut().unwrap().extend(more.clone());
+        }
+        params["_meta"] = meta;
         let name = params["name"].as_str().unwrap_or_default().to_owned();
         let mut headers = vec![
             ("mcp-protocol-version", VERSION),

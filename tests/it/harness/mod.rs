@@ -89,6 +89,7 @@ pub(crate) fn arrival(name: &str, tool: &str, arguments: impl Into<Vec<u8>>) -> 
         credential: None,
         progress: None,
         approval: None,
+        trace: None,
     }
 }
 

@@ -1,0 +1,99 @@
+//! What becomes of records that the integration tests do not make.
+
+use super::*;
+use crate::digest::Digest;
+use crate::journal::record::{ApprovalAnswered, Recovered, Started};
+
+fn record(seq: u64, event: Event) -> Record {
+    Record {
+        seq,
+        time: String::from("2026-11-22T13:22:08.123Z"),
+        prev: Digest::of(b""),
+        event,
+    }
+}
+
+fn call(number: u128) -> CallId {
+    CallId(uuid::Uuid::from_u128(number))
+}
+
+#[test]
+fn a_start_is_of_the_lifecycle() {
+    let started = Event::Started(Started {
+        version: String::from("0.1.0"),
+        policy_set: None,
+        plugins: 1,
+    });
+    let events = Ocsf::default().events(&record(1, started));
+    insta::assert_snapshot!(serde_json::to_string(&events[0]).unwrap(), @r#"{"category_uid":6,"category_name":"Application Activity","class_uid":6002,"class_name":"Application Lifecycle","activity_id":3,"activity_name":"Start","type_uid":600203,"type_name":"Application Lifecycle: Start","severity_id":1,"severity":"Informational","app":{"name":"Tollgate","vendor_name":"Tollgate","version":"0.1.0"},"status_id":1,"status":"Success","time":1795353728123,"metadata":{"version":"1.6.0","product":{"name":"Tollgate","vendor_name":"Tollgate","version":"0.1.0"},"profiles":["security_control"],"log_name":"journal","log_version":"1","event_code":"started","sequence":1,"original_time":"2026-11-22T13:22:08.123Z","uid":"1"},"message":"the host started, version 0.1.0"}"#);
+}
+
+#[test]
+fn each_call_without_an_end_is_an_event_of_its_own() {
+    let recovered = Event::Recovered(Recovered {
+        cut_bytes: 0,
+        unknown: vec![call(1), call(2)],
+    });
+    let events = Ocsf::default().events(&record(7, recovered));
+    let uids: Vec<_> = events
+        .iter()
+        .map(|event| &event["metadata"]["uid"])
+        .collect();
+    assert_eq!(uids.len(), 2);
+    assert_ne!(uids[0], uids[1]);
+    for event in &events {
+        assert_eq!(
+            (&event["status_id"], &event["class_uid"]),
+            (&json!(0), &json!(6003))
+        );
+        assert!(event["actor"].is_object() && event["src_endpoint"].is_object());
+    }
+}
+
+#[test]
+fn a_persons_answer_is_theirs() {
+    let answered = Event::ApprovalAnswered(ApprovalAnswered {
+        call: call(1),
+        approval: "approval_aaaaaaaaaaaaaaaa".parse().unwrap(),
+        by: "ada".parse().unwrap(),
+        approve: false,
+        standing_s: None,
+        why: Some(String::from("words of a person")),
+        status: String::from("denied"),
+        refused: None,
+        decision: None,
+    });
+    let event = Ocsf::default().events(&record(3, answered)).remove(0);
+    assert_eq!(event["actor"]["user"]["name"], "ada");
+    assert_eq!(event["api"]["operation"], "approval.deny");
+    assert!(!event.to_string().contains("words"));
+}
+
+#[test]
+fn calls_are_forgotten_in_the_order_in_which_they_came() {
+    let mut ocsf = Ocsf::default();
+    let known = || Known {
+        caller: Caller {
+            agent: "claude".parse().unwrap(),
+            user: None,
+            transport: String::from("http"),
+            client: None,
+            task: None,
+            chain: Vec::new(),
+        },
+        tool: String::from("a.b"),
+        plugin: None,
+        arguments: None,
+        ground: None,
+        host_calls: HashMap::new(),
+    };
+    for number in 0..=REMEMBERED as u128 + 1 {
+        ocsf.remember(call(number), known());
+        ocsf.remember(call(number), known());
+    }
+    assert_eq!(
+        (ocsf.calls.len(), ocsf.order.len()),
+        (REMEMBERED, REMEMBERED)
+    );
+    assert!(!ocsf.calls.contains_key(&call(1)) && ocsf.calls.contains_key(&call(2)));
+}
