@@ -15,6 +15,8 @@ mod step;
 pub use arrival::{Arrival, Progress, ProgressSink};
 pub use reply::{Annotations, Completion, Content, Media, Reply, ResourceBody};
 
+pub(crate) use answer::of_replay;
+pub(crate) use entry::name_refusals;
 pub(crate) use pace::{Pace, Places};
 
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use crate::plugin::Plugin;
 use crate::policy::Permit;
 use crate::reason::{Reason, Refusal};
 use crate::running::Underway;
+use crate::tape::{Head, Limits, Recorder};
 use crate::task::{OnTask, out_of_fuel};
 
 /// Carries out one call, whatever comes of it: there is always a reply, and always a record of it.
@@ -227,6 +230,19 @@ async fn run(
         return entry.refused(refusal).await;
     }
 
+    let tape = host.config().is_taped(&tool).then(|| {
+        entry.is_taped();
+        let head = Head {
+            call: entry.call(),
+            tool: tool.to_string(),
+            plugin: plugin.digest,
+            host: env!("CARGO_PKG_VERSION").to_owned(),
+            engine: host.runtime().fit(),
+            limits: Limits::of(&limits),
+            arguments: arguments.canonical().to_owned(),
+        };
+        Box::new(Recorder::new(&head, host.config().tapes.call))
+    });
     let facts = Facts {
         call: entry.call(),
         caller: arrival.caller,
@@ -244,6 +260,7 @@ async fn run(
         grants,
         limits,
         arrival.progress,
+        tape,
     ));
     // Whatever ends the call, a dropped future included, takes back what was lent to it.
     let lent = host.leases().of_call(entry.call());

@@ -59,5 +59,6 @@ mod running;
 pub mod runtime;
 pub mod secret;
 pub mod state;
+pub mod tape;
 pub mod task;
 pub mod webhook;

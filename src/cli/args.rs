@@ -4,6 +4,7 @@ mod audit;
 mod people;
 mod plugins;
 mod policy;
+mod replay;
 mod task;
 mod token;
 
@@ -11,6 +12,7 @@ pub(crate) use audit::{Audit, Tail};
 pub(crate) use people::{Approvals, Person};
 pub(crate) use plugins::{Plugins, PluginsCommand};
 pub(crate) use policy::{Explain, Policy};
+pub(crate) use replay::Replay;
 pub(crate) use task::{BoundArgument, Task, TaskStart};
 pub(crate) use token::{Token, Ttl};
 
@@ -135,6 +137,8 @@ pub(crate) enum Command {
     /// Read and verify the journal.
     #[command(subcommand)]
     Audit(Audit),
+    /// Run a call again on its tape, with no reach, and say whether the same comes out.
+    Replay(Replay),
     /// Make the daemon take in what changed on disk, and say what it found.
     Reload,
     /// Say what the daemon is doing.

@@ -29,6 +29,7 @@ use crate::running::Running;
 use crate::runtime::{Artifacts, Runtime, Settings};
 use crate::secret::{Reach, Secrets};
 use crate::state::{State, StateError};
+use crate::tape::Tapes;
 use crate::task::Tasks;
 
 /// What a host is made of, where it is not the machine's own.
@@ -216,6 +217,7 @@ impl Host {
             identities,
             people: People::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
             doors: super::doors::Doors::default(),
+            tapes: Tapes::new(&home, Arc::clone(&entropy)),
             page: std::sync::OnceLock::new(),
             entropy,
             reach,

@@ -73,7 +73,7 @@ pub(crate) fn random_bulk(arguments: RandomBulk) -> Json<Word> {
         Of::Tollgate => random::bytes(arguments.bytes)
             .map(|bytes| bytes.len().to_string())
             .into(),
-        Of::Wasi => Ok(wasi::random(u64::from(arguments.bytes)).to_string()).into(),
+        Of::Wasi => Ok(wasi::random(u64::from(arguments.bytes)).len().to_string()).into(),
     })
 }
 
@@ -97,7 +97,7 @@ enum Of {
     Wasi,
 }
 
-mod wasi {
+pub(crate) mod wasi {
     //! `wasi:random/random`, which no part of Rust's library takes that a plugin would use.
     #![allow(
         missing_docs,
@@ -127,7 +127,11 @@ mod wasi {
         type_section_suffix: "probe",
     });
 
-    pub(super) fn random(length: u64) -> usize {
-        wasi::random::random::get_random_bytes(length).len()
+    pub(crate) fn random(length: u64) -> Vec<u8> {
+        wasi::random::random::get_random_bytes(length)
+    }
+
+    pub(crate) fn number() -> u64 {
+        wasi::random::random::get_random_u64()
     }
 }
