@@ -103,6 +103,12 @@ impl Home {
         self.state().join("journal")
     }
 
+    /// Journals from before a backup was put back, each in a folder of its own.
+    #[must_use]
+    pub fn earlier_journals(&self) -> PathBuf {
+        self.state().join("journals")
+    }
+
     /// What calls were given, where the operator has it kept.
     #[must_use]
     pub fn tapes(&self) -> PathBuf {

@@ -27,6 +27,7 @@
 
 pub mod admin;
 pub mod approval;
+pub mod backup;
 pub mod call;
 mod capability;
 pub mod cli;

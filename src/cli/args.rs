@@ -1,6 +1,7 @@
 //! What can be typed. Help texts, the parser and its errors are all made of these definitions.
 
 mod audit;
+mod backup;
 mod people;
 mod plugins;
 mod policy;
@@ -9,6 +10,7 @@ mod task;
 mod token;
 
 pub(crate) use audit::{Audit, Tail};
+pub(crate) use backup::{Backup, Restore};
 pub(crate) use people::{Approvals, Person};
 pub(crate) use plugins::{Plugins, PluginsCommand};
 pub(crate) use policy::{Explain, Policy};
@@ -137,6 +139,10 @@ pub(crate) enum Command {
     /// Read and verify the journal.
     #[command(subcommand)]
     Audit(Audit),
+    /// Copy state and journal into a folder, while the daemon serves or not.
+    Backup(Backup),
+    /// Put a backup back; nothing runs then until `tollgate revoke --lift`.
+    Restore(Restore),
     /// Run a call again on its tape, with no reach, and say whether the same comes out.
     Replay(Replay),
     /// Make the daemon take in what changed on disk, and say what it found.

@@ -100,6 +100,9 @@ pub enum StartError {
     /// The keys of step tokens.
     #[error(transparent)]
     Roots(#[from] crate::identity::RootError),
+    /// A backup was not put back whole.
+    #[error("a restore of `{0}` was cut short: run `tollgate restore` with the same backup again")]
+    Unrestored(PathBuf),
     /// The key of compiled code.
     #[error("the key of compiled code in `{0}` can't be made: {1}")]
     Key(PathBuf, String),
@@ -140,6 +143,9 @@ impl Host {
             compiler,
         } = options;
         home.create()?;
+        if crate::backup::is_unfinished(&home) {
+            return Err(StartError::Unrestored(home.root().to_owned()));
+        }
         let config = Config::load(&home)?;
         let journal = open_journal(&home, &config, &clock)?;
         let state = State::open(&home.database())?;

@@ -38,6 +38,7 @@ mod secrets;
 mod shipped;
 mod slice;
 mod steps;
+mod tape;
 mod tasks;
 mod tokens;
 mod webhook;

@@ -140,6 +140,8 @@ fn the_help_of_the_main_command() {
       secret     Set, list and remove secrets
       leases     List what is lent to calls and tasks, and what waits to be taken back
       audit      Read and verify the journal
+      backup     Copy state and journal into a folder, while the daemon serves or not
+      restore    Put a backup back; nothing runs then until `tollgate revoke --lift`
       replay     Run a call again on its tape, with no reach, and say whether the same comes out
       reload     Make the daemon take in what changed on disk, and say what it found
       status     Say what the daemon is doing
