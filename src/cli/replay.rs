@@ -27,7 +27,7 @@ pub(crate) async fn run(
     home: &Home,
     printer: &mut Printer,
 ) -> Result<Exit, Fault> {
-    let records = journal::call(&home.journal(), &command.call).map_err(unread)?;
+    let records = found(home, &command.call)?;
     let (intent, outcome, digest) = recorded(&records)?;
     let tapes = Tapes::new(home, std::sync::Arc::new(SystemEntropy));
     let tape = tapes.read(intent.call, digest).map_err(unusable)?;
@@ -60,6 +60,27 @@ pub(crate) async fn run(
         ));
     }
     compared.tell(intent, digest, printer)
+}
+
+/// The records of the call, from the journal or from one of before a restore.
+fn found(home: &Home, call: &str) -> Result<Vec<Record>, Fault> {
+    let earlier = std::fs::read_dir(home.earlier_journals());
+    let mut earlier: Vec<_> = earlier
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    earlier.sort();
+    let mut found = journal::call(&home.journal(), call);
+    while matches!(found, Err(ReadError::NoCall(_))) {
+        let Some(folder) = earlier.pop() else { break };
+        match journal::call(&folder, call) {
+            Err(ReadError::NoCall(_)) => {}
+            other => found = other,
+        }
+    }
+    found.map_err(unread)
 }
 
 /// What the journal has of the call, and the digest of its tape.

@@ -20,6 +20,7 @@ mod upstream;
 mod admin;
 mod approvals;
 mod attacks;
+mod backup;
 mod binary;
 mod daemon;
 mod fairness;
