@@ -154,7 +154,10 @@ fn end_of(file: &File, length: u64, last: fn(&[u8]) -> Option<usize>) -> io::Res
 
 /// Behind the last line.
 fn last_line(piece: &[u8]) -> Option<usize> {
-    piece.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1)
+    piece
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map(|at| at + 1)
 }
 
 /// Behind the last empty line that follows a signature: one stands before the signatures, too.

@@ -306,7 +306,11 @@ fn put(
             std::fs::rename(&from, &to).map_err(step("move", &from))?;
         }
     }
-    for folder in [state.to_owned(), state.join("keys"), state.join(files::EARLIER)] {
+    for folder in [
+        state.to_owned(),
+        state.join("keys"),
+        state.join(files::EARLIER),
+    ] {
         files::sync_folder(&folder).map_err(step("sync", &folder))?;
     }
     std::fs::remove_dir_all(ready).map_err(step("remove", ready))

@@ -40,7 +40,9 @@ pub enum BackupError {
     #[error("the journal in the backup can't be read: {0}")]
     Journal(#[from] ReadError),
     /// The journal is not what was written.
-    #[error("the journal does not verify ({0}), so that a backup of it is none: run `tollgate audit verify`")]
+    #[error(
+        "the journal does not verify ({0}), so that a backup of it is none: run `tollgate audit verify`"
+    )]
     Bad(String),
     /// The manifest can't be written.
     #[error(transparent)]
@@ -97,7 +99,9 @@ pub fn take(home: &Home, to: &Path, keys: bool, now: Duration) -> Result<Manifes
         return Err(BackupError::Bad(bad.to_string()));
     }
     let mut manifest = Manifest::new(rfc3339(now), schema, report.records, keys);
-    taking.entries.sort_by(|one, other| one.name.cmp(&other.name));
+    taking
+        .entries
+        .sort_by(|one, other| one.name.cmp(&other.name));
     manifest.files = taking.entries;
     files::sync_folder(to).map_err(copying(to))?;
     manifest.write(to)?;

@@ -172,7 +172,10 @@ async fn a_backup_has_what_is_kept_and_no_key() {
         .filter(|name| name.starts_with("keys/"))
         .map(str::to_owned)
         .collect();
-    assert_eq!(found, ["keys/secrets.key", "keys/steps.key", "keys/tapes.key"]);
+    assert_eq!(
+        found,
+        ["keys/secrets.key", "keys/steps.key", "keys/tapes.key"]
+    );
     let empty = Home::at(&folder.path().join("empty")).unwrap();
     empty.create().unwrap();
     assert!(matches!(
@@ -222,7 +225,13 @@ async fn what_is_put_back_is_what_was_and_runs_nothing() {
     assert!(matches!(error, RestoreError::There(_)), "{error}");
     let restored = restore(&other, &backup, true, &clock()).await.unwrap();
     let aside = restored.aside.unwrap();
-    for name in ["tollgate.db", "secrets.store", "journal", "tapes", "keys/secrets.key"] {
+    for name in [
+        "tollgate.db",
+        "secrets.store",
+        "journal",
+        "tapes",
+        "keys/secrets.key",
+    ] {
         assert!(aside.join(name).exists(), "{name}");
     }
     // A backup of it has the earlier log as well.
@@ -286,7 +295,11 @@ async fn a_restore_that_was_cut_short_starts_nothing_and_can_be_finished() {
     restore(&other, &backup, false, &clock()).await.unwrap();
     assert!(!is_unfinished(&other));
     assert!(!other.state().join("restoring").exists());
-    assert!(State::open(&other.database()).unwrap().is_revoked(&Scope::All));
+    assert!(
+        State::open(&other.database())
+            .unwrap()
+            .is_revoked(&Scope::All)
+    );
 }
 
 #[tokio::test]
@@ -309,7 +322,10 @@ fn a_manifest_of_each_earlier_format_reads() {
     let file = folder.path().join("manifest.json");
     private::replace(&file, include_bytes!("../../tests/formats/backup-1.json")).unwrap();
     let (manifest, _) = Manifest::read(folder.path()).unwrap();
-    assert_eq!((manifest.schema, manifest.records, manifest.keys), (8, 3, true));
+    assert_eq!(
+        (manifest.schema, manifest.records, manifest.keys),
+        (8, 3, true)
+    );
     assert_eq!(manifest.files.len(), 3);
     private::replace(
         &file,

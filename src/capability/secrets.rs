@@ -90,7 +90,9 @@ impl Host for CallState {
         &mut self,
         name: String,
     ) -> wasmtime::Result<Result<Resource<Secret>, types::Error>> {
-        let asked = self.asks(Function::SecretsOpen, |fields, _| fields.text("name", &name));
+        let asked = self.asks(Function::SecretsOpen, |fields, _| {
+            fields.text("name", &name)
+        });
         let opened: Result<Secret, types::Error> = match asked? {
             Some(answer) => answer,
             None => {
@@ -106,7 +108,10 @@ impl Host for CallState {
 }
 
 impl CallState {
-    async fn open_secret(&mut self, name: String) -> wasmtime::Result<Result<Secret, types::Error>> {
+    async fn open_secret(
+        &mut self,
+        name: String,
+    ) -> wasmtime::Result<Result<Secret, types::Error>> {
         let (_, context) = self.parts()?;
         context.count("secrets", name.len())?;
         let found = match context.grant(&name).as_deref() {

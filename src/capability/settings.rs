@@ -9,7 +9,9 @@ use crate::tape::Function;
 
 impl Host for CallState {
     fn get(&mut self, name: String) -> wasmtime::Result<Result<Option<String>, types::Error>> {
-        let asked = self.asks(Function::SettingsGet, |fields, _| fields.text("name", &name));
+        let asked = self.asks(Function::SettingsGet, |fields, _| {
+            fields.text("name", &name)
+        });
         if let Some(answer) = asked? {
             return Ok(answer);
         }

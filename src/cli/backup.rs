@@ -41,7 +41,10 @@ pub(crate) fn take(command: &Backup, home: &Home, printer: &mut Printer) -> Resu
         "{good} to {}: {}, {bytes} bytes, {} of the journal, which verify",
         escape(&command.to.display().to_string()),
         number(manifest.files.len(), "file"),
-        number(usize::try_from(manifest.records).unwrap_or(usize::MAX), "record"),
+        number(
+            usize::try_from(manifest.records).unwrap_or(usize::MAX),
+            "record"
+        ),
     ))?;
     if !manifest.keys {
         printer.say(
@@ -67,7 +70,9 @@ pub(crate) async fn put(
                 .exit(Exit::Conflict)
                 .hint("end the daemon first: `tollgate stop`"),
             RestoreError::Manifest(
-                ManifestError::Missing(_) | ManifestError::Newer { .. } | ManifestError::Wrong { .. },
+                ManifestError::Missing(_)
+                | ManifestError::Newer { .. }
+                | ManifestError::Wrong { .. },
             ) => fault.exit(Exit::Invalid),
             _ => fault,
         }
@@ -89,7 +94,10 @@ pub(crate) async fn put(
     printer.line(&format!(
         "  its journal  {} ({})",
         shown(&restored.journal),
-        number(usize::try_from(restored.manifest.records).unwrap_or(usize::MAX), "record")
+        number(
+            usize::try_from(restored.manifest.records).unwrap_or(usize::MAX),
+            "record"
+        )
     ))?;
     if let Some(aside) = &restored.aside {
         printer.line(&format!("  moved aside  {}", shown(aside)))?;

@@ -213,7 +213,9 @@ impl Compared {
         self.departure.is_none()
             && self.missing.is_none()
             && self.output.is_same()
-            && self.fuel.is_none_or(|(recorded, replayed)| recorded == replayed)
+            && self
+                .fuel
+                .is_none_or(|(recorded, replayed)| recorded == replayed)
     }
 }
 
@@ -253,9 +255,11 @@ impl Pair {
             recorded: said(&end.answer),
             replayed: said(&raw),
         };
-        let (Some(result), Ok(answer), true) =
-            (outcome.result, answer, as_it_was_given(outcome) && plugin.is_same())
-        else {
+        let (Some(result), Ok(answer), true) = (
+            outcome.result,
+            answer,
+            as_it_was_given(outcome) && plugin.is_same(),
+        ) else {
             return plugin;
         };
         let replayed = of_replay(answer, limits).map(|mut completion| {
@@ -307,7 +311,10 @@ impl Compared {
         let verdict = match (exit, self.stopped) {
             (Exit::Ok, None) => printer.paint(GOOD, "identical"),
             (Exit::Ok, Some(reason)) => {
-                format!("{}, until it was stopped ({reason})", printer.paint(GOOD, "identical"))
+                format!(
+                    "{}, until it was stopped ({reason})",
+                    printer.paint(GOOD, "identical")
+                )
             }
             _ => printer.paint(BAD, "diverged"),
         };
@@ -431,7 +438,8 @@ fn steps(steps: &[Step], printer: &mut Printer) -> Result<(), Fault> {
                 .into_iter()
                 .map(|(name, value)| json!({"name": name, "value": value.to_string()}))
                 .collect();
-            let line = json!({"number": index + 1, "function": name, "fields": fields, "given": given});
+            let line =
+                json!({"number": index + 1, "function": name, "fields": fields, "given": given});
             printer.object("step", &line)?;
             continue;
         }
@@ -460,9 +468,9 @@ fn unread(error: ReadError) -> Fault {
 fn unusable(error: TapeError) -> Fault {
     let fault = Fault::of(&error);
     if error.is_tampered() {
-        return fault
-            .exit(Exit::Tampered)
-            .hint("nothing was run; what the call did stands in the journal: `tollgate audit show`");
+        return fault.exit(Exit::Tampered).hint(
+            "nothing was run; what the call did stands in the journal: `tollgate audit show`",
+        );
     }
     match error {
         TapeError::Missing(_) | TapeError::Version { .. } => fault.exit(Exit::Invalid),

@@ -138,8 +138,6 @@ fn fewer_or_more_host_calls_are_a_difference() {
     assert!(!compared.is_identical());
     assert_eq!(
         compared.differences(),
-        [
-            "host call 3: none on the tape, `wasi:clocks/monotonic-clock.now` in the replay"
-        ]
+        ["host call 3: none on the tape, `wasi:clocks/monotonic-clock.now` in the replay"]
     );
 }

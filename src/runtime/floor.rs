@@ -37,7 +37,9 @@ impl CallState {
         nanoseconds: u64,
         make: impl FnOnce(&mut Self) -> wasmtime::Result<Resource<DynPollable>>,
     ) -> wasmtime::Result<Resource<DynPollable>> {
-        let asked = self.asks(function, |fields, _| fields.number("nanoseconds", nanoseconds));
+        let asked = self.asks(function, |fields, _| {
+            fields.number("nanoseconds", nanoseconds)
+        });
         if let Some(()) = asked? {
             // As many handles as a real one, for their number is limited.
             let table = self.handles();
@@ -154,7 +156,9 @@ impl poll::Host for CallState {
 
 impl poll::HostPollable for CallState {
     async fn ready(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
-        let asked = self.asks(Function::PollableReady, |fields, _| which(fields, &pollable));
+        let asked = self.asks(Function::PollableReady, |fields, _| {
+            which(fields, &pollable)
+        });
         if let Some(answer) = asked? {
             return Ok(answer);
         }
@@ -163,7 +167,9 @@ impl poll::HostPollable for CallState {
     }
 
     async fn block(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
-        let asked = self.asks(Function::PollableBlock, |fields, _| which(fields, &pollable));
+        let asked = self.asks(Function::PollableBlock, |fields, _| {
+            which(fields, &pollable)
+        });
         if let Some(answer) = asked? {
             return Ok(answer);
         }

@@ -137,7 +137,9 @@ impl Tapes {
     ) -> Result<Digest, String> {
         let call = recorder.call();
         let text = recorder.finish()?;
-        let file = self.sealed(call, &text).map_err(|error| error.to_string())?;
+        let file = self
+            .sealed(call, &text)
+            .map_err(|error| error.to_string())?;
         let mut there = self.there();
         let tapes = there.get_or_insert_with(|| self.look());
         // Room first, so that the bound holds at every moment.
@@ -265,10 +267,7 @@ impl Tapes {
     }
 
     fn there(&self) -> MutexGuard<'_, Option<BTreeMap<CallId, u64>>> {
-        self.0
-            .there
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.there.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

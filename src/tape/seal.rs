@@ -101,7 +101,9 @@ impl Key {
         self.0
             .decrypt(XNonce::from_slice(nonce), payload)
             .map(Zeroizing::new)
-            .map_err(|_| damaged("its seal does not fit: it was changed, or sealed under another key"))
+            .map_err(|_| {
+                damaged("its seal does not fit: it was changed, or sealed under another key")
+            })
     }
 }
 

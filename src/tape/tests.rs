@@ -47,7 +47,11 @@ fn recorded(call: CallId) -> Recorder {
     let mut recorder = recorder(call, 1 << 20);
     recorder.asks(&asked(Function::HttpOpen, "name", "api"));
     recorder.answers(&Ok::<String, String>("api".into()));
-    recorder.asks(&asked(Function::HttpSend, "url", "https://a.example/canary"));
+    recorder.asks(&asked(
+        Function::HttpSend,
+        "url",
+        "https://a.example/canary",
+    ));
     recorder.ends(&Refusal::new(Reason::BudgetHostBytes, "too much").with_detail("detail"));
     recorder.asks(&asked(Function::Poll, "pollable", "1"));
     recorder.end(42, Err(&Refusal::new(Reason::CallCancelled, "cancelled")));
@@ -204,9 +208,7 @@ fn what_is_kept_is_sealed_private_and_opens_to_its_digest_alone() {
     let folder = tempfile::tempdir().unwrap();
     let (home, tapes) = tapes(folder.path());
     let id = call(now_millis(), 1);
-    let digest = tapes
-        .keep(recorded(id), &Settings::default(), NOW)
-        .unwrap();
+    let digest = tapes.keep(recorded(id), &Settings::default(), NOW).unwrap();
     let path = home.tapes().join(format!("{id}.tape"));
     let file = std::fs::read(&path).unwrap();
     assert_eq!(Digest::of(&file), digest);
@@ -233,9 +235,7 @@ fn what_is_kept_is_sealed_private_and_opens_to_its_digest_alone() {
     }
     for length in [0, 10, 16, 32, 56, file.len() - 1] {
         std::fs::write(&path, &file[..length]).unwrap();
-        let error = tapes
-            .read(id, Digest::of(&file[..length]))
-            .unwrap_err();
+        let error = tapes.read(id, Digest::of(&file[..length])).unwrap_err();
         assert!(error.is_tampered(), "{length}: {error}");
     }
     // One tape in the place of another.
@@ -285,14 +285,23 @@ fn the_oldest_make_room_and_what_is_too_old_goes() {
     let half = home.tapes().join(format!("{}.new", call(1, 9)));
     std::fs::write(&half, b"half").unwrap();
     let again = Tapes::new(&home, Arc::new(SeededEntropy::default()));
-    again.prune(&Settings { space: 2 * one, ..settings }, NOW);
+    again.prune(
+        &Settings {
+            space: 2 * one,
+            ..settings
+        },
+        NOW,
+    );
     assert_eq!(there(), [name(4), name(5)]);
     again.prune(&settings, NOW + settings.keep);
     assert_eq!(there(), [name(4), name(5)]);
     again.prune(&settings, NOW + settings.keep + Duration::from_secs(1));
     assert!(there().is_empty());
     // What has no room at all is not kept, and leaves nothing.
-    let tiny = Settings { space: 10, ..settings };
+    let tiny = Settings {
+        space: 10,
+        ..settings
+    };
     let error = again.keep(recorded(call(now_millis(), 1)), &tiny, NOW);
     assert_eq!(error, Err("it has more than 10 bytes".to_owned()));
     assert!(there().is_empty());

@@ -118,15 +118,28 @@ fn last_call(home: &Home) -> String {
 #[tokio::test]
 async fn what_was_used_after_the_backup_is_not_used_again() {
     let bench = Setup::probe_under(HELD).shared_rules().start().await;
-    let post = json!({"requirement": "api", "method": "POST", "url": "https://granted.example/echo"});
+    let post =
+        json!({"requirement": "api", "method": "POST", "url": "https://granted.example/echo"});
     let reply = bench.call("probe_send", post.clone()).await;
     assert_eq!(reply.reason(), Some(Reason::ApprovalRequired));
-    let id = reply.refusal.as_ref().unwrap().approval.as_ref().unwrap().id;
+    let id = reply
+        .refusal
+        .as_ref()
+        .unwrap()
+        .approval
+        .as_ref()
+        .unwrap()
+        .id;
     let people = bench.host.people();
     let issued = people.add(&"ada".parse().unwrap(), false, None).unwrap();
     let by = people.authenticate(issued.token.expose()).unwrap();
     let answer = Answer::Approve { standing: None };
-    bench.host.approvals().answer(id, &by, answer).await.unwrap();
+    bench
+        .host
+        .approvals()
+        .answer(id, &by, answer)
+        .await
+        .unwrap();
 
     let to = bench.folder.path().join("backup");
     backup::take(bench.host.home(), &to, true, NOW).unwrap();

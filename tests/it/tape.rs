@@ -56,7 +56,10 @@ async fn whatever_a_call_was_given_it_runs_again_alike_and_reaches_nothing() {
     let secret = |act: &str| json!({"name": "token", "act": act});
     let good = "https://granted.example/echo";
     let calls = [
-        ("probe_echo", json!({"text": "x", "value": {"a": [1.5, null]}})),
+        (
+            "probe_echo",
+            json!({"text": "x", "value": {"a": [1.5, null]}}),
+        ),
         ("probe_chance", json!({})),
         ("probe_now", json!({})),
         ("probe_sleep", json!({"ms": 3})),
@@ -66,7 +69,10 @@ async fn whatever_a_call_was_given_it_runs_again_alike_and_reaches_nothing() {
         ("probe_log_line", json!({"text": "a line"})),
         ("probe_environment", json!({})),
         ("probe_storm", json!({"capability": "clock", "n": 200})),
-        ("probe_random_bulk", json!({"bytes": 5000, "of": "tollgate"})),
+        (
+            "probe_random_bulk",
+            json!({"bytes": 5000, "of": "tollgate"}),
+        ),
         ("probe_random_bulk", json!({"bytes": 5000, "of": "wasi"})),
         // More than the floor gives: the instance ends there, on the tape as well.
         ("probe_random_bulk", json!({"bytes": 100_000, "of": "wasi"})),
@@ -98,7 +104,10 @@ async fn whatever_a_call_was_given_it_runs_again_alike_and_reaches_nothing() {
         ("probe_recurse", json!({})),
         ("probe_grow_memory", json!({"mib": 30})),
         ("probe_input_required", json!({})),
-        ("probe_big_output", json!({"bytes": 5000, "shape": "not_json"})),
+        (
+            "probe_big_output",
+            json!({"bytes": 5000, "shape": "not_json"}),
+        ),
         ("probe_now_unlisted", json!({})),
     ];
     let mut made = Vec::new();
@@ -209,18 +218,34 @@ async fn a_tape_that_is_not_the_one_that_was_written_is_not_run() {
     let last = changed.len() - 1;
     changed[last] ^= 1;
     std::fs::write(&path, &changed).unwrap();
-    refused(replay(&home, one).await, 6, "is not the tape that was written");
+    refused(
+        replay(&home, one).await,
+        6,
+        "is not the tape that was written",
+    );
     std::fs::write(&path, &good[..last]).unwrap();
-    refused(replay(&home, one).await, 6, "is not the tape that was written");
+    refused(
+        replay(&home, one).await,
+        6,
+        "is not the tape that was written",
+    );
     std::fs::copy(tape_of(&home, other), &path).unwrap();
-    refused(replay(&home, one).await, 6, "is not the tape that was written");
+    refused(
+        replay(&home, one).await,
+        6,
+        "is not the tape that was written",
+    );
     std::fs::remove_file(&path).unwrap();
     refused(replay(&home, one).await, 3, "there is no tape of the call");
 
     // Forged with the host's own key: its digest is still not the one in the journal.
     let text = opened(&home, other);
     std::fs::write(&path, sealed(&home, one, &text)).unwrap();
-    refused(replay(&home, one).await, 6, "is not the tape that was written");
+    refused(
+        replay(&home, one).await,
+        6,
+        "is not the tape that was written",
+    );
     std::fs::write(&path, &good).unwrap();
     assert_identical(&replay(&home, one).await, "as it was");
 }
@@ -329,7 +354,10 @@ async fn a_call_is_taped_only_where_the_operator_says_so() {
         ("[tools]\ntape = true", true),
         ("[tools]\ntape = true\n[plugin.probe]\ntape = false", false),
         ("[plugin.probe.tool.echo]\ntape = true", true),
-        ("[plugin.probe]\ntape = true\n[plugin.probe.tool.echo]\ntape = false", false),
+        (
+            "[plugin.probe]\ntape = true\n[plugin.probe.tool.echo]\ntape = false",
+            false,
+        ),
         (
             "[tier.watched]\nlike = \"auto\"\ntape = true\n[plugin.probe.tool.echo]\ntier = \"watched\"",
             true,
