@@ -327,7 +327,7 @@ async fn begin(
     private::make_folder(&home.journal())?;
     let failed = |error: &dyn std::fmt::Display| RestoreError::Begin(error.to_string());
     let options = journal::Options::new(Arc::clone(clock));
-    let (journal, _) = Journal::open(&home.journal(), options).map_err(|e| failed(&e))?;
+    let (journal, _) = Journal::open(home.journal(), options).map_err(|e| failed(&e))?;
     let event = Event::Changed(Changed {
         change: "state.restored".to_owned(),
         subject: Some(manifest.time.clone()),

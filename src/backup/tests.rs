@@ -34,7 +34,7 @@ async fn served(folder: &Path) -> Home {
             revoked: None,
         })
         .unwrap();
-    let (journal, _) = Journal::open(&home.journal(), journal::Options::new(clock())).unwrap();
+    let (journal, _) = Journal::open(home.journal(), journal::Options::new(clock())).unwrap();
     for subject in ["one", "two", "three"] {
         journal
             .append(&Event::Changed(Changed {

@@ -70,8 +70,13 @@ pub enum TapeError {
         found: Digest,
     },
     /// It is not what a host writes.
-    #[error("`{}` can't be used: {1}", .0.display())]
-    Damaged(PathBuf, &'static str),
+    #[error("`{}` can't be used: {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// Another version of the host wrote it.
     #[error("`{}` has version {found}, and this host knows {VERSION}: use the host that wrote it", path.display())]
     Version {
@@ -80,6 +85,9 @@ pub enum TapeError {
         /// Its version.
         found: u32,
     },
+    /// It is longer than what can be sealed.
+    #[error("it is too long to be sealed")]
+    TooLong,
     /// There are no random bytes.
     #[error(transparent)]
     Entropy(#[from] NoEntropy),
@@ -89,7 +97,7 @@ impl TapeError {
     /// Whether it was changed since it was written.
     #[must_use]
     pub const fn is_tampered(&self) -> bool {
-        matches!(self, Self::Other { .. } | Self::Damaged(..))
+        matches!(self, Self::Other { .. } | Self::Damaged { .. })
     }
 }
 
@@ -258,7 +266,10 @@ impl Tapes {
         let text = Key::at(&self.0.key, None)?.open(call, &file, &path)?;
         let tape = Tape::read(&text)
             .filter(|tape| tape.head.call == call)
-            .ok_or(TapeError::Damaged(path, "it does not hold a tape"))?;
+            .ok_or(TapeError::Damaged {
+                path,
+                why: "it does not hold a tape",
+            })?;
         Ok(tape)
     }
 

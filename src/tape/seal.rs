@@ -11,7 +11,7 @@
 //! the user that the host runs as. That a file is the one that was written is for its digest to say,
 //! which stands in the journal.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
@@ -72,7 +72,7 @@ impl Key {
         };
         let sealed = self.0.encrypt(XNonce::from_slice(&nonce), payload);
         // It fails for texts of 256 GiB and more.
-        let sealed = sealed.map_err(|_| TapeError::Damaged(PathBuf::new(), "it is too long"))?;
+        let sealed = sealed.map_err(|_| TapeError::TooLong)?;
         file.extend_from_slice(&nonce);
         file.extend_from_slice(&sealed);
         Ok(file)
@@ -85,7 +85,10 @@ impl Key {
         file: &[u8],
         path: &Path,
     ) -> Result<Zeroizing<Vec<u8>>, TapeError> {
-        let damaged = |why| TapeError::Damaged(path.to_owned(), why);
+        let damaged = |why| TapeError::Damaged {
+            path: path.to_owned(),
+            why,
+        };
         check_version(file, path)?;
         let head = head(call);
         let rest = file
@@ -115,7 +118,10 @@ fn head(call: CallId) -> Vec<u8> {
 
 /// Refuses what another version of the host wrote, by name.
 fn check_version(file: &[u8], path: &Path) -> Result<(), TapeError> {
-    let damaged = || TapeError::Damaged(path.to_owned(), "it is no tape");
+    let damaged = || TapeError::Damaged {
+        path: path.to_owned(),
+        why: "it is no tape",
+    };
     let rest = file.strip_prefix(NAME.as_bytes()).ok_or_else(damaged)?;
     // Ten digits are enough for any version.
     let digits = rest
