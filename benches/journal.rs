@@ -1,4 +1,5 @@
-//! What does writing it down cost: an append, and a wait for the disk beside a bare `fdatasync`.
+//! What does writing it down cost: an append, and a wait for the disk beside a bare `fdatasync`; and
+//! what does it cost to hold all of it against its signatures again.
 
 #![expect(
     clippy::expect_used,
@@ -7,6 +8,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,7 +19,8 @@ use tokio::sync::oneshot;
 use tollgate::clock::SystemClock;
 use tollgate::digest::Digest;
 use tollgate::journal::record::{ArgumentsView, CallId, Caller, Event, Intent};
-use tollgate::journal::{Journal, Options, verify};
+use tollgate::journal::storage::{Disk, Name, Storage as _};
+use tollgate::journal::{Journal, Keep, Options, verify};
 use tollgate::policy::{Ground, PolicyRef};
 
 /// As a call of an ordinary tool leaves it: about 900 bytes.
@@ -54,10 +57,19 @@ fn intent() -> Event {
     })
 }
 
+/// Closed segments stay as they are: compressing them is no part of an append, and at this rate there
+/// would be one to compress every third of a second.
 fn open() -> (tempfile::TempDir, Journal) {
+    open_with(None)
+}
+
+fn open_with(keep: Option<Keep>) -> (tempfile::TempDir, Journal) {
     // Beside the build, not in a memory file system: the disk is what is measured.
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-    let options = Options::new(Arc::new(SystemClock));
+    let options = Options {
+        keep,
+        ..Options::new(Arc::new(SystemClock))
+    };
     let (journal, _) = Journal::open(directory.path().join("journal"), options).expect("a journal");
     (directory, journal)
 }
@@ -178,22 +190,44 @@ impl Bare {
     }
 }
 
+/// 200 MB in four segments, as they are and compressed.
 fn verifying(criterion: &mut Criterion) {
-    let (directory, journal) = open();
     let event = intent();
-    for _ in 0..20_000 {
-        journal.append(&event).expect("appends");
-    }
-    drop(journal);
-    let path = directory.path().join("journal");
-    let bytes = verify(&path, |_| ()).expect("reads").bytes;
     let mut group = criterion.benchmark_group("verify");
     group.sample_size(10);
-    group.throughput(Throughput::Bytes(bytes));
-    group.bench_function("20,000 records", |b| {
-        b.iter(|| assert!(verify(&path, |_| ()).expect("reads").is_good()));
-    });
+    for (name, keep) in [("lines", None), ("compressed", Some(Keep::default()))] {
+        let (directory, journal) = open_with(keep);
+        for _ in 0..220_000 {
+            journal.append(&event).expect("appends");
+        }
+        let path = directory.path().join("journal");
+        if keep.is_some() {
+            tidied(&path);
+        }
+        drop(journal);
+        let bytes = verify(&path, |_| ()).expect("reads").bytes;
+        group.throughput(Throughput::Bytes(bytes));
+        group.bench_function(name, |b| {
+            b.iter(|| assert!(verify(&path, |_| ()).expect("reads").is_good()));
+        });
+    }
     group.finish();
+}
+
+/// Returns once the closed segments are compressed.
+fn tidied(path: &Path) {
+    let disk = Disk::new(path);
+    let is_left = |name: &Name| matches!(name, Name::Lines(_));
+    while disk
+        .names()
+        .expect("names")
+        .iter()
+        .filter(|name| is_left(name))
+        .count()
+        > 1
+    {
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 criterion_group!(benches, append, durable, verifying);

@@ -198,6 +198,7 @@ impl Operator {
                 diff,
                 component,
             } => change::accept(host, &plugin, diff, component).await,
+            Command::Anchor {} => value(&crate::host::anchors::now(host).await),
             Command::Reload {} => value(&host.refresh().await),
             Command::AgentAdd { name, ttl } => change::agent_add(host, &name, ttl).await,
             Command::AgentRotate { name, ttl, overlap } => {

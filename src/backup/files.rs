@@ -8,6 +8,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
+use crate::journal::storage::Name;
 
 /// The database.
 pub(super) const DATABASE: &str = "tollgate.db";
@@ -40,18 +41,17 @@ pub(super) fn is_known(name: &str) -> bool {
 
 /// A file of a log that a backup has: not the keys that sign it, nor what is just being made.
 pub(super) fn is_of_journal(name: &str) -> bool {
-    if name == "log.pub" {
-        return true;
+    match Name::parse(name) {
+        Some(
+            Name::Lines(_)
+            | Name::Packed(_)
+            | Name::Ends(_)
+            | Name::Hashes(_)
+            | Name::Checkpoints(_)
+            | Name::Public,
+        ) => true,
+        Some(Name::Key | Name::NextKey | Name::Making) | None => false,
     }
-    let Some((digits, rest)) = name.split_once('.') else {
-        return false;
-    };
-    digits.len() == 20
-        && digits.bytes().all(|byte| byte.is_ascii_digit())
-        && matches!(
-            rest,
-            "jsonl" | "jsonl.gz" | "ends" | "hashes" | "checkpoints"
-        )
 }
 
 /// A log from before a restore, named by the time of that.
@@ -80,11 +80,11 @@ pub(super) enum Until {
 }
 
 impl Until {
-    /// How much of a file of the journal.
+    /// How much of a file of this name.
     pub(super) fn of(name: &str) -> Self {
-        match name.rsplit('.').next() {
-            Some("jsonl") => Self::Line,
-            Some("checkpoints") => Self::Note,
+        match Name::parse(name) {
+            Some(Name::Lines(_)) => Self::Line,
+            Some(Name::Checkpoints(_)) => Self::Note,
             _ => Self::End,
         }
     }

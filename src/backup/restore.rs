@@ -256,7 +256,8 @@ fn move_aside(manifest: &Manifest, state: &Path, aside: &Path) -> Result<bool, R
     let mut any = false;
     for name in names {
         let (from, to) = (state.join(name), aside.join(name));
-        if !from.exists() {
+        // A folder that was just made for this home has nothing in it.
+        if !from.exists() || std::fs::remove_dir(&from).is_ok() {
             continue;
         }
         if !any {

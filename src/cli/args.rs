@@ -9,7 +9,7 @@ mod replay;
 mod task;
 mod token;
 
-pub(crate) use audit::{Audit, Tail};
+pub(crate) use audit::{Audit, AuditCommand, Check as CheckFile, Since, Tail, Verify};
 pub(crate) use backup::{Backup, Restore};
 pub(crate) use people::{Approvals, Person};
 pub(crate) use plugins::{Plugins, PluginsCommand};
@@ -137,8 +137,7 @@ pub(crate) enum Command {
         pending: bool,
     },
     /// Read and verify the journal.
-    #[command(subcommand)]
-    Audit(Audit),
+    Audit(AuditCommand),
     /// Copy state and journal into a folder, while the daemon serves or not.
     Backup(Backup),
     /// Put a backup back; nothing runs then until `tollgate revoke --lift`.

@@ -152,6 +152,7 @@ async fn daemon(
     }
     let admin = admin(serve, &host, config).await?;
     tokio::spawn(crate::webhook::run(Arc::clone(&host), Pauses::default()));
+    let anchoring = tokio::spawn(crate::host::anchors::run(Arc::clone(&host)));
     let operator = Arc::new(Operator::new(Arc::clone(&host), address));
     let local = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator));
     let mut http = listener.map(|listener| {
@@ -200,6 +201,10 @@ async fn daemon(
         () = signals.next() => tracing::warn!("interrupted again: calls that are under way have no outcome"),
     }
     host.stop().await;
+    match anchoring.await {
+        Ok(told) => crate::host::anchors::last(&host, &told).await,
+        Err(error) => tracing::error!(%error, "anchoring ended badly"),
+    }
     drop(hold);
     fault.map_or(Ok(Exit::Ok), Err)
 }

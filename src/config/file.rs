@@ -13,9 +13,9 @@ use super::limits::{
     ApprovalsTable, CallTable, ConcurrencyTable, DescribeTable, MOST_CALLS, TapesTable,
 };
 use super::outside::{AdminTable, WebhookTable};
-use super::quantity::{Quantity, Unit};
+use super::quantity::{Counted, Quantity, Unit};
 use super::secret::Secret;
-use super::{Format, Leases, Level, Proxy, SecretPlace, Sync, Tier, Vault};
+use super::{Anchor, Format, Leases, Level, Proxy, SecretPlace, Sync, Tier, Vault};
 use crate::name::{self, PluginName, ToolName};
 use crate::plugin::{Key, TrustedKey};
 
@@ -191,6 +191,66 @@ pub(super) struct Egress {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Journal {
     pub(super) sync: Option<Spanned<Sync>>,
+    pub(super) anchor: Vec<Anchor>,
+    #[serde(deserialize_with = "segment_size")]
+    pub(super) segment_size: Option<u64>,
+    #[serde(deserialize_with = "segment_age")]
+    pub(super) segment_age: Option<Duration>,
+    pub(super) compress: Option<bool>,
+    #[serde(deserialize_with = "keep_size")]
+    pub(super) keep_size: Option<u64>,
+    #[serde(deserialize_with = "keep_age")]
+    pub(super) keep_age: Option<Duration>,
+}
+
+const MIB: u64 = 1 << 20;
+const HOUR: u64 = 3_600_000;
+
+fn within<'de, T: Counted, D: Deserializer<'de>>(
+    name: &'static str,
+    unit: Unit,
+    (least, most): (u64, u64),
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let quantity = Quantity {
+        name,
+        unit,
+        least,
+        most,
+    };
+    quantity.read(deserializer).map(Some)
+}
+
+/// Smaller ones cost more in syncs than they protect; a start reads all of one.
+fn segment_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    within("segment_size", Unit::Bytes, (MIB, 1024 * MIB), deserializer)
+}
+
+fn segment_age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    within(
+        "segment_age",
+        Unit::Time,
+        (60_000, 30 * 24 * HOUR),
+        deserializer,
+    )
+}
+
+fn keep_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    within(
+        "keep_size",
+        Unit::Bytes,
+        (64 * MIB, MIB << 30),
+        deserializer,
+    )
+}
+
+fn keep_age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    within(
+        "keep_age",
+        Unit::Time,
+        (HOUR, 100 * 366 * 24 * HOUR),
+        deserializer,
+    )
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -198,6 +258,21 @@ pub(super) struct Journal {
 pub(super) struct Log {
     pub(super) level: Level,
     pub(super) format: Format,
+}
+
+impl Journal {
+    /// What is set, and the defaults of what is not.
+    pub(super) fn set(&self) -> super::Journal {
+        let default = super::Journal::default();
+        super::Journal {
+            sync: self.sync.as_ref().map_or(default.sync, |s| *s.get_ref()),
+            segment_size: self.segment_size.unwrap_or(default.segment_size),
+            segment_age: self.segment_age.unwrap_or(default.segment_age),
+            compress: self.compress.unwrap_or(default.compress),
+            keep_size: self.keep_size,
+            keep_age: self.keep_age,
+        }
+    }
 }
 
 impl File {

@@ -110,7 +110,7 @@ impl Config {
                 egress.extra_ca != started.egress.extra_ca,
             ),
             ("egress.proxy", egress.proxy != started.egress.proxy),
-            ("journal.sync", self.journal != started.journal),
+            ("journal", self.journal != started.journal),
             ("log.level", log.level != started.log.level),
             ("log.format", log.format != started.log.format),
             (

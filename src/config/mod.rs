@@ -5,6 +5,7 @@
 //! because a setting that silently does nothing is worse than one that is missing. What only the
 //! plugins can tell (a setting for a tool that is not there) is a finding, for `tollgate check`.
 
+mod anchor;
 mod error;
 mod file;
 mod findings;
@@ -30,6 +31,7 @@ use crate::name::{PluginName, ToolName};
 use crate::plugin::Trust;
 use crate::tape::Settings as Tapes;
 
+pub use anchor::{Anchor, AnchorTo};
 pub use error::ConfigError;
 pub use findings::Finding;
 pub use issuer::{AgentClaim, Issuer, KeySource};
@@ -57,6 +59,8 @@ pub struct Config {
     pub egress: Egress,
     /// The journal.
     pub journal: Journal,
+    /// Where its checkpoints go.
+    pub anchors: Vec<Anchor>,
     /// The log.
     pub log: Log,
     /// What waits for a person.
@@ -121,6 +125,9 @@ impl Config {
             .iter_mut()
             .for_each(|webhook| webhook.within(folder));
         let mut config = Self::from_file(file, lines);
+        for anchor in &mut config.anchors {
+            anchor.within(folder);
+        }
         for ca in &mut config.egress.extra_ca {
             *ca = folder.join(&*ca);
         }
@@ -178,13 +185,8 @@ impl Config {
                 extra_ca: file.egress.extra_ca.clone(),
                 proxy: file.egress.proxy.clone(),
             },
-            journal: Journal {
-                sync: file
-                    .journal
-                    .sync
-                    .as_ref()
-                    .map_or_else(Sync::default, |s| *s.get_ref()),
-            },
+            journal: file.journal.set(),
+            anchors: file.journal.anchor.clone(),
             log: Log {
                 level: file.log.level,
                 format: file.log.format,

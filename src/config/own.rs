@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,10 +38,36 @@ pub struct Proxy {
 }
 
 /// The journal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Journal {
     /// When records are waited for.
     pub sync: Sync,
+    /// A segment, and the key that signs it, ends before it has more bytes than this.
+    pub segment_size: u64,
+    /// It ends once it is so old.
+    pub segment_age: Duration,
+    /// Whether closed segments are compressed.
+    pub compress: bool,
+    /// The lines of the oldest segments are removed beyond so many bytes.
+    pub keep_size: Option<u64>,
+    /// They are removed once they are so old.
+    pub keep_age: Option<Duration>,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            sync: Sync::default(),
+            // About 60,000 records: what `grep` and an upload take at once, and a start reads in well
+            // under a second.
+            segment_size: 64 << 20,
+            // What whoever steals a key can sign anew.
+            segment_age: Duration::from_secs(24 * 3600),
+            compress: true,
+            keep_size: None,
+            keep_age: None,
+        }
+    }
 }
 
 /// When a record must be on the disk.

@@ -211,6 +211,8 @@ pub enum Command {
         #[serde(default)]
         component: Option<Digest>,
     },
+    /// Sends the newest checkpoint of the journal to every anchor.
+    Anchor {},
     /// Reads policies, settings and plugins again.
     Reload {},
     /// Makes an agent and issues its token.

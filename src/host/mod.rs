@@ -4,6 +4,7 @@
 //! whole, so that a call never sees half of a change; and the services that calls use. What a call
 //! does with them is told in `call`.
 
+pub mod anchors;
 mod doors;
 mod people;
 mod pins;

@@ -147,7 +147,7 @@ impl Host {
             return Err(StartError::Unrestored(home.root().to_owned()));
         }
         let config = Config::load(&home)?;
-        let journal = open_journal(&home, &config, &clock)?;
+        let journal = open_journal(&home, &config, &clock, Arc::clone(&entropy))?;
         let state = State::open(&home.database())?;
         // Records carry the machine's time as it is; what expires asks one that never goes back.
         let steady = Arc::new(Steady::new(clock, state.latest_time()?));
@@ -300,13 +300,26 @@ pub(crate) fn artifact_key(
     Ok(key)
 }
 
-fn open_journal(home: &Home, config: &Config, clock: &SharedClock) -> Result<Journal, StartError> {
+fn open_journal(
+    home: &Home,
+    config: &Config,
+    clock: &SharedClock,
+    entropy: SharedEntropy,
+) -> Result<Journal, StartError> {
     let options = journal::Options {
         sync: match config.journal.sync {
             config::Sync::Gated => journal::Sync::Gated,
             config::Sync::Always => journal::Sync::Always,
             config::Sync::Interval => journal::Sync::Interval(journal::SYNC_WITHIN),
         },
+        segment_bytes: config.journal.segment_size,
+        segment_age: config.journal.segment_age,
+        entropy,
+        keep: Some(journal::Keep {
+            compress: config.journal.compress,
+            bytes: config.journal.keep_size,
+            age: config.journal.keep_age,
+        }),
         ..journal::Options::new(Arc::clone(clock))
     };
     let folder = home.journal();

@@ -27,7 +27,9 @@ pub(super) fn bounded(event: &Event) -> Event {
             // 40 bytes each: far more than there can be calls at once.
             recovered.unknown.truncate(4096);
         }
-        Event::Stopped {} => {}
+        // Of these the host alone decides the size: 64 peaks at most, and calls as below.
+        Event::Stopped {} | Event::Heartbeat {} | Event::SegmentClosed(_) => {}
+        Event::SegmentOpened(opened) => opened.calls.truncate(4096),
         Event::Changed(changed) => {
             text(&mut changed.change);
             optional(&mut changed.subject);

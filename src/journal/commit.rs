@@ -1,4 +1,5 @@
-//! The committer: a thread that syncs for all who wait, and what it shares with them.
+//! The committer: a thread that syncs for all who wait, signs what is on the disk, and breaks a long
+//! silence; and what it shares with those who append.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,14 +8,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::append::{End, Writer};
-use super::storage::{Lock, Storage};
+use super::append::{Change, Writer, lock, with_event};
+use super::keep::{Keeper, Signal};
+use super::record::Event;
+use super::seal::Seal;
 use super::writer::{Options, Position, SYNC_WITHIN, Sync, Unwritable};
 
 #[derive(Debug)]
 pub(super) struct Shared {
     writer: Mutex<Writer>,
+    /// The writer's own; never locked before the writer is, by who holds both.
+    seal: Arc<Mutex<Seal>>,
     sync: Sync,
+    heartbeat: Duration,
     /// The last record that the kernel has. Stored under the writer's lock.
     appended: AtomicU64,
     /// The committer waits for the next append, with nothing left to do. See `appended_one`.
@@ -22,8 +28,23 @@ pub(super) struct Shared {
     /// The last record that the disk has.
     synced: watch::Sender<u64>,
     failed: watch::Sender<Option<Unwritable>>,
+    /// The last checkpoint.
+    sealed: watch::Sender<Option<Arc<str>>>,
+    /// Told when a segment is closed.
+    keeper: Arc<Signal>,
     wanted: Mutex<Wanted>,
     wake: Condvar,
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// Someone waits, or nobody has for long enough.
+    Sync,
+    /// Nothing was written for a while.
+    Beat,
+    /// The journal is to be closed.
+    Close,
 }
 
 /// What the committer is asked for.
@@ -35,34 +56,40 @@ struct Wanted {
 }
 
 impl Shared {
-    pub(super) fn new(
-        storage: Arc<dyn Storage>,
-        options: Options,
-        end: End,
-        lock: Box<dyn Lock>,
-    ) -> Self {
+    /// Goes on with a log of which everything is on the disk.
+    pub(super) fn new(options: &Options, writer: Writer, keeper: Arc<Signal>) -> Self {
+        let seal = writer.seal();
+        let sealed = lock(&seal).last();
         Self {
             sync: options.sync,
-            appended: AtomicU64::new(end.seq),
+            heartbeat: options.heartbeat,
+            appended: AtomicU64::new(writer.seq()),
             idle: AtomicBool::new(false),
-            synced: watch::Sender::new(end.seq),
+            synced: watch::Sender::new(writer.seq()),
             failed: watch::Sender::new(None),
+            sealed: watch::Sender::new(sealed),
+            keeper,
+            seal,
             wanted: Mutex::new(Wanted {
                 seq: 0,
                 closing: false,
             }),
             wake: Condvar::new(),
-            writer: Mutex::new(Writer::new(storage, options, end, lock)),
+            writer: Mutex::new(writer),
         }
     }
 
     /// Appends a serialised event, unless something failed before.
-    pub(super) fn append(&self, event: &[u8]) -> Result<Position, Unwritable> {
+    pub(super) fn append(&self, event: &[u8], change: Change<'_>) -> Result<Position, Unwritable> {
         let mut writer = self.writer()?;
+        let segment = writer.segment();
         // Under the lock, so that `appended` never goes back and a failure stops the next one.
-        match writer.append(event) {
+        match writer.append(event, change) {
             Ok(seq) => {
                 self.appended.store(seq, Ordering::SeqCst);
+                if writer.segment() != segment {
+                    self.keeper.want();
+                }
                 Ok(Position(seq))
             }
             Err(error) => Err(self.fail("a write", &error)),
@@ -79,6 +106,10 @@ impl Shared {
 
     pub(super) fn watch_synced(&self) -> watch::Receiver<u64> {
         self.synced.subscribe()
+    }
+
+    pub(super) fn watch_sealed(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.sealed.subscribe()
     }
 
     pub(super) fn watch_failed(&self) -> watch::Receiver<Option<Unwritable>> {
@@ -143,24 +174,35 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// The committer: one sync for all who wait, as often as the mode says.
-    pub(super) fn commit_until_closed(&self) {
+    /// The committer: one sync for all who wait, as often as the mode says. The keeper ends before the
+    /// journal is given back.
+    pub(super) fn commit_until_closed(&self, keeper: Option<Keeper>) {
         let mut last_began = Instant::now();
         loop {
-            let closing = self.wait_for_work(last_began);
-            if closing {
-                return self.finish();
-            }
-            last_began = Instant::now();
-            if self.commit().is_err() {
+            let work = self.wait_for_work(last_began);
+            let done = match work {
+                Work::Close => {
+                    // Without the writer's lock: it may be about to append.
+                    drop(keeper);
+                    return self.finish();
+                }
+                Work::Sync => {
+                    last_began = Instant::now();
+                    self.commit()
+                }
+                Work::Beat => with_event(&Event::Heartbeat {}, |event| {
+                    self.append(event, Change::None).map(|_| ())
+                }),
+            };
+            if done.is_err() {
                 // Nothing more will be written. What was is given back with the last handle.
                 return self.wait_to_close();
             }
         }
     }
 
-    /// Returns when a sync is due; true when the journal is to be closed.
-    fn wait_for_work(&self, last_began: Instant) -> bool {
+    /// Returns when something is due.
+    fn wait_for_work(&self, last_began: Instant) -> Work {
         let within = match self.sync {
             Sync::Always => Duration::ZERO,
             Sync::Gated => SYNC_WITHIN,
@@ -171,18 +213,25 @@ impl Shared {
         let mut wanted = self.wanted();
         loop {
             let synced = *self.synced.borrow();
-            if wanted.closing || wanted.seq > synced {
-                return wanted.closing;
+            if wanted.closing {
+                return Work::Close;
+            }
+            if wanted.seq > synced {
+                return Work::Sync;
             }
             self.idle.store(true, Ordering::SeqCst);
             let dirty = self.appended.load(Ordering::SeqCst) > synced;
             if !dirty {
-                wanted = self
+                let timed_out;
+                (wanted, timed_out) = self
                     .wake
-                    .wait(wanted)
+                    .wait_timeout(wanted, self.heartbeat)
                     .unwrap_or_else(PoisonError::into_inner);
                 self.idle.store(false, Ordering::SeqCst);
                 rested = true;
+                if timed_out.timed_out() && !wanted.closing && self.is_synced() {
+                    return Work::Beat;
+                }
                 continue;
             }
             self.idle.store(false, Ordering::SeqCst);
@@ -191,7 +240,7 @@ impl Shared {
             let since = if rested { now } else { last_began };
             let due = *due.get_or_insert(since + within);
             let Some(left) = due.checked_duration_since(now).filter(|d| !d.is_zero()) else {
-                return false;
+                return Work::Sync;
             };
             wanted = self
                 .wake
@@ -201,19 +250,26 @@ impl Shared {
         }
     }
 
-    /// Syncs everything appended until now.
-    fn commit(&self) -> Result<(), Unwritable> {
-        let (file, seq) = {
-            let writer = self.writer()?;
-            (writer.file(), writer.seq())
-        };
+    fn is_synced(&self) -> bool {
+        self.appended.load(Ordering::SeqCst) <= self.synced()
+    }
+
+    /// Syncs everything appended until now, and signs it.
+    pub(super) fn commit(&self) -> Result<(), Unwritable> {
+        let now = self.writer()?.snapshot();
         // Outside of the lock: others append meanwhile, and are in the next commit.
-        match file.sync() {
+        if let Err(error) = now.file.sync() {
+            return Err(self.fail("a sync", &error));
+        }
+        // Those who wait do so for the disk; they go on while this is signed.
+        self.publish_synced(now.tree.size());
+        let mut seal = lock(&self.seal);
+        match seal.seal(now.segment, &now.tree, &now.time) {
             Ok(()) => {
-                self.publish_synced(seq);
+                self.sealed.send_replace(seal.last());
                 Ok(())
             }
-            Err(error) => Err(self.fail("a sync", &error)),
+            Err(error) => Err(self.fail("a checkpoint", &error)),
         }
     }
 
@@ -222,16 +278,21 @@ impl Shared {
         let Ok(mut writer) = self.writer() else {
             return;
         };
-        match writer.file().sync() {
-            Ok(()) => {
-                self.publish_synced(writer.seq());
-                writer.give_back();
-                self.failed.send_replace(Some(Unwritable::closed()));
-            }
-            Err(error) => {
-                self.fail("a sync", &error);
-            }
+        let now = writer.snapshot();
+        if let Err(error) = now.file.sync() {
+            self.fail("a sync", &error);
+            return;
         }
+        self.publish_synced(now.tree.size());
+        let mut seal = lock(&self.seal);
+        let sealed = seal.seal(now.segment, &now.tree, &now.time);
+        if let Err(error) = sealed.and_then(|()| seal.sync()) {
+            self.fail("a checkpoint", &error);
+            return;
+        }
+        self.sealed.send_replace(seal.last());
+        writer.give_back();
+        self.failed.send_replace(Some(Unwritable::closed()));
     }
 
     fn publish_synced(&self, seq: u64) {

@@ -28,7 +28,7 @@ pub const MAX_LINE: usize = 256 << 10;
 /// Bytes of `2026-11-22T13:22:08.123Z`.
 const TIME_LEN: usize = 24;
 
-/// The digest before the first line.
+/// What stands in the place of a leaf before the first line.
 pub(super) const ORIGIN: Digest = Digest::from_bytes([0; 32]);
 
 /// Why a line is not a record.
@@ -107,6 +107,15 @@ pub(super) fn hex(digest: &Digest) -> [u8; 64] {
     // The lengths agree.
     let _ = hex::encode_to_slice(digest.as_bytes(), &mut digits);
     digits
+}
+
+/// Reads the record of a line, given without its newline.
+///
+/// # Errors
+///
+/// It is no record in the one form that it has.
+pub fn parse(line: &[u8]) -> Result<Record, BadLine> {
+    Head::read(line)?.record(&mut Vec::new())
 }
 
 /// A line's own fields, and where its event is: what can be said of it without reading the event.
@@ -213,6 +222,10 @@ impl<'a> Head<'a> {
             "approval-used" => read(scratch).map(Event::ApprovalUsed),
             "approval-ended" => read(scratch).map(Event::ApprovalEnded),
             "lease" => read(scratch).map(Event::Lease),
+            "segment-opened" => read(scratch).map(Event::SegmentOpened),
+            "segment-closed" => read(scratch).map(Event::SegmentClosed),
+            "heartbeat" if self.members == b"}" => Ok(Event::Heartbeat {}),
+            "heartbeat" => bad("`heartbeat` has no fields"),
             _ => bad("`kind` is not one that this host knows"),
         }
     }

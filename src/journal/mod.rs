@@ -1,8 +1,11 @@
 //! The journal: what was decided and done, in an order that can't be changed unseen.
 //!
-//! JSON Lines in segments, append-only. Each line carries the SHA-256 of the line before, across
-//! segments too, so [`verify`] names the first line that was changed, removed, added or moved. (A
-//! rewritten or shortened *end* shows only against something kept elsewhere; see SECURITY.md.)
+//! JSON Lines in segments, append-only. All lines are the leaves of one RFC 6962 tree, and each
+//! carries the line before it as a leaf, across segments too, so [`verify`] names the first line that
+//! was changed, removed, added or moved. What is on the disk is signed as a whole after each sync (a
+//! *checkpoint*), by a key that is destroyed when its segment ends, so that who takes the host today
+//! can't rewrite yesterday. (The *end*, since the last checkpoint that was kept elsewhere, is
+//! protected only against those who can't write these files; see SECURITY.md.)
 //!
 //! # What is safe when
 //!
@@ -26,17 +29,29 @@
 //! report success for pages that it dropped. A new start recovers: it cuts a torn end, and
 //! records that it did.
 
+pub mod anchor;
 mod append;
+pub mod archive;
 mod bound;
 mod commit;
 mod escape;
+#[cfg(test)]
+pub(crate) mod forge;
+mod keep;
+mod keys;
 mod line;
+pub mod merkle;
+pub mod note;
 mod open;
+pub mod prove;
 mod read;
+pub mod receipt;
 pub mod record;
 mod scan;
+mod seal;
 pub mod show;
 pub mod storage;
+mod survey;
 mod verify;
 mod view;
 mod writer;
@@ -45,9 +60,10 @@ mod writer;
 mod tests;
 
 pub use escape::{escape, escape_bytes};
-pub use line::{BadLine, MAX_LINE};
+pub use keep::Keep;
+pub use line::{BadLine, MAX_LINE, parse as parse_line};
 pub use open::{OpenError, Recovery};
 pub use read::{Filter, ReadError, Reader, call, tail};
-pub use verify::{BadPlace, VerifyProgress, VerifyReport, verify, verify_in};
+pub use verify::{BadPlace, VerifyProgress, VerifyReport, verify, verify_in, verify_with};
 pub use view::{VIEW_BYTES, view, view_of_text};
 pub use writer::{Journal, Options, Position, SYNC_WITHIN, Sync, Unwritable};

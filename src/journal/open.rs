@@ -1,20 +1,23 @@
-//! Opening: the lock, the end of the log, and what a host that died has left there.
+//! Opening: the lock, the end of the log, the key, and what a host that died has left of them.
 //!
-//! The chain is followed from the last orderly end or start on, at the speed of the digest; the
-//! whole log is for `verify`. Nothing but a torn end is ever changed: bytes behind the last newline
-//! of the last segment, or such with zeroes in them, as a loss of power leaves them.
+//! Nothing but a torn end is ever changed: what comes behind the last whole record of the last
+//! segment, where no checkpoint speaks of it. A log that its own last checkpoint says to be longer,
+//! or to be another, is refused. A rotation that did not end is brought to its end.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
-use super::append::End;
-use super::line::{Head, MAX_LINE, ORIGIN};
+use super::append::{self, Ended, Writer};
+use super::keys;
+use super::line::ORIGIN;
+use super::merkle::Tree;
+use super::note::Signer;
 use super::record::{CallId, Event, Recovered};
-use super::scan::{Lines, Next};
-use super::storage::{Storage, segment_name};
+use super::seal::Seal;
+use super::storage::{Lock, Name, Storage, get, put, write_all};
+use super::survey::{self, survey};
 use super::writer::{Journal, Options, Unwritable};
-use crate::digest::Digest;
 
 /// What opening found. A host records its start after it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,6 +49,21 @@ pub enum OpenError {
         /// What is wrong with it.
         why: String,
     },
+    /// The log ends before what its last checkpoint speaks of.
+    #[error(
+        "the journal was cut: its last checkpoint speaks of {signed} records, and there are {records}; bring the files back, or keep them and start with another directory"
+    )]
+    Cut {
+        /// Records that were signed.
+        signed: u64,
+        /// Records that there are.
+        records: u64,
+    },
+    /// The key that must sign is not there.
+    #[error(
+        "the journal can't be gone on with: {0}; bring the file back, or keep the files and start with another directory"
+    )]
+    Key(String),
     /// The file system failed.
     #[error("can't {what}: {error}")]
     Storage {
@@ -60,7 +78,7 @@ pub enum OpenError {
     Unwritable(#[from] Unwritable),
 }
 
-fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
+pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
     |error| OpenError::Storage {
         what: what.into(),
         error,
@@ -75,50 +93,27 @@ pub(super) fn open(
         io::ErrorKind::WouldBlock => OpenError::Locked,
         _ => failed("lock the journal")(error),
     })?;
+    let names = storage.names().map_err(failed("list the journal"))?;
+    for name in [Name::Making, Name::Sealing] {
+        if names.contains(&name) {
+            storage
+                .remove(name)
+                .map_err(failed(format!("remove `{name}`")))?;
+        }
+    }
     let segments = storage.list().map_err(failed("list the journal"))?;
-    let found = Survey::new(&*storage, &segments).run()?;
-
-    let (file, bytes) = match segments.last() {
-        None => {
-            let file = storage.create(1);
-            (
-                file.map_err(failed(format!("make `{}`", segment_name(1))))?,
-                0,
-            )
-        }
-        Some(&last) => {
-            let name = segment_name(last);
-            if found.cut_bytes > 0 {
-                storage
-                    .truncate(last, found.bytes)
-                    .map_err(failed(format!("cut the torn end of `{name}`")))?;
-                tracing::warn!(
-                    file = name,
-                    bytes = found.cut_bytes,
-                    "a torn record was cut from the end of the journal"
-                );
-            }
-            let file = storage
-                .open(last)
-                .map_err(failed(format!("open `{name}`")))?;
-            // What the one before us appended may be in the kernel alone; new lines rest on it.
-            file.sync().map_err(failed(format!("sync `{name}`")))?;
-            (file, found.bytes)
-        }
+    let opening = Opening {
+        storage: Arc::clone(&storage),
+        options: options.clone(),
+        names,
     };
-    let end = End {
-        file,
-        bytes,
-        seq: found.seq,
-        prev: found.prev,
+    let (writer, recovery) = if segments.is_empty() {
+        (opening.make(lock)?, Recovery::default())
+    } else {
+        opening.go_on(&segments, lock)?
     };
-    let journal = Journal::start(storage, options, end, lock)
-        .map_err(failed("start the journal's thread"))?;
-    let recovery = Recovery {
-        seq: found.seq,
-        cut_bytes: found.cut_bytes,
-        unknown: found.unknown,
-    };
+    let journal =
+        Journal::start(storage, &options, writer).map_err(failed("start the journal's threads"))?;
     if recovery.cut_bytes > 0 || !recovery.unknown.is_empty() {
         journal.append(&Event::Recovered(Recovered {
             cut_bytes: recovery.cut_bytes,
@@ -128,226 +123,287 @@ pub(super) fn open(
     Ok((journal, recovery))
 }
 
-/// Where the log ends.
-#[derive(Debug)]
-struct Found {
-    seq: u64,
-    prev: Digest,
-    /// Of the last segment, without its torn end.
-    bytes: u64,
-    cut_bytes: u64,
-    unknown: Vec<CallId>,
+struct Opening {
+    storage: Arc<dyn Storage>,
+    options: Options,
+    names: BTreeSet<Name>,
 }
 
-struct Survey<'a> {
-    storage: &'a dyn Storage,
-    segments: &'a [u64],
-    /// Calls that have begun and not ended, in the order of their intents.
-    begun: Vec<CallId>,
-    scratch: Vec<u8>,
-}
-
-impl<'a> Survey<'a> {
-    fn new(storage: &'a dyn Storage, segments: &'a [u64]) -> Self {
-        Self {
-            storage,
-            segments,
-            begun: Vec::new(),
-            scratch: Vec::new(),
-        }
-    }
-
-    fn run(mut self) -> Result<Found, OpenError> {
-        let from = self.first_of_interest()?;
-        let (before, rest) = self
-            .segments
-            .split_at_checked(from)
-            .unwrap_or((&[], self.segments));
-        let mut found = match before.last() {
-            None => Found {
-                seq: 0,
-                prev: ORIGIN,
-                bytes: 0,
-                cut_bytes: 0,
-                unknown: Vec::new(),
-            },
-            Some(&before) => self.end_of(before)?,
-        };
-        for (i, &first) in rest.iter().enumerate() {
-            self.follow(first, i + 1 == rest.len(), &mut found)?;
-        }
-        found.unknown = self.begun;
-        Ok(found)
-    }
-
-    fn lines(&self, first: u64) -> Result<Lines, OpenError> {
-        let segment = self
-            .storage
-            .read(first, 0)
-            .map_err(failed(format!("read `{}`", segment_name(first))))?;
-        Ok(Lines::new(segment))
-    }
-
-    /// The last segment in which a host started or stopped: what came before was recovered then.
-    fn first_of_interest(&self) -> Result<usize, OpenError> {
-        for (i, &first) in self.segments.iter().enumerate().rev() {
-            let mut lines = self.lines(first)?;
-            while let Next::Line(line) = next(&mut lines, first)? {
-                if Head::read(line).is_ok_and(|head| matches!(head.kind, "started" | "stopped")) {
-                    return Ok(i);
+impl Opening {
+    /// Begins a log.
+    fn make(&self, lock: Box<dyn Lock>) -> Result<Writer, OpenError> {
+        // A host that died as it began leaves keys and an empty file of checkpoints, and nothing else.
+        for name in &self.names {
+            let is_left = match name {
+                Name::Checkpoints(1) => {
+                    let size = self.storage.size(*name);
+                    size.map_err(failed(format!("look at `{name}`")))? > 0
                 }
-            }
-        }
-        Ok(0)
-    }
-
-    /// The end of a segment that is not read otherwise, so that the next can be held against it.
-    fn end_of(&self, first: u64) -> Result<Found, OpenError> {
-        let mut lines = self.lines(first)?;
-        let mut last = Vec::new();
-        while let Next::Line(line) = next(&mut lines, first)? {
-            last.clear();
-            last.extend_from_slice(line);
-        }
-        let bad = |why: String| bad(first, lines.number().max(1), why);
-        let head = Head::read(&last).map_err(|why| bad(why.to_string()))?;
-        Ok(Found {
-            seq: head.seq,
-            prev: Digest::of(&last),
-            bytes: 0,
-            cut_bytes: 0,
-            unknown: Vec::new(),
-        })
-    }
-
-    /// Follows the chain through a segment.
-    fn follow(&mut self, first: u64, is_last: bool, found: &mut Found) -> Result<(), OpenError> {
-        if first != found.seq + 1 {
-            let why = format!("it should start with record {}", found.seq + 1);
-            return Err(bad(first, 1, why));
-        }
-        found.bytes = 0;
-        let mut lines = self.lines(first)?;
-        let mut last = (0, 0);
-        let fault = loop {
-            let why = match next(&mut lines, first)? {
-                Next::End => break None,
-                Next::Line(line) => match self.link(line, found) {
-                    Ok(()) => {
-                        last = (lines.start(), lines.number());
-                        found.bytes = lines.end();
-                        continue;
-                    }
-                    Err(why) => why,
-                },
-                Next::Partial(_) => String::from("the line has no end"),
-                Next::TooLong => String::from("the line is longer than a record can be"),
+                _ => name.segment().is_some(),
             };
-            break Some((lines.number(), why));
+            if is_left {
+                return Err(OpenError::Key(format!(
+                    "`{name}` is there, and the records are gone"
+                )));
+            }
+        }
+        let signer = self.first_key()?;
+        let end = Ended {
+            prev: ORIGIN,
+            tree: Tree::default(),
+            begun: Vec::new(),
         };
-        if let Some((number, why)) = fault {
-            if !(is_last && is_torn(&mut lines, first)?) {
-                return Err(bad(first, number, why));
+        self.begin(end, signer, lock)
+    }
+
+    fn begin(&self, end: Ended, signer: Signer, lock: Box<dyn Lock>) -> Result<Writer, OpenError> {
+        let name = Name::Lines(end.tree.size() + 1);
+        let (storage, options) = (Arc::clone(&self.storage), self.options.clone());
+        Writer::begin(storage, options, end, signer, lock)
+            .map_err(failed(format!("begin `{name}`")))
+    }
+
+    /// The key of the first segment: a new one, unless a host died after it had made it.
+    fn first_key(&self) -> Result<Signer, OpenError> {
+        let storage = &*self.storage;
+        let kept = keys::load(storage, Name::Key).map_err(failed("read the journal's key"))?;
+        let public = get(storage, Name::Public, 1024).map_err(failed("read `log.pub`"))?;
+        let public_text = |signer: &Signer| format!("{}\n", signer.verifier()).into_bytes();
+        let signer = match (kept, public) {
+            (Some(signer), Some(public)) if public == public_text(&signer) => return Ok(signer),
+            (_, Some(_)) => {
+                return Err(OpenError::Key(String::from(
+                    "`log.pub` is there, and the key and the records that belong to it are gone",
+                )));
             }
-            found.cut_bytes = lines.end() - found.bytes;
+            (Some(signer), None) => signer,
+            (None, None) => self.make_key().map_err(failed("make the journal's key"))?,
+        };
+        let public = public_text(&signer);
+        put(storage, Name::Public, |file| write_all(file, &public))
+            .map_err(failed("write `log.pub`"))?;
+        Ok(signer)
+    }
+
+    fn make_key(&self) -> io::Result<Signer> {
+        if self.names.contains(&Name::Key) {
+            // Half a key, that never signed anything.
+            self.storage.remove(Name::Key)?;
         }
-        if is_last && found.bytes > 0 {
-            self.check_last(first, last.0, last.1)?;
+        let origin = keys::new_origin(&*self.options.entropy)?;
+        let signer = keys::generate(&origin, &*self.options.entropy)?;
+        keys::keep(&*self.storage, Name::Key, &signer)?;
+        Ok(signer)
+    }
+
+    /// Goes on with a log.
+    fn go_on(
+        &self,
+        segments: &[u64],
+        lock: Box<dyn Lock>,
+    ) -> Result<(Writer, Recovery), OpenError> {
+        let storage = &*self.storage;
+        self.check_last(segments)?;
+        let found = survey(storage, segments)?;
+        let recovery = Recovery {
+            seq: found.tree.size(),
+            cut_bytes: found.cut_bytes,
+            unknown: found.begun.clone(),
+        };
+        self.cut(&found)?;
+        let writer = match (&found.key, &found.next) {
+            // Nothing but half of the first record of all.
+            (None, None) if found.tree.size() == 0 => {
+                let signer = self.first_key()?;
+                self.begin(ended(found), signer, lock)?
+            }
+            (None, None) => {
+                let why = format!("`{}` has no first record", Name::Lines(found.segment));
+                return Err(OpenError::Key(why));
+            }
+            (_, Some(_)) => self.after_the_last(found, lock)?,
+            (Some(_), None) => self.within(found, lock)?,
+        };
+        Ok((writer, recovery))
+    }
+
+    /// Nothing but the open segment comes last.
+    fn check_last(&self, segments: &[u64]) -> Result<(), OpenError> {
+        let last = segments.last().copied().unwrap_or_default();
+        let later = self
+            .names
+            .iter()
+            .find(|name| name.segment().is_some_and(|first| first > last));
+        if let Some(name) = later {
+            // Of a host that died as it began a segment.
+            let size = self.storage.size(*name);
+            let size = size.map_err(failed(format!("look at `{name}`")))?;
+            if !matches!(name, Name::Checkpoints(_)) || size > 0 {
+                let why = format!("`{name}` is there, and the records of that segment are gone");
+                return Err(OpenError::Key(why));
+            }
+        }
+        if !self.names.contains(&Name::Lines(last)) {
+            return Err(OpenError::Key(format!(
+                "`{}` is closed and compressed, and the segment after it is gone",
+                Name::Packed(last)
+            )));
         }
         Ok(())
     }
 
-    /// Every other line is vouched for by the one after it; this one has to be read.
-    fn check_last(&mut self, first: u64, start: u64, number: u64) -> Result<(), OpenError> {
-        let name = segment_name(first);
-        let segment = self.storage.read(first, start);
-        let mut lines = Lines::new(segment.map_err(failed(format!("read `{name}`")))?);
-        if let Next::Line(line) = next(&mut lines, first)? {
-            Head::read(line)
-                .and_then(|head| head.record(&mut self.scratch))
-                .map_err(|why| bad(first, number, why.to_string()))?;
+    fn cut(&self, found: &survey::End) -> Result<(), OpenError> {
+        let storage = &*self.storage;
+        let name = Name::Lines(found.segment);
+        if found.cut_bytes > 0 {
+            storage
+                .truncate(name, found.bytes)
+                .map_err(failed(format!("cut the torn end of `{name}`")))?;
+            tracing::warn!(
+                file = %name,
+                bytes = found.cut_bytes,
+                "a torn record was cut from the end of the journal"
+            );
+        }
+        let name = Name::Checkpoints(found.segment);
+        if self.names.contains(&name) {
+            let size = storage
+                .size(name)
+                .map_err(failed(format!("look at `{name}`")))?;
+            if size > found.checkpoint_bytes {
+                storage
+                    .truncate(name, found.checkpoint_bytes)
+                    .map_err(failed(format!("cut the torn end of `{name}`")))?;
+            }
         }
         Ok(())
     }
 
-    /// Takes one line into account, where it continues the chain.
-    fn link(&mut self, line: &[u8], found: &mut Found) -> Result<(), String> {
-        let head = Head::read(line).map_err(|why| why.to_string())?;
-        if head.seq != found.seq + 1 {
-            return Err(format!(
-                "record {} where {} was to come",
-                head.seq,
-                found.seq + 1
-            ));
+    /// Goes on in the open segment.
+    fn within(&self, found: survey::End, lock: Box<dyn Lock>) -> Result<Writer, OpenError> {
+        let storage = &*self.storage;
+        let signer = keys::load(storage, Name::Key).map_err(failed("read the journal's key"))?;
+        let Some(signer) = signer.filter(|signer| Some(signer.verifier()) == found.key.as_ref())
+        else {
+            return Err(OpenError::Key(format!(
+                "`key` is not the one that signs `{}`",
+                Name::Lines(found.segment)
+            )));
+        };
+        if self.names.contains(&Name::NextKey) {
+            // Made for a rotation that never came to name it.
+            keys::discard_next(storage).map_err(failed("remove a key that was never used"))?;
         }
-        if head.prev != found.prev {
-            return Err(String::from("`prev` is not the digest of the line before"));
-        }
-        self.note(&head)?;
-        found.seq = head.seq;
-        found.prev = Digest::of(line);
-        Ok(())
+        let name = Name::Lines(found.segment);
+        let file = storage
+            .open(name)
+            .map_err(failed(format!("open `{name}`")))?;
+        // What the one before us appended may be in the kernel alone; new lines rest on it.
+        file.sync().map_err(failed(format!("sync `{name}`")))?;
+        let mut seal = self.seal(signer, found.segment, found.checkpoints)?;
+        seal.seal(found.segment, &found.tree, &found.time)
+            .map_err(failed("sign what is there"))?;
+        let end = append::End {
+            file,
+            segment: found.segment,
+            opened: found.opened,
+            bytes: found.bytes,
+            prev: found.prev,
+            tree: found.tree,
+            begun: found.begun,
+        };
+        let (storage, options) = (Arc::clone(&self.storage), self.options.clone());
+        Ok(Writer::new(storage, options, end, seal, lock))
     }
 
-    /// Keeps account of the calls that are under way.
-    fn note(&mut self, head: &Head<'_>) -> Result<(), String> {
-        let call = head
-            .call()
-            .and_then(|text| uuid::Uuid::try_parse(text).ok())
-            .map(CallId);
-        match (head.kind, call) {
-            // What was under way before was recovered by the host that wrote this.
-            ("started" | "stopped", _) => self.begun.clear(),
-            ("intent", Some(call)) => self.begun.push(call),
-            ("outcome", Some(call)) => self.begun.retain(|begun| *begun != call),
-            ("refusal", Some(call)) if self.begun.contains(&call) => {
-                let record = head.record(&mut self.scratch).map_err(|e| e.to_string())?;
-                // A host call refused is a part of the call; the call itself refused is its end.
-                if matches!(&record.event, Event::Refusal(refused) if refused.host_call.is_none()) {
-                    self.begun.retain(|begun| *begun != call);
-                }
+    fn seal(
+        &self,
+        signer: Signer,
+        segment: u64,
+        found: super::seal::Found,
+    ) -> Result<Seal, OpenError> {
+        let name = Name::Checkpoints(segment);
+        let file = if self.names.contains(&name) {
+            self.storage.open(name)
+        } else {
+            self.storage
+                .create(name)
+                .and_then(|file| self.storage.sync_names().map(|()| file))
+        };
+        let file = file.map_err(failed(format!("open `{name}`")))?;
+        let storage = Arc::clone(&self.storage);
+        Ok(Seal::new(storage, signer, segment, file, found))
+    }
+
+    /// The last whole record closes a segment: what is left to do of a rotation is done.
+    fn after_the_last(
+        &self,
+        mut found: survey::End,
+        lock: Box<dyn Lock>,
+    ) -> Result<Writer, OpenError> {
+        let storage = &*self.storage;
+        let read = || failed("read the journal's keys");
+        let key = keys::load(storage, Name::Key).map_err(read())?;
+        let next = found.next.take();
+        let missing = || {
+            OpenError::Key(String::from(
+                "neither `key` nor `key.next` is the key that the last record hands over to",
+            ))
+        };
+        let next = next.ok_or_else(missing)?;
+        if let Some(key) = key.as_ref().filter(|key| *key.verifier() == next) {
+            if found.key.is_some() && found.checkpoints.size < found.tree.size() {
+                return Err(OpenError::Key(format!(
+                    "`{}` was closed by a key that has not signed its end",
+                    Name::Lines(found.segment)
+                )));
             }
-            ("recovered", _) => {
-                let record = head.record(&mut self.scratch).map_err(|e| e.to_string())?;
-                if let Event::Recovered(recovered) = record.event {
-                    let known: HashSet<_> = recovered.unknown.into_iter().collect();
-                    self.begun.retain(|begun| !known.contains(begun));
-                }
+            let origin = key.verifier().name();
+            tracing::debug!(
+                origin,
+                "a segment is begun where a host died before it could"
+            );
+        } else {
+            let kept = keys::load(storage, Name::NextKey).map_err(read())?;
+            if !keys::is(kept.as_ref(), &next) {
+                return Err(missing());
             }
-            _ => {}
+            self.close(&mut found, key)?;
+            keys::hand_over(storage).map_err(failed("put the next key in its place"))?;
         }
-        Ok(())
+        let signer = keys::load(storage, Name::Key).map_err(read())?;
+        let signer = signer
+            .filter(|signer| *signer.verifier() == next)
+            .ok_or_else(missing)?;
+        self.begin(ended(found), signer, lock)
+    }
+
+    /// Signs the end of a segment, where the host that closed it died before it could.
+    fn close(&self, found: &mut survey::End, key: Option<Signer>) -> Result<(), OpenError> {
+        if found.key.is_none() || found.checkpoints.size == found.tree.size() {
+            return Ok(());
+        }
+        let name = Name::Lines(found.segment);
+        let Some(signer) = key.filter(|signer| Some(signer.verifier()) == found.key.as_ref())
+        else {
+            return Err(OpenError::Key(format!(
+                "`key` is not the one that signs `{name}`"
+            )));
+        };
+        let file = self.storage.open(name);
+        let file = file.map_err(failed(format!("open `{name}`")))?;
+        file.sync().map_err(failed(format!("sync `{name}`")))?;
+        let checkpoints = std::mem::take(&mut found.checkpoints);
+        let mut seal = self.seal(signer, found.segment, checkpoints)?;
+        seal.close(&found.tree, &found.time)
+            .map_err(failed(format!("sign the end of `{name}`")))
     }
 }
 
-/// Whether what is wrong from the line last read on is a write that did not finish.
-fn is_torn(lines: &mut Lines, first: u64) -> Result<bool, OpenError> {
-    while !lines.is_partial() {
-        // A line with an end is only torn where a loss of power left zeroes in it.
-        if !lines.line().contains(&0) {
-            return Ok(false);
-        }
-        match next(lines, first)? {
-            Next::End => break,
-            // Something was written behind it after all.
-            Next::Line(line) if Head::read(line).is_ok() => return Ok(false),
-            Next::Line(_) | Next::Partial(_) => {}
-            Next::TooLong => return Ok(false),
-        }
-    }
-    Ok(lines.line().len() <= MAX_LINE)
-}
-
-fn next(lines: &mut Lines, first: u64) -> Result<Next<'_>, OpenError> {
-    lines
-        .next()
-        .map_err(failed(format!("read `{}`", segment_name(first))))
-}
-
-fn bad(first: u64, line: u64, why: String) -> OpenError {
-    OpenError::Bad {
-        file: segment_name(first),
-        line,
-        why,
+fn ended(found: survey::End) -> Ended {
+    Ended {
+        prev: found.prev,
+        tree: found.tree,
+        begun: found.begun,
     }
 }

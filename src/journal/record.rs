@@ -7,6 +7,7 @@
 mod approval;
 mod call;
 mod lease;
+mod segment;
 mod task;
 
 pub use approval::{ApprovalAnswered, ApprovalAsked, ApprovalEnded, ApprovalUsed};
@@ -15,6 +16,7 @@ pub use call::{
     SecretUse,
 };
 pub use lease::LeaseChange;
+pub use segment::{SegmentClosed, SegmentOpened};
 pub use task::{Revocation, TaskStarted, UnderWay};
 
 use serde::{Deserialize, Serialize};
@@ -38,7 +40,8 @@ pub struct Record {
     /// When it was written, RFC 3339 with milliseconds in UTC. The order is that of `seq`: a clock
     /// may be set back.
     pub time: String,
-    /// SHA-256 of the line before, without its newline; all zeroes for the first.
+    /// The line before as a leaf of the tree, without its newline (RFC 6962: SHA-256 of a zero byte and
+    /// the line); all zeroes for the first.
     pub prev: Digest,
     /// What happened.
     pub event: Event,
@@ -88,11 +91,17 @@ pub enum Event {
     ApprovalEnded(ApprovalEnded),
     /// A credential was lent, taken back, or could not be.
     Lease(LeaseChange),
+    /// A segment begins.
+    SegmentOpened(SegmentOpened),
+    /// A segment ends, and its key with it.
+    SegmentClosed(SegmentClosed),
+    /// Nothing else was written for a while: so long a silence has a record, or was cut out.
+    Heartbeat {},
 }
 
 impl Event {
     /// Every kind, as it is written.
-    pub const KINDS: [&'static str; 17] = [
+    pub const KINDS: [&'static str; 20] = [
         "started",
         "recovered",
         "stopped",
@@ -110,6 +119,9 @@ impl Event {
         "approval-used",
         "approval-ended",
         "lease",
+        "segment-opened",
+        "segment-closed",
+        "heartbeat",
     ];
 
     /// Its `kind`, as it is written.
@@ -133,6 +145,9 @@ impl Event {
             Self::ApprovalUsed(_) => "approval-used",
             Self::ApprovalEnded(_) => "approval-ended",
             Self::Lease(_) => "lease",
+            Self::SegmentOpened(_) => "segment-opened",
+            Self::SegmentClosed(_) => "segment-closed",
+            Self::Heartbeat {} => "heartbeat",
         }
     }
 
@@ -145,7 +160,10 @@ impl Event {
             | Self::Stopped {}
             | Self::Changed(_)
             | Self::TaskStarted(_)
-            | Self::Revocation(_) => None,
+            | Self::Revocation(_)
+            | Self::SegmentOpened(_)
+            | Self::SegmentClosed(_)
+            | Self::Heartbeat {} => None,
             Self::Intent(intent) => Some(intent.call),
             Self::Refusal(refused) => Some(refused.call),
             Self::Hold(held) => Some(held.call),
@@ -214,7 +232,8 @@ pub struct Changed {
     /// `secret.set`, `secret.removed`, `task.ended`, `task.expired`, `agent.revoked` and the like of
     /// whatever can be revoked, `all.lifted`, `clock.stepped`, `person.added`, `person.rotated`,
     /// `person.removed`, `identity.refused`, `credential.refused`, `webhook.told`, `token.minted`,
-    /// `token.handed_on`, `token.refused`, `token.key_rotated`, `state.restored`.
+    /// `token.handed_on`, `token.refused`, `token.key_rotated`, `anchor.sent`, `anchor.conflict`,
+    /// `state.restored`.
     pub change: String,
     /// On what: a plugin, an agent, a person, a secret's name.
     pub subject: Option<String>,

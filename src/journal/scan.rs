@@ -23,8 +23,6 @@ pub(super) struct Lines {
     line: Vec<u8>,
     /// `line` ends before a newline, and is gone on with.
     partial: bool,
-    /// Where the line last given starts.
-    start: u64,
     /// Where it ends: the next one starts here.
     end: u64,
     /// Its number in the segment, from 1.
@@ -38,7 +36,6 @@ impl Lines {
             reader: BufReader::with_capacity(256 << 10, segment),
             line: Vec::with_capacity(4096),
             partial: false,
-            start: 0,
             end: 0,
             number: 0,
         }
@@ -47,7 +44,6 @@ impl Lines {
     pub(super) fn next(&mut self) -> io::Result<Next<'_>> {
         if !self.partial {
             self.line.clear();
-            self.start = self.end;
         }
         let room = (MAX_LINE + 1).saturating_sub(self.line.len()) as u64;
         let read = (&mut self.reader)
@@ -71,6 +67,22 @@ impl Lines {
         Ok(Next::Partial(&self.line))
     }
 
+    /// Goes on behind the next newline, after a line that is too long.
+    pub(super) fn skip_line(&mut self) -> io::Result<()> {
+        self.line.clear();
+        self.partial = false;
+        loop {
+            let buffer = self.reader.fill_buf()?;
+            let found = buffer.iter().position(|b| *b == b'\n');
+            let read = found.map_or(buffer.len(), |at| at + 1);
+            self.reader.consume(read);
+            self.end += read as u64;
+            if found.is_some() || read == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     /// The bytes of the line last given.
     pub(super) fn line(&self) -> &[u8] {
         self.line.strip_suffix(b"\n").unwrap_or(&self.line)
@@ -79,11 +91,6 @@ impl Lines {
     /// Whether it has no end, at least not yet.
     pub(super) const fn is_partial(&self) -> bool {
         self.partial
-    }
-
-    /// Where the line last given starts, in bytes.
-    pub(super) const fn start(&self) -> u64 {
-        self.start
     }
 
     /// Where it ends.
@@ -100,7 +107,7 @@ impl Lines {
 impl std::fmt::Debug for Lines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lines")
-            .field("start", &self.start)
+            .field("end", &self.end)
             .finish_non_exhaustive()
     }
 }

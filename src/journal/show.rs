@@ -117,7 +117,14 @@ fn what(event: &Event, look: Look) -> Vec<String> {
             format!("{} torn bytes cut", recovered.cut_bytes),
             format!("{} calls of unknown outcome", recovered.unknown.len()),
         ],
-        Event::Stopped {} => Vec::new(),
+        Event::Stopped {} | Event::Heartbeat {} => Vec::new(),
+        Event::SegmentOpened(opened) => vec![
+            format!("key {}", foreign(&opened.key, 2 * SHORT)),
+            format!("{} records before", opened.size),
+        ],
+        Event::SegmentClosed(closed) => {
+            vec![format!("next key {}", foreign(&closed.next, 2 * SHORT))]
+        }
         Event::Changed(changed) => {
             let mut parts = vec![foreign(&changed.change, SHORT)];
             parts.extend(changed.subject.as_deref().map(|text| foreign(text, SHORT)));

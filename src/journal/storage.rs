@@ -1,19 +1,31 @@
-//! Where the journal's bytes go: segments in a directory that one process at a time may write.
+//! Where the journal's bytes go: the files of one directory that one process at a time may write.
+//!
+//! ```text
+//! <first record>.jsonl         the lines of a segment; `.jsonl.gz` once it is closed and compressed
+//! <first record>.checkpoints   signed notes, each followed by an empty line
+//! <first record>.cosigned      the last of these that witnesses signed, with what they signed
+//! <first record>.hashes        of a closed segment: the leaf of each of its lines, 32 bytes each
+//! <first record>.ends          of a segment whose lines retention removed: the first line and the last
+//! key  key.next                the key that signs, and the one that will
+//! log.pub                      the public key of the first segment
+//! making  sealing              files that are not complete: taken for nothing, and removed at a start
+//! lock
+//! ```
 //!
 //! The operations are few and go through a trait, so that tests make each of them fail in turn (a
 //! full disk, an error, a short write, a failed sync) and see that nothing is then taken for
 //! written. [`Disk`] is the only implementation that a host uses.
 
-use std::fmt::Debug;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+mod disk;
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Debug};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+pub use self::disk::Disk;
 
-/// A segment, open for appending.
+/// A file, open for appending.
 pub trait LogFile: Send + Sync + Debug {
     /// Appends some of `bytes`, as `write(2)` does, and says how many.
     ///
@@ -34,7 +46,100 @@ pub trait LogFile: Send + Sync + Debug {
 /// Held while the journal is open for writing; dropped to let the next one in.
 pub trait Lock: Send + Sync + Debug {}
 
-/// The directory of segments. A segment is named by the number of its first record.
+/// A file of the journal. Those of a segment go by the number of its first record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Name {
+    /// The lines of a segment.
+    Lines(u64),
+    /// The lines of a closed segment, compressed.
+    Packed(u64),
+    /// The first and the last line of a segment whose lines were removed.
+    Ends(u64),
+    /// The leaves of a closed segment.
+    Hashes(u64),
+    /// The checkpoints of a segment.
+    Checkpoints(u64),
+    /// The checkpoint of a segment that witnesses signed last.
+    Cosigned(u64),
+    /// The private key of the open segment.
+    Key,
+    /// The private key of the next one, while there are both.
+    NextKey,
+    /// The public key of the first segment.
+    Public,
+    /// A file that is being made, and renamed once it is complete.
+    Making,
+    /// The same of checkpoints, which are written while something else is made.
+    Sealing,
+}
+
+impl Name {
+    /// The segment that it belongs to.
+    #[must_use]
+    pub const fn segment(self) -> Option<u64> {
+        match self {
+            Self::Lines(first)
+            | Self::Packed(first)
+            | Self::Ends(first)
+            | Self::Hashes(first)
+            | Self::Checkpoints(first)
+            | Self::Cosigned(first) => Some(first),
+            Self::Key | Self::NextKey | Self::Public | Self::Making | Self::Sealing => None,
+        }
+    }
+
+    /// The file of this name, if it is one of the journal's.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "key" => return Some(Self::Key),
+            "key.next" => return Some(Self::NextKey),
+            "log.pub" => return Some(Self::Public),
+            "making" => return Some(Self::Making),
+            "sealing" => return Some(Self::Sealing),
+            _ => {}
+        }
+        let (digits, rest) = name.split_once('.')?;
+        let plain = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
+        let first = plain.then(|| digits.parse().ok()).flatten()?;
+        match rest {
+            "jsonl" => Some(Self::Lines(first)),
+            "jsonl.gz" => Some(Self::Packed(first)),
+            "ends" => Some(Self::Ends(first)),
+            "hashes" => Some(Self::Hashes(first)),
+            "checkpoints" => Some(Self::Checkpoints(first)),
+            "cosigned" => Some(Self::Cosigned(first)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // Twenty digits, so that names sort as numbers.
+            Self::Lines(first) => write!(f, "{first:020}.jsonl"),
+            Self::Packed(first) => write!(f, "{first:020}.jsonl.gz"),
+            Self::Ends(first) => write!(f, "{first:020}.ends"),
+            Self::Hashes(first) => write!(f, "{first:020}.hashes"),
+            Self::Checkpoints(first) => write!(f, "{first:020}.checkpoints"),
+            Self::Cosigned(first) => write!(f, "{first:020}.cosigned"),
+            Self::Key => f.write_str("key"),
+            Self::NextKey => f.write_str("key.next"),
+            Self::Public => f.write_str("log.pub"),
+            Self::Making => f.write_str("making"),
+            Self::Sealing => f.write_str("sealing"),
+        }
+    }
+}
+
+/// The file name of the segment whose first record is `first`.
+#[must_use]
+pub fn segment_name(first: u64) -> String {
+    Name::Lines(first).to_string()
+}
+
+/// The directory of the journal.
 pub trait Storage: Send + Sync + Debug {
     /// Makes the directory where there is none, and takes the exclusive lock.
     ///
@@ -43,200 +148,220 @@ pub trait Storage: Send + Sync + Debug {
     /// `WouldBlock` where another holds it; otherwise what the file system says.
     fn lock(&self) -> io::Result<Box<dyn Lock>>;
 
-    /// The first numbers of all segments, ascending.
+    /// The files that there are.
     ///
     /// # Errors
     ///
     /// What the file system says.
-    fn list(&self) -> io::Result<Vec<u64>>;
+    fn names(&self) -> io::Result<BTreeSet<Name>>;
 
-    /// The size of a segment.
+    /// The size of a file.
     ///
     /// # Errors
     ///
     /// What the file system says.
-    fn len(&self, first: u64) -> io::Result<u64>;
+    fn size(&self, name: Name) -> io::Result<u64>;
 
-    /// Reads a segment from byte `offset` on.
+    /// Reads a file from byte `offset` on.
     ///
     /// # Errors
     ///
     /// What the file system says.
-    fn read(&self, first: u64, offset: u64) -> io::Result<Box<dyn Read + Send>>;
+    fn reader(&self, name: Name, offset: u64) -> io::Result<Box<dyn Read + Send>>;
 
-    /// Makes a new segment, whose name is on the disk when this returns.
+    /// Makes a new file. Its name is on the disk after [`Storage::sync_names`].
     ///
     /// # Errors
     ///
     /// What the file system says; also where it exists.
-    fn create(&self, first: u64) -> io::Result<Arc<dyn LogFile>>;
+    fn create(&self, name: Name) -> io::Result<Arc<dyn LogFile>>;
 
-    /// Opens a segment to append to.
+    /// Opens a file to append to.
     ///
     /// # Errors
     ///
     /// What the file system says.
-    fn open(&self, first: u64) -> io::Result<Arc<dyn LogFile>>;
+    fn open(&self, name: Name) -> io::Result<Arc<dyn LogFile>>;
 
-    /// Cuts a segment to `len` bytes, and returns once that is on the disk.
+    /// Cuts a file to `len` bytes, and returns once that is on the disk.
     ///
     /// # Errors
     ///
     /// What the file system says.
-    fn truncate(&self, first: u64, len: u64) -> io::Result<()>;
-}
+    fn truncate(&self, name: Name, len: u64) -> io::Result<()>;
 
-/// The file name of the segment whose first record is `first`. Twenty digits, so names sort as numbers.
-#[must_use]
-pub fn segment_name(first: u64) -> String {
-    format!("{first:020}.jsonl")
-}
+    /// Writes zeroes over a file, and returns once they are on the disk.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
+    fn wipe(&self, name: Name) -> io::Result<()>;
 
-fn segment_number(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".jsonl")?;
-    let plain = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten()
-}
+    /// Gives a file another name, in the place of the file that has it. On the disk after
+    /// [`Storage::sync_names`].
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
+    fn rename(&self, from: Name, to: Name) -> io::Result<()>;
 
-/// A directory of the file system.
-#[derive(Debug, Clone)]
-pub struct Disk {
-    directory: PathBuf,
-}
+    /// Removes a file. On the disk after [`Storage::sync_names`].
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
+    fn remove(&self, name: Name) -> io::Result<()>;
 
-impl Disk {
-    /// The journal in `directory`, which need not exist.
-    #[must_use]
-    pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self {
-            directory: directory.into(),
-        }
-    }
+    /// Returns once every name that was made, changed or removed before is so on the disk.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
+    fn sync_names(&self) -> io::Result<()>;
 
-    /// Where it is.
-    #[must_use]
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
-    fn path(&self, first: u64) -> PathBuf {
-        self.directory.join(segment_name(first))
-    }
-
-    /// Nobody else needs to read what agents did, and nobody else may write it.
-    fn make_directory(&self) -> io::Result<()> {
-        if !self.directory.exists() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&self.directory)?;
-            // The name of the directory must survive a crash as well as what is in it.
-            if let Some(parent) = self.directory.parent()
-                && !parent.as_os_str().is_empty()
-            {
-                File::open(parent)?.sync_all()?;
-            }
-        }
-        let mode = fs::metadata(&self.directory)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            tracing::warn!(
-                directory = %self.directory.display(),
-                mode = format_args!("{mode:o}"),
-                "others could reach the journal: its directory is now its owner's alone"
-            );
-            fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o700))?;
-        }
-        Ok(())
-    }
-}
-
-/// Opens for appending: every write goes to the end, wherever that is.
-fn for_appending() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.append(true).mode(0o600).custom_flags(no_follow());
-    options
-}
-
-/// A link in place of a segment would lead the journal's bytes to somewhere else.
-fn no_follow() -> i32 {
-    OFlags::NOFOLLOW.bits().cast_signed()
-}
-
-impl Storage for Disk {
-    fn lock(&self) -> io::Result<Box<dyn Lock>> {
-        self.make_directory()?;
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .custom_flags(no_follow())
-            .open(self.directory.join("lock"))?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Box::new(DiskLock { _file: file }))
-    }
-
+    /// The first numbers of all segments whose lines are there, ascending.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
     fn list(&self) -> io::Result<Vec<u64>> {
-        let mut segments = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
-            if let Some(first) = entry?.file_name().to_str().and_then(segment_number) {
-                segments.push(first);
+        let mut segments = BTreeSet::new();
+        for name in self.names()? {
+            if let Name::Lines(first) | Name::Packed(first) = name {
+                segments.insert(first);
             }
         }
-        segments.sort_unstable();
-        Ok(segments)
+        Ok(segments.into_iter().collect())
     }
 
+    /// The bytes of a segment's lines; of a compressed one as far as its file says.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
     fn len(&self, first: u64) -> io::Result<u64> {
-        Ok(fs::metadata(self.path(first))?.len())
-    }
-
-    fn read(&self, first: u64, offset: u64) -> io::Result<Box<dyn Read + Send>> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .custom_flags(no_follow())
-            .open(self.path(first))?;
-        if offset > 0 {
-            io::Seek::seek(&mut file, io::SeekFrom::Start(offset))?;
+        match self.size(Name::Lines(first)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let name = Name::Packed(first);
+                let mut size = [0; 4];
+                let at = self.size(name)?.saturating_sub(size.len() as u64);
+                // RFC 1952: the last four bytes. Only ever told to people, and planned with.
+                self.reader(name, at)?.read_exact(&mut size)?;
+                Ok(u32::from_le_bytes(size).into())
+            }
+            other => other,
         }
-        Ok(Box::new(file))
     }
 
-    fn create(&self, first: u64) -> io::Result<Arc<dyn LogFile>> {
-        let file = for_appending().create_new(true).open(self.path(first))?;
-        File::open(&self.directory)?.sync_all()?;
-        Ok(Arc::new(file))
-    }
-
-    fn open(&self, first: u64) -> io::Result<Arc<dyn LogFile>> {
-        Ok(Arc::new(for_appending().open(self.path(first))?))
-    }
-
-    fn truncate(&self, first: u64, len: u64) -> io::Result<()> {
-        let file = OpenOptions::new()
-            .write(true)
-            .custom_flags(no_follow())
-            .open(self.path(first))?;
-        file.set_len(len)?;
-        file.sync_all()
+    /// Reads the lines of a segment from byte `offset` on, whether they are compressed or not.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
+    fn read(&self, first: u64, offset: u64) -> io::Result<Box<dyn Read + Send>> {
+        match self.reader(Name::Lines(first), offset) {
+            // The compressed file is there before the other is removed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let packed = self.reader(Name::Packed(first), 0)?;
+                let mut lines = unpacked(packed);
+                io::copy(&mut (&mut lines).take(offset), &mut io::sink())?;
+                Ok(lines)
+            }
+            other => other,
+        }
     }
 }
 
-#[derive(Debug)]
-struct DiskLock {
-    /// Closing it gives the lock back; so does the end of the process, however it ends.
-    _file: File,
+/// The lines in a compressed file. Every member of it counts, as for `gzip` and for Python's reader:
+/// what one of them showed and another left out would be two logs in one file.
+pub(super) fn unpacked(packed: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
+    let buffered = io::BufReader::with_capacity(256 << 10, packed);
+    Box::new(flate2::bufread::MultiGzDecoder::new(buffered))
 }
 
-impl Lock for DiskLock {}
-
-impl LogFile for File {
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        // By its full name: this trait's own method is the nearer one.
-        io::Write::write(&mut &*self, bytes)
+/// One `write(2)`, unless the kernel takes less than it was given.
+pub(super) fn write_all(file: &dyn LogFile, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(())
+}
 
-    fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+/// Writes whatever `write` does to a new file, and puts it in the place of `name` once all of it is on
+/// the disk: whoever reads sees the old file or the new one, also after a loss of power.
+pub(super) fn put(
+    storage: &dyn Storage,
+    name: Name,
+    write: impl FnOnce(&dyn LogFile) -> io::Result<()>,
+) -> io::Result<()> {
+    // Two at most write at a time: who appends, and who tidies up.
+    let fresh = match name {
+        Name::Checkpoints(_) => Name::Sealing,
+        _ => Name::Making,
+    };
+    match storage.remove(fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = storage.create(fresh)?;
+    write(&*file)?;
+    file.sync()?;
+    storage.rename(fresh, name)?;
+    storage.sync_names()
+}
+
+/// Reads a small file whole; `None` where there is none.
+pub(super) fn get(storage: &dyn Storage, name: Name, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut reader = match storage.reader(name, 0) {
+        Ok(reader) => reader.take(limit + 1),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        let why = format!("`{name}` is larger than {limit} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
+    Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_found_again_by_its_name() {
+        for name in [
+            Name::Lines(1),
+            Name::Packed(77),
+            Name::Ends(u64::MAX),
+            Name::Hashes(0),
+            Name::Checkpoints(12),
+            Name::Cosigned(13),
+            Name::Key,
+            Name::NextKey,
+            Name::Public,
+            Name::Making,
+            Name::Sealing,
+        ] {
+            assert_eq!(Name::parse(&name.to_string()), Some(name));
+        }
+        for other in [
+            "lock",
+            "1.jsonl",
+            "0000000000000000000x.jsonl",
+            "00000000000000000001.jsonl.gz.gz",
+            "99999999999999999999.jsonl",
+            "+0000000000000000001.hashes",
+            "",
+        ] {
+            assert_eq!(Name::parse(other), None, "{other}");
+        }
     }
 }

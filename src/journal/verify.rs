@@ -1,16 +1,28 @@
-//! Checking the whole journal, in bounded memory.
+//! Checking the whole journal, in bounded memory, on all processors.
 //!
-//! Every line must be a record in its one form, carry the next number, and the digest of the line
-//! before. That shows each change that leaves a later line in place. It can't show that the end was
-//! rewritten or left off: for that, something kept elsewhere has to be held against it.
+//! Every line must be a record in its one form, carry the next number, and the line before as a leaf;
+//! every checkpoint must be signed by the key of its segment, and speak of exactly these lines; every
+//! segment's key must be the one that the segment before handed over to, up to the first, whose key
+//! is given or taken as it is. That shows each change that a key did not sign. It can't show that the
+//! end was left off, or rewritten by who has the key of today: for that, a checkpoint kept elsewhere
+//! has to be held against it.
+//!
+//! One thread reads, one for each processor looks into lines, and the caller's puts together what they
+//! found, in order. Blocks of lines are lent from a fixed number of buffers, so however large or odd
+//! a log is, it takes some MiB.
 
+mod chain;
+mod look;
+mod signed;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use super::line::{Head, ORIGIN};
+use self::chain::Chain;
+use super::note::VerifierKey;
 use super::read::ReadError;
-use super::scan::{Lines, Next};
-use super::storage::{Disk, Storage, segment_name};
+use super::storage::{Disk, Name, Storage};
 use crate::digest::Digest;
 
 /// What was found.
@@ -18,12 +30,30 @@ use crate::digest::Digest;
 pub struct VerifyReport {
     /// Good records, up to the first bad line.
     pub records: u64,
+    /// Of these, records whose lines retention removed; their digests are there and were checked.
+    pub removed: u64,
     /// Segments read.
     pub segments: usize,
     /// Bytes read.
     pub bytes: u64,
-    /// Digest of the last good line: whoever kept one from before finds it as a `prev`.
+    /// The last good line as a leaf: whoever kept one from before finds it as a `prev`.
     pub last: Option<Digest>,
+    /// The root of the tree over the good records.
+    pub root: Option<Digest>,
+    /// The log, by its name.
+    pub origin: Option<String>,
+    /// The key of the first segment, from which all trust comes.
+    pub key: Option<String>,
+    /// Whether it is one that was given, and not taken from the journal itself.
+    pub is_key_given: bool,
+    /// Checkpoints that were verified.
+    pub checkpoints: u64,
+    /// Records that the last of them speaks of. What comes after is protected by nothing yet.
+    pub signed: u64,
+    /// How often a record's time lies before that of the one before it: the clock was set back.
+    pub set_back: u64,
+    /// The first such record.
+    pub first_set_back: Option<u64>,
     /// The first line that is not what was written.
     pub first_bad: Option<BadPlace>,
     /// Bytes behind the last line: being written, or torn where no host writes.
@@ -36,12 +66,18 @@ impl VerifyReport {
     pub const fn is_good(&self) -> bool {
         self.first_bad.is_none()
     }
+
+    /// Records behind the last checkpoint.
+    #[must_use]
+    pub const fn unsigned(&self) -> u64 {
+        self.records.saturating_sub(self.signed)
+    }
 }
 
 /// A line that is not what was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadPlace {
-    /// The segment.
+    /// The file.
     pub file: String,
     /// The line in it, from 1.
     pub line: u64,
@@ -55,6 +91,16 @@ impl std::fmt::Display for BadPlace {
     }
 }
 
+impl BadPlace {
+    fn new(file: Name, line: u64, why: impl Into<String>) -> Self {
+        Self {
+            file: file.to_string(),
+            line,
+            why: why.into(),
+        }
+    }
+}
+
 /// How far checking has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VerifyProgress {
@@ -64,7 +110,8 @@ pub struct VerifyProgress {
     pub total: u64,
 }
 
-/// Checks the journal in `directory`, up to the first bad line; `progress` is told now and then.
+/// Checks the journal in `directory`, up to the first bad line; `progress` is told now and then. The
+/// key of the first segment is taken as it stands there.
 ///
 /// # Errors
 ///
@@ -73,177 +120,71 @@ pub fn verify(
     directory: &Path,
     progress: impl FnMut(VerifyProgress),
 ) -> Result<VerifyReport, ReadError> {
-    verify_in(&Disk::new(directory), progress).map_err(|error| ReadError::Storage {
+    verify_with(directory, &[], progress)
+}
+
+/// As [`verify`], and the key of the first segment must be one of `keys`, if there are any.
+///
+/// # Errors
+///
+/// As there.
+pub fn verify_with(
+    directory: &Path,
+    keys: &[VerifierKey],
+    progress: impl FnMut(VerifyProgress),
+) -> Result<VerifyReport, ReadError> {
+    verify_in(&Disk::new(directory), keys, progress).map_err(|error| ReadError::Storage {
         file: directory.display().to_string(),
         error,
     })
 }
 
-/// As [`verify`], in other storage.
+/// As [`verify_with`], in other storage.
 ///
 /// # Errors
 ///
 /// As there.
 pub fn verify_in(
     storage: &dyn Storage,
+    keys: &[VerifierKey],
     mut progress: impl FnMut(VerifyProgress),
 ) -> io::Result<VerifyReport> {
-    let segments = storage.list()?;
+    let names = storage.names()?;
+    let mut found = BTreeMap::new();
+    for name in &names {
+        match name {
+            Name::Lines(first) | Name::Packed(first) => *found.entry(*first).or_default() = true,
+            Name::Ends(first) => *found.entry(*first).or_default() |= false,
+            _ => {}
+        }
+    }
+    let segments: Vec<_> = found
+        .into_iter()
+        .map(|(first, has_lines)| Segment { first, has_lines })
+        .collect();
     let mut total = 0;
-    for &first in &segments {
-        total += storage.len(first)?;
-    }
-    let mut chain = Chain {
-        storage,
-        report: VerifyReport::default(),
-        last: ORIGIN,
-        before: None,
-        scratch: Vec::new(),
-    };
-    for (i, &first) in segments.iter().enumerate() {
-        let following = segments.get(i + 1).copied();
-        let began = chain.report.bytes;
-        chain.report.segments += 1;
-        let mut lines = Lines::new(storage.read(first, 0)?);
-        if first != chain.report.records + 1 {
-            let why = format!(
-                "a segment that starts with record {} was to come",
-                chain.report.records + 1
-            );
-            chain.report.first_bad = Some(place(first, 1, why));
-        }
-        while chain.report.first_bad.is_none() && chain.step(&mut lines, first, following)? {
-            chain.report.bytes = began + lines.end();
-            // Some hundred times for a full segment.
-            if chain.report.records.is_multiple_of(512) {
-                progress(VerifyProgress {
-                    bytes: chain.report.bytes,
-                    total,
-                });
-            }
-        }
-        chain.report.bytes = began + lines.end();
-        if chain.report.first_bad.is_some() {
-            break;
-        }
-    }
-    let mut report = chain.report;
-    report.last = (report.records > 0).then_some(chain.last);
-    progress(VerifyProgress {
-        bytes: report.bytes,
-        total,
-    });
-    Ok(report)
-}
-
-struct Chain<'a> {
-    storage: &'a dyn Storage,
-    report: VerifyReport,
-    /// Digest of the line before; of the last good one in the end.
-    last: Digest,
-    /// Where the line before is.
-    before: Option<(u64, u64)>,
-    scratch: Vec<u8>,
-}
-
-fn place(first: u64, line: u64, why: impl Into<String>) -> BadPlace {
-    BadPlace {
-        file: segment_name(first),
-        line,
-        why: why.into(),
-    }
-}
-
-impl Chain<'_> {
-    /// Checks one line; false at the end of the segment or at a bad line.
-    fn step(&mut self, lines: &mut Lines, first: u64, following: Option<u64>) -> io::Result<bool> {
-        let why = match lines.next()? {
-            Next::End => return Ok(false),
-            Next::Partial(rest) if following.is_none() => {
-                self.report.torn_tail = rest.len() as u64;
-                return Ok(false);
-            }
-            Next::Partial(_) => String::from("the line has no end"),
-            Next::TooLong => String::from("longer than a record can be"),
-            Next::Line(line) => match self.check(line) {
-                Ok(()) => {
-                    self.report.records += 1;
-                    self.last = Digest::of(line);
-                    self.before = Some((first, lines.number()));
-                    return Ok(true);
-                }
-                Err(Fault::Line(why)) => why,
-                Err(Fault::Link) => {
-                    self.report.first_bad = Some(self.blame(lines, first, following)?);
-                    return Ok(false);
-                }
-            },
+    for segment in &segments {
+        total += match segment.has_lines {
+            true => storage.len(segment.first)?,
+            false => 0,
         };
-        self.report.first_bad = Some(place(first, lines.number(), why));
-        Ok(false)
     }
-
-    fn check(&mut self, line: &[u8]) -> Result<(), Fault> {
-        let head = Head::read(line).map_err(|why| Fault::Line(why.to_string()))?;
-        let expected = self.report.records + 1;
-        if head.seq != expected {
-            return Err(Fault::Line(format!(
-                "record {} where {expected} was to come",
-                head.seq
-            )));
-        }
-        // Before the link: a line that is no record is to blame itself.
-        head.record(&mut self.scratch)
-            .map_err(|why| Fault::Line(why.to_string()))?;
-        if head.prev != self.last {
-            return Err(Fault::Link);
-        }
-        Ok(())
-    }
-
-    /// A line's `prev` is not the digest of the line before: one of the two was changed. Where the
-    /// line after vouches for this one, it was the other.
-    fn blame(
-        &mut self,
-        lines: &mut Lines,
-        first: u64,
-        following: Option<u64>,
-    ) -> io::Result<BadPlace> {
-        let here = place(
-            first,
-            lines.number(),
-            "`prev` is not the digest of the line before",
-        );
-        let this = Digest::of(lines.line());
-        let carries_this = |next: Next<'_>| match next {
-            Next::Line(next) => Some(Head::read(next).is_ok_and(|next| next.prev == this)),
-            _ => None,
-        };
-        let is_vouched_for = match (carries_this(lines.next()?), following) {
-            (Some(carries), _) => carries,
-            (None, None) => false,
-            (None, Some(following)) => {
-                let mut lines = Lines::new(self.storage.read(following, 0)?);
-                carries_this(lines.next()?) == Some(true)
-            }
-        };
-        match self.before {
-            Some((first, line)) if is_vouched_for => {
-                self.report.records -= 1;
-                Ok(place(
-                    first,
-                    line,
-                    "the line was changed: the one after it carries another digest",
-                ))
-            }
-            _ => Ok(here),
-        }
-    }
+    let mut chain = Chain::new(storage, &segments, keys, &names);
+    look::each(storage, &segments, |piece| {
+        let goes_on = chain.take(piece)?;
+        progress(VerifyProgress {
+            bytes: chain.bytes(),
+            total,
+        });
+        Ok(goes_on)
+    })?;
+    chain.finish()
 }
 
-enum Fault {
-    /// The line itself is bad.
-    Line(String),
-    /// It does not continue the one before.
-    Link,
+/// A segment that there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Segment {
+    first: u64,
+    /// Otherwise retention removed them.
+    has_lines: bool,
 }

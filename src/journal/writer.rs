@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::append::{End, with_event};
+use super::append::{Change, Writer, with_event};
 use super::commit::Shared;
+use super::keep::{Keep, Keeper, Signal};
 use super::open;
 use super::record::Event;
-use super::storage::{Lock, Storage};
+use super::storage::Storage;
 use crate::clock::SharedClock;
+use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::reason::{Reason, Refusal};
 
 /// Within this, a record is on the disk although nobody waits for it.
@@ -43,10 +45,19 @@ pub struct Options {
     pub sync: Sync,
     /// A segment that would grow beyond this is followed by a new one.
     pub segment_bytes: u64,
+    /// So is one that is older than this, for the sake of its key.
+    pub segment_age: Duration,
+    /// After so long without a record there is one that says so.
+    pub heartbeat: Duration,
+    /// Where keys come from.
+    pub entropy: SharedEntropy,
+    /// What becomes of closed segments; they stay as they are without it.
+    pub keep: Option<Keep>,
 }
 
 impl Options {
-    /// The defaults: effects wait for the disk, 64 MiB in a segment.
+    /// The defaults: effects wait for the disk; a segment has 64 MiB, or a day; closed ones are
+    /// compressed, and none is removed.
     #[must_use]
     pub fn new(clock: SharedClock) -> Self {
         Self {
@@ -55,6 +66,11 @@ impl Options {
             // About 60,000 records: what `grep` and an upload take at once, and a start reads in
             // well under a second.
             segment_bytes: 64 << 20,
+            // What a stolen key can sign anew.
+            segment_age: Duration::from_secs(24 * 3600),
+            heartbeat: Duration::from_secs(60),
+            entropy: Arc::new(SystemEntropy),
+            keep: Some(Keep::default()),
         }
     }
 }
@@ -134,16 +150,23 @@ impl Journal {
 
     pub(super) fn start(
         storage: Arc<dyn Storage>,
-        options: Options,
-        end: End,
-        lock: Box<dyn Lock>,
+        options: &Options,
+        writer: Writer,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared::new(storage, options, end, lock));
+        let signal = Arc::new(Signal::default());
+        let shared = Arc::new(Shared::new(options, writer, Arc::clone(&signal)));
+        let keeper = options
+            .keep
+            .map(|keep| {
+                let clock = Arc::clone(&options.clock);
+                Keeper::start(storage, keep, clock, signal, Arc::downgrade(&shared))
+            })
+            .transpose()?;
         let committer = std::thread::Builder::new()
             .name(String::from("journal"))
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || shared.commit_until_closed()
+                move || shared.commit_until_closed(keeper)
             })?;
         Ok(Self {
             handle: Arc::new(Handle {
@@ -160,7 +183,8 @@ impl Journal {
     /// It can't be written now, or something could not be before; then nothing may be done.
     pub fn append(&self, event: &Event) -> Result<Position, Unwritable> {
         let shared = &self.handle.shared;
-        let position = with_event(event, |event| shared.append(event))?;
+        let change = Change::of(event);
+        let position = with_event(event, |event| shared.append(event, change))?;
         shared.appended_one();
         Ok(position)
     }
@@ -237,6 +261,12 @@ impl Journal {
     #[must_use]
     pub fn failure(&self) -> watch::Receiver<Option<Unwritable>> {
         self.handle.shared.watch_failed()
+    }
+
+    /// The last checkpoint, a signed note: a new one after each sync. `None` before the first.
+    #[must_use]
+    pub fn checkpoint(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.handle.shared.watch_sealed()
     }
 
     /// Syncs what was appended, and gives the journal back. Later appends fail.

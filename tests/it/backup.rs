@@ -40,6 +40,14 @@ fn moved(home: &Home, to: &Path) -> Home {
     for file in ["tollgate.toml", "ca.pem"] {
         std::fs::copy(home.root().join(file), to.join(file)).unwrap();
     }
+    // Compiled code as well, which is no part of a backup: a test need not compile it again.
+    other.create().unwrap();
+    for entry in std::fs::read_dir(home.artifacts()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), other.artifacts().join(entry.file_name())).unwrap();
+    }
+    let key = "artifacts.key";
+    std::fs::copy(home.keys().join(key), other.keys().join(key)).unwrap();
     other
 }
 

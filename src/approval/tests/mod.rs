@@ -257,7 +257,8 @@ impl Desk {
         let mut reader = Reader::new(&self.folder.path().join("journal"));
         let mut kinds = Vec::new();
         while let Some(record) = reader.next_record().unwrap() {
-            if !matches!(record.event, Event::Recovered(_)) {
+            // The journal's own records are no part of the story.
+            if !matches!(record.event, Event::Recovered(_) | Event::SegmentOpened(_)) {
                 kinds.push(record.event.kind());
             }
         }

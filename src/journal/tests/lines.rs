@@ -113,8 +113,11 @@ fn a_line_has_this_form() {
     let line = String::from_utf8(written(&intent(call_id(1)))).unwrap();
     let start = "{\"v\":1,\"seq\":7,\"time\":\"2026-11-22T13:22:08.123Z\",\"prev\":\"sha256:0000000000000000000000000000000000000000000000000000000000000000\",\"kind\":\"intent\",\"call\":\"00000000-0000-0000-0000-000000000001\",\"caller\":{\"agent\":\"spiffe://tollgate.local/agent/claude\",\"transport\":\"stdio\",\"client\":\"inspector 1.0\"},\"tool\":\"github.search\",";
     assert!(line.starts_with(start), "{line}");
-    let line = String::from_utf8(written(&Event::Stopped {})).unwrap();
-    assert!(line.ends_with("\",\"kind\":\"stopped\"}\n"), "{line}");
+    for event in [Event::Stopped {}, Event::Heartbeat {}] {
+        let line = String::from_utf8(written(&event)).unwrap();
+        let end = format!("\",\"kind\":\"{}\"}}\n", event.kind());
+        assert!(line.ends_with(&end), "{line}");
+    }
 }
 
 /// The story of a call is found by that alone.
@@ -230,9 +233,9 @@ fn l08_a_record_that_is_too_large_is_cut_and_written() {
         journal.append(&event).unwrap();
     }
     drop(journal);
-    assert_eq!(verify(&memory).records, 3);
+    assert_eq!(verify(&memory).records, 4);
     let text = memory.segments().remove(&1).unwrap();
-    let lines: Vec<_> = text.split_inclusive(|b| *b == b'\n').collect();
+    let lines: Vec<_> = text.split_inclusive(|b| *b == b'\n').skip(1).collect();
     assert!(lines.iter().all(|line| line.len() <= MAX_LINE));
     let record = read(lines[0].strip_suffix(b"\n").unwrap()).unwrap();
     let Event::Intent(cut) = record.event else {

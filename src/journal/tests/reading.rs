@@ -13,7 +13,7 @@ use crate::reason::Reason;
 const PLAIN: Look = Look { colour: false };
 
 fn journal(path: &Path) -> Journal {
-    Journal::open(path, options(1500)).unwrap().0
+    Journal::open(path, options(1 << 20)).unwrap().0
 }
 
 fn seqs(records: &[super::super::record::Record]) -> Vec<u64> {
@@ -24,21 +24,24 @@ fn seqs(records: &[super::super::record::Record]) -> Vec<u64> {
 fn a_reader_goes_on_with_what_is_written_meanwhile() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("journal");
-    let journal = journal(&path);
+    let (journal, _) = Journal::open(&path, options(1500)).unwrap();
     let mut reader = Reader::new(&path);
+    assert_eq!(reader.next_record().unwrap().unwrap().seq, 1);
     assert_eq!(reader.next_record().unwrap(), None);
+    let mut last = 1;
     for round in 0..10 {
         for n in 0..2 {
             journal.append(&intent(call_id(round * 2 + n))).unwrap();
         }
         let mut seen = Vec::new();
         while let Some(record) = reader.next_record().unwrap() {
-            seen.push(record);
+            assert_eq!(record.seq, last + 1);
+            last = record.seq;
+            seen.extend(record.event.call());
         }
-        let first = u64::try_from(round).unwrap() * 2 + 1;
-        assert_eq!(seqs(&seen), [first, first + 1]);
+        assert_eq!(seen, [call_id(round * 2), call_id(round * 2 + 1)]);
     }
-    assert!(fs::read_dir(&path).unwrap().count() > 5);
+    assert!(fs::read_dir(&path).unwrap().count() > 10);
 }
 
 #[test]
@@ -53,19 +56,23 @@ fn a_line_without_its_end_is_being_written() {
     let whole = fs::read(&file).unwrap();
     let at = whole.len() - 30;
     fs::write(&file, &whole[..at]).unwrap();
+    // Nothing speaks of it yet.
+    fs::write(path.join("00000000000000000001.checkpoints"), "").unwrap();
 
     let mut reader = Reader::new(&path);
     assert_eq!(reader.next_record().unwrap().unwrap().seq, 1);
+    assert_eq!(reader.next_record().unwrap().unwrap().seq, 2);
     assert_eq!(reader.next_record().unwrap(), None);
     assert!(reader.being_written() > 0);
     let report = super::super::verify(&path, |_| ()).unwrap();
     assert!(report.is_good());
     assert_eq!(report.torn_tail, reader.being_written() as u64);
-    assert_eq!(seqs(&tail(&path, 5, &Filter::default()).unwrap().0), [1]);
+    assert_eq!(report.unsigned(), 2);
+    assert_eq!(seqs(&tail(&path, 5, &Filter::default()).unwrap().0), [1, 2]);
 
     let mut file = fs::OpenOptions::new().append(true).open(&file).unwrap();
     file.write_all(&whole[at..]).unwrap();
-    assert_eq!(reader.next_record().unwrap().unwrap().seq, 2);
+    assert_eq!(reader.next_record().unwrap().unwrap().seq, 3);
     assert_eq!(reader.being_written(), 0);
 }
 
@@ -79,30 +86,30 @@ fn tail_gives_the_last_records_and_follows() {
         journal.append(&outcome(call_id(n))).unwrap();
     }
     let (last, mut reader) = tail(&path, 3, &Filter::default()).unwrap();
-    assert_eq!(seqs(&last), [8, 9, 10]);
+    assert_eq!(seqs(&last), [9, 10, 11]);
     assert_eq!(reader.next_record().unwrap(), None);
     journal.append(&changed("later")).unwrap();
-    assert_eq!(reader.next_record().unwrap().unwrap().seq, 11);
+    assert_eq!(reader.next_record().unwrap().unwrap().seq, 12);
 
     let wanted = |filter: &Filter, count| seqs(&tail(&path, count, filter).unwrap().0);
     let kind = |kind: &str| Filter {
         kind: Some(kind.to_owned()),
         ..Filter::default()
     };
-    assert_eq!(wanted(&kind("outcome"), 2), [8, 10]);
-    assert_eq!(wanted(&kind("changed"), 9), [11]);
+    assert_eq!(wanted(&kind("outcome"), 2), [9, 11]);
+    assert_eq!(wanted(&kind("changed"), 9), [12]);
     for tool in ["github", "github.search"] {
         let filter = Filter {
             tool: Some(tool.to_owned()),
             ..Filter::default()
         };
-        assert_eq!(wanted(&filter, 2), [7, 9]);
+        assert_eq!(wanted(&filter, 2), [8, 10]);
     }
     let agent = |name: &str| Filter {
         agent: Some(name.parse().unwrap()),
         ..Filter::default()
     };
-    assert_eq!(wanted(&agent("claude"), 9), [1, 3, 5, 7, 9]);
+    assert_eq!(wanted(&agent("claude"), 9), [2, 4, 6, 8, 10]);
     assert_eq!(wanted(&agent("other"), 9), Vec::<u64>::new());
     assert_eq!(
         wanted(
@@ -112,10 +119,10 @@ fn tail_gives_the_last_records_and_follows() {
             },
             9
         ),
-        [3, 4]
+        [4, 5]
     );
     assert_eq!(wanted(&Filter::default(), 0), Vec::<u64>::new());
-    assert_eq!(wanted(&Filter::default(), 100).len(), 11);
+    assert_eq!(wanted(&Filter::default(), 100).len(), 12);
 }
 
 #[test]
@@ -138,7 +145,7 @@ fn a_call_is_found_by_the_start_or_the_end_of_its_id() {
         "0199aaaa-0000-7000-8000-00000000b",
         "0199AAAA-0000-7000-8000-00000000beef",
     ] {
-        assert_eq!(seqs(&call(&path, id).unwrap()), [1, 3], "{id}");
+        assert_eq!(seqs(&call(&path, id).unwrap()), [2, 4], "{id}");
     }
     assert!(
         matches!(call(&path, "0199aaaa"), Err(ReadError::Ambiguous { calls, .. }) if calls.len() == 2)
@@ -264,17 +271,17 @@ call 0199aaaa-0000-7000-8000-00000000beef
   arguments {} (2 B)
             sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a
      grants api
-[since]  record 1  intent             by `reads`
+[since]  record 2  intent             by `reads`
               policy `reads` at policies/github.cedar:3
               policy set 6ee0eb490ff8
-[since]  record 2  host-call          #1 http GET https://api.github.com/search, with token  by `reads`
+[since]  record 3  host-call          #1 http GET https://api.github.com/search, with token  by `reads`
               policy `reads` at policies/github.cedar:3
               policy set 6ee0eb490ff8
               secret `token` lent (bearer) by policy `reads` at policies/github.cedar:3
-[since]  record 3  host-call-outcome  #1  ok  200  140.82.121.6:443  4 KiB in  81.5 ms
-[since]  record 4  refusal            #2 http https://evil.example/\u{1b}[2J\n\u{202e}  egress.host_not_granted  this host was not granted  and 3 more times
+[since]  record 4  host-call-outcome  #1  ok  200  140.82.121.6:443  4 KiB in  81.5 ms
+[since]  record 5  refusal            #2 http https://evil.example/\u{1b}[2J\n\u{202e}  egress.host_not_granted  this host was not granted  and 3 more times
               grant it in policies/github.cedar
-[since]  record 5  outcome            ok  4.3 ms  fuel 1234  6 B out
+[since]  record 6  outcome            ok  4.3 ms  fuel 1234  6 B out
               result sha256:f6a214f7a5fcda0c2cee9660b7fc29f5649e3c68aad48e20e950137c98913a68
               host calls: http ×2
 "#);
@@ -285,7 +292,7 @@ fn a_record_is_shown_on_one_line() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("journal");
     let _ = story(&path);
-    let (records, _) = tail(&path, 9, &Filter::default()).unwrap();
+    let (records, _) = tail(&path, 5, &Filter::default()).unwrap();
     let lines: Vec<_> = records
         .iter()
         .map(|record| show::line(record, PLAIN))

@@ -1,0 +1,578 @@
+//! The journal as proofs need it: its leaves by place, its keys, and the checkpoints that these signed.
+//!
+//! Nothing here is trusted for being in the folder. What is put together of it (a proof, a receipt) is
+//! checked as its reader will check it before it is handed out; what is said of the log itself stands
+//! on a whole `verify` before.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::line::{BadLine, Head};
+use super::merkle::{self, Subtrees, Tree};
+use super::note::{Checkpoint, MAX_NOTE, Note, NoteError, VerifierKey};
+use super::prove::{Proof, ProofError};
+use super::record::{Event, Record};
+use super::scan::{Lines, Next};
+use super::seal::Notes;
+use super::storage::{Disk, Name, Storage};
+use crate::digest::Digest;
+
+/// The most bytes of a segment's checkpoints that are read.
+const MOST_NOTES: u64 = 64 << 20;
+
+/// Nothing can be proved of the journal.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchiveError {
+    /// The file system failed.
+    #[error("can't read `{file}`: {error}")]
+    Storage {
+        /// Which file, or the directory.
+        file: String,
+        /// What the file system said.
+        #[source]
+        error: io::Error,
+    },
+    /// No segment.
+    #[error("there are no records in the journal")]
+    Empty,
+    /// A line that proofs need is not what it should be.
+    #[error("`{file}`: {why}; `tollgate audit verify` looks at the whole journal")]
+    Bad {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        why: BadLine,
+    },
+    /// A checkpoint does not verify.
+    #[error("`{file}`: {why}; `tollgate audit verify` looks at the whole journal")]
+    Note {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        why: NoteError,
+    },
+    /// What was put together does not hold.
+    #[error(
+        "what the journal has proves nothing: {0}; `tollgate audit verify` looks at the whole of it"
+    )]
+    Proof(#[from] ProofError),
+    /// No checkpoint speaks of a record yet.
+    #[error(
+        "no checkpoint speaks of record {0}: it has one as soon as it is on the disk, and where no host runs, the next start gives it one"
+    )]
+    Unsigned(u64),
+    /// There is no such record.
+    #[error("there is no record {0}: the last one is {1}")]
+    NoRecord(u64, u64),
+    /// Its lines were removed.
+    #[error("the text of record {0} was removed when its time was over; only its hash is kept")]
+    Removed(u64),
+}
+
+fn failed(name: Name) -> impl FnOnce(io::Error) -> ArchiveError {
+    move |error| ArchiveError::Storage {
+        file: name.to_string(),
+        error,
+    }
+}
+
+fn bad(name: Name, why: impl Into<String>) -> ArchiveError {
+    ArchiveError::Bad {
+        file: name.to_string(),
+        why: BadLine(why.into()),
+    }
+}
+
+/// A segment.
+#[derive(Debug)]
+struct Span {
+    /// The number of its first record.
+    first: u64,
+    /// The key that signs in it, as its first record says.
+    key: VerifierKey,
+}
+
+impl Span {
+    /// Records before it.
+    const fn from(&self) -> u64 {
+        self.first - 1
+    }
+}
+
+/// A journal that proofs are made of.
+#[derive(Debug)]
+pub struct Archive {
+    storage: Arc<dyn Storage>,
+    names: BTreeSet<Name>,
+    spans: Vec<Span>,
+    /// Hashes of complete subtrees by the leaves that they have, as first records carry them: for most
+    /// proofs no older segment has to be read.
+    peaks: HashMap<(u64, u64), Digest>,
+    /// The leaves of the segment that was asked for last.
+    leaves: Option<(usize, Vec<Digest>)>,
+}
+
+impl Archive {
+    /// The journal in `directory`, as it is now.
+    ///
+    /// # Errors
+    ///
+    /// It can't be read, or a segment does not begin as one does.
+    pub fn open(directory: &Path) -> Result<Self, ArchiveError> {
+        Self::open_in(Arc::new(Disk::new(directory))).map_err(|error| match error {
+            ArchiveError::Storage { file, error } if file.is_empty() => ArchiveError::Storage {
+                file: directory.display().to_string(),
+                error,
+            },
+            error => error,
+        })
+    }
+
+    /// As [`Archive::open`], in other storage.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open_in(storage: Arc<dyn Storage>) -> Result<Self, ArchiveError> {
+        let names = storage.names().map_err(|error| ArchiveError::Storage {
+            file: String::new(),
+            error,
+        })?;
+        let firsts: BTreeSet<u64> = names
+            .iter()
+            .filter(|name| matches!(name, Name::Lines(_) | Name::Packed(_) | Name::Ends(_)))
+            .filter_map(|name| name.segment())
+            .collect();
+        let mut archive = Self {
+            storage,
+            names,
+            spans: Vec::new(),
+            peaks: HashMap::new(),
+            leaves: None,
+        };
+        for first in firsts {
+            // The newest may be there without a line yet.
+            if let Some(line) = archive.line_of(first, 0)? {
+                archive.span(first, &line)?;
+            }
+        }
+        if archive.spans.is_empty() {
+            return Err(ArchiveError::Empty);
+        }
+        Ok(archive)
+    }
+
+    /// Takes in what a segment says of itself.
+    fn span(&mut self, first: u64, line: &[u8]) -> Result<(), ArchiveError> {
+        let name = self.source(first);
+        let record = read(name, line)?;
+        let Event::SegmentOpened(opened) = record.event else {
+            return Err(bad(name, "it does not begin with `segment-opened`"));
+        };
+        if record.seq != first || opened.size.checked_add(1) != Some(first) {
+            return Err(bad(name, "it does not begin with the record of its name"));
+        }
+        let key: VerifierKey = opened.key.parse().map_err(|why| ArchiveError::Note {
+            file: name.to_string(),
+            why,
+        })?;
+        let same_log = self
+            .spans
+            .first()
+            .is_none_or(|span| span.key.name() == key.name());
+        if !key.is_log() || opened.origin != key.name() || !same_log {
+            return Err(bad(name, "its key is not one of this log"));
+        }
+        let tree = Tree::of_peaks(opened.size, opened.peaks)
+            .ok_or_else(|| bad(name, "the peaks do not fit the size of the tree"))?;
+        let mut from = 0;
+        let bits = (0..u64::BITS).rev().map(|bit| 1_u64 << bit);
+        for (part, peak) in bits.filter(|bit| opened.size & bit != 0).zip(tree.peaks()) {
+            self.peaks.insert((from, from + part), *peak);
+            from += part;
+        }
+        self.spans.push(Span { first, key });
+        Ok(())
+    }
+
+    /// The log's name.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.spans.first().map_or("", |span| span.key.name())
+    }
+
+    /// The key of each segment, the oldest first.
+    pub fn keys(&self) -> impl Iterator<Item = &VerifierKey> {
+        self.spans.iter().map(|span| &span.key)
+    }
+
+    /// The key of the segment that record `seq` is in.
+    #[must_use]
+    pub fn key_of(&self, seq: u64) -> Option<&VerifierKey> {
+        let place = self.place_of(seq.checked_sub(1)?)?;
+        self.spans.get(place).map(|span| &span.key)
+    }
+
+    /// The key of each segment, where `first` is that of the first one, and each names the next in a
+    /// record that it signed for.
+    ///
+    /// # Errors
+    ///
+    /// One of them was not named so.
+    pub fn chain(&mut self, first: &VerifierKey) -> Result<Vec<VerifierKey>, ArchiveError> {
+        let name = |seq| Name::Lines(seq);
+        let last = self.spans.last().map_or(1, |span| span.first);
+        let closing = self.closing_before(last)?;
+        let keys: Vec<VerifierKey> = self.keys().cloned().collect();
+        if keys.first() != Some(first) {
+            return Err(bad(Name::Public, "it is not the key of the first segment"));
+        }
+        for ((seq, line), next) in closing.iter().zip(keys.iter().skip(1)) {
+            let Event::SegmentClosed(closed) = read(name(*seq), line)?.event else {
+                return Err(bad(
+                    name(*seq),
+                    "a segment does not end with `segment-closed`",
+                ));
+            };
+            if closed.next != next.to_string() {
+                return Err(bad(
+                    name(*seq),
+                    "the key of the next segment is another one",
+                ));
+            }
+            self.prove(*seq, line)?;
+        }
+        Ok(keys)
+    }
+
+    /// How many records there are.
+    ///
+    /// # Errors
+    ///
+    /// The last segment can't be read.
+    pub fn size(&mut self) -> Result<u64, ArchiveError> {
+        let Some(last) = self.spans.len().checked_sub(1) else {
+            return Ok(0);
+        };
+        let from = self.spans.get(last).map_or(0, Span::from);
+        Ok(from + self.leaves(last)?.len() as u64)
+    }
+
+    /// The root of the tree of the first `size` records.
+    ///
+    /// # Errors
+    ///
+    /// There are not as many, or they can't be read.
+    pub fn root(&mut self, size: u64) -> Result<Digest, ArchiveError> {
+        let now = self.size()?;
+        match size {
+            0 => Ok(merkle::empty()),
+            size if size > now => Err(ArchiveError::NoRecord(size, now)),
+            size => self.subtree(0, size).map_err(failed(Name::Lines(1))),
+        }
+    }
+
+    /// The newest checkpoint, with every signature that is kept of it.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it does not verify.
+    pub fn newest(&self) -> Result<(Note, Checkpoint), ArchiveError> {
+        for place in (0..self.spans.len()).rev() {
+            if let Some(found) = self.last_note(place)? {
+                return Ok(found);
+            }
+        }
+        Err(ArchiveError::Unsigned(1))
+    }
+
+    /// The last checkpoint of a segment.
+    fn last_note(&self, place: usize) -> Result<Option<(Note, Checkpoint)>, ArchiveError> {
+        let Some(span) = self.spans.get(place) else {
+            return Ok(None);
+        };
+        let name = Name::Checkpoints(span.first);
+        let reader = match self.storage.reader(name, 0) {
+            Ok(reader) => reader,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(name)(error)),
+        };
+        let mut bytes = Vec::new();
+        reader
+            .take(MOST_NOTES)
+            .read_to_end(&mut bytes)
+            .map_err(failed(name))?;
+        let mut cut = Notes::default();
+        let mut last = None;
+        for line in bytes.split_inclusive(|b| *b == b'\n') {
+            last = cut.take(line).map(|(_, note)| note).or(last);
+        }
+        let verified = |bytes: &[u8]| {
+            let note = Note::parse(bytes)?;
+            let checkpoint = note.verify(std::slice::from_ref(&span.key))?;
+            Ok((note, checkpoint))
+        };
+        last.map(|bytes| verified(&bytes))
+            .transpose()
+            .map_err(|why| ArchiveError::Note {
+                file: name.to_string(),
+                why,
+            })
+    }
+
+    /// The checkpoint of a segment that witnesses signed last.
+    fn cosigned(&self, place: usize) -> Option<(Note, Checkpoint)> {
+        let span = self.spans.get(place)?;
+        let reader = self.storage.reader(Name::Cosigned(span.first), 0).ok()?;
+        let mut bytes = Vec::new();
+        reader.take(MAX_NOTE as u64).read_to_end(&mut bytes).ok()?;
+        // One that was damaged is no loss: there is another without the witnesses.
+        let note = Note::parse(&bytes).ok()?;
+        let checkpoint = note.verify(std::slice::from_ref(&span.key)).ok()?;
+        Some((note, checkpoint))
+    }
+
+    /// The file for what witnesses signed of the checkpoint of `size` records.
+    #[must_use]
+    pub fn cosigned_name(&self, size: u64) -> String {
+        let place = self.place_of(size.saturating_sub(1)).unwrap_or(0);
+        let first = self.spans.get(place).map_or(1, |span| span.first);
+        Name::Cosigned(first).to_string()
+    }
+
+    /// How many records the last checkpoint speaks of that `witness` is known to have signed.
+    #[must_use]
+    pub fn signed_by(&self, witness: &VerifierKey) -> Option<u64> {
+        let signed = |place| {
+            let (note, checkpoint) = self.cosigned(place)?;
+            let said = note.cosignatures(std::slice::from_ref(witness)).ok()?;
+            (!said.is_empty()).then_some(checkpoint.size)
+        };
+        (0..self.spans.len()).rev().find_map(signed)
+    }
+
+    /// The hashes which show that the first `size` records go on from the first `old`.
+    ///
+    /// # Errors
+    ///
+    /// There are not as many, or they can't be read.
+    pub fn consistency(&mut self, old: u64, size: u64) -> Result<Vec<Digest>, ArchiveError> {
+        merkle::consistency(old, size, self).map_err(failed(Name::Lines(1)))
+    }
+
+    /// The segment that has the record at `index`.
+    fn place_of(&self, index: u64) -> Option<usize> {
+        self.spans
+            .partition_point(|span| span.from() <= index)
+            .checked_sub(1)
+    }
+
+    /// Proves that `line` is record `seq`, by a checkpoint of its own segment's key: one that witnesses
+    /// signed, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// No checkpoint speaks of it, it is not there, or the journal is damaged.
+    pub fn prove(&mut self, seq: u64, line: &[u8]) -> Result<Proof, ArchiveError> {
+        let none = || ArchiveError::NoRecord(seq, seq.saturating_sub(1));
+        let index = seq.checked_sub(1).ok_or_else(none)?;
+        let place = self.place_of(index).ok_or_else(none)?;
+        let covers = |found: &(Note, Checkpoint)| found.1.size > index;
+        let (note, checkpoint) = match self.cosigned(place).filter(covers) {
+            Some(found) => found,
+            None => self
+                .last_note(place)?
+                .filter(covers)
+                .ok_or(ArchiveError::Unsigned(seq))?,
+        };
+        let hashes =
+            merkle::inclusion(index, checkpoint.size, self).map_err(failed(Name::Lines(1)))?;
+        let proof = Proof {
+            extra: None,
+            index,
+            hashes,
+            note,
+        };
+        let signer = self.spans.get(place).map(|span| span.key.clone());
+        proof.shows(&merkle::leaf(line), signer.as_slice())?;
+        Ok(proof)
+    }
+
+    /// The closing records before record `seq`: those by which its key was named.
+    ///
+    /// # Errors
+    ///
+    /// They can't be read.
+    pub fn closing_before(&self, seq: u64) -> Result<Vec<(u64, Vec<u8>)>, ArchiveError> {
+        let until = self.place_of(seq.saturating_sub(1)).unwrap_or(0);
+        let mut lines = Vec::new();
+        for (span, next) in self.spans.iter().zip(self.spans.iter().skip(1)).take(until) {
+            let place = next.from().saturating_sub(span.first);
+            let line = self
+                .line_of(span.first, place)?
+                .ok_or_else(|| bad(self.source(span.first), "its last record is missing"))?;
+            lines.push((next.from(), line));
+        }
+        Ok(lines)
+    }
+
+    /// The line of record `seq`, without its newline.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it was removed.
+    pub fn line(&mut self, seq: u64) -> Result<Vec<u8>, ArchiveError> {
+        let none = |size| ArchiveError::NoRecord(seq, size);
+        let place = seq.checked_sub(1).and_then(|index| self.place_of(index));
+        let Some(span) = place.and_then(|place| self.spans.get(place)) else {
+            return Err(none(self.size()?));
+        };
+        let (first, at) = (span.first, seq - span.first);
+        match self.line_of(first, at)? {
+            Some(line) => Ok(line),
+            None if self.is_removed(first) => Err(ArchiveError::Removed(seq)),
+            None => Err(none(self.size()?)),
+        }
+    }
+
+    fn is_removed(&self, first: u64) -> bool {
+        let has = |name| self.names.contains(&name);
+        !has(Name::Lines(first)) && !has(Name::Packed(first))
+    }
+
+    /// Where the lines of a segment are.
+    fn source(&self, first: u64) -> Name {
+        [Name::Lines(first), Name::Packed(first)]
+            .into_iter()
+            .find(|name| self.names.contains(name))
+            .unwrap_or(Name::Ends(first))
+    }
+
+    /// The line of a segment by its place in it, from 0.
+    fn line_of(&self, first: u64, place: u64) -> Result<Option<Vec<u8>>, ArchiveError> {
+        let name = self.source(first);
+        if self.names.contains(&Name::Ends(first)) {
+            let found = self.in_ends(first, place)?;
+            if found.is_some() || self.is_removed(first) {
+                return Ok(found);
+            }
+        }
+        let reader = self.storage.read(first, 0).map_err(failed(name))?;
+        let mut lines = Lines::new(reader);
+        let mut at = 0;
+        loop {
+            match lines.next().map_err(failed(name))? {
+                Next::Line(line) if at == place => return Ok(Some(line.to_vec())),
+                Next::Line(_) => at += 1,
+                Next::TooLong => return Err(bad(name, "a line is longer than a record can be")),
+                Next::Partial(_) | Next::End => return Ok(None),
+            }
+        }
+    }
+
+    /// The same, where the first line and the last are kept by themselves.
+    fn in_ends(&self, first: u64, place: u64) -> Result<Option<Vec<u8>>, ArchiveError> {
+        let name = Name::Ends(first);
+        let reader = self.storage.reader(name, 0).map_err(failed(name))?;
+        let mut lines = Lines::new(reader);
+        while let Next::Line(line) = lines.next().map_err(failed(name))? {
+            let head = Head::read(line).map_err(|why| bad(name, why.to_string()))?;
+            if head.seq.checked_sub(first) == Some(place) {
+                return Ok(Some(line.to_vec()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The leaves of a segment, kept until another one's are asked for.
+    fn leaves(&mut self, place: usize) -> Result<&[Digest], ArchiveError> {
+        if self.leaves.as_ref().is_none_or(|(at, _)| *at != place) {
+            let first = self.spans.get(place).map_or(0, |span| span.first);
+            let leaves = match self.kept_leaves(first)? {
+                Some(leaves) => leaves,
+                None => self.hashed_lines(first)?,
+            };
+            self.leaves = Some((place, leaves));
+        }
+        Ok(self.leaves.as_ref().map_or(&[], |(_, leaves)| leaves))
+    }
+
+    fn kept_leaves(&self, first: u64) -> Result<Option<Vec<Digest>>, ArchiveError> {
+        let name = Name::Hashes(first);
+        if !self.names.contains(&name) {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        let reader = self.storage.reader(name, 0).map_err(failed(name))?;
+        io::BufReader::new(reader)
+            .read_to_end(&mut bytes)
+            .map_err(failed(name))?;
+        let (leaves, rest) = bytes.as_chunks::<32>();
+        if !rest.is_empty() {
+            return Err(bad(name, "it does not end with a whole hash"));
+        }
+        Ok(Some(
+            leaves
+                .iter()
+                .map(|leaf| Digest::from_bytes(*leaf))
+                .collect(),
+        ))
+    }
+
+    fn hashed_lines(&self, first: u64) -> Result<Vec<Digest>, ArchiveError> {
+        let name = self.source(first);
+        let mut lines = Lines::new(self.storage.read(first, 0).map_err(failed(name))?);
+        let mut leaves = Vec::new();
+        loop {
+            match lines.next().map_err(failed(name))? {
+                Next::Line(line) => leaves.push(merkle::leaf(line)),
+                Next::TooLong => return Err(bad(name, "a line is longer than a record can be")),
+                // What has no end is being written.
+                Next::Partial(_) | Next::End => return Ok(leaves),
+            }
+        }
+    }
+}
+
+impl Subtrees for Archive {
+    fn subtree(&mut self, from: u64, to: u64) -> io::Result<Digest> {
+        if let Some(peak) = self.peaks.get(&(from, to)) {
+            return Ok(*peak);
+        }
+        let missing = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let place = self.place_of(from).ok_or_else(missing)?;
+        let ends = self.spans.get(place + 1).map(Span::from);
+        if ends.is_some_and(|ends| ends < to) {
+            // As the tree divides it: each half is then of fewer segments.
+            let middle = from + merkle::divide(to - from);
+            let left = self.subtree(from, middle)?;
+            let right = self.subtree(middle, to)?;
+            return Ok(merkle::node(&left, &right));
+        }
+        let before = self.spans.get(place).map_or(0, Span::from);
+        let leaves = self.leaves(place).map_err(io::Error::other)?;
+        let within = |index: u64| usize::try_from(index - before).ok();
+        let range = within(from).zip(within(to));
+        let leaves = range
+            .and_then(|(from, to)| leaves.get(from..to))
+            .ok_or_else(missing)?;
+        let mut tree = Tree::default();
+        tree.extend(leaves.iter().copied());
+        Ok(tree.root())
+    }
+}
+
+fn read(name: Name, line: &[u8]) -> Result<Record, ArchiveError> {
+    Head::read(line)
+        .and_then(|head| head.record(&mut Vec::new()))
+        .map_err(|why| ArchiveError::Bad {
+            file: name.to_string(),
+            why,
+        })
+}
+
+#[cfg(test)]
+mod tests;
