@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tollgate_plugin::prelude::*;
 
@@ -61,7 +61,7 @@ pub(crate) struct Environment {
 /// Gives what is never the same twice: what it drew, how long it took, and the order of a map.
 #[tool(read_only, uses = ["clock", "random"])]
 pub(crate) fn chance() -> Result<Json<Chance>, Error> {
-    let began = Instant::now();
+    let began = wasi::now();
     let map: HashMap<u32, ()> = (0..16).map(|key| (key, ())).collect();
     std::thread::sleep(Duration::from_millis(1));
     Ok(Json(Chance {
@@ -69,7 +69,7 @@ pub(crate) fn chance() -> Result<Json<Chance>, Error> {
         floor: wasi::random(8),
         number: wasi::number().to_string(),
         order: map.into_keys().collect(),
-        nanoseconds: began.elapsed().as_nanos().to_string(),
+        nanoseconds: (wasi::now() - began).to_string(),
         time: clock::now()?.as_millis().to_string(),
     }))
 }

@@ -113,12 +113,19 @@ pub(crate) mod wasi {
 
             world wasi {
               import wasi:random/random@0.2.6;
+              import wasi:clocks/monotonic-clock@0.2.6;
             }
 
             package wasi:random@0.2.6 {
               interface random {
                 get-random-bytes: func(len: u64) -> list<u8>;
                 get-random-u64: func() -> u64;
+              }
+            }
+
+            package wasi:clocks@0.2.6 {
+              interface monotonic-clock {
+                now: func() -> u64;
               }
             }
         ",
@@ -129,6 +136,11 @@ pub(crate) mod wasi {
 
     pub(crate) fn random(length: u64) -> Vec<u8> {
         wasi::random::random::get_random_bytes(length)
+    }
+
+    /// Nanoseconds; Rust's own clock takes the one on the wall along.
+    pub(crate) fn now() -> u64 {
+        wasi::clocks::monotonic_clock::now()
     }
 
     pub(crate) fn number() -> u64 {
