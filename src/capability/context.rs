@@ -79,8 +79,8 @@ pub(crate) struct Usage {
     pub(crate) held: Option<Refusal>,
     /// HTTP requests sent.
     requests: u32,
-    /// Recorded host calls.
-    numbers: u32,
+    /// Host calls with records of their own.
+    pub(crate) numbers: u32,
 }
 
 /// The context of one call.

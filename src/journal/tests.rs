@@ -86,6 +86,7 @@ pub(super) fn outcome(call: CallId) -> Event {
         refused: [].into(),
         fuel: 1234,
         host_calls: [(String::from("http"), 2)].into(),
+        numbered: 0,
         result: Some(Digest::of(b"result")),
         bytes_out: 6,
         redacted: 0,

@@ -1,6 +1,6 @@
 //! Checking a receipt, with nothing but the file and a key of the log.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Receipt, Shown, Summary, is_of};
 use crate::digest::Digest;
@@ -83,8 +83,8 @@ pub struct Checked {
     pub size: u64,
     /// Witnesses, among those that are known, that saw these checkpoints.
     pub witnesses: Vec<Cosignature>,
-    /// Numbers of host calls before the last that are in no record here: refused before they were
-    /// recorded, or left out of the receipt.
+    /// Numbers of host calls that are in no record here: ended before they had one, or left out of the
+    /// receipt.
     pub gaps: Vec<u32>,
 }
 
@@ -248,17 +248,13 @@ impl Seen {
     }
 }
 
-/// Host calls are numbered from 1, without gaps where each got as far as a record.
+/// Host calls are numbered from 1 to as many as the outcome says.
 fn gaps(summary: &Summary) -> Vec<u32> {
-    let mut gaps = Vec::new();
-    let mut next = 1;
-    for made in &summary.host_calls {
+    let there: BTreeSet<u32> = summary.host_calls.iter().map(|made| made.number).collect();
+    let last = there.last().copied().unwrap_or(0);
+    (1..=last.max(summary.host_calls_numbered))
+        .filter(|number| !there.contains(number))
         // A few are enough to say that there are some.
-        gaps.extend((next..made.number).take(16));
-        next = made.number.saturating_add(1);
-        if gaps.len() >= 16 {
-            break;
-        }
-    }
-    gaps
+        .take(16)
+        .collect()
 }

@@ -47,6 +47,8 @@ pub struct Summary {
     /// How many host calls there were of each capability, those that only read what is the call's
     /// own included.
     pub host_call_counts: BTreeMap<String, u64>,
+    /// How many of them were numbered: had records of their own.
+    pub host_calls_numbered: u32,
     /// The approvals that it asked for or used.
     pub approvals: Vec<ApprovalId>,
     /// The leases that were made for it.
@@ -240,5 +242,6 @@ impl Reading {
         summary.fuel = Some(outcome.fuel);
         summary.result = outcome.result;
         summary.host_call_counts.clone_from(&outcome.host_calls);
+        summary.host_calls_numbered = outcome.numbered;
     }
 }

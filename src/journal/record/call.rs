@@ -12,6 +12,14 @@ use crate::name::ToolName;
 use crate::policy::Ground;
 use crate::reason::Reason;
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_none_yet(number: &u32) -> bool {
+    *number == 0
+}
+
 /// Who asks, and how the request came.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -238,6 +246,9 @@ pub struct Outcome {
     /// Host calls made, by capability, those that are not recorded one by one included.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub host_calls: BTreeMap<String, u64>,
+    /// How many of them were numbered, for records of their own.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub numbered: u32,
     /// Digest of the result's canonical text, as the agent got it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Digest>,
