@@ -76,6 +76,17 @@ fn pure(c: &mut Criterion) {
             .await;
         });
     }
+    runtime.block_on(host.stop());
+    // The same with a tape of each: encrypted, and written to a file of its own.
+    let components = PURE.map(|(name, component, ..)| (name, component));
+    let folder = home(&components, "[tools]\ntape = true\n");
+    let host = runtime.block_on(start(folder.path()));
+    for (name, _, tool, arguments) in PURE {
+        let full = format!("{name}.{tool}");
+        group.bench_function(BenchmarkId::new("taped", name), |b| {
+            b.to_async(&runtime).iter(|| call(&host, &full, arguments));
+        });
+    }
     group.finish();
     runtime.block_on(host.stop());
 }

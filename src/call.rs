@@ -15,6 +15,8 @@ mod step;
 pub use arrival::{Arrival, Progress, ProgressSink};
 pub use reply::{Annotations, Completion, Content, Media, Reply, ResourceBody};
 
+pub(crate) use answer::of_replay;
+pub(crate) use entry::name_refusals;
 pub(crate) use pace::{Pace, Places};
 
 use std::sync::Arc;
@@ -33,6 +35,7 @@ use crate::name::ToolName;
 use crate::plugin::Plugin;
 use crate::reason::{Reason, Refusal};
 use crate::running::Underway;
+use crate::tape::{Head, Limits, Recorder};
 use crate::task::{OnTask, out_of_fuel};
 use crate::telemetry::Stage;
 
@@ -137,7 +140,7 @@ async fn admit(
         attempt,
         trace: entry.trace(),
     };
-let deciding = entry.trace().begin(Stage::Decision);
+    let deciding = entry.trace().begin(Stage::Decision);
     let decided = asking.permit(under_way).await;
     deciding.decided(decided.as_ref().map(|permitted| permitted.permit.ground()));
     let permitted = decided?;
@@ -236,6 +239,19 @@ async fn run(
         return entry.refused(refusal).await;
     }
 
+    let tape = host.config().is_taped(&tool).then(|| {
+        entry.is_taped();
+        let head = Head {
+            call: entry.call(),
+            tool: tool.to_string(),
+            plugin: plugin.digest,
+            host: env!("CARGO_PKG_VERSION").to_owned(),
+            engine: host.runtime().fit(),
+            limits: Limits::of(&limits),
+            arguments: arguments.canonical().to_owned(),
+        };
+        Box::new(Recorder::new(&head, host.config().tapes.call))
+    });
     let facts = Facts {
         call: entry.call(),
         caller: arrival.caller,
@@ -254,6 +270,7 @@ async fn run(
         grants,
         limits,
         arrival.progress,
+        tape,
     ));
     // Whatever ends the call, a dropped future included, takes back what was lent to it.
     let lent = host.leases().of_call(entry.call());

@@ -3,7 +3,7 @@
 //! ```text
 //! tollgate.toml   plugins/   policies/        the operator's, worth a repository
 //! state/                                      the host's, for its owner only (0700)
-//!   tollgate.db  journal/  artifacts/  keys/  secrets.store
+//!   tollgate.db  journal/  tapes/  artifacts/  keys/  secrets.store
 //!   tollgate.sock  daemon.lock  tollgate.log
 //! ```
 //!
@@ -101,6 +101,24 @@ impl Home {
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.state().join("journal")
+    }
+
+    /// Journals from before a backup was put back, each in a folder of its own.
+    #[must_use]
+    pub fn earlier_journals(&self) -> PathBuf {
+        self.state().join("journals")
+    }
+
+    /// What calls were given, where the operator has it kept.
+    #[must_use]
+    pub fn tapes(&self) -> PathBuf {
+        self.state().join("tapes")
+    }
+
+    /// The key that tapes are encrypted under.
+    #[must_use]
+    pub fn tapes_key(&self) -> PathBuf {
+        self.keys().join("tapes.key")
     }
 
     /// Compiled plugins.

@@ -27,6 +27,7 @@
 
 pub mod admin;
 pub mod approval;
+pub mod backup;
 pub mod call;
 mod capability;
 pub mod cli;
@@ -59,6 +60,7 @@ mod running;
 pub mod runtime;
 pub mod secret;
 pub mod state;
+pub mod tape;
 pub mod task;
 pub mod telemetry;
 pub mod webhook;

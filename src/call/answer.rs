@@ -12,6 +12,7 @@ use crate::reason::{Reason, Refusal};
 use crate::runtime::Ended;
 use crate::runtime::bindings::{tools as wit, types};
 use crate::secret::{Lent, aside};
+use crate::tape::Recorder;
 
 /// The end of a call, checked.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Answer {
     pub(super) fuel: u64,
     pub(super) usage: Usage,
     pub(super) redacted: u64,
+    /// What the call was given, where that is kept.
+    pub(super) tape: Option<Box<Recorder>>,
 }
 
 /// Checks, bounds and redacts what `ended` brought.
@@ -32,9 +35,9 @@ pub(super) async fn settle(
     ended: Ended,
 ) -> Answer {
     let none = Lent::default();
-    let (usage, context) = match ended.context {
-        Some(mut context) => (context.take_usage(), Some(context)),
-        None => (Usage::default(), None),
+    let (usage, tape, context) = match ended.context {
+        Some(mut context) => (context.take_usage(), context.take_tape(), Some(context)),
+        None => (Usage::default(), None, None),
     };
     let lent = context.as_ref().map_or(&none, |context| context.lent());
     let mut redacted = 0;
@@ -75,7 +78,16 @@ pub(super) async fn settle(
         fuel: ended.fuel,
         usage,
         redacted,
+        tape,
     }
+}
+
+/// What an agent got of `answer`, where nothing was lent to the call: for a replay.
+pub(crate) fn of_replay(
+    answer: Result<wit::Outcome, wit::CallError>,
+    limits: &CallLimits,
+) -> Result<Completion, Refusal> {
+    completion(answer, limits).map(|(completion, _)| completion)
 }
 
 /// Bytes of a plugin's error message; a model reads a sentence.

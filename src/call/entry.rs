@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use super::Arrival;
 use super::answer::Answer;
 use super::reply::{Completion, Content, Reply};
-use crate::capability::Usage;
 use crate::digest::Digest;
 use crate::grant::Grants;
 use crate::host::Host;
@@ -25,6 +24,7 @@ use crate::policy::{Ground, Permit};
 use crate::reason::{Kind, Reason, Refusal};
 use crate::revocation::Scope;
 use crate::running::{Guard, Underway};
+use crate::tape::Recorder;
 use crate::task::Line;
 use crate::telemetry::CallTrace;
 
@@ -46,6 +46,8 @@ pub(super) struct Entry<'a> {
     /// Whether an intent stands in the journal that has no outcome yet.
     open: bool,
     trace: CallTrace,
+    /// Whether what it is given is kept.
+    taped: bool,
 }
 
 impl<'a> Entry<'a> {
@@ -66,6 +68,7 @@ impl<'a> Entry<'a> {
             running: None,
             open: false,
             trace: telemetry.call(call, &arrival.caller, arrival.trace.as_ref()),
+            taped: false,
         }
     }
 
@@ -139,6 +142,28 @@ impl<'a> Entry<'a> {
 
     pub(super) const fn attempt(&mut self, attempt: u32) {
         self.attempt = attempt;
+    }
+
+    /// What it is given is kept.
+    pub(super) const fn is_taped(&mut self) {
+        self.taped = true;
+    }
+
+    /// Keeps the tape, and gives its digest or why there is none.
+    async fn keep(&self, tape: Option<Box<Recorder>>) -> (Option<Digest>, Option<String>) {
+        let Some(tape) = tape else {
+            return (None, None);
+        };
+        let (tapes, settings) = (self.host.tapes().clone(), self.host.config().tapes);
+        let now = self.host.now();
+        let kept = tokio::task::spawn_blocking(move || tapes.keep(*tape, &settings, now)).await;
+        match kept.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(digest) => (Some(digest), None),
+            Err(why) => {
+                tracing::warn!(call = %self.call, why, "there is no tape of a call");
+                (None, Some(why))
+            }
+        }
     }
 
     /// Writes that the call is about to run; one that was stopped meanwhile does not.
@@ -237,8 +262,10 @@ impl<'a> Entry<'a> {
             Some(refusal) => self.explain(refusal),
             None => answer.completion,
         };
-        name_refusals(&mut completion, &answer.usage);
+        name_refusals(&mut completion, &answer.usage.refused);
         let text = completion.canonical();
+        // Before the record that has its digest, which is what says later whether it is this one.
+        let (tape, untaped) = self.keep(answer.tape).await;
         let status = match (&answer.refusal, completion.is_error) {
             (Some(_), _) => "failed",
             (None, true) => "error",
@@ -261,6 +288,8 @@ impl<'a> Entry<'a> {
             result: Some(Digest::of(text.as_bytes())),
             bytes_out: text.len() as u64,
             redacted: answer.redacted,
+            tape,
+            untaped,
             duration_us: self.elapsed(),
         });
         self.open = false;
@@ -388,6 +417,8 @@ impl Drop for Entry<'_> {
             result: None,
             bytes_out: 0,
             redacted: 0,
+            tape: None,
+            untaped: self.taped.then(|| "the call was dropped".to_owned()),
             duration_us: self.elapsed(),
         });
         if let Err(error) = self.host.journal().append(&event) {
@@ -398,12 +429,11 @@ impl Drop for Entry<'_> {
 }
 
 /// Says in the result which host calls were refused, whether or not the plugin did.
-fn name_refusals(completion: &mut Completion, usage: &Usage) {
-    if usage.refused.is_empty() {
+pub(crate) fn name_refusals(completion: &mut Completion, refused: &BTreeMap<Reason, u64>) {
+    if refused.is_empty() {
         return;
     }
-    let list: Vec<String> = usage
-        .refused
+    let list: Vec<String> = refused
         .iter()
         .map(|(reason, count)| match count {
             1 => reason.code().to_owned(),
@@ -414,8 +444,7 @@ fn name_refusals(completion: &mut Completion, usage: &Usage) {
         text: format!("[tollgate] refused during this call: {}", list.join(", ")),
         annotations: None,
     });
-    let refused = usage
-        .refused
+    let refused = refused
         .iter()
         .map(|(reason, count)| (reason.code().to_owned(), (*count).into()))
         .collect();

@@ -26,6 +26,7 @@ use crate::running::Underway;
 use crate::runtime::bindings::types as wit;
 use crate::runtime::{Ending, Patience};
 use crate::secret::{Lent, Placeholders};
+use crate::tape::Recorder;
 use crate::task::OnTask;
 use crate::telemetry::{CallTrace, Telemetry};
 
@@ -97,6 +98,8 @@ pub(crate) struct CallContext {
     grants: Grants,
     usage: Usage,
     log: Arc<GuestLog>,
+    /// Where what the call is given is kept; most calls have none.
+    tape: Option<Box<Recorder>>,
 }
 
 impl std::fmt::Debug for CallContext {
@@ -115,6 +118,7 @@ impl CallContext {
         grants: Grants,
         limits: CallLimits,
         progress: Option<ProgressSink>,
+        tape: Option<Box<Recorder>>,
     ) -> Self {
         let lent = Lent::new();
         let log = GuestLog::new(
@@ -134,7 +138,23 @@ impl CallContext {
             grants,
             usage: Usage::default(),
             log,
+            tape,
         }
+    }
+
+    /// Whether what the call is given is kept.
+    pub(crate) const fn has_tape(&self) -> bool {
+        self.tape.is_some()
+    }
+
+    /// The call's tape, where it has one.
+    pub(crate) fn tape(&mut self) -> Option<&mut Recorder> {
+        self.tape.as_deref_mut()
+    }
+
+    /// The same, once the instance is gone.
+    pub(crate) fn take_tape(&mut self) -> Option<Box<Recorder>> {
+        self.tape.take()
     }
 
     /// The time that the call takes, but for what people take.

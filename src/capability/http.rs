@@ -27,6 +27,7 @@ use crate::runtime::bindings::http as wit;
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
 use crate::secret::{Lent, aside};
+use crate::tape::Function;
 use crate::task::OnTask;
 use crate::telemetry::Stage;
 
@@ -35,7 +36,7 @@ use crate::telemetry::Stage;
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "bindgen re-exports it")]
 pub struct Origin {
-    requirement: String,
+    pub(super) requirement: String,
 }
 
 /// A request as policy decides on it.
@@ -114,11 +115,27 @@ impl HostQuestion for Dial {
 
 impl wit::Host for CallState {
     fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<Origin>, types::Error>> {
-        let (table, context) = self.parts()?;
+        let asked = self.asks(Function::HttpOpen, |fields, _| fields.text("name", &name));
+        let opened: Result<Origin, types::Error> = match asked? {
+            Some(answer) => answer,
+            None => {
+                let answer = self.open_origin(name);
+                self.answers(answer)?
+            }
+        };
+        match opened {
+            Ok(handle) => Ok(Ok(self.handles().push(handle)?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+}
+
+impl CallState {
+    fn open_origin(&mut self, name: String) -> wasmtime::Result<Result<Origin, types::Error>> {
+        let (_, context) = self.parts()?;
         context.count("http", name.len())?;
         if matches!(context.grant(&name).as_deref(), Some(Grant::Http(_))) {
-            let handle = Origin { requirement: name };
-            return Ok(Ok(table.push(handle)?));
+            return Ok(Ok(Origin { requirement: name }));
         }
         let reference = context.reference("http", &name);
         let refusal = Refusal::new(
@@ -133,11 +150,34 @@ impl wit::HostOrigin for CallState {
     async fn send(
         &mut self,
         origin: Resource<Origin>,
+        request: wit::Request,
+        credentials: Vec<wit::Credential>,
+    ) -> wasmtime::Result<Result<wit::Response, types::Error>> {
+        let requirement = self.handles().get(&origin)?.requirement.clone();
+        let asked = self.asks(Function::HttpSend, |fields, table| {
+            super::taped::request(fields, table, &requirement, &request, &credentials);
+        });
+        if let Some(answer) = asked? {
+            return Ok(answer);
+        }
+        let answer = self.sending(requirement, request, credentials).await;
+        self.answers(answer)
+    }
+
+    fn drop(&mut self, origin: Resource<Origin>) -> wasmtime::Result<()> {
+        self.handles().delete(origin)?;
+        Ok(())
+    }
+}
+
+impl CallState {
+    async fn sending(
+        &mut self,
+        requirement: String,
         mut request: wit::Request,
         credentials: Vec<wit::Credential>,
     ) -> wasmtime::Result<Result<wit::Response, types::Error>> {
-        let (table, context) = self.parts()?;
-        let requirement = table.get(&origin)?.requirement.clone();
+        let (_, context) = self.parts()?;
         let size = request.url.len()
             + request
                 .headers
@@ -170,12 +210,6 @@ impl wit::HostOrigin for CallState {
             Err(Unsent::Refused(refusal)) => Ok(Err(context.refuse(reference, refusal)?)),
             Err(Unsent::Failed(error)) => Ok(Err(error)),
         }
-    }
-
-    fn drop(&mut self, origin: Resource<Origin>) -> wasmtime::Result<()> {
-        let (table, _) = self.parts()?;
-        table.delete(origin)?;
-        Ok(())
     }
 }
 

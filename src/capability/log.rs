@@ -12,6 +12,7 @@ use crate::name::PluginName;
 use crate::runtime::CallState;
 use crate::runtime::bindings::log::{Host, Level as WitLevel};
 use crate::secret::Lent;
+use crate::tape::Function;
 
 /// A line is cut here.
 const LINE: usize = 4 << 10;
@@ -98,6 +99,31 @@ impl crate::runtime::bindings::types::Host for CallState {}
 
 impl Host for CallState {
     fn write(&mut self, level: WitLevel, message: String) -> wasmtime::Result<()> {
+        let asked = self.asks(Function::LogWrite, |fields, _| {
+            fields.text("level", said(level));
+            fields.text("message", &message);
+        });
+        if let Some(answer) = asked? {
+            return Ok(answer);
+        }
+        let answer = self.log_line(level, &message);
+        self.answers(answer)
+    }
+}
+
+/// The level, as the contract has it.
+const fn said(level: WitLevel) -> &'static str {
+    match level {
+        WitLevel::Trace => "trace",
+        WitLevel::Debug => "debug",
+        WitLevel::Info => "info",
+        WitLevel::Warn => "warn",
+        WitLevel::Error => "error",
+    }
+}
+
+impl CallState {
+    fn log_line(&mut self, level: WitLevel, message: &str) -> wasmtime::Result<()> {
         let (_, context) = self.parts()?;
         context.count("log", message.len())?;
         let level = match level {
@@ -107,7 +133,7 @@ impl Host for CallState {
             WitLevel::Warn => Level::WARN,
             WitLevel::Error => Level::ERROR,
         };
-        context.log().write(level, &message);
+        context.log().write(level, message);
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ mod random;
 pub(crate) mod secrets;
 mod settings;
 mod sign;
+pub(crate) mod taped;
 
 /// The types behind the handles of the contract. Public in name only: the module is private.
 #[expect(unreachable_pub, reason = "bindgen re-exports it")]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::call::{Progress, ProgressSink};
 use crate::runtime::CallState;
 use crate::runtime::bindings::progress::Host;
+use crate::tape::Function;
 
 /// No client shows more than a few changes a second.
 const LEAST_APART: Duration = Duration::from_millis(50);
@@ -45,6 +46,27 @@ impl Reports {
 
 impl Host for CallState {
     fn report(
+        &mut self,
+        value: f64,
+        total: Option<f64>,
+        message: Option<String>,
+    ) -> wasmtime::Result<()> {
+        let asked = self.asks(Function::ProgressReport, |fields, _| {
+            // Bit for bit: a NaN is none that a text could tell apart.
+            fields.number("value", value.to_bits());
+            fields.number("total", total.map_or(0, f64::to_bits));
+            fields.text("message", message.as_deref().unwrap_or_default());
+        });
+        if let Some(answer) = asked? {
+            return Ok(answer);
+        }
+        let answer = self.progress(value, total, message);
+        self.answers(answer)
+    }
+}
+
+impl CallState {
+    fn progress(
         &mut self,
         value: f64,
         total: Option<f64>,

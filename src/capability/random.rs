@@ -6,6 +6,7 @@ use crate::reason::{Reason, Refusal};
 use crate::runtime::bindings::random::Host;
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
+use crate::tape::Function;
 
 /// Bytes at once; enough for any key.
 const MOST: u32 = 64 << 10;
@@ -30,6 +31,19 @@ impl HostQuestion for Draw {
 
 impl Host for CallState {
     fn bytes(&mut self, length: u32) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
+        let asked = self.asks(Function::RandomBytes, |fields, _| {
+            fields.number("length", length.into());
+        });
+        if let Some(answer) = asked? {
+            return Ok(answer);
+        }
+        let answer = self.draw(length);
+        self.answers(answer)
+    }
+}
+
+impl CallState {
+    fn draw(&mut self, length: u32) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
         let (_, context) = self.parts()?;
         context.count("random", length.min(MOST) as usize)?;
         let decided = match context.grant("random").as_deref() {

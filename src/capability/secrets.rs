@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmtime::component::Resource;
+use wasmtime::component::{Resource, ResourceTable};
 
 use super::CallContext;
 use crate::egress;
@@ -16,6 +16,7 @@ use crate::runtime::bindings::secrets::{Host, HostSecret};
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
 use crate::secret::not_granted;
+use crate::tape::Function;
 use crate::task::OnTask;
 
 /// A secret lent to this call: its name only. The value is fetched when it is used.
@@ -89,7 +90,29 @@ impl Host for CallState {
         &mut self,
         name: String,
     ) -> wasmtime::Result<Result<Resource<Secret>, types::Error>> {
-        let (table, context) = self.parts()?;
+        let asked = self.asks(Function::SecretsOpen, |fields, _| {
+            fields.text("name", &name)
+        });
+        let opened: Result<Secret, types::Error> = match asked? {
+            Some(answer) => answer,
+            None => {
+                let answer = self.open_secret(name).await;
+                self.answers(answer)?
+            }
+        };
+        match opened {
+            Ok(handle) => Ok(Ok(self.handles().push(handle)?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+}
+
+impl CallState {
+    async fn open_secret(
+        &mut self,
+        name: String,
+    ) -> wasmtime::Result<Result<Secret, types::Error>> {
+        let (_, context) = self.parts()?;
         context.count("secrets", name.len())?;
         let found = match context.grant(&name).as_deref() {
             Some(Grant::Secret { origin, .. }) => {
@@ -106,7 +129,7 @@ impl Host for CallState {
             _ => Err(not_granted()),
         };
         match found {
-            Ok(origin) => Ok(Ok(table.push(Secret { name, origin })?)),
+            Ok(origin) => Ok(Ok(Secret { name, origin })),
             Err(refusal) => {
                 let reference = context.reference("secret", &name);
                 Ok(Err(context.refuse(reference, refusal)?))
@@ -120,9 +143,53 @@ impl HostSecret for CallState {
         &mut self,
         secret: Resource<Secret>,
     ) -> wasmtime::Result<Result<String, types::Error>> {
+        let asked = self.asks(Function::SecretPlaceholder, |fields, table| {
+            fields.text("secret", name_of(table, &secret));
+        });
+        if let Some(answer) = asked? {
+            return Ok(answer);
+        }
+        let answer = self.make_placeholder(&secret);
+        self.answers(answer)
+    }
+
+    async fn reveal(
+        &mut self,
+        secret: Resource<Secret>,
+    ) -> wasmtime::Result<Result<String, types::Error>> {
+        let asked = self.asks(Function::SecretReveal, |fields, table| {
+            fields.text("secret", name_of(table, &secret));
+        });
+        if let Some(answer) = asked? {
+            return Ok(answer);
+        }
+        let answer = self.revealing(&secret).await;
+        // From here on the plugin has it, and whatever it does can show it.
+        if matches!(answer, Ok(Ok(_))) {
+            self.keeps_no_tape("the plugin was shown a secret's value");
+        }
+        self.answers(answer)
+    }
+
+    fn drop(&mut self, secret: Resource<Secret>) -> wasmtime::Result<()> {
+        self.handles().delete(secret)?;
+        Ok(())
+    }
+}
+
+/// The name of the secret behind a handle.
+fn name_of<'t>(table: &'t ResourceTable, secret: &Resource<Secret>) -> &'t str {
+    table.get(secret).map_or("?", |secret| secret.name.as_str())
+}
+
+impl CallState {
+    fn make_placeholder(
+        &mut self,
+        secret: &Resource<Secret>,
+    ) -> wasmtime::Result<Result<String, types::Error>> {
         let (table, context) = self.parts()?;
         context.count("secrets", 0)?;
-        let Secret { name, origin } = table.get(&secret)?;
+        let Secret { name, origin } = table.get(secret)?;
         let text = context
             .placeholders
             .make(context.services.entropy.as_ref(), name, &origin.to_string())
@@ -135,14 +202,14 @@ impl HostSecret for CallState {
         Ok(Ok(text))
     }
 
-    async fn reveal(
+    async fn revealing(
         &mut self,
-        secret: Resource<Secret>,
+        secret: &Resource<Secret>,
     ) -> wasmtime::Result<Result<String, types::Error>> {
         let began = Instant::now();
         let (table, context) = self.parts()?;
         context.count("secrets", 0)?;
-        let secret = table.get(&secret)?;
+        let secret = table.get(secret)?;
         let reference = context.reference("secret", &secret.name);
         let question = Use {
             name: secret.name.clone(),
@@ -203,11 +270,5 @@ impl HostSecret for CallState {
             }
             Err(refusal) => Ok(Err(context.refuse(reference, refusal)?)),
         }
-    }
-
-    fn drop(&mut self, secret: Resource<Secret>) -> wasmtime::Result<()> {
-        let (table, _) = self.parts()?;
-        table.delete(secret)?;
-        Ok(())
     }
 }

@@ -1,16 +1,22 @@
 //! What can be typed. Help texts, the parser and its errors are all made of these definitions.
 
 mod audit;
+mod backup;
 mod people;
 mod plugins;
 mod policy;
+mod replay;
 mod task;
 mod token;
 
-pub(crate) use audit::{Audit, Check as CheckFile, Export, Form, Search, Since, Tail, Verify};
+pub(crate) use audit::{
+    Audit, AuditCommand, Check as CheckFile, Export, Form, Search, Since, Tail, Verify,
+};
+pub(crate) use backup::{Backup, Restore};
 pub(crate) use people::{Approvals, Person};
 pub(crate) use plugins::{Plugins, PluginsCommand};
 pub(crate) use policy::{Explain, Policy};
+pub(crate) use replay::Replay;
 pub(crate) use task::{BoundArgument, Task, TaskStart};
 pub(crate) use token::{Token, Ttl};
 
@@ -133,8 +139,13 @@ pub(crate) enum Command {
         pending: bool,
     },
     /// Read and verify the journal.
-    #[command(subcommand)]
-    Audit(Audit),
+    Audit(AuditCommand),
+    /// Copy state and journal into a folder, while the daemon serves or not.
+    Backup(Backup),
+    /// Put a backup back; nothing runs then until `tollgate revoke --lift`.
+    Restore(Restore),
+    /// Run a call again on its tape, with no reach, and say whether the same comes out.
+    Replay(Replay),
     /// Make the daemon take in what changed on disk, and say what it found.
     Reload,
     /// Say what the daemon is doing.

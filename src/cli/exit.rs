@@ -33,8 +33,10 @@ exits! {
     Unreachable = 4;
     /// something is there already: another daemon, an agent of that name, a file
     Conflict = 5;
-    /// the journal is not what was written
+    /// the journal is not what was written, or a tape is not
     Tampered = 6;
+    /// a replay went another way than its call
+    Diverged = 7;
 }
 
 impl Exit {
@@ -92,7 +94,8 @@ mod tests {
           3  invalid: usage, arguments of a tool, configuration, policies, cases
           4  the daemon is not there, can't be started or does not answer
           5  something is there already: another daemon, an agent of that name, a file
-          6  the journal is not what was written
+          6  the journal is not what was written, or a tape is not
+          7  a replay went another way than its call
         ");
     }
 

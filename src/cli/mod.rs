@@ -7,6 +7,7 @@ mod agent;
 mod approvals;
 mod args;
 mod audit;
+mod backup;
 mod call;
 mod check;
 mod client;
@@ -28,6 +29,7 @@ mod policy;
 mod printer;
 mod prompt;
 mod quickstart;
+mod replay;
 mod revoke;
 mod secret;
 mod serve;
@@ -115,6 +117,9 @@ fn dispatch(command: Command, global: &Global, printer: &mut Printer) -> Result<
         Command::Secret(command) => secret::run(command, &home, printer),
         Command::Leases { pending } => leases::run(pending, &home, printer),
         Command::Audit(command) => audit::run(command, &home, printer),
+        Command::Backup(command) => backup::take(&command, &home, printer),
+        Command::Restore(command) => wait(backup::put(&command, &home, printer)),
+        Command::Replay(command) => wait(replay::run(command, &home, printer)),
         Command::Reload => daemon::reload(&home, printer),
         Command::Status => daemon::status(&home, printer),
         Command::Stop => daemon::stop(&home, printer),

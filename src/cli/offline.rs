@@ -70,6 +70,11 @@ impl Loader {
         })
     }
 
+    /// What runs and compiles.
+    pub(crate) const fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
     /// Loads the component in `path` as the plugin `name`.
     pub(crate) async fn load(
         &self,

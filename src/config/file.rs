@@ -9,7 +9,9 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::limits::{ApprovalsTable, CallTable, ConcurrencyTable, DescribeTable, MOST_CALLS};
+use super::limits::{
+    ApprovalsTable, CallTable, ConcurrencyTable, DescribeTable, MOST_CALLS, TapesTable,
+};
 use super::outside::{AdminTable, WebhookTable};
 use super::quantity::{Counted, Quantity, Unit};
 use super::secret::Secret;
@@ -33,6 +35,7 @@ pub(super) struct File {
     pub(super) tools: Tools,
     pub(super) tier: BTreeMap<Spanned<Name>, OwnTier>,
     pub(super) tasks: Tasks,
+    pub(super) tapes: TapesTable,
     pub(super) plugins: Plugins,
     pub(super) plugin: BTreeMap<Spanned<PluginName>, Plugin>,
     pub(super) secret: BTreeMap<Spanned<PluginName>, BTreeMap<Spanned<Name>, Secret>>,
@@ -84,6 +87,7 @@ impl<'de> Deserialize<'de> for Resource {
 pub(super) struct Tools {
     pub(super) tier: Option<Spanned<TierName>>,
     pub(super) approvals: Option<People>,
+    pub(super) tape: Option<bool>,
 }
 
 /// `[tier.<name>]`: a tier of the operator's own.
@@ -92,6 +96,7 @@ pub(super) struct Tools {
 pub(super) struct OwnTier {
     pub(super) like: Tier,
     pub(super) approvals: Option<People>,
+    pub(super) tape: Option<bool>,
 }
 
 /// A tier by its name: one of the four, or one of the operator's own.
@@ -158,6 +163,7 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, 
 pub(super) struct Plugin {
     pub(super) tier: Option<Spanned<TierName>>,
     pub(super) approvals: Option<People>,
+    pub(super) tape: Option<bool>,
     pub(super) concurrency: Option<Calls>,
     pub(super) limits: CallTable,
     pub(super) describe: DescribeTable,
@@ -171,6 +177,7 @@ pub(super) struct Plugin {
 pub(super) struct Tool {
     pub(super) tier: Option<Spanned<TierName>>,
     pub(super) approvals: Option<People>,
+    pub(super) tape: Option<bool>,
     pub(super) labels: BTreeSet<Name>,
     pub(super) limits: CallTable,
 }
@@ -302,6 +309,17 @@ impl File {
             .iter()
             .find(|(own, _)| own.get_ref().as_str() == name)
             .map(|(_, tier)| tier)
+    }
+
+    /// Whether anything at all is to be taped.
+    pub(super) fn any_tape(&self) -> bool {
+        let own = self.tier.values().map(|tier| tier.tape);
+        let plugins = self.plugin.values().flat_map(|plugin| {
+            let tools = plugin.tool.values().map(|tool| tool.tape);
+            tools.chain([plugin.tape])
+        });
+        let mut all = own.chain(plugins).chain([self.tools.tape]);
+        all.any(|tape| tape == Some(true))
     }
 
     /// What is wrong with the tiers, and where.

@@ -12,6 +12,7 @@ use super::quantity::{Counted, Quantity, Unit};
 use crate::approval::Settings as Approvals;
 use crate::json::Limits as JsonLimits;
 use crate::limits::{CallLimits, Concurrency, DescribeLimits, HttpLimits};
+use crate::tape::{LARGEST, Settings as Tapes};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -183,6 +184,16 @@ limits_table! {
         wait: Time, 0, HOUR;
         park: Time, 0, HOUR;
         per_minute: Count, 1, 10_000;
+    }
+    with {}
+}
+
+limits_table! {
+    /// `[tapes]`.
+    TapesTable for Tapes {
+        call: Bytes, 4 * KIB, LARGEST;
+        space: Bytes, MIB, 1024 * GIB;
+        keep: Time, 60 * SECOND, 366 * 24 * HOUR;
     }
     with {}
 }

@@ -30,6 +30,7 @@ use crate::home::Home;
 use crate::limits::{CallLimits, Concurrency, DescribeLimits};
 use crate::name::{PluginName, ToolName};
 use crate::plugin::Trust;
+use crate::tape::Settings as Tapes;
 
 pub use anchor::{Anchor, AnchorTo};
 pub use error::ConfigError;
@@ -68,6 +69,10 @@ pub struct Config {
     pub approvals: Approvals,
     /// Tasks of agents.
     pub tasks: Tasks,
+    /// How tapes are bounded.
+    pub tapes: Tapes,
+    /// Whether any call is taped.
+    tapes_any: bool,
     /// Calls at once.
     pub concurrency: Concurrency,
     /// Whose signatures of components count.
@@ -163,6 +168,8 @@ impl Config {
             .0;
         let mut approvals = Approvals::default();
         file.approvals.apply(&mut approvals);
+        let mut tapes = Tapes::default();
+        file.tapes.apply(&mut tapes);
         Self {
             server: Server {
                 listen,
@@ -193,6 +200,8 @@ impl Config {
             tasks: Tasks {
                 required: file.tasks.required,
             },
+            tapes,
+            tapes_any: file.any_tape(),
             concurrency,
             trust: Trust {
                 keys: file
@@ -290,6 +299,24 @@ impl Config {
             .or_else(|| plugin.and_then(|p| p.approvals))
             .or(self.file.tools.approvals)
             .map_or(1, |people| people.0)
+    }
+
+    /// Whether what a call of `tool` is given is kept, so that it can be run again: the tool's own word, or
+    /// its tier's, or its plugin's, or the host's.
+    #[must_use]
+    pub fn is_taped(&self, tool: &ToolName) -> bool {
+        // The common case, on the way of each call.
+        if !self.tapes_any {
+            return false;
+        }
+        let plugin = self.file.plugin(tool.plugin());
+        self.file
+            .tool(tool)
+            .and_then(|t| t.tape)
+            .or_else(|| self.file.own_tier(self.file.tier_of(tool)?)?.tape)
+            .or_else(|| plugin.and_then(|p| p.tape))
+            .or(self.file.tools.tape)
+            .unwrap_or(false)
     }
 
     /// The labels that a call of `tool` puts on its task: what the task has seen then.

@@ -280,7 +280,7 @@ fn each_kind_of_mistake_has_its_message() {
     /home/tollgate.toml:1:9: `GitHub` can't be a name: use 1 to 32 of `a`-`z`, `A`-`Z`, `0`-`9`, `_` and `-`, starting with a letter or digit
     /home/tollgate.toml:1:21: `a b` can't be a name: use 1 to 64 of `a`-`z`, `A`-`Z`, `0`-`9`, `_` and `-`, starting with a letter or digit
     /home/tollgate.toml:2:7: invalid type: integer `5`, expected a string
-    /home/tollgate.toml:1:2: unknown field `sevrer`, expected one of `server`, `issuer`, `admin`, `webhook`, `limits`, `describe`, `approvals`, `concurrency`, `tools`, `tier`, `tasks`, `plugins`, `plugin`, `secret`, `vault`, `leases`, `egress`, `journal`, `log`, `telemetry`
+    /home/tollgate.toml:1:2: unknown field `sevrer`, expected one of `server`, `issuer`, `admin`, `webhook`, `limits`, `describe`, `approvals`, `concurrency`, `tools`, `tier`, `tasks`, `tapes`, `plugins`, `plugin`, `secret`, `vault`, `leases`, `egress`, `journal`, `log`, `telemetry`
     /home/tollgate.toml:2:10: `localhost` is no address to listen on: write an IP address and a port, such as "127.0.0.1:8787" or "[::1]:8787"
     /home/tollgate.toml:2:9: `proxy` is not an HTTP proxy: write "http://<host>:<port>", without user, path or query
     /home/tollgate.toml:1:1: a secret with `source = "vault"` needs `path`

@@ -13,6 +13,7 @@ mod tests;
 pub(crate) use client::holder;
 pub use client::{ClientError, Connection, ControlClient, Start, bridge, bridge_stdio, end};
 pub use protocol::{Command, ControlError, MintCommand, SecretText, TaskOrder};
+pub(crate) use server::hold;
 pub use server::{Control, Daemon, DaemonError, Report, detach};
 
 use std::path::PathBuf;

@@ -144,7 +144,7 @@ impl Daemon {
     ///
     /// Another daemon runs here, or the socket's directory is not the owner's alone.
     pub fn bind(paths: &Paths) -> Result<Self, DaemonError> {
-        let lock = lock(&paths.lock)?;
+        let lock = hold(&paths.lock)?;
         let socket = &paths.socket;
         if let Some(directory) = socket.parent() {
             private(directory)?;
@@ -248,7 +248,8 @@ impl Daemon {
     }
 }
 
-fn lock(path: &Path) -> Result<File, DaemonError> {
+/// Takes the place of the daemon; it is given back when the file is dropped.
+pub(crate) fn hold(path: &Path) -> Result<File, DaemonError> {
     if let Some(directory) = path.parent() {
         private(directory)?;
     }

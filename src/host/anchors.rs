@@ -168,7 +168,10 @@ pub async fn last(host: &Arc<Host>, told: &Told) {
             near.push((to, last));
         }
     }
-    if tokio::time::timeout(ENDING, tell(host, near)).await.is_err() {
+    if tokio::time::timeout(ENDING, tell(host, near))
+        .await
+        .is_err()
+    {
         tracing::warn!("the last checkpoint could not be anchored in time");
     }
 }

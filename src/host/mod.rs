@@ -47,6 +47,7 @@ use crate::revocation::Followers;
 use crate::running::Running;
 use crate::runtime::Runtime;
 use crate::state::State;
+use crate::tape::Tapes;
 use crate::task::Tasks;
 
 /// A running host.
@@ -58,6 +59,7 @@ pub struct Host {
     registry: Registry,
     services: Arc<Services>,
     state: State,
+    tapes: Tapes,
     identities: Identities,
     people: People,
     doors: doors::Doors,
@@ -112,6 +114,12 @@ impl Host {
     #[must_use]
     pub const fn state(&self) -> &State {
         &self.state
+    }
+
+    /// What calls were given, where that is kept.
+    #[must_use]
+    pub const fn tapes(&self) -> &Tapes {
+        &self.tapes
     }
 
     /// The journal.

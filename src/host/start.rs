@@ -29,6 +29,7 @@ use crate::running::Running;
 use crate::runtime::{Artifacts, Runtime, Settings};
 use crate::secret::{Reach, Secrets};
 use crate::state::{State, StateError};
+use crate::tape::Tapes;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 
@@ -100,6 +101,9 @@ pub enum StartError {
     /// The keys of step tokens.
     #[error(transparent)]
     Roots(#[from] crate::identity::RootError),
+    /// A backup was not put back whole.
+    #[error("a restore of `{0}` was cut short: run `tollgate restore` with the same backup again")]
+    Unrestored(PathBuf),
     /// The key of compiled code.
     #[error("the key of compiled code in `{0}` can't be made: {1}")]
     Key(PathBuf, String),
@@ -140,6 +144,9 @@ impl Host {
             compiler,
         } = options;
         home.create()?;
+        if crate::backup::is_unfinished(&home) {
+            return Err(StartError::Unrestored(home.root().to_owned()));
+        }
         let config = Config::load(&home)?;
         let journal = open_journal(&home, &config, &clock, Arc::clone(&entropy))?;
         let state = State::open(&home.database())?;
@@ -218,6 +225,7 @@ impl Host {
             identities,
             people: People::new(state.clone(), Arc::clone(&clock), Arc::clone(&entropy)),
             doors: super::doors::Doors::default(),
+            tapes: Tapes::new(&home, Arc::clone(&entropy)),
             page: std::sync::OnceLock::new(),
             entropy,
             reach,

@@ -90,6 +90,7 @@ pub(super) fn bounded(event: &Event) -> Event {
         Event::Outcome(outcome) => {
             text(&mut outcome.status);
             optional(&mut outcome.detail);
+            optional(&mut outcome.untaped);
             let counts = std::mem::take(&mut outcome.host_calls);
             outcome.host_calls = counts
                 .into_iter()

@@ -232,7 +232,8 @@ pub struct Changed {
     /// `secret.set`, `secret.removed`, `task.ended`, `task.expired`, `agent.revoked` and the like of
     /// whatever can be revoked, `all.lifted`, `clock.stepped`, `person.added`, `person.rotated`,
     /// `person.removed`, `identity.refused`, `credential.refused`, `webhook.told`, `token.minted`,
-    /// `token.handed_on`, `token.refused`, `token.key_rotated`, `anchor.sent`, `anchor.conflict`.
+    /// `token.handed_on`, `token.refused`, `token.key_rotated`, `anchor.sent`, `anchor.conflict`,
+    /// `state.restored`.
     pub change: String,
     /// On what: a plugin, an agent, a person, a secret's name.
     pub subject: Option<String>,

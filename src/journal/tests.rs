@@ -91,6 +91,8 @@ pub(super) fn outcome(call: CallId) -> Event {
         result: Some(Digest::of(b"result")),
         bytes_out: 6,
         redacted: 0,
+        tape: None,
+        untaped: None,
         duration_us: 4321,
     })
 }

@@ -170,6 +170,11 @@ impl Artifacts {
         Some(bytes)
     }
 
+    /// The compiled form of the component with this digest, where this host kept it.
+    pub(super) fn kept(&self, engine: &Engine, digest: Digest) -> Option<Component> {
+        self.load(engine, digest)
+    }
+
     fn load(&self, engine: &Engine, digest: Digest) -> Option<Component> {
         let code = self.read(engine, digest, Kind::Code)?;
         load_own(engine, &code)
@@ -276,6 +281,11 @@ impl Artifacts {
         )
         .with_detail(format!("{status}: {words}")))
     }
+}
+
+/// Digest of what must be equal for an artifact to load.
+pub(super) fn fit_of(engine: &Engine) -> Digest {
+    Digest::of(&fit(engine))
 }
 
 /// What must be equal for an artifact to load.

@@ -4,9 +4,7 @@ use wasmtime::Engine;
 use wasmtime::component::{HasData, HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::WasiView as _;
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
-use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
 use wasmtime_wasi::p2::bindings::{cli, clocks, random as wasi_random};
-use wasmtime_wasi::random::WasiRandom;
 
 use super::bindings;
 use super::state::CallState;
@@ -78,14 +76,14 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
     cli::terminal_stdin::add_to_linker::<_, WasiCli>(l, CallState::cli)?;
     cli::terminal_stdout::add_to_linker::<_, WasiCli>(l, CallState::cli)?;
     cli::terminal_stderr::add_to_linker::<_, WasiCli>(l, CallState::cli)?;
-    clocks::monotonic_clock::add_to_linker::<_, WasiClocks>(l, CallState::clocks)?;
-    wasi_random::random::add_to_linker::<_, WasiRandom>(l, |s| s.ctx().ctx.random())?;
-    wasi_random::insecure::add_to_linker::<_, WasiRandom>(l, |s| s.ctx().ctx.random())?;
-    wasi_random::insecure_seed::add_to_linker::<_, WasiRandom>(l, |s| s.ctx().ctx.random())?;
+    clocks::monotonic_clock::add_to_linker::<_, HasSelf<_>>(l, |state| state)?;
+    wasi_random::random::add_to_linker::<_, HasSelf<_>>(l, |state| state)?;
+    wasi_random::insecure::add_to_linker::<_, HasSelf<_>>(l, |state| state)?;
+    wasi_random::insecure_seed::add_to_linker::<_, HasSelf<_>>(l, |state| state)?;
     {
         use wasmtime_wasi_io::bindings::wasi::io;
         io::error::add_to_linker::<_, Io>(l, |state| state.ctx().table)?;
-        io::poll::add_to_linker::<_, Io>(l, |state| state.ctx().table)?;
+        io::poll::add_to_linker::<_, HasSelf<_>>(l, |state| state)?;
         io::streams::add_to_linker::<_, Io>(l, |state| state.ctx().table)?;
     }
     Ok(linker)

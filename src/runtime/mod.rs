@@ -9,8 +9,10 @@ pub(crate) mod bindings;
 mod component;
 mod described;
 mod engine;
+mod floor;
 mod linker;
 mod patience;
+mod replay;
 mod run;
 mod state;
 mod stdio;
@@ -21,9 +23,10 @@ pub use engine::Settings;
 
 pub(crate) use component::Code;
 pub(crate) use patience::Patience;
-pub(crate) use run::Ended;
+pub(crate) use replay::Replayed;
+pub(crate) use run::{Answer, Ended};
 pub(crate) use state::CallState;
-pub(crate) use trap::Ending;
+pub(crate) use trap::{Ending, classify};
 
 use wasmtime::Engine;
 use wasmtime::component::Linker;

@@ -9,11 +9,11 @@ use super::Runtime;
 use super::bindings::tools;
 use super::component::Code;
 use super::patience::Patience;
-use super::state::CallState;
+use super::state::{CallState, Surroundings};
 use super::stdio::GuestOutput;
 use super::trap::{Ending, classify};
-use crate::capability::CallContext;
 use crate::capability::log::GuestLog;
+use crate::capability::{CallContext, taped};
 use crate::limits::{CallLimits, reached};
 use crate::policy::Permit;
 use crate::reason::{Reason, Refusal};
@@ -70,12 +70,8 @@ impl Runtime {
         limits: &CallLimits,
         cancel: &CancellationToken,
     ) -> Ended {
-        let invocation = tools::Invocation {
-            tool: permit.tool().tool().to_owned(),
-            arguments: context.arguments().canonical().to_owned(),
-            answers: Vec::new(),
-            state: None,
-        };
+        let arguments = context.arguments().canonical();
+        let invocation = invocation(permit.tool().tool(), arguments);
         // INVARIANT: policy decided on exactly the component that runs and the text that it gets.
         if context.arguments().digest() != permit.arguments_digest()
             || code.digest != permit.plugin_digest()
@@ -92,21 +88,21 @@ impl Runtime {
         }
         let output = GuestOutput::new(context.log());
         let patience = context.patience();
-        let mut store = self.store(limits, &output, Some(context));
-        let calling = async {
-            let instance = code
-                .pre
-                .instance_pre()
-                .instantiate_async(&mut store)
-                .await?;
-            let call = instance
-                .get_typed_func::<(&tools::Invocation,), (Answer,)>(&mut store, &code.call)?;
-            let (answer,) = call.call_async(&mut store, (&invocation,)).await?;
-            Ok(answer)
-        };
+        let mut store = self.store(limits, &output, Surroundings::Call(context));
+        let calling = call(&mut store, code, &invocation);
         let result = self.bounded(limits.time, &patience, cancel, calling).await;
         output.finish();
-        finish(store, limits, result)
+        let (answer, fuel, surroundings) = ended(&mut store, limits, result);
+        let mut context = surroundings.into_context();
+        if let Some(tape) = context.as_mut().and_then(|context| context.tape()) {
+            tape.end(fuel, answer.as_ref().map(taped::digest));
+        }
+        Ended {
+            answer,
+            fuel,
+            context,
+            remains: Some(Remains(store)),
+        }
     }
 
     /// What the plugin says of itself: what it said before, where that was kept; else it is asked, in an
@@ -133,7 +129,7 @@ impl Runtime {
         log: std::sync::Arc<GuestLog>,
     ) -> Result<tools::Description, Refusal> {
         let output = GuestOutput::new(log);
-        let mut store = self.store(limits, &output, None);
+        let mut store = self.store(limits, &output, Surroundings::Nothing);
         let calling = async {
             let plugin = code.pre.instantiate_async(&mut store).await?;
             plugin
@@ -154,15 +150,15 @@ impl Runtime {
         result.map_err(|refusal| named(refusal, hit, limits))
     }
 
-    fn store(
+    pub(super) fn store(
         &self,
         limits: &CallLimits,
         output: &GuestOutput,
-        context: Option<Box<CallContext>>,
+        surroundings: Surroundings,
     ) -> Store<CallState> {
         let mut store = Store::new(
             &self.engine,
-            CallState::new(limits, output.clone(), context),
+            CallState::new(limits, output.clone(), surroundings),
         );
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(limits.host_call_bytes);
@@ -192,7 +188,7 @@ impl Runtime {
         store
     }
 
-    async fn bounded<T>(
+    pub(super) async fn bounded<T>(
         &self,
         time: Duration,
         patience: &Patience,
@@ -213,22 +209,45 @@ impl Runtime {
     }
 }
 
-fn finish(
-    mut store: Store<CallState>,
+/// What a plugin's `call` is called with.
+pub(super) fn invocation(tool: &str, arguments: &str) -> tools::Invocation {
+    tools::Invocation {
+        tool: tool.to_owned(),
+        arguments: arguments.to_owned(),
+        answers: Vec::new(),
+        state: None,
+    }
+}
+
+/// Calls `call` in a fresh instance of `code`.
+pub(super) async fn call(
+    store: &mut Store<CallState>,
+    code: &Code,
+    invocation: &tools::Invocation,
+) -> wasmtime::Result<Answer> {
+    let instance = code
+        .pre
+        .instance_pre()
+        .instantiate_async(&mut *store)
+        .await?;
+    let call =
+        instance.get_typed_func::<(&tools::Invocation,), (Answer,)>(&mut *store, &code.call)?;
+    let (answer,) = call.call_async(&mut *store, (invocation,)).await?;
+    Ok(answer)
+}
+
+/// The answer or why there is none, the fuel used, and what stood behind the host calls.
+pub(super) fn ended(
+    store: &mut Store<CallState>,
     limits: &CallLimits,
     result: Result<Answer, Refusal>,
-) -> Ended {
+) -> (Result<Answer, Refusal>, u64, Surroundings) {
     let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
     let state = store.data_mut();
     let hit = state.limiter.hit.take();
+    let answer = result.map_err(|refusal| named(refusal, hit, limits));
     // Handles end with the call, whenever its memory is cleaned.
-    let context = state.end();
-    Ended {
-        answer: result.map_err(|refusal| named(refusal, hit, limits)),
-        fuel,
-        context,
-        remains: Some(Remains(store)),
-    }
+    (answer, fuel, state.end())
 }
 
 /// The refusal with the limit that was reached, and by how much, where the engine does not say it.

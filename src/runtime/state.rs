@@ -9,6 +9,7 @@ use super::trap::Ending;
 use crate::capability::CallContext;
 use crate::limits::{CallLimits, reached};
 use crate::reason::{Reason, Refusal};
+use crate::tape::{Player, Recorder};
 
 /// The data of a store. It lives as long as one instance does.
 pub(crate) struct CallState {
@@ -17,8 +18,33 @@ pub(crate) struct CallState {
     pub(super) limiter: Limiter,
     pub(super) host_calls: u64,
     pub(super) host_call_limit: u64,
-    /// What the capabilities work on. Absent while a plugin describes itself: every host call refuses then.
-    context: Option<Box<CallContext>>,
+    surroundings: Surroundings,
+}
+
+/// What stands behind the host calls of an instance.
+pub(super) enum Surroundings {
+    /// Nothing, while a plugin describes itself: every host call refuses.
+    Nothing,
+    /// What the capabilities work on.
+    Call(Box<CallContext>),
+    /// A tape: each host call that could reach anything is answered by it.
+    Tape(Box<Player>),
+}
+
+impl Surroundings {
+    pub(super) fn into_context(self) -> Option<Box<CallContext>> {
+        match self {
+            Self::Call(context) => Some(context),
+            Self::Nothing | Self::Tape(_) => None,
+        }
+    }
+
+    pub(super) fn into_player(self) -> Option<Box<Player>> {
+        match self {
+            Self::Tape(player) => Some(player),
+            Self::Nothing | Self::Call(_) => None,
+        }
+    }
 }
 
 impl CallState {
@@ -27,7 +53,7 @@ impl CallState {
     pub(super) fn new(
         limits: &CallLimits,
         output: GuestOutput,
-        context: Option<Box<CallContext>>,
+        surroundings: Surroundings,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
@@ -47,7 +73,7 @@ impl CallState {
             },
             host_calls: 0,
             host_call_limit: limits.host_calls,
-            context,
+            surroundings,
         }
     }
 
@@ -56,20 +82,54 @@ impl CallState {
     /// Fails while a plugin describes itself, and then ends the instance: `describe` is a pure
     /// statement, and one that reaches out is not described.
     pub(crate) fn parts(&mut self) -> wasmtime::Result<(&mut ResourceTable, &mut CallContext)> {
-        match &mut self.context {
-            Some(context) => Ok((&mut self.table, context)),
-            None => Err(Ending::from(Refusal::new(
+        let (reason, message) = match &mut self.surroundings {
+            Surroundings::Call(context) => return Ok((&mut self.table, context)),
+            Surroundings::Nothing => (
                 Reason::ComponentDescribe,
                 "`describe` made a host call; nothing is granted to it",
-            ))
-            .into()),
+            ),
+            Surroundings::Tape(_) => (
+                Reason::HostInternal,
+                "a replay made a host call that no tape answers",
+            ),
+        };
+        Err(Ending::from(Refusal::new(reason, message)).into())
+    }
+
+    /// The handles of this instance.
+    pub(crate) const fn handles(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
+    /// Whether a tape is written or played.
+    pub(crate) const fn has_tape(&self) -> bool {
+        match &self.surroundings {
+            Surroundings::Call(context) => context.has_tape(),
+            Surroundings::Tape(_) => true,
+            Surroundings::Nothing => false,
         }
     }
 
-    /// Closes every handle, and gives out what the capabilities worked on.
-    pub(super) fn end(&mut self) -> Option<Box<CallContext>> {
+    /// The tape that is written.
+    pub(crate) fn recorder(&mut self) -> Option<&mut Recorder> {
+        match &mut self.surroundings {
+            Surroundings::Call(context) => context.tape(),
+            Surroundings::Nothing | Surroundings::Tape(_) => None,
+        }
+    }
+
+    /// The tape that is played.
+    pub(crate) fn player(&mut self) -> Option<&mut Player> {
+        match &mut self.surroundings {
+            Surroundings::Tape(player) => Some(player),
+            Surroundings::Nothing | Surroundings::Call(_) => None,
+        }
+    }
+
+    /// Closes every handle, and gives out what stood behind the host calls.
+    pub(super) fn end(&mut self) -> Surroundings {
         self.table = ResourceTable::new();
-        self.context.take()
+        std::mem::replace(&mut self.surroundings, Surroundings::Nothing)
     }
 }
 

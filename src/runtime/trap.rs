@@ -25,7 +25,7 @@ impl std::fmt::Display for Ending {
 impl std::error::Error for Ending {}
 
 /// The reason behind `error`.
-pub(super) fn classify(error: &wasmtime::Error) -> Refusal {
+pub(crate) fn classify(error: &wasmtime::Error) -> Refusal {
     if let Some(Ending(refusal)) = error.downcast_ref::<Ending>() {
         return refusal.clone();
     }

@@ -7,6 +7,7 @@
 
 mod agents;
 mod approvals;
+mod backup;
 mod leases;
 mod people;
 mod pins;
@@ -24,6 +25,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 pub use agents::AgentRecord;
+pub(crate) use backup::copy_database;
 pub(crate) use leases::LeaseRow;
 pub use people::PersonRecord;
 pub(crate) use people::{Known as KnownPeople, people_in};

@@ -1,5 +1,5 @@
 //! What goes on beside the calls: tasks expire, what was charged is written, and a clock that was set
-//! back is noticed.
+//! back is noticed; and tapes whose time is over go.
 
 use std::collections::HashMap;
 use std::sync::Weak;
@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const IDLE: Duration = Duration::from_secs(2);
 /// How soon what could not be kept is tried again.
 const FAILED: Duration = Duration::from_secs(10);
-/// How often the latest time is kept.
+/// How often the latest time is kept, and tapes are looked through.
 const KEEP_TIME: Duration = Duration::from_secs(60);
 
 /// Runs until the host is gone, or ends. It holds nothing of the host while it waits.
@@ -28,6 +28,9 @@ pub(crate) async fn keep(host: Weak<Host>) {
     };
     let mut time_kept = Instant::now();
     let mut later = Later::new();
+    if let Some(host) = host.upgrade() {
+        prune_tapes(&host).await;
+    }
     loop {
         let wait = {
             let Some(host) = host.upgrade().filter(|host| !host.is_draining()) else {
@@ -40,6 +43,7 @@ pub(crate) async fn keep(host: Weak<Host>) {
             if time_kept.elapsed() >= KEEP_TIME {
                 time_kept = Instant::now();
                 tasks.keep_time().await;
+                prune_tapes(&host).await;
             }
             if tasks.any_live() { LOOK } else { IDLE }
         };
@@ -47,6 +51,15 @@ pub(crate) async fn keep(host: Weak<Host>) {
             () = wake.notified() => {}
             () = tokio::time::sleep(wait) => {}
         }
+    }
+}
+
+/// Removes tapes whose time is over.
+async fn prune_tapes(host: &Host) {
+    let (tapes, settings, now) = (host.tapes().clone(), host.config().tapes, host.now());
+    let pruned = tokio::task::spawn_blocking(move || tapes.prune(&settings, now)).await;
+    if let Err(error) = pruned {
+        tracing::error!(%error, "tapes could not be looked through");
     }
 }
 

@@ -90,7 +90,10 @@ async fn a_torn_last_line_is_cut_and_that_is_written_down() {
     let segment = std::fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "jsonl")
+        })
         .max()
         .unwrap();
     let torn = br#"{"v":1,"seq":99999,"kind":"outco"#;

@@ -13,6 +13,16 @@ use crate::journal::record::Event;
 use crate::reason::Reason;
 
 /// `tollgate audit`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditCommand {
+    /// Another journal than that of the home: of a backup, or of before one was put back.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) journal: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Audit,
+}
+
+/// What is asked of the journal.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     /// Print the last records.

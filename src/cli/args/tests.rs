@@ -140,6 +140,9 @@ fn the_help_of_the_main_command() {
       secret     Set, list and remove secrets
       leases     List what is lent to calls and tasks, and what waits to be taken back
       audit      Read and verify the journal
+      backup     Copy state and journal into a folder, while the daemon serves or not
+      restore    Put a backup back; nothing runs then until `tollgate revoke --lift`
+      replay     Run a call again on its tape, with no reach, and say whether the same comes out
       reload     Make the daemon take in what changed on disk, and say what it found
       status     Say what the daemon is doing
       stop       End the daemon; calls under way are finished first
@@ -165,6 +168,7 @@ fn the_help_of_the_main_command() {
       3  invalid: usage, arguments of a tool, configuration, policies, cases
       4  the daemon is not there, can't be started or does not answer
       5  something is there already: another daemon, an agent of that name, a file
-      6  the journal is not what was written
+      6  the journal is not what was written, or a tape is not
+      7  a replay went another way than its call
     "#);
 }

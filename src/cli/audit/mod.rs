@@ -13,7 +13,7 @@ mod verify;
 
 use serde_json::{Value, json};
 
-use super::args::Audit;
+use super::args::{Audit, AuditCommand};
 use super::exit::Exit;
 use super::fault::Fault;
 use super::printer::Printer;
@@ -23,8 +23,13 @@ use crate::journal::archive::ArchiveError;
 use crate::journal::record::{Event, Record};
 use crate::journal::show::{self as shown, Look};
 
-pub(crate) fn run(command: Audit, home: &Home, printer: &mut Printer) -> Result<Exit, Fault> {
-    let folder = home.journal();
+pub(crate) fn run(
+    command: AuditCommand,
+    home: &Home,
+    printer: &mut Printer,
+) -> Result<Exit, Fault> {
+    let AuditCommand { journal, command } = command;
+    let folder = journal.unwrap_or_else(|| home.journal());
     // Whoever checks a receipt need not have a journal.
     if let Audit::Check(check) = command {
         return check::run(&check, &folder, printer);

@@ -142,7 +142,10 @@ fn what_a_witness_answers_is_read_strictly() {
     let Answer::Cosigned(note) = read(200, None, &line) else {
         panic!("it signed");
     };
-    assert_eq!(note.cosignatures(std::slice::from_ref(key)).unwrap().len(), 1);
+    assert_eq!(
+        note.cosignatures(std::slice::from_ref(key)).unwrap().len(),
+        1
+    );
     let size = Some("text/x.tlog.size");
     assert_eq!(read(409, size, "12\n"), Answer::Other(12));
     assert_eq!(read(422, None, ""), Answer::Fork);

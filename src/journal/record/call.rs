@@ -257,6 +257,12 @@ pub struct Outcome {
     /// How many lent values were redacted from the result.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub redacted: u64,
+    /// Digest of the file that has what the call was given, where that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tape: Option<Digest>,
+    /// Why there is no such file, where there should be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untaped: Option<String>,
     /// Microseconds from arrival on.
     pub duration_us: u64,
 }

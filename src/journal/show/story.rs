@@ -251,6 +251,9 @@ fn details(event: &Event) -> Vec<String> {
         Event::Outcome(outcome) => {
             lines.extend(outcome.detail.as_deref().map(|text| foreign(text, LONG)));
             lines.extend(outcome.result.map(|digest| format!("result {digest}")));
+            lines.extend(outcome.tape.map(|digest| format!("tape {digest}")));
+            let untaped = outcome.untaped.as_deref();
+            lines.extend(untaped.map(|why| format!("no tape: {}", foreign(why, LONG))));
             if !outcome.host_calls.is_empty() {
                 let counts: Vec<_> = outcome
                     .host_calls

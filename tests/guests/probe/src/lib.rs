@@ -218,6 +218,6 @@ plugin! {
         burn::burn, burn::recurse, burn::grow_memory, burn::spin_then_answer, burn::dirty, burn::scan,
         storm::storm, storm::refused_storm, storm::big_argument, storm::random_bulk,
         output::big_output, output::invalid_result, output::stdout,
-        state::panic, state::exit, state::environment, state::remember,
+        state::panic, state::exit, state::environment, state::remember, state::chance,
     ],
 }

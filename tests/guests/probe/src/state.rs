@@ -1,10 +1,13 @@
 //! What an instance knows of its surroundings and of its predecessors, and how it ends.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use tollgate_plugin::prelude::*;
 
 use crate::Text;
+use crate::storm::wasi;
 
 /// Panics.
 #[tool]
@@ -53,6 +56,32 @@ pub(crate) struct Environment {
     arguments: Vec<String>,
     /// Bytes that could be read.
     stdin: u32,
+}
+
+/// Gives what is never the same twice: what it drew, how long it took, and the order of a map.
+#[tool(read_only, uses = ["clock", "random"])]
+pub(crate) fn chance() -> Result<Json<Chance>, Error> {
+    let began = wasi::now();
+    let map: HashMap<u32, ()> = (0..16).map(|key| (key, ())).collect();
+    std::thread::sleep(Duration::from_millis(1));
+    Ok(Json(Chance {
+        drawn: random::bytes(8)?,
+        floor: wasi::random(8),
+        number: wasi::number().to_string(),
+        order: map.into_keys().collect(),
+        nanoseconds: (wasi::now() - began).to_string(),
+        time: clock::now()?.as_millis().to_string(),
+    }))
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Chance {
+    drawn: Vec<u8>,
+    floor: Vec<u8>,
+    number: String,
+    order: Vec<u32>,
+    nanoseconds: String,
+    time: String,
 }
 
 static REMEMBERED: Mutex<Option<String>> = Mutex::new(None);

@@ -73,7 +73,7 @@ pub(crate) fn random_bulk(arguments: RandomBulk) -> Json<Word> {
         Of::Tollgate => random::bytes(arguments.bytes)
             .map(|bytes| bytes.len().to_string())
             .into(),
-        Of::Wasi => Ok(wasi::random(u64::from(arguments.bytes)).to_string()).into(),
+        Of::Wasi => Ok(wasi::random(u64::from(arguments.bytes)).len().to_string()).into(),
     })
 }
 
@@ -97,7 +97,7 @@ enum Of {
     Wasi,
 }
 
-mod wasi {
+pub(crate) mod wasi {
     //! `wasi:random/random`, which no part of Rust's library takes that a plugin would use.
     #![allow(
         missing_docs,
@@ -113,6 +113,7 @@ mod wasi {
 
             world wasi {
               import wasi:random/random@0.2.6;
+              import wasi:clocks/monotonic-clock@0.2.6;
             }
 
             package wasi:random@0.2.6 {
@@ -121,13 +122,28 @@ mod wasi {
                 get-random-u64: func() -> u64;
               }
             }
+
+            package wasi:clocks@0.2.6 {
+              interface monotonic-clock {
+                now: func() -> u64;
+              }
+            }
         ",
         world: "tollgate:probe/wasi",
         generate_all,
         type_section_suffix: "probe",
     });
 
-    pub(super) fn random(length: u64) -> usize {
-        wasi::random::random::get_random_bytes(length).len()
+    pub(crate) fn random(length: u64) -> Vec<u8> {
+        wasi::random::random::get_random_bytes(length)
+    }
+
+    /// Nanoseconds; Rust's own clock takes the one on the wall along.
+    pub(crate) fn now() -> u64 {
+        wasi::clocks::monotonic_clock::now()
+    }
+
+    pub(crate) fn number() -> u64 {
+        wasi::random::random::get_random_u64()
     }
 }
