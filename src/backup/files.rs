@@ -48,9 +48,10 @@ pub(super) fn is_of_journal(name: &str) -> bool {
             | Name::Ends(_)
             | Name::Hashes(_)
             | Name::Checkpoints(_)
+            | Name::Cosigned(_)
             | Name::Public,
         ) => true,
-        Some(Name::Key | Name::NextKey | Name::Making) | None => false,
+        Some(Name::Key | Name::NextKey | Name::Making | Name::Sealing) | None => false,
     }
 }
 

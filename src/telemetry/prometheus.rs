@@ -260,6 +260,8 @@ mod tests {
             result: None,
             bytes_out: 0,
             redacted: 0,
+            tape: None,
+            untaped: None,
             duration_us: duration,
         })
     }

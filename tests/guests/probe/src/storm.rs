@@ -125,7 +125,23 @@ pub(crate) mod wasi {
 
             package wasi:clocks@0.2.6 {
               interface monotonic-clock {
-                now: func() -> u64;
+                use wasi:io/poll@0.2.6.{pollable};
+                type instant = u64;
+                type duration = u64;
+                now: func() -> instant;
+                resolution: func() -> duration;
+                subscribe-instant: func(when: instant) -> pollable;
+                subscribe-duration: func(when: duration) -> pollable;
+              }
+            }
+
+            package wasi:io@0.2.6 {
+              interface poll {
+                resource pollable {
+                  ready: func() -> bool;
+                  block: func();
+                }
+                poll: func(in: list<borrow<pollable>>) -> list<u32>;
               }
             }
         ",
