@@ -100,8 +100,9 @@ fn private_text(signer: &Signer) -> Zeroizing<String> {
     let public = signer.verifier().to_string();
     let mut text = Zeroizing::new(String::with_capacity(MOST));
     text.push_str(PRIVATE);
-    // `<name>+<id>+`, as in the public key.
-    let id = public.rsplit_once('+').map_or("", |(id, _)| id);
+    let (name, id) = name_and_id(&public).unwrap_or_default();
+    text.push_str(name);
+    text.push('+');
     text.push_str(id);
     text.push('+');
     text.push_str(&encoded);
@@ -111,8 +112,8 @@ fn private_text(signer: &Signer) -> Zeroizing<String> {
 
 fn of_text(text: &str) -> Option<Signer> {
     let text = text.strip_suffix('\n')?.strip_prefix(PRIVATE)?;
-    let (id, encoded) = text.rsplit_once('+')?;
-    let (name, _) = id.rsplit_once('+')?;
+    let (name, id) = name_and_id(text)?;
+    let encoded = text.get(name.len() + id.len() + 2..)?;
     let bytes = Zeroizing::new(STANDARD.decode(encoded).ok()?);
     let (kind, key) = bytes.split_first()?;
     if *kind != 0x01 {
@@ -121,8 +122,16 @@ fn of_text(text: &str) -> Option<Signer> {
     let key = Zeroizing::new(<[u8; 32]>::try_from(key).ok()?);
     let signer = Signer::from_bytes(name, &key).ok()?;
     // The four bytes of the id show a file that was damaged.
-    let is_whole = signer.verifier().to_string().rsplit_once('+')?.0 == id;
+    let public = signer.verifier().to_string();
+    let is_whole = name_and_id(&public) == Some((name, id));
     is_whole.then_some(signer)
+}
+
+/// The first two parts of a key. The third has the sign that divides them among its letters.
+fn name_and_id(text: &str) -> Option<(&str, &str)> {
+    let (name, rest) = text.split_once('+')?;
+    let (id, _) = rest.split_once('+')?;
+    Some((name, id))
 }
 
 /// Whether `signer` is the one that verifies as `key`.
@@ -150,6 +159,21 @@ mod tests {
             assert!(of_text(text.get(..at).unwrap()).is_none(), "{at}");
         }
         assert!(of_text(&"\0".repeat(text.len())).is_none());
+    }
+
+    /// Of the letters of base64 one is the sign that divides the parts.
+    #[test]
+    fn every_key_is_read_back() {
+        let entropy = SeededEntropy::default();
+        let mut with_sign = 0;
+        for _ in 0..200 {
+            let signer = generate("h/tollgate/1", &entropy).unwrap();
+            let text = private_text(&signer);
+            with_sign += usize::from(text.matches('+').count() > 4);
+            let again = of_text(&text).unwrap();
+            assert_eq!(again.verifier(), signer.verifier());
+        }
+        assert!(with_sign > 20, "{with_sign}");
     }
 
     #[test]

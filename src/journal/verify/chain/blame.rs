@@ -1,7 +1,5 @@
 //! Which line is to blame, where two do not fit each other, or a checkpoint does not fit them.
 
-use std::io;
-
 use super::{Chain, Stop};
 use crate::digest::Digest;
 use crate::journal::line::Head;
@@ -12,15 +10,15 @@ use crate::journal::storage::Name;
 impl Chain<'_> {
     /// A line's `prev` is not the line before: one of the two was changed. Where the line after vouches
     /// for this one, it was the other.
-    pub(super) fn blame(&mut self) -> Result<Stop, io::Error> {
+    pub(super) fn blame(&mut self) -> Stop {
         let (first, number) = self
             .current
             .as_ref()
             .map_or((1, 1), |c| (c.segment.first, c.lines + 1));
         let is_vouched_for = self
-            .following(first, number)?
+            .following(first, number)
             .is_some_and(|(this, next)| this == next);
-        Ok(match self.before {
+        match self.before {
             Some((first, line)) if is_vouched_for => {
                 self.report.records -= 1;
                 Stop::at(
@@ -30,16 +28,16 @@ impl Chain<'_> {
                 )
             }
             _ => self.here("`prev` is not the digest of the line before"),
-        })
+        }
     }
 
     /// A checkpoint is good, and not of these lines. The last one was changed, where the next shows
     /// that; otherwise all of them were written anew from somewhere on.
-    pub(super) fn other_lines(&mut self) -> Result<Stop, io::Error> {
+    pub(super) fn other_lines(&mut self) -> Stop {
         let (first, line) = self.before.unwrap_or((1, 1));
         let size = self.report.records;
         self.report.records -= 1;
-        let next = self.following(first, line)?;
+        let next = self.following(first, line);
         let why = if next.is_some_and(|(this, next)| this != next) {
             String::from("the line was changed: the one after it carries another digest")
         } else {
@@ -47,39 +45,35 @@ impl Chain<'_> {
                 "the checkpoint of {size} records is of others: this line or one before it was changed"
             )
         };
-        Ok(Stop::at(Name::Lines(first), line, why))
+        Stop::at(Name::Lines(first), line, why)
     }
 
-    /// A line as a leaf, and what the line after it carries as `prev`; `None` where there is none.
-    fn following(&self, first: u64, number: u64) -> io::Result<Option<(Digest, Digest)>> {
+    /// A line as a leaf, and what the line after it carries as `prev`; `None` where there is none, or it
+    /// can't be read: what follows may be damaged as well.
+    fn following(&self, first: u64, number: u64) -> Option<(Digest, Digest)> {
         let carried = |line: &[u8]| Head::read(line).ok().map(|head| head.prev);
-        let Ok(source) = self.storage.read(first, 0) else {
-            return Ok(None);
-        };
-        let mut lines = Lines::new(source);
+        let mut lines = Lines::new(self.storage.read(first, 0).ok()?);
         let mut this = None;
         for _ in 0..number {
-            this = match lines.next()? {
-                Next::Line(line) => Some(merkle::leaf(line)),
-                _ => return Ok(None),
+            this = match lines.next() {
+                Ok(Next::Line(line)) => Some(merkle::leaf(line)),
+                _ => return None,
             };
         }
-        let next = match lines.next()? {
-            Next::Line(line) => carried(line),
+        let next = match lines.next() {
+            Ok(Next::Line(line)) => carried(line),
             _ => {
                 let next = self
                     .segments
                     .iter()
                     .find(|s| s.first > first && s.has_lines);
-                match next {
-                    None => None,
-                    Some(next) => match Lines::new(self.storage.read(next.first, 0)?).next()? {
-                        Next::Line(line) => carried(line),
-                        _ => None,
-                    },
+                let source = self.storage.read(next?.first, 0).ok()?;
+                match Lines::new(source).next() {
+                    Ok(Next::Line(line)) => carried(line),
+                    _ => None,
                 }
             }
         };
-        Ok(this.zip(next))
+        this.zip(next)
     }
 }
