@@ -11,7 +11,6 @@ one form that JSON has in them; not what each kind of record may say, beyond tho
 """
 
 import base64
-import gzip
 import hashlib
 import json
 import os
@@ -189,6 +188,20 @@ def record(line):
 # --- The journal ---
 
 
+def unpacked(data):
+    """Every member of a gzip file, and nothing else in it."""
+    out = b""
+    while data:
+        member = zlib.decompressobj(31)
+        try:
+            out += member.decompress(data)
+        except zlib.error:
+            raise Bad("can't be decompressed") from None
+        need(member.eof, "can't be decompressed")
+        data = member.unused_data
+    return out
+
+
 class Log:
     def __init__(self, folder, key=None):
         self.folder, self.given = folder, key and vkey(key)
@@ -221,10 +234,7 @@ class Log:
         if ("jsonl", first) in self.files:
             data = self.read("jsonl", first)
         else:
-            try:
-                data = gzip.decompress(self.read("jsonl.gz", first))
-            except (OSError, EOFError, zlib.error):
-                raise Bad("can't be decompressed") from None
+            data = unpacked(self.read("jsonl.gz", first))
         lines = data.split(b"\n")
         rest = lines.pop()
         need(not rest or (is_last and len(rest) < MAX_LINE), "the last line has no end")
