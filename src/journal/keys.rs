@@ -100,9 +100,9 @@ fn private_text(signer: &Signer) -> Zeroizing<String> {
     let public = signer.verifier().to_string();
     let mut text = Zeroizing::new(String::with_capacity(MOST));
     text.push_str(PRIVATE);
-    // `<name>+<id>+`, as in the public key.
-    let id = public.rsplit_once('+').map_or("", |(id, _)| id);
-    text.push_str(id);
+    // `<name>+<id>+`, as in the public key. Base64 has a plus of its own, a name has none.
+    let id = public.match_indices('+').nth(1).map_or(0, |(at, _)| at);
+    text.push_str(public.get(..id).unwrap_or_default());
     text.push('+');
     text.push_str(&encoded);
     text.push('\n');
@@ -111,8 +111,8 @@ fn private_text(signer: &Signer) -> Zeroizing<String> {
 
 fn of_text(text: &str) -> Option<Signer> {
     let text = text.strip_suffix('\n')?.strip_prefix(PRIVATE)?;
-    let (id, encoded) = text.rsplit_once('+')?;
-    let (name, _) = id.rsplit_once('+')?;
+    let (name, rest) = text.split_once('+')?;
+    let (id, encoded) = rest.split_once('+')?;
     let bytes = Zeroizing::new(STANDARD.decode(encoded).ok()?);
     let (kind, key) = bytes.split_first()?;
     if *kind != 0x01 {
@@ -121,7 +121,8 @@ fn of_text(text: &str) -> Option<Signer> {
     let key = Zeroizing::new(<[u8; 32]>::try_from(key).ok()?);
     let signer = Signer::from_bytes(name, &key).ok()?;
     // The four bytes of the id show a file that was damaged.
-    let is_whole = signer.verifier().to_string().rsplit_once('+')?.0 == id;
+    let public = signer.verifier().to_string();
+    let is_whole = public.starts_with(&format!("{name}+{id}+"));
     is_whole.then_some(signer)
 }
 
