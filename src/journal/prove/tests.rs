@@ -33,8 +33,21 @@ fn proof(index: u64, size: u64) -> (Proof, VerifierKey) {
 #[test]
 fn a_proof_looks_as_the_specification_has_it() {
     let (proof, key) = proof(4, 7);
-    insta::assert_snapshot!(proof.to_string(), @"");
-    insta::assert_snapshot!(key.to_string(), @"");
+    insta::assert_snapshot!(proof.to_string(), @"
+    c2sp.org/tlog-proof@v1
+    extra eyJzZXEiOjV9
+    index 4
+    tUBokgpLYoMn/Ez8vlghCn13dKxFd1KoWciBoLoxkoc=
+    rD/oH6fhllK48botRvGUdq99M+VbzFLn9ssxFZsEZsY=
+    qrX8BdTrGLQIMYj6Ppfmwe7D3xNN1k1Xc+5AnhARH/Y=
+
+    host.example/tollgate/0123456789abcdef
+    7
+    cunxoRv0e6r1s4sHTQn7bqIqw18S/aceoJGgM8+wKuM=
+
+    — host.example/tollgate/0123456789abcdef ngKtkBvKaYTDczjzGQal3sX6NkzzBAzh7Ybt4/apeYpVgYMAwDJPIm4gMqJOTzcVDvqLJ/mO5EH3uLziS6BzVpKgAAQ=
+    ");
+    insta::assert_snapshot!(key.to_string(), @"host.example/tollgate/0123456789abcdef+9e02ad90+Ae1JKMYo0cLG6ukDOJBZlWEpWSc6XGP5NjbBRhSshzfR");
 }
 
 #[test]
