@@ -33,7 +33,7 @@ async fn home() -> (TempDir, Home, String) {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::at(folder.path()).unwrap();
     home.create().unwrap();
-    let (journal, _) = Journal::open(&home.journal(), options()).unwrap();
+    let (journal, _) = Journal::open(home.journal(), options()).unwrap();
     for number in 0.. {
         // Some closed segments, and an open one with some records to cut.
         let made = if number < 20 {
