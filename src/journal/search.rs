@@ -31,6 +31,8 @@ pub struct Found {
     pub records: Vec<u64>,
     /// The first record that matters for any of them, as far as it is known.
     oldest: u64,
+    /// The segments that hold all of their records, ascending, where that is known.
+    within: Option<Vec<u64>>,
     compiled: Compiled,
 }
 
@@ -104,11 +106,14 @@ pub fn each(
     let calls: HashSet<CallId> = found.calls.iter().copied().collect();
     let records: HashSet<u64> = found.records.iter().copied().collect();
     let mut scratch = Vec::new();
-    for first in segments
-        .firsts()
-        .get(found.starts_at(&segments)?..)
-        .unwrap_or(&[])
-    {
+    let firsts = match &found.within {
+        Some(within) => within.as_slice(),
+        None => {
+            let from = found.starts_at(&segments)?;
+            segments.firsts().get(from..).unwrap_or(&[])
+        }
+    };
+    for first in firsts {
         let mut is_enough = false;
         segments.blocks(*first, &|| true, |block| {
             lines(block, |line, at| {
@@ -199,6 +204,7 @@ pub(super) fn by_id(directory: &Path, text: &str, most: usize) -> Result<Found, 
     let segments = Segments::list(directory)?;
     let finder = memmem::Finder::new(text);
     let mut known: HashMap<CallId, u64> = HashMap::new();
+    let mut within = Vec::new();
     segments.newest_first(
         0..segments.firsts().len(),
         |first, goes_on| {
@@ -224,7 +230,10 @@ pub(super) fn by_id(directory: &Path, text: &str, most: usize) -> Result<Found, 
             })?;
             Ok(found)
         },
-        |_, found| {
+        |first, found| {
+            if !found.is_empty() {
+                within.push(first);
+            }
             // Older ones come later.
             known.extend(found);
             if known.len() > most {
@@ -236,8 +245,10 @@ pub(super) fn by_id(directory: &Path, text: &str, most: usize) -> Result<Found, 
     )?;
     let mut calls: Vec<CallId> = known.keys().copied().collect();
     calls.sort_unstable();
+    within.reverse();
     Ok(Found {
         oldest: known.values().min().copied().unwrap_or(0),
+        within: Some(within),
         calls,
         records: Vec::new(),
         compiled: Query::default().compiled(Take::Calls),
@@ -255,13 +266,23 @@ pub(super) fn with_mentions(directory: &Path, mut found: Found) -> Result<Found,
     segments.newest_first(
         from..segments.firsts().len(),
         |first, goes_on| hits(&segments, first, &compiled, goes_on),
-        |_, hits| {
+        |first, hits| {
+            let before = found.records.len();
             let others = hits.iter().filter(|hit| hit.call != Some(call));
             found.records.extend(others.map(|hit| hit.seq));
+            if found.records.len() > before
+                && let Some(within) = &mut found.within
+            {
+                within.push(first);
+            }
             ControlFlow::Continue(())
         },
     )?;
     found.records.sort_unstable();
+    if let Some(within) = &mut found.within {
+        within.sort_unstable();
+        within.dedup();
+    }
     Ok(found)
 }
 
@@ -435,6 +456,7 @@ impl SoFar {
         let kept = all.split_off(all.len().saturating_sub(limit));
         Found {
             oldest: kept.iter().map(|(_, oldest, _)| *oldest).min().unwrap_or(0),
+            within: None,
             calls: kept.iter().filter_map(|(_, _, call)| *call).collect(),
             records: kept
                 .iter()
