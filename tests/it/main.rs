@@ -25,7 +25,6 @@ mod binary;
 mod daemon;
 mod evidence;
 mod fairness;
-mod formats;
 mod handoff;
 mod journal;
 mod leases;
