@@ -125,11 +125,21 @@ pub async fn restore(
     begin(home, &manifest, digest, &stamp, clock).await?;
     std::fs::remove_file(&marker).map_err(step("remove", &marker))?;
     files::sync_folder(&state).map_err(step("sync", &state))?;
-    let missing = files::KEYS
-        .iter()
-        .filter(|key| !key.ends_with("steps.key") && !state.join(key).exists())
-        .copied()
-        .collect();
+    // What is sealed under a key is in the backup, and the key is nowhere. (Those of step tokens are made anew.)
+    let has = |start: &str| {
+        manifest
+            .files
+            .iter()
+            .any(|file| file.name.starts_with(start))
+    };
+    let missing = [
+        (files::SECRETS, "keys/secrets.key"),
+        (files::TAPES, "keys/tapes.key"),
+    ]
+    .into_iter()
+    .filter(|(sealed, key)| has(sealed) && !state.join(key).exists())
+    .map(|(_, key)| key)
+    .collect();
     Ok(Restored {
         manifest,
         journal: earlier,

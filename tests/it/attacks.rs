@@ -41,7 +41,6 @@ claims![
     crate::evidence::rewritten::a_cut_tail_shows_against_what_is_kept_elsewhere_and_is_told_of_without,
     crate::evidence::rewritten::a_stolen_key_rewrites_nothing_of_older_segments_nor_what_is_anchored,
     crate::fairness::a_thousand_calls_of_one_agent_leave_places_for_others,
-    crate::formats::an_earlier_hosts_files_are_read_and_a_later_ones_are_refused,
     crate::leases::a_kept_value_is_read_and_typed_as_one_that_stays,
     crate::leases::j09_a_lease_appears_upstream_and_is_dead_after_the_call,
     crate::leases::j10_what_can_not_be_taken_back_is_pending_visible_retried_and_done,
