@@ -26,7 +26,6 @@ mod crash;
 mod daemon;
 mod evidence;
 mod fairness;
-mod formats;
 mod founding;
 mod handoff;
 mod journal;
