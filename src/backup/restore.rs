@@ -117,8 +117,16 @@ pub async fn restore(
 
     let marker = state.join(MARKER);
     private::replace(&marker, manifest.time.as_bytes())?;
-    let stamp = stamp(now);
-    let aside = state.join(format!("before-{stamp}"));
+    // Of two within a second, the later one is named by the next.
+    let is_free = |stamp: &String| {
+        let taken = [home.earlier_journals().join(stamp), before(&state, stamp)];
+        !taken.iter().any(|path| path.exists())
+    };
+    let stamp = (0..60)
+        .map(|more| stamp(now + Duration::from_secs(more)))
+        .find(is_free)
+        .unwrap_or_else(|| stamp(now));
+    let aside = before(&state, &stamp);
     let moved = move_aside(&manifest, &state, &aside)?;
     let earlier = home.earlier_journals().join(&stamp);
     put(&manifest, &ready, &state, &earlier)?;
@@ -146,6 +154,11 @@ pub async fn restore(
         aside: moved.then_some(aside),
         missing,
     })
+}
+
+/// What was there before the restore of that time.
+fn before(state: &Path, stamp: &str) -> PathBuf {
+    state.join(format!("before-{stamp}"))
 }
 
 fn step(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RestoreError {

@@ -163,8 +163,8 @@ async fn daemon(
     ));
     let anchoring = tokio::spawn(crate::host::anchors::run(Arc::clone(&host)));
     let operator = Arc::new(Operator::new(Arc::clone(&host), address));
-    let ended = CancellationToken::new();
-    let local = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator, ended.clone()));
+    let over = CancellationToken::new();
+    let local = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator, over.clone()));
     let mut http = listener.map(|listener| {
         let settings = http_config(config, address);
         tokio::spawn(crate::mcp::serve(
@@ -201,7 +201,7 @@ async fn daemon(
         {
             tracing::error!(%error, "the admin listener ended badly");
         }
-        ended.cancel();
+        over.cancel();
         if let Err(error) = local.await {
             tracing::error!(%error, "the daemon's socket ended badly");
         }

@@ -158,6 +158,11 @@ impl Opening {
 
     fn begin(&self, end: Ended, signer: Signer, lock: Box<dyn Lock>) -> Result<Writer, OpenError> {
         let name = Name::Lines(end.tree.size() + 1);
+        // Made for a rotation of a segment that is gone with the power.
+        if self.storage.size(Name::NextKey).is_ok() {
+            keys::discard_next(&*self.storage)
+                .map_err(failed("remove a key that was never used"))?;
+        }
         let (storage, options) = (Arc::clone(&self.storage), self.options.clone());
         Writer::begin(storage, options, end, signer, lock)
             .map_err(failed(format!("begin `{name}`")))

@@ -269,8 +269,11 @@ pub(crate) fn a_log_made_to_exhaust_its_reader_ends_at_its_first_bad_line() {
 
 /// The log as it is after a fault: whole, and gone on with.
 fn goes_on(path: &Path, at_least: u64) {
-    let left = verify(path, |_| ()).unwrap();
-    assert_eq!(left.first_bad, None);
+    // Where the first operation of all failed there is no log yet.
+    if path.exists() {
+        let left = verify(path, |_| ()).unwrap();
+        assert_eq!(left.first_bad, None);
+    }
     let (journal, recovery) = Journal::open(path, options()).unwrap();
     assert!(recovery.seq >= at_least);
     let later = journal.append(&changed("later")).unwrap().seq();

@@ -3,6 +3,8 @@
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use serde_json::{Value, json};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use tollgate::call::Reply;
 use tollgate::digest::Digest;
 use tollgate::home::Home;
@@ -247,6 +249,7 @@ async fn a_tape_that_is_not_the_one_that_was_written_is_not_run() {
     // Forged with the host's own key: its digest is still not the one in the journal.
     let text = opened(&home, other);
     std::fs::write(&path, sealed(&home, one, &text)).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     refused(
         replay(&home, one).await,
         6,

@@ -353,7 +353,7 @@ def receipt(text, trusted):
 def looked(folder, key=None):
     try:
         log = Log(folder, key)
-    except (Bad, KeyError, TypeError, AttributeError) as error:
+    except (Bad, KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
         return {"good": False, "why": str(error)}
     return {
         "good": True,

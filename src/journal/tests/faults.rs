@@ -76,7 +76,9 @@ async fn step(
 }
 
 /// The log is whole, and has what was promised.
+#[track_caller]
 fn recovers(memory: &Memory, at_least: u64) {
+    let names: Vec<_> = memory.files().into_keys().collect();
     let before = memory.segments();
     let (journal, recovery) = open(memory, options(1500));
     assert!(recovery.seq >= at_least, "{} < {at_least}", recovery.seq);
@@ -84,7 +86,10 @@ fn recovers(memory: &Memory, at_least: u64) {
     let report = verify(memory);
     assert_eq!((report.unsigned(), report.torn_tail), (0, 0));
     assert_eq!(report.first_bad, None);
-    assert!(!memory.files().contains_key(&Name::NextKey));
+    assert!(
+        !memory.files().contains_key(&Name::NextKey),
+        "it was left with {names:?}"
+    );
     // Whole lines that were there are there as they were.
     for (first, bytes) in before {
         let whole = bytes

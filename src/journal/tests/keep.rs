@@ -90,14 +90,20 @@ fn closed_segments_are_compressed_and_nothing_else_changes() {
 fn a_damaged_compressed_segment_is_named() {
     let memory = good_log(12);
     tidy(&memory, PACK, 0).run(&|_| Ok(())).unwrap();
+    let text = |memory: &Memory| {
+        let mut text = Vec::new();
+        let read = memory.read(1, 0).unwrap().read_to_end(&mut text);
+        read.map(|_| text).ok()
+    };
     let packed = memory.files()[&Name::Packed(1)].clone();
     for at in 0..packed.len() {
         let mut bytes = packed.clone();
         bytes[at] ^= 0x10;
         let changed = memory.with(Name::Packed(1), Some(bytes));
-        // The header says when and where it was made, which is nothing of the lines.
+        // The header says when and where it was made, and a few bits fill up a byte: nothing of the lines.
         let report = verify(&changed);
-        assert!(at < 10 || report.first_bad.is_some(), "byte {at}");
+        let same = report.first_bad.is_none() && text(&changed) == text(&memory);
+        assert!(same || report.first_bad.is_some(), "byte {at}");
         if let Some(bad) = report.first_bad {
             assert!(bad.file.starts_with("00000000000000000001.jsonl"), "{bad}");
         }

@@ -203,7 +203,11 @@ impl State {
         match self.operation()? {
             Fate::Works | Fate::Half(None) => what(self),
             Fate::Half(Some(error)) => Err(error),
-            Fate::WorksButFails(error) => what(self).and(Err(error)),
+            // Whatever came of it: the error that is reported is this one.
+            Fate::WorksButFails(error) => {
+                let _ = what(self);
+                Err(error)
+            }
         }
     }
 

@@ -69,7 +69,9 @@ fn read(journal: &Path) -> Segments {
         let lines = std::fs::read_to_string(journal.join(&name)).unwrap();
         let notes = std::fs::read_to_string(journal.join(format!("{first}.checkpoints"))).unwrap();
         let lines = lines.lines().map(str::to_owned).collect();
-        let notes = notes.split_inclusive("=\n\n").map(str::to_owned).collect();
+        // Text up to an empty line, and signatures up to the next.
+        let parts: Vec<&str> = notes.split_inclusive("\n\n").collect();
+        let notes = parts.chunks(2).map(<[&str]>::concat).collect();
         segments.insert(first.parse().unwrap(), (lines, notes));
     }
     segments
@@ -98,8 +100,9 @@ fn size_of(note: &str) -> u64 {
 fn stolen(journal: &Path) -> Signer {
     let text = std::fs::read_to_string(journal.join("key")).unwrap();
     let text = text.trim_end().strip_prefix("PRIVATE+KEY+").unwrap();
-    let (name, encoded) = text.rsplit_once('+').unwrap();
-    let (name, _) = name.rsplit_once('+').unwrap();
+    // Base64 has a plus of its own, a name has none.
+    let (name, rest) = text.split_once('+').unwrap();
+    let (_, encoded) = rest.split_once('+').unwrap();
     let key: [u8; 32] = STANDARD.decode(encoded).unwrap()[1..].try_into().unwrap();
     Signer::from_bytes(name, &key).unwrap()
 }
