@@ -111,6 +111,8 @@ fn events(number: u64) -> [Event; 4] {
         result: Some(Digest::of(b"result")),
         bytes_out: 4_321,
         redacted: 0,
+        tape: None,
+        untaped: None,
         duration_us: 90_000,
     };
     [

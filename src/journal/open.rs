@@ -159,9 +159,11 @@ impl Opening {
     fn begin(&self, end: Ended, signer: Signer, lock: Box<dyn Lock>) -> Result<Writer, OpenError> {
         let name = Name::Lines(end.tree.size() + 1);
         // Made for a rotation of a segment that is gone with the power.
-        if self.storage.size(Name::NextKey).is_ok() {
-            keys::discard_next(&*self.storage)
-                .map_err(failed("remove a key that was never used"))?;
+        match self.storage.size(Name::NextKey) {
+            Ok(_) => keys::discard_next(&*self.storage)
+                .map_err(failed("remove a key that was never used"))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("look at `key.next`")(error)),
         }
         let (storage, options) = (Arc::clone(&self.storage), self.options.clone());
         Writer::begin(storage, options, end, signer, lock)
