@@ -8,13 +8,13 @@
 //!
 //! What a tape promises, and what not:
 //!
-//! - It is sealed ([`seal`]) under a key of the host's own, and its digest stands in the record of the
+//! - It is sealed (`seal`) under a key of the host's own, and its digest stands in the record of the
 //!   call's outcome: a tape that is not the one that was written is refused before it is opened.
 //! - No value of a secret is in it. Responses are on it as the plugin got them, redacted; the host
 //!   puts credentials in behind the plugin's back; and a call that was shown a value has no tape.
 //! - It is bounded, in itself and together with all others, and pruned ([`Tapes`]).
-//! - A replay reaches nothing. The instance runs without a [`crate::capability`] context: there is no
-//!   network, no secret, no state and no journal behind its imports, only a [`Player`].
+//! - A replay reaches nothing. The instance runs without a `capability` context: there is no
+//!   network, no secret, no state and no journal behind its imports, only a `Player`.
 //!
 //! It is an aid and no evidence of its own: what was done stands in the journal, also where a tape is
 //! too large, was pruned, or went with the power.
