@@ -15,7 +15,10 @@ pub(super) const DATABASE: &str = "tollgate.db";
 /// The encrypted secrets.
 pub(super) const SECRETS: &str = "secrets.store";
 /// The keys that may be in a backup.
-pub(super) const KEYS: &[&str] = &["keys/secrets.key", "keys/steps.key", "keys/tapes.key"];
+pub(super) const KEYS: &[&str] = &["keys/secrets.key", "keys/tapes.key"];
+/// The key of step tokens and hand-offs, which no backup has: they live for minutes, and one that was
+/// used after the backup must not be good again.
+pub(super) const STEPS: &str = "keys/steps.key";
 /// The folder of the log that was in force.
 pub(super) const JOURNAL: &str = "journal";
 /// The folder of logs from before earlier restores.

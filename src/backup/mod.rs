@@ -3,8 +3,10 @@
 //! What is in a backup: the database, the journal up to a synced position, the encrypted secrets and
 //! tapes, and a manifest with the digest of each. What is not, and why:
 //!
-//! - **Keys of secrets, tapes and step tokens**, unless asked for (`--with-keys`): a copy that holds
-//!   the lock and the key protects nothing.
+//! - **Keys of secrets and tapes**, unless asked for (`--with-keys`): a copy that holds the lock and the
+//!   key protects nothing.
+//! - **The key of step tokens**, whatever is asked for: they live for minutes, and under another key none
+//!   of the past is good.
 //! - **The journal's signing key**, whatever is asked for. It must not exist twice: two hosts that sign
 //!   for one log can show two histories, and nobody could tell which is the fork.
 //! - **Compiled code and its key**: made again from the components.

@@ -133,7 +133,7 @@ pub async fn restore(
     begin(home, &manifest, digest, &stamp, clock).await?;
     std::fs::remove_file(&marker).map_err(step("remove", &marker))?;
     files::sync_folder(&state).map_err(step("sync", &state))?;
-    // What is sealed under a key is in the backup, and the key is nowhere. (Those of step tokens are made anew.)
+    // What is sealed under a key is in the backup, and the key is nowhere.
     let has = |start: &str| {
         manifest
             .files
@@ -269,8 +269,8 @@ fn move_aside(manifest: &Manifest, state: &Path, aside: &Path) -> Result<bool, R
         files::SECRETS,
         files::TAPES,
         files::JOURNAL,
-        // Tokens that were made under it are of the past that is turned back.
-        "keys/steps.key",
+        // Tokens that were made under it are of the past that is turned back: another one is made.
+        files::STEPS,
     ];
     let given = |name: &&&str| manifest.files.iter().any(|entry| entry.name == **name);
     names.extend(files::KEYS.iter().filter(given).copied());

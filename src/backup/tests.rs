@@ -97,6 +97,7 @@ fn no_name_leads_out_of_a_backup_and_no_signing_key_is_in_one() {
         "journals/../00000000000000000001.jsonl",
         "journals/20261122T000000Z/key",
         "keys/artifacts.key",
+        "keys/steps.key",
         "keys/../x",
         "tapes/x.tape",
         "tapes/019AAB00-0000-7000-8000-000000000001.tape",
@@ -172,10 +173,7 @@ async fn a_backup_has_what_is_kept_and_no_key() {
         .filter(|name| name.starts_with("keys/"))
         .map(str::to_owned)
         .collect();
-    assert_eq!(
-        found,
-        ["keys/secrets.key", "keys/steps.key", "keys/tapes.key"]
-    );
+    assert_eq!(found, ["keys/secrets.key", "keys/tapes.key"]);
     let empty = Home::at(&folder.path().join("empty")).unwrap();
     empty.create().unwrap();
     assert!(matches!(
@@ -223,7 +221,10 @@ async fn what_is_put_back_is_what_was_and_runs_nothing() {
     // Over what is there: only where that is asked for, and nothing is lost.
     let error = restore(&other, &backup, false, &clock()).await.unwrap_err();
     assert!(matches!(error, RestoreError::There(_)), "{error}");
+    private::replace(&other.keys().join("steps.key"), b"steps").unwrap();
     let restored = restore(&other, &backup, true, &clock()).await.unwrap();
+    // What was made under the key of step tokens is worth nothing now.
+    assert!(!other.keys().join("steps.key").exists());
     let aside = restored.aside.unwrap();
     for name in [
         "tollgate.db",
@@ -231,6 +232,7 @@ async fn what_is_put_back_is_what_was_and_runs_nothing() {
         "journal",
         "tapes",
         "keys/secrets.key",
+        "keys/steps.key",
     ] {
         assert!(aside.join(name).exists(), "{name}");
     }
