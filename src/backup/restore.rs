@@ -5,6 +5,7 @@
 //! marker is written, without which no step changes what is in force; what was there is moved aside,
 //! never removed; the copy takes its place; a new log begins with the record of it; the marker goes.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -221,6 +222,7 @@ fn copy(manifest: &Manifest, from: &Path, ready: &Path) -> Result<(), RestoreErr
         _ => {}
     }
     private::make_folder(ready)?;
+    let mut folders = BTreeSet::from([ready.to_owned()]);
     for entry in &manifest.files {
         let to = ready.join(&entry.name);
         if let Some(folder) = Path::new(&entry.name).parent() {
@@ -228,6 +230,7 @@ fn copy(manifest: &Manifest, from: &Path, ready: &Path) -> Result<(), RestoreErr
             for part in folder {
                 path.push(part);
                 private::make_folder(&path)?;
+                folders.insert(path.clone());
             }
         }
         let source = from.join(&entry.name);
@@ -237,6 +240,11 @@ fn copy(manifest: &Manifest, from: &Path, ready: &Path) -> Result<(), RestoreErr
             let why = "it changed while it was copied".to_owned();
             return Err(RestoreError::Changed { path: source, why });
         }
+    }
+    // Most of them are put in their places whole: a name in one that a loss of power took would be missing
+    // from a home that no longer says that it is unfinished.
+    for folder in folders {
+        files::sync_folder(&folder).map_err(step("sync", &folder))?;
     }
     Ok(())
 }
@@ -291,8 +299,9 @@ fn move_aside(manifest: &Manifest, state: &Path, aside: &Path) -> Result<bool, R
         std::fs::rename(&from, &to).map_err(step("move", &from))?;
     }
     if any {
-        files::sync_folder(aside).map_err(step("sync", aside))?;
-        files::sync_folder(state).map_err(step("sync", state))?;
+        for folder in [aside.join("keys"), aside.to_owned(), state.to_owned()] {
+            files::sync_folder(&folder).map_err(step("sync", &folder))?;
+        }
     }
     Ok(any)
 }

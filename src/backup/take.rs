@@ -84,14 +84,18 @@ pub fn take(home: &Home, to: &Path, keys: bool, now: Duration) -> Result<Manifes
         for key in files::KEYS {
             taking.file(key, Until::End)?;
         }
+        let folder = to.join("keys");
+        files::sync_folder(&folder).map_err(copying(&folder))?;
     }
     taking.folder(files::TAPES, files::is_tape)?;
     let earlier = names(&state.join(files::EARLIER), files::is_earlier)?;
     if !earlier.is_empty() {
-        private::make_folder(&to.join(files::EARLIER))?;
-    }
-    for name in earlier {
-        taking.folder(&format!("{}/{name}", files::EARLIER), files::is_of_journal)?;
+        let folder = to.join(files::EARLIER);
+        private::make_folder(&folder)?;
+        for name in earlier {
+            taking.folder(&format!("{}/{name}", files::EARLIER), files::is_of_journal)?;
+        }
+        files::sync_folder(&folder).map_err(copying(&folder))?;
     }
     taking.folder(files::JOURNAL, files::is_of_journal)?;
     let report = journal::verify(&to.join(files::JOURNAL), |_| {})?;
