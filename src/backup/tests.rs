@@ -261,6 +261,15 @@ async fn a_backup_that_was_changed_is_not_put_back() {
         assert!(!other.database().exists() && !is_unfinished(&other));
         std::fs::write(&path, &good).unwrap();
     }
+    // What has no end is not read to it.
+    let path = backup.join("secrets.store");
+    let good = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+    let error = restore(&other, &backup, false, &clock()).await.unwrap_err();
+    assert!(matches!(error, RestoreError::Step { .. }), "{error}");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, &good).unwrap();
     let file = backup.join("manifest.json");
     let good = std::fs::read_to_string(&file).unwrap();
     for (from, to) in [
