@@ -126,9 +126,8 @@ impl Ocsf {
         let known = match &refused.caller {
             Some(caller) => Known {
                 caller: caller.clone(),
-                // A name that there is no tool of is only what a model wrote.
                 tool: match &refused.tool {
-                    Some(tool) if refused.reason != Reason::NameUnknown => tool.clone(),
+                    Some(tool) if is_of_a_tool(refused) => tool.clone(),
                     _ => String::from("unknown"),
                 },
                 plugin: None,
@@ -248,6 +247,16 @@ fn of_call(known: &Known) -> Made {
         .service(&known.tool)
         .unmapped("plugin_digest", known.plugin.as_ref())
         .unmapped("arguments", known.arguments.as_ref())
+}
+
+/// Whether a call was refused once its tool was found: until then its name is only what a model wrote.
+fn is_of_a_tool(refused: &Refused) -> bool {
+    // Arguments are read after that; the reasons are those of what comes in between.
+    let is_read = refused
+        .arguments
+        .as_ref()
+        .is_some_and(|view| view.digest.is_some());
+    is_read || refused.reason == Reason::RevokedPlugin || refused.reason.code().starts_with("args.")
 }
 
 /// Arguments without a word of what is in them.
