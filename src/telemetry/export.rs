@@ -180,7 +180,7 @@ impl Sender {
         }
         // Everything has ended: what is in line now is all there is.
         let rest = async {
-            while let Some(trace) = traces.as_mut().and_then(|traces| traces.try_recv().ok()) {
+            while let Some(trace) = traces.as_mut().and_then(Traces::next_in_line) {
                 waiting.push(trace);
                 if spans(&waiting) >= AT_ONCE {
                     self.send_traces(&mut waiting, &ended).await;
@@ -281,7 +281,7 @@ impl Sender {
 
 async fn next(traces: &mut Option<Traces>) -> Option<Trace> {
     match traces {
-        Some(traces) => traces.recv().await,
+        Some(traces) => traces.next().await,
         None => None,
     }
 }
