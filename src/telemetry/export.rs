@@ -57,17 +57,17 @@ const BOUNDS: OwnBounds = OwnBounds {
 /// The longest file of a header's value.
 const MOST: u64 = 8_192;
 
-/// Tells until `ended` is cancelled, and then what is left. Returns at once where nothing is to be sent,
-/// but for what metrics are told of approvals.
+/// Tells until `ended` is cancelled, and then what is left. Where nothing is sent, metrics are told of
+/// approvals all the same.
 pub async fn run(host: Arc<Host>, pauses: Pauses, ended: CancellationToken) {
     let telemetry = host.telemetry().clone();
     let watching = tokio::spawn(watch(telemetry.clone(), host.approvals().events()));
-    match host.config().telemetry.otlp.clone() {
-        Some(otlp) => {
-            if let Some(sender) = Sender::new(&host, &telemetry, otlp, pauses).await {
-                sender.run(ended).await;
-            }
-        }
+    let sender = match host.config().telemetry.otlp.clone() {
+        Some(otlp) => Sender::new(&host, &telemetry, otlp, pauses).await,
+        None => None,
+    };
+    match sender {
+        Some(sender) => sender.run(ended).await,
         None => ended.cancelled().await,
     }
     watching.abort();

@@ -458,7 +458,8 @@ async fn nothing_that_a_call_is_about_is_told() {
             "credentials": [{"secret": "token", "scheme": "bearer"}],
         }),
         json!({"requirement": "api", "method": "GET", "url": format!("https://elsewhere.example/{CANARY}?{CANARY}")}),
-        // Refused: at another place, as no URL at all, with what was lent in it, by a requirement of that name.
+        // Refused: at another place (whose host is in the export, in small letters, and says so), as no URL at
+        // all, with what was lent in it, by a requirement of that name.
         json!({"requirement": "api", "method": "GET", "url": format!("https://{CANARY}.example/{CANARY}")}),
         json!({"requirement": "api", "method": "GET", "url": CANARY}),
         json!({"requirement": "api", "method": CANARY, "url": format!("{origin}/hello")}),
@@ -523,7 +524,7 @@ async fn nothing_that_a_call_is_about_is_told() {
     let events = exported.lines();
     assert!(events.len() > 25, "{}", events.len());
     clean(exported.out.as_bytes(), "the export");
-    // What the host lent is not even in the journal, though the agent's own words are.
+    // All of it was there to be told: the agent's own words stand in the journal.
     let journal = home.journal();
     let mut all = Vec::new();
     for entry in std::fs::read_dir(&journal).unwrap() {
