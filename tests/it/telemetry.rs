@@ -485,6 +485,7 @@ async fn nothing_that_a_call_is_about_is_told() {
         "panic",
         "log",
         "stdout",
+        "requirement",
     ] {
         for form in ["plain", "hex"] {
             let leak = json!({"name": "seen", "form": form, "where": place});
