@@ -13,8 +13,8 @@
 //! - **Configuration, policies and plugins**: the operator's own, and in a repository.
 //!
 //! A backup is a look at the past, and putting one back turns back what happened since. What must not
-//! be turned back is made safe instead of believed (`restore`): approvals, tasks and tokens of the past
-//! are void, a new log begins that names the old one, since a log that was cut back would rightly be
+//! be turned back is made safe instead of believed (`restore`): approvals, tasks, tokens and people's
+//! credentials of the past are void, a new log begins that names the old one, since a log that was cut back would rightly be
 //! taken for a fork, and nothing runs until an operator has looked and says so (`tollgate revoke --lift`).
 
 mod files;
