@@ -9,7 +9,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::super::record::{
-    ApprovalUsed, HostCall, HostCallRef, Outcome, Record, Recovered, Refused,
+    ApprovalAnswered, ApprovalUsed, HostCall, HostCallRef, Outcome, Record, Recovered, Refused,
 };
 use super::super::{Decision, Query, Reader, call, each, search, story, tail};
 use super::*;
@@ -304,6 +304,40 @@ fn the_newest_are_found_where_not_all_are_wanted() {
         assert_eq!(found.calls, [38, 39, 40].map(call_id), "{query:?}");
         assert_eq!(search(&path, &query, 0).unwrap().calls, []);
     }
+}
+
+#[test]
+fn an_origin_is_found_as_people_write_it_and_a_reason_wherever_it_stands() {
+    let call = call_id(1);
+    let answered = ApprovalAnswered {
+        call,
+        approval: "approval_aaaaaaaaaaaaaaaa".parse().unwrap(),
+        by: "ada".parse().unwrap(),
+        approve: true,
+        standing_s: None,
+        why: None,
+        status: String::from("pending"),
+        refused: Some(Reason::PolicyError),
+        decision: None,
+    };
+    let events = [
+        begins(call, caller("claude", None, &[]), "github.search"),
+        goes_to(call, 1, "https://api.github.com/x"),
+        Event::ApprovalAnswered(answered),
+    ];
+    let (_directory, path) = written(&events, 1 << 20);
+    for origin in ["https://api.github.com", "https://api.github.com/"] {
+        let query = Query {
+            origin: Some(origin.to_owned()),
+            ..Query::default()
+        };
+        assert_eq!(search(&path, &query, 9).unwrap().calls, [call], "{origin}");
+    }
+    let query = Query {
+        reason: Some(Reason::PolicyError),
+        ..Query::default()
+    };
+    assert_eq!(search(&path, &query, 9).unwrap().calls, [call]);
 }
 
 #[test]
