@@ -265,7 +265,8 @@ fn arguments(view: &ArgumentsView) -> Value {
 }
 
 fn change(changed: &Changed) -> Made {
-    let activity = match changed.change.rsplit('.').next().unwrap_or_default() {
+    let what = changed.change.rsplit('.').next().unwrap_or_default();
+    let activity = match what {
         "added" | "set" | "minted" | "pinned" | "handed_on" => Activity::Create,
         "rotated" | "accepted" | "loaded" | "lifted" | "quarantined" | "stepped" => {
             Activity::Update
@@ -273,7 +274,12 @@ fn change(changed: &Changed) -> Made {
         "removed" | "revoked" | "ended" | "expired" => Activity::Delete,
         _ => Activity::Other("Change"),
     };
-    let made = Made::api(activity, &changed.change).ordered_by("operator");
+    // What nobody orders is the host's own doing: it refuses, expires, prunes and tells.
+    let whom = match what {
+        "added" | "set" | "rotated" | "accepted" | "lifted" | "removed" | "revoked" => "operator",
+        _ => "host",
+    };
+    let made = Made::api(activity, &changed.change).ordered_by(whom);
     let made = match &changed.subject {
         Some(subject) => made.about("subject", subject),
         None => made,

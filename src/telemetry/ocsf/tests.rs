@@ -70,6 +70,24 @@ fn a_persons_answer_is_theirs() {
 }
 
 #[test]
+fn what_the_host_does_by_itself_is_no_operators() {
+    for (change, whom) in [
+        ("agent.added", "operator"),
+        ("agent.lifted", "operator"),
+        ("credential.refused", "host"),
+        ("clock.stepped", "host"),
+        ("telemetry.sent", "host"),
+    ] {
+        let changed = Event::Changed(Changed {
+            change: change.to_owned(),
+            ..Changed::default()
+        });
+        let events = Ocsf::default().events(&record(1, changed));
+        assert_eq!(events[0]["actor"]["invoked_by"], whom, "{change}");
+    }
+}
+
+#[test]
 fn a_name_that_was_not_looked_up_is_nobodys() {
     let refused = |reason, digest| {
         Event::Refusal(Refused {
