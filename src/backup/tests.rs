@@ -303,6 +303,8 @@ async fn a_restore_that_was_cut_short_starts_nothing_and_can_be_finished() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("was cut short"), "{error}");
+    let error = take(&other, &folder.path().join("none"), false, NOW).unwrap_err();
+    assert!(matches!(error, BackupError::Unfinished(_)), "{error}");
     restore(&other, &backup, false, &clock()).await.unwrap();
     assert!(!is_unfinished(&other));
     assert!(!other.state().join("restoring").exists());
