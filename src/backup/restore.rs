@@ -17,6 +17,7 @@ use crate::clock::SharedClock;
 use crate::daemon::{self, DaemonError};
 use crate::home::Home;
 use crate::journal::record::{Changed, Event};
+use crate::journal::storage::{Disk, Lock, Storage as _};
 use crate::journal::{self, Journal, ReadError};
 use crate::private::{self, PrivateError};
 use crate::state::{State, StateError};
@@ -42,6 +43,9 @@ pub enum RestoreError {
     /// A daemon serves the home.
     #[error(transparent)]
     Running(#[from] DaemonError),
+    /// A host has the journal, and not yet, or no more, the daemon's place.
+    #[error("a host is starting or ending in `{}`", .0.display())]
+    InUse(PathBuf),
     /// A folder or file can't be had.
     #[error(transparent)]
     File(#[from] PrivateError),
@@ -112,6 +116,9 @@ pub async fn restore(
     if !replace && !again && has_state(home)? {
         return Err(RestoreError::There(home.root().to_owned()));
     }
+    // A host that starts has the journal long before it has the daemon's place, and would serve what was
+    // moved aside under it.
+    let _log = hold_log(home)?;
     let ready = state.join(READY);
     copy(&manifest, from, &ready)?;
     make_safe(&ready.join(files::DATABASE), &manifest, now)?;
@@ -208,9 +215,31 @@ fn verify(manifest: &Manifest, from: &Path) -> Result<(), RestoreError> {
 
 /// Whether a host has served here.
 fn has_state(home: &Home) -> Result<bool, RestoreError> {
-    let journal = home.journal();
-    let mut log = std::fs::read_dir(&journal).map_err(step("read", &journal))?;
-    Ok(home.database().exists() || home.secrets().exists() || log.next().is_some())
+    Ok(home.database().exists() || home.secrets().exists() || has_log(&home.journal())?)
+}
+
+/// The file of the journal's lock, which stays where it was once held.
+const LOCK: &str = "lock";
+
+/// Whether a log has begun in a folder: a lock alone is none.
+fn has_log(folder: &Path) -> Result<bool, RestoreError> {
+    for entry in std::fs::read_dir(folder).map_err(step("read", folder))? {
+        if entry.map_err(step("read", folder))?.file_name() != LOCK {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Keeps hosts from the log that is there.
+fn hold_log(home: &Home) -> Result<Box<dyn Lock>, RestoreError> {
+    let folder = home.journal();
+    Disk::new(&folder)
+        .lock()
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => RestoreError::InUse(home.root().to_owned()),
+            _ => step("lock", &folder)(error),
+        })
 }
 
 fn copy(manifest: &Manifest, from: &Path, ready: &Path) -> Result<(), RestoreError> {
@@ -284,6 +313,12 @@ fn move_aside(manifest: &Manifest, state: &Path, aside: &Path) -> Result<bool, R
     names.extend(files::KEYS.iter().filter(given).copied());
     names.sort_unstable();
     names.dedup();
+    // A log that has not begun has nothing but the lock, which is held.
+    let log = state.join(files::JOURNAL);
+    if log.exists() && !has_log(&log)? {
+        let lock = log.join(LOCK);
+        std::fs::remove_file(&lock).map_err(step("remove", &lock))?;
+    }
     let mut any = false;
     for name in names {
         let (from, to) = (state.join(name), aside.join(name));

@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::home::Home;
 use crate::identity::AgentId;
 use crate::journal::record::{Changed, Event};
+use crate::journal::storage::{Disk, Storage as _};
 use crate::journal::{self, Journal};
 use crate::private;
 use crate::revocation::Scope;
@@ -324,6 +325,12 @@ async fn a_home_that_is_served_is_not_exchanged() {
     let held = crate::daemon::hold(&home.daemon_lock()).unwrap();
     let error = restore(&home, &backup, true, &clock()).await.unwrap_err();
     assert!(matches!(error, RestoreError::Running(_)), "{error}");
+    drop(held);
+    // Nor one whose host is starting: it has the journal, and the daemon's place only later.
+    let held = Disk::new(home.journal()).lock().unwrap();
+    let error = restore(&home, &backup, true, &clock()).await.unwrap_err();
+    assert!(matches!(error, RestoreError::InUse(_)), "{error}");
+    assert!(home.database().exists() && !is_unfinished(&home));
     drop(held);
     restore(&home, &backup, true, &clock()).await.unwrap();
 }

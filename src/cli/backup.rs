@@ -66,7 +66,7 @@ pub(crate) async fn put(
         match error {
             RestoreError::Changed { .. } => fault.exit(Exit::Tampered),
             RestoreError::There(_) => fault.exit(Exit::Conflict),
-            RestoreError::Running(_) => fault
+            RestoreError::Running(_) | RestoreError::InUse(_) => fault
                 .exit(Exit::Conflict)
                 .hint("end the daemon first: `tollgate stop`"),
             RestoreError::Manifest(
