@@ -149,6 +149,10 @@ impl Host {
         }
         let config = Config::load(&home)?;
         let journal = open_journal(&home, &config, &clock, Arc::clone(&entropy))?;
+        // Once more, now that no restore can begin: one that did in between moves aside what is opened here.
+        if crate::backup::is_unfinished(&home) {
+            return Err(StartError::Unrestored(home.root().to_owned()));
+        }
         let state = State::open(&home.database())?;
         // Records carry the machine's time as it is; what expires asks one that never goes back.
         let steady = Arc::new(Steady::new(clock, state.latest_time()?));

@@ -249,6 +249,7 @@ pub(crate) async fn a_secret_that_a_plugin_may_read_leaves_by_no_door() {
         "log",
         "stdout",
         "progress",
+        "requirement",
     ] {
         for form in ["plain", "base64", "hex", "percent"] {
             let reports = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
@@ -267,6 +268,19 @@ pub(crate) async fn a_secret_that_a_plugin_may_read_leaves_by_no_door() {
             clean(&reply.everything(), &format!("{form} in {place}"));
             clean(&reports.lock().unwrap(), &format!("{form} in progress"));
         }
+    }
+    // What was refused is named in its record, without the value.
+    let asked_for: Vec<_> = bench
+        .records()
+        .into_iter()
+        .filter_map(|record| match record.event {
+            Event::Refusal(refused) => refused.host_call.map(|host_call| host_call.target),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked_for.len(), 4, "{asked_for:?}");
+    for target in &asked_for {
+        assert!(target.contains("[redacted:seen]"), "{target}");
     }
     assert_nowhere(&bench);
     bench.verify();
