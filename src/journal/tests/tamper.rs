@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::super::storage::Name;
 use super::memory::Memory;
 use super::*;
 
@@ -154,4 +155,30 @@ fn a_changed_record_is_named_although_only_the_next_one_shows_it() {
         .replace("claude", "claudf");
     *line = text.into_bytes();
     assert_eq!(first_bad(bad), Some(named(&good, index)));
+}
+
+/// L15: who makes a log up chooses its numbers, and none makes a reader count past the largest.
+#[test]
+fn the_largest_numbers_are_refused_like_any_others() {
+    let opens = |memory: &Memory| Journal::open_in(Arc::new(memory.clone()), options(2048));
+    for (from, to) in [("\"seq\":1,", "\"seq\":"), ("\"size\":0,", "\"size\":")] {
+        let to = format!("{to}{},", u64::MAX);
+        let good = lines();
+        let mut bad = good.clone();
+        let line = at(&mut bad, 0);
+        let text = String::from_utf8(line.clone()).unwrap();
+        assert!(text.contains(from), "{text}");
+        *line = text.replacen(from, &to, 1).into_bytes();
+        assert_eq!(first_bad(bad), Some(named(&good, 0)), "{from}");
+
+        // A start reads the last segment alone.
+        let one = good_log(1);
+        let text = String::from_utf8(one.segments().remove(&1).unwrap()).unwrap();
+        let text = text.replacen(from, &to, 1).into_bytes();
+        assert!(opens(&one.with(Name::Lines(1), Some(text))).is_err());
+    }
+    // Nor the smallest: there is no record before the first.
+    let text = good_log(1).segments().remove(&1);
+    let zero = Memory::of([(Name::Lines(0), text.unwrap())].into());
+    assert!(opens(&zero).is_err());
 }
