@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::super::merkle;
 use super::super::storage::Name;
 use super::memory::Memory;
 use super::*;
@@ -155,6 +156,24 @@ fn a_changed_record_is_named_although_only_the_next_one_shows_it() {
         .replace("claude", "claudf");
     *line = text.into_bytes();
     assert_eq!(first_bad(bad), Some(named(&good, index)));
+}
+
+#[test]
+fn a_line_that_was_signed_for_is_not_to_blame() {
+    let good = lines();
+    let after = |line: &[u8], prev: Digest| {
+        let mut text = String::from_utf8(line.to_vec()).unwrap();
+        let start = text.find("sha256:").unwrap();
+        text.replace_range(start..start + 71, &prev.to_string());
+        text.into_bytes()
+    };
+    // The first line behind a checkpoint goes on from another one, and the next vouches for it.
+    let mut bad = good.clone();
+    let segment = &mut bad[1].1;
+    segment[0] = after(&segment[0], Digest::of(b"another"));
+    let leaf = merkle::leaf(segment[0].strip_suffix(b"\n").unwrap());
+    segment[1] = after(&segment[1], leaf);
+    assert_eq!(first_bad(bad), Some(named(&good, good[0].1.len())));
 }
 
 /// L15: who makes a log up chooses its numbers, and none makes a reader count past the largest.
