@@ -155,7 +155,11 @@ fn a_changed_record_is_named_although_only_the_next_one_shows_it() {
         .unwrap()
         .replace("claude", "claudf");
     *line = text.into_bytes();
-    assert_eq!(first_bad(bad), Some(named(&good, index)));
+    assert_eq!(first_bad(bad.clone()), Some(named(&good, index)));
+    // What is told of the last good line is not told of the changed one.
+    let segments = bad.into_iter().map(|(first, lines)| (first, lines.concat()));
+    let report = verify(&self::good().with_segments(segments.collect()));
+    assert_eq!((report.records, report.last), (index as u64, None));
 }
 
 #[test]

@@ -133,8 +133,10 @@ impl<'a> Chain<'a> {
         }
         let mut report = self.report;
         report.bytes = self.bytes;
-        report.last = (report.records > 0).then_some(self.last);
-        report.root = (report.records == self.tree.size()).then(|| self.tree.root());
+        // Where the line before turned out to be the bad one, these speak of one line too many.
+        let are_of_these = report.records == self.tree.size();
+        report.last = (are_of_these && report.records > 0).then_some(self.last);
+        report.root = are_of_these.then(|| self.tree.root());
         Ok(report)
     }
 
