@@ -234,7 +234,8 @@ pub trait Storage: Send + Sync + Debug {
         Ok(segments.into_iter().collect())
     }
 
-    /// The bytes of a segment's lines; of a compressed one as far as its file says.
+    /// The bytes of a segment's lines; of a compressed one as far as its file says, and 0 where that is too
+    /// short to say.
     ///
     /// # Errors
     ///
@@ -244,7 +245,10 @@ pub trait Storage: Send + Sync + Debug {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let name = Name::Packed(first);
                 let mut size = [0; 4];
-                let at = self.size(name)?.saturating_sub(size.len() as u64);
+                // Who reads it is told what is wrong with it.
+                let Some(at) = self.size(name)?.checked_sub(size.len() as u64) else {
+                    return Ok(0);
+                };
                 // RFC 1952: the last four bytes. Only ever told to people, and planned with.
                 self.reader(name, at)?.read_exact(&mut size)?;
                 Ok(u32::from_le_bytes(size).into())
