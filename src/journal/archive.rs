@@ -12,12 +12,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::line::{BadLine, Head};
-use super::merkle::{self, Subtrees as _, Tree};
+use super::merkle::{self, Subtrees as _};
 use super::note::{Checkpoint, MAX_NOTE, Note, NoteError, VerifierKey};
 use super::prove::{Proof, ProofError};
 use super::record::{Event, Record};
 use super::seal::Notes;
 use super::storage::{Disk, Name, Storage};
+use super::survey::opened_by;
 use crate::digest::Digest;
 
 /// The most bytes of a segment's checkpoints that are read.
@@ -173,25 +174,20 @@ impl Archive {
         let Event::SegmentOpened(opened) = record.event else {
             return Err(bad(name, "it does not begin with `segment-opened`"));
         };
-        if record.seq != first || opened.size.checked_add(1) != Some(first) {
+        if record.seq != first {
             return Err(bad(name, "it does not begin with the record of its name"));
         }
-        let key: VerifierKey = opened.key.parse().map_err(|why| ArchiveError::Note {
-            file: name.to_string(),
-            why,
-        })?;
+        let (key, tree) = opened_by(&opened, first).map_err(|why| bad(name, why))?;
         let same_log = self
             .spans
             .first()
             .is_none_or(|span| span.key.name() == key.name());
-        if !key.is_log() || opened.origin != key.name() || !same_log {
+        if !same_log {
             return Err(bad(name, "its key is not one of this log"));
         }
-        let tree = Tree::of_peaks(opened.size, opened.peaks)
-            .ok_or_else(|| bad(name, "the peaks do not fit the size of the tree"))?;
         let mut from = 0;
         let bits = (0..u64::BITS).rev().map(|bit| 1_u64 << bit);
-        for (part, peak) in bits.filter(|bit| opened.size & bit != 0).zip(tree.peaks()) {
+        for (part, peak) in bits.filter(|bit| tree.size() & bit != 0).zip(tree.peaks()) {
             self.peaks.insert((from, from + part), *peak);
             from += part;
         }
