@@ -272,7 +272,7 @@ impl Archive {
         }
     }
 
-    /// The newest checkpoint, with every signature that is kept of it.
+    /// The newest checkpoint, as its segment's key signed it.
     ///
     /// # Errors
     ///
