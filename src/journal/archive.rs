@@ -115,6 +115,8 @@ pub struct Archive {
     peaks: HashMap<(u64, u64), Digest>,
     /// The leaves of the segment that was asked for last.
     leaves: Option<(usize, Vec<Digest>)>,
+    /// The checkpoint that the last proof was made with, by its segment.
+    signed: Option<(usize, (Note, Checkpoint))>,
 }
 
 impl Archive {
@@ -154,6 +156,7 @@ impl Archive {
             spans: Vec::new(),
             peaks: HashMap::new(),
             leaves: None,
+            signed: None,
         };
         for first in firsts {
             // The newest may be there without a line yet.
@@ -378,12 +381,22 @@ impl Archive {
         let index = seq.checked_sub(1).ok_or_else(none)?;
         let place = self.place_of(index).ok_or_else(none)?;
         let covers = |found: &(Note, Checkpoint)| found.1.size > index;
-        let (note, checkpoint) = match self.cosigned(place).filter(covers) {
-            Some(found) => found,
-            None => self
-                .last_note(place)?
-                .filter(covers)
-                .ok_or(ArchiveError::Unsigned(seq))?,
+        let known = self.signed.take();
+        let known = known.filter(|(at, found)| *at == place && covers(found));
+        let (note, checkpoint) = match known {
+            Some((_, found)) => found,
+            None => {
+                let found = match self.cosigned(place).filter(covers) {
+                    Some(found) => found,
+                    None => self
+                        .last_note(place)?
+                        .filter(covers)
+                        .ok_or(ArchiveError::Unsigned(seq))?,
+                };
+                // A host may go on meanwhile: leaves of before need not reach as far as this.
+                self.leaves = None;
+                found
+            }
         };
         let hashes =
             merkle::inclusion(index, checkpoint.size, self).map_err(failed(Name::Lines(1)))?;
@@ -391,8 +404,9 @@ impl Archive {
             extra: None,
             index,
             hashes,
-            note,
+            note: note.clone(),
         };
+        self.signed = Some((place, (note, checkpoint)));
         let signer = self.spans.get(place).map(|span| span.key.clone());
         proof.shows(&merkle::leaf(line), signer.as_slice())?;
         Ok(proof)

@@ -88,6 +88,22 @@ fn what_no_checkpoint_speaks_of_yet_is_said_to_be_so() {
 }
 
 #[test]
+fn a_host_may_go_on_while_its_records_are_proved() {
+    let mut forge = forge(&[3]);
+    let (folder, mut archive) = opened(&forge);
+    for seq in 1..=forge.size() {
+        let line = archive.line(seq).unwrap();
+        archive.prove(seq, &line).unwrap();
+        forge.change("meanwhile");
+        forge.checkpoint();
+        save(&forge.files(), folder.path());
+    }
+    let late = forge.size();
+    let line = archive.line(late).unwrap();
+    archive.prove(late, &line).unwrap();
+}
+
+#[test]
 fn a_line_that_is_not_the_one_that_was_signed_is_not_proved() {
     let forge = forge(&[3, 4]);
     let (_folder, mut archive) = opened(&forge);
