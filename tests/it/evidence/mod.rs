@@ -185,6 +185,20 @@ async fn a_record_is_proved_to_whoever_has_the_key_and_nothing_else() {
     assert_eq!(zero.code, 3, "{zero:?}");
 }
 
+/// A home whose checkpoints go to a witness and to a file, and that file.
+async fn anchored(witness: &Witness) -> (TempDir, Home, PathBuf) {
+    let (folder, home) = Setup::probe().make().await;
+    let kept = folder.path().join("elsewhere");
+    let toml = format!(
+        "{}{}[[journal.anchor]]\nkind = \"file\"\npath = \"{}\"\nevery = \"24h\"\n",
+        std::fs::read_to_string(home.config()).unwrap_or_default(),
+        witness.toml(),
+        kept.display()
+    );
+    std::fs::write(home.config(), toml).unwrap();
+    (folder, home, kept)
+}
+
 /// What `anchor --now` says of one kind of place.
 fn sent_to<'a>(lines: &'a [Value], kind: &str) -> &'a Value {
     let mut lines = lines.iter();
@@ -196,15 +210,7 @@ fn sent_to<'a>(lines: &'a [Value], kind: &str) -> &'a Value {
 #[tokio::test]
 async fn what_a_witness_signed_is_in_receipts_and_a_second_path_grows() {
     let witness = Witness::start().await;
-    let (folder, home) = Setup::probe().make().await;
-    let kept = folder.path().join("elsewhere");
-    let toml = format!(
-        "{}{}[[journal.anchor]]\nkind = \"file\"\npath = \"{}\"\n",
-        std::fs::read_to_string(home.config()).unwrap_or_default(),
-        witness.toml(),
-        kept.display()
-    );
-    std::fs::write(home.config(), toml).unwrap();
+    let (folder, home, kept) = anchored(&witness).await;
     let mut daemon = Daemon::start(&home).await;
     let token = daemon.agent("alice").await;
     let id = call(&daemon, &token, "one").await;
@@ -275,15 +281,7 @@ async fn what_a_witness_signed_is_in_receipts_and_a_second_path_grows() {
 pub(crate) async fn a_fork_is_told_apart_by_a_witness_and_by_a_second_path() {
     let _row = crate::attacks::stands_for("L06");
     let witness = Witness::start().await;
-    let (folder, home) = Setup::probe().make().await;
-    let kept = folder.path().join("elsewhere");
-    let toml = format!(
-        "{}{}[[journal.anchor]]\nkind = \"file\"\npath = \"{}\"\nevery = \"24h\"\n",
-        std::fs::read_to_string(home.config()).unwrap_or_default(),
-        witness.toml(),
-        kept.display()
-    );
-    std::fs::write(home.config(), toml).unwrap();
+    let (folder, home, kept) = anchored(&witness).await;
     let mut daemon = Daemon::start(&home).await;
     let token = daemon.agent("alice").await;
     call(&daemon, &token, "both have this").await;
