@@ -25,7 +25,7 @@ use super::note::Note;
 use super::record::{Changed, Event};
 use super::scan::{Lines, Next};
 use super::seal::Notes;
-use super::storage::{LogFile, Name, Storage, get, put, unpacked, write_all};
+use super::storage::{LogFile, Name, Storage, get, if_there, put, unpacked, write_all};
 use super::survey::{opened_by, since_epoch};
 use crate::clock::SharedClock;
 use crate::digest::Digest;
@@ -281,10 +281,7 @@ impl Tidy {
             ..Changed::default()
         }))?;
         for name in [Name::Lines(first), Name::Packed(first)] {
-            match storage.remove(name) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            if_there(storage.remove(name))?;
         }
         storage.sync_names()
     }

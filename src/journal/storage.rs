@@ -296,6 +296,14 @@ pub(super) fn write_all(file: &dyn LogFile, mut bytes: &[u8]) -> io::Result<()> 
     Ok(())
 }
 
+/// What was done to a file, where one that is not there is as good.
+pub(super) fn if_there(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
 /// Writes whatever `write` does to a new file, and puts it in the place of `name` once all of it is on
 /// the disk: whoever reads sees the old file or the new one, also after a loss of power.
 pub(super) fn put(
@@ -308,10 +316,7 @@ pub(super) fn put(
         Name::Checkpoints(_) => Name::Sealing,
         _ => Name::Making,
     };
-    match storage.remove(fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    if_there(storage.remove(fresh))?;
     let file = storage.create(fresh)?;
     write(&*file)?;
     file.sync()?;
