@@ -226,6 +226,8 @@ type Sent = (AnchorTo, Option<u64>, Result<u64, AnchorError>);
 
 /// Sends the newest checkpoint to each place, unless it speaks of no more records than the last one there.
 async fn send(host: &Arc<Host>, due: Vec<(AnchorTo, Option<u64>)>) -> Vec<Sent> {
+    // A later round's checkpoint that is there before this one's would look like another history.
+    let _turn = host.anchoring.lock().await;
     let (witnesses, near): (Vec<_>, Vec<_>) = due
         .into_iter()
         .partition(|(to, _)| matches!(to, AnchorTo::Witness { .. }));

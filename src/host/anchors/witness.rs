@@ -152,15 +152,10 @@ impl Witness<'_> {
             match self.ask(&submission).await? {
                 Answer::Cosigned(note) => return Ok(note),
                 Answer::Other(size) if size > newest.size => {
-                    let records = self.records().await?;
-                    // Another round may have sent a later one meanwhile.
-                    return Err(if size <= records {
-                        self.refused(format!("it has signed {size} records by now"))
-                    } else {
-                        self.conflict(format!(
-                            "it signed {size} records, and the journal has {records}: its end was cut off, or an older copy was put in its place"
-                        ))
-                    });
+                    return Err(self.conflict(format!(
+                        "it signed {size} records, and the journal has {}: its end was cut off, or an older copy was put in its place",
+                        newest.size
+                    )));
                 }
                 Answer::Other(size) => old = Some(size),
                 Answer::Fork => {
@@ -207,12 +202,6 @@ impl Witness<'_> {
             })
         })
         .await?
-    }
-
-    /// How many records the journal has by now.
-    async fn records(&self) -> Result<u64, AnchorError> {
-        let folder = self.host.home().journal();
-        tokio::task::spawn_blocking(move || Ok(Archive::open(&folder)?.size()?)).await?
     }
 
     async fn ask(&self, submission: &Submission) -> Result<Answer, AnchorError> {

@@ -235,6 +235,10 @@ async fn what_a_witness_signed_is_in_receipts_and_a_second_path_grows() {
     // The second time it goes on from what the witness signed, which the host still knows.
     let asked = witness.asked();
     assert_eq!(asked.last().unwrap(), &(size, 200), "{asked:?}");
+    // Two at once take turns: what the one has sent is no other history to the other.
+    let now = || audit(&home, &["anchor", "--now"]);
+    let (one, other) = tokio::join!(now(), now());
+    assert_eq!((one.code, other.code), (0, 0), "{one:?} {other:?}");
     daemon.stop().await;
     assert_verifies(&home.journal());
 
