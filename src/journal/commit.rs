@@ -123,8 +123,11 @@ impl Shared {
         if let Some(failure) = self.failure() {
             return Err(failure);
         }
-        // Remembered as any failure is: whoever waits for the disk, or for the end, hears of it.
-        writer.map_err(|_| self.fail("a write", &io::Error::other("its thread ended early")))
+        writer.map_err(|_| {
+            // Remembered as any failure is: whoever waits for the disk, or for the end, hears of it.
+            let error = io::Error::other("its thread ended early");
+            self.fail("a write", &error)
+        })
     }
 
     pub(super) fn failure(&self) -> Option<Unwritable> {

@@ -134,8 +134,8 @@ fn a_segment_beyond_all_numbers_is_refused() {
     opened.peaks = vec![Digest::of(b"peak"); 63];
     let (mut event, mut text) = (Vec::new(), Vec::new());
     line::write_event(&Event::SegmentOpened(opened), &mut event).unwrap();
-    let prev = line::hex(&Digest::of(b"before"));
-    line::assemble(u64::MAX, "2026-11-22T13:22:08.123Z", &prev, &event, &mut text);
+    let (time, prev) = ("2026-11-22T13:22:08.123Z", Digest::of(b"before"));
+    line::assemble(u64::MAX, time, &line::hex(&prev), &event, &mut text);
     let mut files = forge.files();
     files.insert(Name::Lines(u64::MAX).to_string(), text);
     let folder = tempfile::tempdir().unwrap();

@@ -157,7 +157,9 @@ fn a_changed_record_is_named_although_only_the_next_one_shows_it() {
     *line = text.into_bytes();
     assert_eq!(first_bad(bad.clone()), Some(named(&good, index)));
     // What is told of the last good line is not told of the changed one.
-    let segments = bad.into_iter().map(|(first, lines)| (first, lines.concat()));
+    let segments = bad
+        .into_iter()
+        .map(|(first, lines)| (first, lines.concat()));
     let report = verify(&self::good().with_segments(segments.collect()));
     assert_eq!((report.records, report.last), (index as u64, None));
 }
@@ -196,7 +198,8 @@ fn the_largest_numbers_are_refused_like_any_others() {
 
         // A start reads the last segment alone.
         let one = good_log(1);
-        let text = String::from_utf8(one.segments().remove(&1).unwrap()).unwrap();
+        let text = one.segments().remove(&1).unwrap();
+        let text = String::from_utf8(text).unwrap();
         let text = text.replacen(from, &to, 1).into_bytes();
         assert!(opens(&one.with(Name::Lines(1), Some(text))).is_err());
     }
