@@ -206,7 +206,11 @@ fn nothing_in_a_receipt_can_be_changed() {
         .text()
         .unwrap()
         .replace("\"tollgate_receipt\": 1", "\"tollgate_receipt\": 2");
-    for text in ["", "{}", "[]", other_version.as_str()] {
+    let status = "\"status\": \"ok\"";
+    let twice = format!("\"status\": \"held\", {status}");
+    let twice = good.text().unwrap().replacen(status, &twice, 1);
+    assert!(twice.contains("held"), "{twice}");
+    for text in ["", "{}", "[]", other_version.as_str(), twice.as_str()] {
         assert!(Receipt::parse(text).is_err());
     }
 }
