@@ -247,6 +247,7 @@ impl Host {
             draining: CancellationToken::new(),
             changes: tokio::sync::watch::Sender::new(0),
             refreshing: tokio::sync::Mutex::new(Seen::default()),
+            anchoring: tokio::sync::Mutex::default(),
             home,
         });
         host.follow(Arc::new(host.approvals().clone()));

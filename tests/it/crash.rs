@@ -92,7 +92,8 @@ impl Lane {
         daemon.kill().await;
         Self {
             number,
-            random: Random(std::process::id().into()),
+            // Each lane has deaths of its own.
+            random: Random(u64::from(std::process::id()) * 256 + number as u64),
             upstream,
             home,
             _folder: folder,
