@@ -107,9 +107,11 @@ pub struct Archive {
     storage: Arc<dyn Storage>,
     names: BTreeSet<Name>,
     spans: Vec<Span>,
-    /// Hashes of complete subtrees by the leaves that they have, as first records carry them: for most
-    /// proofs no older segment has to be read.
-    peaks: HashMap<(u64, u64), Digest>,
+    /// Hashes of complete subtrees by the leaves that they have. First records carry some, so that for most
+    /// proofs no older segment has to be read; others are kept once they were hashed.
+    known: HashMap<(u64, u64), Digest>,
+    /// How many records there were when that was asked first: a host may write meanwhile.
+    size: Option<u64>,
     /// The leaves of the segment that was asked for last.
     leaves: Option<(usize, Vec<Digest>)>,
     /// The checkpoint that the last proof was made with, by its segment.
@@ -151,7 +153,8 @@ impl Archive {
             storage,
             names,
             spans: Vec::new(),
-            peaks: HashMap::new(),
+            known: HashMap::new(),
+            size: None,
             leaves: None,
             signed: None,
         };
@@ -188,7 +191,7 @@ impl Archive {
         let mut from = 0;
         let bits = (0..u64::BITS).rev().map(|bit| 1_u64 << bit);
         for (part, peak) in bits.filter(|bit| tree.size() & bit != 0).zip(tree.peaks()) {
-            self.peaks.insert((from, from + part), *peak);
+            self.known.insert((from, from + part), *peak);
             from += part;
         }
         self.spans.push(Span { first, key });
@@ -251,11 +254,16 @@ impl Archive {
     ///
     /// The last segment can't be read.
     pub fn size(&mut self) -> Result<u64, ArchiveError> {
+        if let Some(size) = self.size {
+            return Ok(size);
+        }
         let Some(last) = self.spans.len().checked_sub(1) else {
             return Ok(0);
         };
         let from = self.spans.get(last).map_or(0, Span::from);
-        Ok(from + self.leaves(last)?.len() as u64)
+        let size = from + self.leaves(last)?.len() as u64;
+        self.size = Some(size);
+        Ok(size)
     }
 
     /// The root of the tree of the first `size` records.
