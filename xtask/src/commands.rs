@@ -110,6 +110,8 @@ pub fn fuzz(seconds: u32) -> Result<u8> {
     for (target, _) in TARGETS {
         build.args(["--bin", target]);
     }
+    // With a test among what is built, dependencies have the features that they have in every test build.
+    build.args(["--test", "edits"]);
     build.env("RUSTC_WORKSPACE_WRAPPER", folder.join("instrument"));
     say("building the fuzz targets");
     if !build.status().context("start cargo")?.success() {
