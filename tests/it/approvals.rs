@@ -1,6 +1,7 @@
 //! Approvals on the whole host: a person answers, and the call that was asked about runs, once.
 
 pub(crate) mod ends;
+pub(crate) mod every;
 pub(crate) mod killed;
 pub(crate) mod requests;
 

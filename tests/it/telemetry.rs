@@ -318,15 +318,20 @@ async fn a_collector_that_is_busy_is_asked_again_and_one_that_is_gone_stops_noth
 #[tokio::test]
 async fn a_header_goes_along_from_its_file() {
     let collector = Collector::start([]).await;
+    // Before the host starts: it tells of itself at once.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("otlp.key");
+    std::fs::write(&path, "Bearer of-the-collector\n").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     let setup = telling(
         Setup::probe(),
         &collector,
-        "[telemetry.otlp.headers]\nauthorization = { source = \"file\", path = \"otlp.key\" }",
+        &format!(
+            "[telemetry.otlp.headers]\nauthorization = {{ source = \"file\", path = \"{}\" }}",
+            path.display()
+        ),
     );
     let telling = Telling::start(setup).await;
-    let path = telling.served.host.home().root().join("otlp.key");
-    std::fs::write(&path, "Bearer of-the-collector\n").unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     telling
         .call(json!({}), "probe_echo", json!({"text": "x"}))
         .await;

@@ -39,8 +39,10 @@ fn clean(bytes: &[u8], what: &str) {
         for form in forms(value) {
             let found = bytes
                 .windows(form.len())
-                .any(|window| window == form.as_bytes());
-            assert!(!found, "{what} holds `{form}`");
+                .position(|window| window == form.as_bytes());
+            let around = found.map(|at| &bytes[at.saturating_sub(300)..at]);
+            let around = String::from_utf8_lossy(around.unwrap_or_default());
+            assert_eq!(found, None, "{what} holds `{form}` behind `{around}`");
         }
     }
 }
