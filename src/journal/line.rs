@@ -108,13 +108,9 @@ impl<'a> Head<'a> {
         let (time, rest) = split(expect(rest, b",\"time\":\"")?, TIME_LEN)?;
         let time = checked_time(time)?;
         let (digits, rest) = split(expect(rest, b"\",\"prev\":\"sha256:")?, 64)?;
-        if digits.iter().any(u8::is_ascii_uppercase) {
+        let Some(prev) = Digest::from_hex(digits) else {
             return bad("`prev` is not a digest in lower case");
-        }
-        let mut prev = [0; 32];
-        if hex::decode_to_slice(digits, &mut prev).is_err() {
-            return bad("`prev` is not a digest");
-        }
+        };
         let rest = expect(rest, b"\",\"kind\":\"")?;
         let length = rest.iter().position(|b| *b == b'"').unwrap_or(rest.len());
         let (kind, rest) = split(rest, length)?;
@@ -125,7 +121,7 @@ impl<'a> Head<'a> {
         Ok(Self {
             seq,
             time,
-            prev: Digest::from_bytes(prev),
+            prev,
             kind,
             members,
         })

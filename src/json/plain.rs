@@ -25,7 +25,8 @@ impl Formatter for Plain {
         fragment: &str,
     ) -> io::Result<()> {
         // `serde_json` itself escapes what JSON demands: quote, backslash, and C0.
-        if fragment.is_ascii() && !fragment.as_bytes().contains(&0x7f) {
+        // The largest byte, and not the first that is too large: that is looked for many bytes at once.
+        if fragment.bytes().fold(0, u8::max) < 0x7f {
             return writer.write_all(fragment.as_bytes());
         }
         let mut rest = fragment;
