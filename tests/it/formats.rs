@@ -279,11 +279,14 @@ async fn what_a_host_keeps_is_what_stands_in_the_home_of_before() {
     assert_eq!(record_kinds(&home), record_kinds(&old));
 }
 
+/// What is said of it, and how a home becomes one of later.
+type Later = (&'static str, fn(&Home));
+
 #[tokio::test]
 pub(crate) async fn a_home_of_before_is_served_on_and_one_of_later_is_left_as_it_is() {
     let _row = stands_for("D08");
     served_on().await;
-    let of_later: [(&str, fn(&Home)); 2] = [
+    let of_later: [Later; 2] = [
         ("database", |home| {
             let connection = Connection::open(home.database()).unwrap();
             connection.pragma_update(None, "user_version", 99).unwrap();

@@ -16,7 +16,8 @@ fuzz_target!(|text: &[u8]| {
                 assert!(same(&value, other), "{value} is not {other}");
                 let written = canonical(&value);
                 let again = read(written.as_bytes(), &limits).expect("canonical text is read");
-                assert_eq!(again, value);
+                // A double without a fraction is read back as an integer.
+                assert!(same(&again, &value), "{again} is not {value}");
                 assert_eq!(canonical(&again), written);
             }
             (Ok(value), Err(error)) => panic!("{value} is not JSON to the other: {error}"),

@@ -159,7 +159,7 @@ impl Model {
                 records
             }
             8 => {
-                let Some(arguments) = self.find(at, at % 2 == 0) else {
+                let Some(arguments) = self.find(at, at.is_multiple_of(2)) else {
                     return Vec::new();
                 };
                 let open = self.open.remove(&arguments).unwrap();
