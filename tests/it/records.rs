@@ -194,7 +194,7 @@ pub(crate) async fn arguments_that_are_large_are_a_digest_and_a_view_that_says_i
         assert!(view.cut && view.view.len() <= 2048, "{view:?}");
     }
     // What is within bounds in bytes alone.
-    let many = json!({"value": vec![json!({"a": "b"}); 4_000]}).to_string();
+    let many = json!({"value": vec![vec!["abc"; 60]; 60]}).to_string();
     let reply = bench.call_as("alice", "probe_echo", many.clone()).await;
     assert_eq!(reply.reason(), None, "{}", reply.text());
     let view = recorded(&bench, reply.call);
