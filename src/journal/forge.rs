@@ -132,7 +132,7 @@ impl Forge {
         let line = self.line(seq);
         line::Head::read(line.as_bytes())
             .unwrap()
-            .record(&mut Vec::new())
+            .record(&mut String::new())
             .unwrap()
     }
 

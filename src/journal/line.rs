@@ -78,7 +78,7 @@ pub(super) fn hex(digest: &Digest) -> [u8; 64] {
 ///
 /// It is no record in the one form that it has.
 pub fn parse(line: &[u8]) -> Result<Record, BadLine> {
-    Head::read(line)?.record(&mut Vec::new())
+    Head::read(line)?.record(&mut String::new())
 }
 
 /// A line's own fields, and where its event is: what can be said of it without reading the event.
@@ -88,7 +88,9 @@ pub(super) struct Head<'a> {
     pub(super) time: &'a str,
     pub(super) prev: Digest,
     pub(super) kind: &'a str,
-    /// The event's members after its kind, with a comma before and the closing brace behind.
+    /// The event from its kind on, with the closing brace behind, but without the opening one.
+    event: &'a [u8],
+    /// Its members after the kind, with a comma before.
     members: &'a [u8],
 }
 
@@ -111,7 +113,8 @@ impl<'a> Head<'a> {
         let Some(prev) = Digest::from_hex(digits) else {
             return bad("`prev` is not a digest in lower case");
         };
-        let rest = expect(rest, b"\",\"kind\":\"")?;
+        let event = expect(rest, b"\",")?;
+        let rest = expect(event, b"\"kind\":\"")?;
         let length = rest.iter().position(|b| *b == b'"').unwrap_or(rest.len());
         let (kind, rest) = split(rest, length)?;
         let members = expect(rest, b"\"")?;
@@ -123,6 +126,7 @@ impl<'a> Head<'a> {
             time,
             prev,
             kind,
+            event,
             members,
         })
     }
@@ -134,17 +138,10 @@ impl<'a> Head<'a> {
     }
 
     /// Reads the whole record. `scratch` is memory to reuse.
-    pub(super) fn record(&self, scratch: &mut Vec<u8>) -> Result<Record, BadLine> {
+    pub(super) fn record(&self, scratch: &mut String) -> Result<Record, BadLine> {
         let event = self.event(scratch)?;
-        scratch.clear();
-        if write_event(&event, scratch).is_err() {
-            return bad("it can't be written again");
-        }
-        let again = scratch
-            .strip_prefix(b"{\"kind\":\"")
-            .and_then(|rest| rest.strip_prefix(self.kind.as_bytes()))
-            .and_then(|rest| rest.strip_prefix(b"\""));
-        if again != Some(self.members) {
+        // The opening brace stands at the start of the line, before its own fields.
+        if !plain::is_written_as(&event, [b"{", self.event]) {
             return bad(
                 "not in the one form that a record has: a key twice, a field unknown, or text spelt otherwise",
             );
@@ -157,10 +154,14 @@ impl<'a> Head<'a> {
         })
     }
 
-    fn event(&self, scratch: &mut Vec<u8>) -> Result<Event, BadLine> {
+    fn event(&self, scratch: &mut String) -> Result<Event, BadLine> {
+        // Of the whole at once, and not of each text in it.
+        let Ok(members) = std::str::from_utf8(self.members) else {
+            return bad("not a record: it is not text in UTF-8");
+        };
         scratch.clear();
-        scratch.push(b'{');
-        scratch.extend_from_slice(self.members.strip_prefix(b",").unwrap_or(self.members));
+        scratch.push('{');
+        scratch.push_str(members.strip_prefix(',').unwrap_or(members));
         // Each by its own type: the tagged enumeration would copy everything first.
         match self.kind {
             "started" => read(scratch).map(Event::Started),
@@ -190,8 +191,8 @@ impl<'a> Head<'a> {
     }
 }
 
-fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, BadLine> {
-    serde_json::from_slice(text).map_err(|error| BadLine(super::escape::escape(&error.to_string())))
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, BadLine> {
+    serde_json::from_str(text).map_err(|error| BadLine(super::escape::escape(&error.to_string())))
 }
 
 fn expect<'a>(text: &'a [u8], what: &[u8]) -> Result<&'a [u8], BadLine> {

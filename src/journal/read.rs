@@ -72,7 +72,7 @@ pub struct Reader {
     storage: Disk,
     /// The segment being read, once there is one.
     current: Option<(u64, Lines)>,
-    scratch: Vec<u8>,
+    scratch: String,
 }
 
 impl Reader {
@@ -82,7 +82,7 @@ impl Reader {
         Self {
             storage: Disk::new(directory),
             current: None,
-            scratch: Vec::new(),
+            scratch: String::new(),
         }
     }
 
@@ -312,7 +312,7 @@ fn last(directory: &Path, count: usize) -> Result<(Vec<Record>, Tail), ReadError
                 first,
                 Lines::new(source.map_err(failed(segment_name(first)))?),
             )),
-            scratch: Vec::new(),
+            scratch: String::new(),
         };
         let missing = count - found.len();
         let mut last = reader.last_of_segment(missing, newest.is_some())?;

@@ -105,7 +105,7 @@ pub fn each(
     let segments = Segments::list(directory)?;
     let calls: HashSet<CallId> = found.calls.iter().copied().collect();
     let records: HashSet<u64> = found.records.iter().copied().collect();
-    let mut scratch = Vec::new();
+    let mut scratch = String::new();
     let firsts = match &found.within {
         Some(within) => within.as_slice(),
         None => {

@@ -109,7 +109,7 @@ fn begins_whole(storage: &dyn Storage, segment: u64) -> Result<bool, OpenError> 
     let mut lines = lines_of(storage, segment, 0)?;
     Ok(match next(&mut lines, segment)? {
         Next::Line(line) => Head::read(line)
-            .and_then(|head| head.record(&mut Vec::new()))
+            .and_then(|head| head.record(&mut String::new()))
             .is_ok(),
         _ => false,
     })
@@ -165,7 +165,7 @@ struct Reading<'a> {
     next_note: usize,
     /// The last of them speaks of other lines.
     contradicted: bool,
-    scratch: Vec<u8>,
+    scratch: String,
 }
 
 impl<'a> Reading<'a> {
@@ -177,7 +177,7 @@ impl<'a> Reading<'a> {
             notes: Vec::new(),
             next_note: 0,
             contradicted: false,
-            scratch: Vec::new(),
+            scratch: String::new(),
         }
     }
 

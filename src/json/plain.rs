@@ -1,10 +1,16 @@
 //! JSON that has only letters in it that are shown as themselves: for lines that are kept, and for those
 //! that may end up on a terminal.
-
-use std::io::{self, Write};
+//!
+//! A serializer of its own, and not a formatter of `serde_json`'s: each text is looked at once and as a
+//! whole, and the same code that writes a value can say whether a text is what it would write. A journal
+//! that is verified does that for each of its lines.
 
 use serde::Serialize;
-use serde_json::ser::{CompactFormatter, Formatter};
+use serde::ser::{
+    Error as _, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
+    SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
+};
+use serde_json::Error;
 
 /// Whether `c` is written as an escape, since on a terminal or in a browser it would be more than a letter.
 pub(crate) const fn is_unsafe(c: char) -> bool {
@@ -15,51 +21,380 @@ pub(crate) const fn is_unsafe(c: char) -> bool {
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Writes strings so that a line has only letters in it that are shown as themselves.
-struct Plain;
-
-impl Formatter for Plain {
-    fn write_string_fragment<W: ?Sized + Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        // `serde_json` itself escapes what JSON demands: quote, backslash, and C0.
-        // The largest byte, and not the first that is too large: that is looked for many bytes at once.
-        if fragment.bytes().fold(0, u8::max) < 0x7f {
-            return writer.write_all(fragment.as_bytes());
-        }
-        let mut rest = fragment;
-        while let Some((before, found)) = rest
-            .char_indices()
-            .find(|(_, c)| is_unsafe(*c))
-            .and_then(|(at, c)| Some((rest.get(..at)?, c)))
-        {
-            writer.write_all(before.as_bytes())?;
-            for unit in found.encode_utf16(&mut [0; 2]) {
-                write!(writer, "\\u{unit:04x}")?;
-            }
-            rest = rest
-                .get(before.len() + found.len_utf8()..)
-                .unwrap_or_default();
-        }
-        writer.write_all(rest.as_bytes())
-    }
-
-    fn write_null<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        CompactFormatter.write_null(writer)
-    }
-}
-
 /// Appends `value` to `out`: control characters (C0, DEL, C1), line and paragraph separators, bidirectional
 /// and invisible characters are written as escapes.
 ///
 /// # Errors
 ///
 /// `value` has no JSON text.
-pub(crate) fn write(
-    value: &(impl Serialize + ?Sized),
-    out: &mut Vec<u8>,
-) -> Result<(), serde_json::Error> {
-    value.serialize(&mut serde_json::Serializer::with_formatter(out, Plain))
+pub(crate) fn write(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) -> Result<(), Error> {
+    value.serialize(&mut Writer::new(out))
 }
+
+/// Whether these pieces, put together, are what [`write`] would append for `value`. Nothing is written.
+pub(crate) fn is_written_as(value: &(impl Serialize + ?Sized), pieces: [&[u8]; 2]) -> bool {
+    let mut rest = Expected(pieces);
+    value.serialize(&mut Writer::new(&mut rest)).is_ok() && rest.0 == [b""; 2]
+}
+
+/// Where text goes.
+trait Sink {
+    fn put(&mut self, text: &[u8]) -> Result<(), Error>;
+}
+
+impl Sink for Vec<u8> {
+    fn put(&mut self, text: &[u8]) -> Result<(), Error> {
+        self.extend_from_slice(text);
+        Ok(())
+    }
+}
+
+/// Takes only what it has.
+struct Expected<'a>([&'a [u8]; 2]);
+
+impl Sink for Expected<'_> {
+    fn put(&mut self, text: &[u8]) -> Result<(), Error> {
+        let [first, second] = &mut self.0;
+        // What is put never goes over from one piece to the next.
+        let piece = if first.is_empty() { second } else { first };
+        *piece = piece
+            .strip_prefix(text)
+            .ok_or_else(|| Error::custom("another text"))?;
+        Ok(())
+    }
+}
+
+struct Writer<'s, S> {
+    sink: &'s mut S,
+    /// The key of a map comes: what is no text is put between quotes.
+    is_key: bool,
+}
+
+impl<'s, S: Sink> Writer<'s, S> {
+    const fn new(sink: &'s mut S) -> Self {
+        Self {
+            sink,
+            is_key: false,
+        }
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), Error> {
+        self.sink.put(b"\"")?;
+        // All of it, and not up to the first that is not plain: so many bytes are looked at at once.
+        let plain = |all, b: &u8| all & (0x20..0x7f).contains(b) & (*b != b'"') & (*b != b'\\');
+        if text.as_bytes().iter().fold(true, plain) {
+            self.sink.put(text.as_bytes())?;
+        } else {
+            self.escaped(text)?;
+        }
+        self.sink.put(b"\"")
+    }
+
+    fn escaped(&mut self, text: &str) -> Result<(), Error> {
+        let mut rest = text;
+        while let Some((before, c)) = rest
+            .char_indices()
+            .find(|(_, c)| is_unsafe(*c) || matches!(c, '"' | '\\'))
+            .and_then(|(at, c)| Some((rest.get(..at)?, c)))
+        {
+            self.sink.put(before.as_bytes())?;
+            let short: &[u8] = match c {
+                '"' => b"\\\"",
+                '\\' => b"\\\\",
+                '\n' => b"\\n",
+                '\r' => b"\\r",
+                '\t' => b"\\t",
+                '\x08' => b"\\b",
+                '\x0c' => b"\\f",
+                _ => b"",
+            };
+            self.sink.put(short)?;
+            if short.is_empty() {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    self.sink.put(format!("\\u{unit:04x}").as_bytes())?;
+                }
+            }
+            rest = rest.get(before.len() + c.len_utf8()..).unwrap_or_default();
+        }
+        self.sink.put(rest.as_bytes())
+    }
+
+    /// A number, or what else is written without quotes.
+    fn bare(&mut self, text: &str) -> Result<(), Error> {
+        if self.is_key {
+            self.text(text)
+        } else {
+            self.sink.put(text.as_bytes())
+        }
+    }
+
+    fn open(&mut self, bracket: &[u8]) -> Result<(), Error> {
+        if self.is_key {
+            return Err(Error::custom("a key must be a text"));
+        }
+        self.sink.put(bracket)
+    }
+
+    /// `{"name":`, and what is in the variant of this name comes next.
+    fn variant(&mut self, name: &str) -> Result<(), Error> {
+        self.open(b"{")?;
+        self.text(name)?;
+        self.sink.put(b":")
+    }
+}
+
+/// Several values between brackets.
+struct Several<'w, 's, S> {
+    writer: &'w mut Writer<'s, S>,
+    is_first: bool,
+    close: &'static [u8],
+}
+
+impl<'w, 's, S: Sink> Several<'w, 's, S> {
+    const fn new(writer: &'w mut Writer<'s, S>, close: &'static [u8]) -> Self {
+        Self {
+            writer,
+            is_first: true,
+            close,
+        }
+    }
+
+    fn comma(&mut self) -> Result<(), Error> {
+        if std::mem::replace(&mut self.is_first, false) {
+            Ok(())
+        } else {
+            self.writer.sink.put(b",")
+        }
+    }
+
+    fn item(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), Error> {
+        self.comma()?;
+        value.serialize(&mut *self.writer)
+    }
+
+    fn field(&mut self, key: &'static str, value: &(impl Serialize + ?Sized)) -> Result<(), Error> {
+        self.comma()?;
+        self.writer.text(key)?;
+        self.writer.sink.put(b":")?;
+        value.serialize(&mut *self.writer)
+    }
+
+    fn close(self) -> Result<(), Error> {
+        self.writer.sink.put(self.close)
+    }
+}
+
+macro_rules! bare {
+    ($($method:ident: $kind:ty),*) => {
+        $(fn $method(self, value: $kind) -> Result<(), Error> {
+            self.bare(itoa::Buffer::new().format(value))
+        })*
+    };
+}
+
+impl<'w, 's, S: Sink> Serializer for &'w mut Writer<'s, S> {
+    type Ok = ();
+    type Error = Error;
+    type SerializeSeq = Several<'w, 's, S>;
+    type SerializeTuple = Several<'w, 's, S>;
+    type SerializeTupleStruct = Several<'w, 's, S>;
+    type SerializeTupleVariant = Several<'w, 's, S>;
+    type SerializeMap = Several<'w, 's, S>;
+    type SerializeStruct = Several<'w, 's, S>;
+    type SerializeStructVariant = Several<'w, 's, S>;
+
+    bare!(
+        serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
+        serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64
+    );
+
+    fn serialize_bool(self, value: bool) -> Result<(), Error> {
+        self.bare(if value { "true" } else { "false" })
+    }
+
+    fn serialize_f32(self, value: f32) -> Result<(), Error> {
+        self.bare(&serde_json::to_string(&value)?)
+    }
+
+    fn serialize_f64(self, value: f64) -> Result<(), Error> {
+        self.bare(&serde_json::to_string(&value)?)
+    }
+
+    fn serialize_char(self, value: char) -> Result<(), Error> {
+        self.text(value.encode_utf8(&mut [0; 4]))
+    }
+
+    fn serialize_str(self, value: &str) -> Result<(), Error> {
+        self.text(value)
+    }
+
+    fn serialize_bytes(self, value: &[u8]) -> Result<(), Error> {
+        self.collect_seq(value)
+    }
+
+    fn serialize_none(self) -> Result<(), Error> {
+        self.serialize_unit()
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result<(), Error> {
+        self.open(b"null")
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Error> {
+        self.serialize_unit()
+    }
+
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<(), Error> {
+        self.text(variant)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        self.variant(variant)?;
+        value.serialize(&mut *self)?;
+        self.sink.put(b"}")
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Result<Several<'w, 's, S>, Error> {
+        self.open(b"[")?;
+        Ok(Several::new(self, b"]"))
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Several<'w, 's, S>, Error> {
+        self.serialize_seq(None)
+    }
+
+    fn serialize_tuple_struct(
+        self,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Several<'w, 's, S>, Error> {
+        self.serialize_seq(None)
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Several<'w, 's, S>, Error> {
+        self.variant(variant)?;
+        self.open(b"[")?;
+        Ok(Several::new(self, b"]}"))
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Several<'w, 's, S>, Error> {
+        self.open(b"{")?;
+        Ok(Several::new(self, b"}"))
+    }
+
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Several<'w, 's, S>, Error> {
+        self.serialize_map(None)
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Several<'w, 's, S>, Error> {
+        self.variant(variant)?;
+        self.open(b"{")?;
+        Ok(Several::new(self, b"}}"))
+    }
+}
+
+impl<S: Sink> SerializeMap for Several<'_, '_, S> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
+        self.comma()?;
+        self.writer.is_key = true;
+        key.serialize(&mut *self.writer)?;
+        self.writer.is_key = false;
+        self.writer.sink.put(b":")
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        value.serialize(&mut *self.writer)
+    }
+
+    fn end(self) -> Result<(), Error> {
+        self.close()
+    }
+}
+
+macro_rules! several {
+    ($($kind:ident: $method:ident),*) => {
+        $(impl<S: Sink> $kind for Several<'_, '_, S> {
+            type Ok = ();
+            type Error = Error;
+
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+                self.item(value)
+            }
+
+            fn end(self) -> Result<(), Error> {
+                self.close()
+            }
+        })*
+    };
+}
+
+several!(
+    SerializeSeq: serialize_element,
+    SerializeTuple: serialize_element,
+    SerializeTupleStruct: serialize_field,
+    SerializeTupleVariant: serialize_field
+);
+
+macro_rules! fields {
+    ($($kind:ident),*) => {
+        $(impl<S: Sink> $kind for Several<'_, '_, S> {
+            type Ok = ();
+            type Error = Error;
+
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                key: &'static str,
+                value: &T,
+            ) -> Result<(), Error> {
+                self.field(key, value)
+            }
+
+            fn end(self) -> Result<(), Error> {
+                self.close()
+            }
+        })*
+    };
+}
+
+fields!(SerializeStruct, SerializeStructVariant);
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Reading segments in blocks of whole lines, and looking into these, each for itself.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead as _, Read};
+use std::io::{self, Read};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
@@ -75,7 +75,7 @@ pub(super) fn look(block: &[u8]) -> Looked {
         leaves: Vec::with_capacity(block.len() / 512),
         ..Looked::default()
     };
-    let mut scratch = Vec::with_capacity(4096);
+    let mut scratch = String::with_capacity(4096);
     let mut seq = 0;
     let mut rest = block;
     while let Some(line) = split_line(&mut rest) {
@@ -90,14 +90,14 @@ pub(super) fn look(block: &[u8]) -> Looked {
 /// The next line, without its newline.
 pub(super) fn split_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let all = *rest;
-    // Reading from memory can't fail.
-    let length = rest.skip_until(b'\n').ok().filter(|length| *length > 0)?;
-    let line = all.get(..length)?;
-    Some(line.strip_suffix(b"\n").unwrap_or(line))
+    let end = memchr::memchr(b'\n', all).unwrap_or(all.len());
+    let line = all.get(..end).filter(|_| !all.is_empty())?;
+    *rest = all.get(end + 1..).unwrap_or_default();
+    Some(line)
 }
 
 impl Looked {
-    fn line(&mut self, line: &[u8], seq: &mut u64, scratch: &mut Vec<u8>) -> Result<(), Fault> {
+    fn line(&mut self, line: &[u8], seq: &mut u64, scratch: &mut String) -> Result<(), Fault> {
         if line.len() >= MAX_LINE {
             return Err(Fault::Line(String::from("longer than a record can be")));
         }

@@ -19,7 +19,7 @@ impl Chain<'_> {
         }
         let mut lines = Lines::new(self.storage.reader(ends, 0)?);
         let mut events = Vec::new();
-        let mut scratch = Vec::new();
+        let mut scratch = String::new();
         let count = self.storage.size(hashes)? / 32;
         for seq in [first, (first - 1).saturating_add(count)] {
             let number = events.len() as u64 + 1;
