@@ -16,8 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::bindings::tools;
-use super::described;
+use super::described::{self, Said};
 use crate::digest::Digest;
 use crate::reason::{Reason, Refusal};
 
@@ -110,7 +109,7 @@ impl Artifacts {
         &self,
         engine: &Engine,
         digest: Digest,
-    ) -> Option<tools::Description> {
+    ) -> Option<Said> {
         let kept = self.read(engine, digest, Kind::Description)?;
         described::read(&kept)
     }
@@ -120,7 +119,7 @@ impl Artifacts {
         &self,
         engine: &Engine,
         digest: Digest,
-        said: &tools::Description,
+        said: &Said,
     ) {
         let kept = described::write(said)
             .map_err(std::io::Error::other)
