@@ -20,7 +20,7 @@ use crate::home::Home;
 use crate::identity::jwks::KeySet;
 use crate::identity::keys::read_file;
 use crate::name::{PluginName, ToolName};
-use crate::plugin::{Description, Requirement, name_of};
+use crate::plugin::{Description, Kind, Requirement, name_of};
 use crate::policy::PolicySet;
 use crate::private;
 use crate::secret::{SHORTEST_SEARCHED, Secrets, Store};
@@ -154,7 +154,8 @@ fn plugins(home: &Home, loaded: &[Loaded]) -> Vec<Finding> {
                 continue;
             }
         };
-        for tool in &plugin.description.tools {
+        let tools = plugin.description.tools.iter();
+        for tool in tools.filter(|tool| matches!(tool.kind(), Kind::Tool | Kind::Prompt)) {
             match names.get(&tool.name.wire()) {
                 Some(taken) if taken.plugin() != &plugin.name => {
                     let message = format!(

@@ -6,6 +6,7 @@
 
 use super::catalogue::Catalogue;
 use super::confusable::{confusable, looks};
+use super::description::Kind;
 use super::diff::{Diff, Side};
 use super::load::Plugin;
 use super::version::older;
@@ -148,7 +149,9 @@ fn taken_for(plugin: &Plugin, catalogue: &Catalogue, accepted: &[PluginName]) ->
             "its name can be taken for that of `{known}`, which was accepted"
         )));
     }
-    plugin.description.tools.iter().find_map(|tool| {
+    let named = plugin.description.tools.iter();
+    let mut named = named.filter(|tool| matches!(tool.kind(), Kind::Tool | Kind::Prompt));
+    named.find_map(|tool| {
         let wire = tool.name.wire();
         let look = looks(&wire);
         let (_, taken) = catalogue

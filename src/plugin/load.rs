@@ -116,7 +116,7 @@ impl Plugin {
                 )
                 .with_detail(refusal.detail.unwrap_or_default())
             })?;
-        let described = describe::check(name, said, code.capabilities())?;
+        let described = describe::check(name, said, code.capabilities(), code.completes())?;
         let settings: BTreeMap<String, String> = config
             .settings(name)
             .into_iter()
@@ -157,7 +157,7 @@ impl Plugin {
         Some((self.description.tools.get(*index)?, schemas))
     }
 
-    /// Its tools as agents see them, in the order of names.
+    /// All that it offers, as agents see it, in the order of names.
     pub(crate) fn listed(&self) -> impl Iterator<Item = (&ToolName, &Arc<ListedTool>)> {
         self.listed.iter().map(|(name, listed)| (name, listed))
     }

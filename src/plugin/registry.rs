@@ -14,6 +14,7 @@ use futures_util::StreamExt as _;
 
 use super::admission::{Admission, judge, pin_of};
 use super::catalogue::{Catalogue, Entry, Status};
+use super::description::{Kind, Offer};
 use super::folder::{Content, Stamps, files, name_of, stamps};
 use super::load::{Plugin, Unusable};
 use crate::clock::SharedClock;
@@ -298,6 +299,21 @@ impl Registry {
     pub(super) fn collision(&self, plugin: &Plugin) -> Option<Refusal> {
         let catalogue = self.catalogue();
         plugin.description.tools.iter().find_map(|tool| {
+            if let Offer::Resource { uri, .. } = &tool.offer {
+                let taken = catalogue.uris.get(uri)?;
+                return (taken.plugin() != &plugin.name).then(|| {
+                    Refusal::new(
+                        Reason::NameCollision,
+                        format!(
+                            "its resource `{}` is at `{uri}`, which is the address of `{taken}` already",
+                            tool.name
+                        ),
+                    )
+                });
+            }
+            if !matches!(tool.kind(), Kind::Tool | Kind::Prompt) {
+                return None;
+            }
             let taken = catalogue.wire.get(&tool.name.wire())?;
             (taken.plugin() != &plugin.name).then(|| {
                 Refusal::new(
@@ -372,6 +388,8 @@ impl Registry {
             serving: current.serving.clone(),
             entries: current.entries.clone(),
             wire: HashMap::new(),
+            uris: HashMap::new(),
+            templates: Vec::new(),
         };
         change(&mut next);
         next.index();

@@ -350,6 +350,11 @@ impl HostCall {
                 self.scheme.as_deref().ok_or_else(|| needs("scheme"))?,
             ),
             HostAction::Clock | HostAction::Random => Supposed::bare(action),
+            HostAction::Ask => {
+                let kind = self.scheme.as_deref().ok_or_else(|| needs("scheme"))?;
+                let url = self.url.is_some().then(url).transpose()?;
+                Supposed::ask(kind, url.as_ref())
+            }
         })
     }
 }
