@@ -110,11 +110,14 @@ impl Operator {
                 task,
                 chain: Vec::new(),
             },
+            kind: Kind::Tool,
             tool,
             arguments: arguments.into(),
             credential: None,
             approval: None,
             progress: Some(sink),
+            client: ClientSide::default(),
+            round: None,
             trace: None,
         };
         let reply = self.host.call(arrival, cancel).await;
