@@ -36,6 +36,8 @@ fn intent() -> Event {
             chain: Vec::new(),
         },
         tool: "github.search".parse().expect("a tool"),
+        kind: Default::default(),
+        round: None,
         plugin: Digest::of(b"plugin"),
         arguments: ArgumentsView {
             digest: Some(Digest::of(b"arguments")),

@@ -63,6 +63,8 @@ fn events(number: u64) -> [Event; 4] {
             chain: Vec::new(),
         },
         tool: "github.search".parse().expect("a tool"),
+        kind: Default::default(),
+        round: None,
         plugin: Digest::of(b"plugin"),
         arguments: ArgumentsView {
             digest: Some(Digest::of(&number.to_be_bytes())),

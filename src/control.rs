@@ -28,12 +28,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Arrival, Progress, ProgressSink};
+use crate::call::{Arrival, ClientSide, Progress, ProgressSink};
 use crate::daemon::{Command, Control, ControlError, Report};
 use crate::host::Host;
 use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::record::Caller;
+use crate::plugin::Kind;
 use crate::revocation::Scope;
 use crate::task::TaskFilter;
 

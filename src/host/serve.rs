@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Host;
 use super::doors::{Door, TurnedAway};
-use crate::call::{Arrival, Reply};
+use crate::call::{Arrival, Notice, Reply};
 use crate::config::Tier;
 use crate::id::{ApprovalId, TaskId};
 use crate::identity::{AuthenticateError, Authenticated, MintRequest, Minted, StepKind};
 use crate::journal::record::{Changed, Event};
-use crate::mcp::{Backend, Credentials, ListedTool, Metadata, Unauthorized};
+use crate::mcp::{Backend, Completed, Credentials, ListedTool, Metadata, Unauthorized, Unknown};
+use crate::name::ToolName;
+use crate::plugin::{COMPLETE, Kind, Offer};
 use crate::reason::{Reason, Refusal};
 
 #[async_trait::async_trait]
@@ -21,36 +23,54 @@ impl Backend for Host {
     /// What could be allowed to this agent, in the order of names. A decision about a call is
     /// another one, made when it comes.
     fn tools(&self, who: &Authenticated, task: Option<TaskId>) -> Vec<Arc<ListedTool>> {
-        let only = who.step.as_ref().and_then(|step| step.tool());
-        let policy = self.policy();
-        // A task that was handed on is another agent's of the chain.
-        let owner = task
-            .and_then(|id| self.tasks().get(id))
-            .map(|task| task.agent.clone())
-            .filter(|owner| who.agents().any(|agent| agent == owner))
-            .unwrap_or_else(|| who.agent.clone());
-        let on = self
-            .tasks()
-            .shown_to(&owner, task, self.config().tasks.required);
-        let mut tools = Vec::new();
-        if self.in_force(&who.agent, &who.chain).is_err() {
-            return tools;
-        }
-        for plugin in self.catalogue().serving.values() {
-            if self.plugin_in_force(&plugin.name).is_err() {
-                continue;
-            }
-            for (tool, listed) in plugin.listed() {
-                if self.tier(plugin, tool) != Tier::Forbid
-                    && on.shows(tool)
-                    && only.is_none_or(|only| only == tool)
-                    && policy.may_all_call(who.agents(), who.user.as_deref(), tool)
-                {
-                    tools.push(Arc::clone(listed));
-                }
-            }
-        }
-        tools
+        self.seen(who, task, |tool| tool.offer == Offer::Tool)
+    }
+
+    fn offers(
+        &self,
+        who: &Authenticated,
+        task: Option<TaskId>,
+        kind: Kind,
+    ) -> Vec<Arc<ListedTool>> {
+        self.seen(who, task, |tool| kind == kind_of(&tool.offer))
+    }
+
+    fn completes(
+        &self,
+        who: &Authenticated,
+        task: Option<TaskId>,
+        of: Completed<'_>,
+    ) -> Result<Option<String>, Unknown> {
+        let seen = self.seen(who, task, |tool| match (of, &tool.offer) {
+            (Completed::Prompt(name), Offer::Prompt { .. }) => tool.name == name,
+            (Completed::Template(wanted), Offer::Template { template, .. }) => template == wanted,
+            (Completed::Template(wanted), Offer::Resource { uri, .. }) => uri == wanted,
+            _ => false,
+        });
+        let found = seen.first().and_then(|tool| tool.full.as_ref());
+        let plugin = found.ok_or(Unknown)?.plugin();
+        let completes = ToolName::new(plugin.clone(), COMPLETE).ok();
+        let catalogue = self.catalogue();
+        let serving = catalogue.serving.get(plugin);
+        let completes = completes.filter(|name| {
+            serving.is_some_and(|plugin| {
+                plugin
+                    .tool(name)
+                    .is_some_and(|(tool, _)| tool.kind() == Kind::Completion)
+            })
+        });
+        Ok(completes.map(|name| name.to_string()))
+    }
+
+    fn reads(&self, who: &Authenticated, task: Option<TaskId>, uri: &str) -> bool {
+        let Some((_, name, _)) = self.catalogue().resource(uri) else {
+            return false;
+        };
+        !self.seen(who, task, |tool| tool.full.as_ref() == Some(&name)).is_empty()
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.services().notices.subscribe()
     }
 
     fn tool(&self, wire: &str) -> Option<Arc<ListedTool>> {
@@ -140,7 +160,58 @@ impl Backend for Host {
     }
 }
 
+/// What kind of call something takes that is offered so.
+const fn kind_of(offer: &Offer) -> Kind {
+    match offer {
+        Offer::Tool => Kind::Tool,
+        Offer::Prompt { .. } => Kind::Prompt,
+        Offer::Resource { .. } | Offer::Template { .. } => Kind::Resource,
+        Offer::Completion => Kind::Completion,
+    }
+}
+
 impl Host {
+    /// What of what plugins offer could be allowed to this agent, in the order of names.
+    fn seen(
+        &self,
+        who: &Authenticated,
+        task: Option<TaskId>,
+        wanted: impl Fn(&ListedTool) -> bool,
+    ) -> Vec<Arc<ListedTool>> {
+        let only = who.step.as_ref().and_then(|step| step.tool());
+        let policy = self.policy();
+        // A task that was handed on is another agent's of the chain.
+        let owner = task
+            .and_then(|id| self.tasks().get(id))
+            .map(|task| task.agent.clone())
+            .filter(|owner| who.agents().any(|agent| agent == owner))
+            .unwrap_or_else(|| who.agent.clone());
+        let on = self
+            .tasks()
+            .shown_to(&owner, task, self.config().tasks.required);
+        let mut tools = Vec::new();
+        if self.in_force(&who.agent, &who.chain).is_err() {
+            return tools;
+        }
+        for plugin in self.catalogue().serving.values() {
+            if self.plugin_in_force(&plugin.name).is_err() {
+                continue;
+            }
+            for (tool, listed) in plugin.listed() {
+                if wanted(listed)
+                    && self.tier(plugin, tool) != Tier::Forbid
+                    && on.shows(tool)
+                    && only.is_none_or(|only| only == tool)
+                    && policy.may_all_call(who.agents(), who.user.as_deref(), tool)
+                {
+                    tools.push(Arc::clone(listed));
+                }
+            }
+        }
+        tools
+    }
+
+
     /// Makes a token out of the right of `who`, and writes down that it did before it is handed out.
     ///
     /// # Errors

@@ -207,6 +207,7 @@ impl Host {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
             telemetry: Telemetry::new(&config.telemetry, Arc::clone(&clock), Arc::clone(&entropy)),
+            notices: tokio::sync::broadcast::Sender::new(NOTICES),
         });
         let registry = Registry::new(
             home.plugins(),

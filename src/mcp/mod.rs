@@ -23,7 +23,9 @@ mod stream;
 pub(crate) mod tests;
 mod token;
 
-pub use backend::{Backend, Credentials, ListedTool, Metadata, Unauthorized};
+pub use backend::{
+    Backend, Completed, Credentials, ListedTool, Metadata, Unauthorized, Unknown,
+};
 pub use gate::GateError;
 pub(crate) use gate::{Bearer, Gate, bearer};
 pub use http::{HttpConfig, router};

@@ -177,6 +177,7 @@ mod tests {
             call: CallId(uuid::Uuid::nil()),
             completion,
             refusal,
+            asks: None,
         }
     }
 
