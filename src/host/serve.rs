@@ -14,7 +14,7 @@ use crate::id::{ApprovalId, TaskId};
 use crate::identity::{AuthenticateError, Authenticated, MintRequest, Minted, StepKind};
 use crate::journal::record::{Changed, Event};
 use crate::mcp::{Backend, Completed, Credentials, ListedTool, Metadata, Unauthorized, Unknown};
-use crate::name::ToolName;
+use crate::name::{PluginName, ToolName};
 use crate::plugin::{COMPLETE, Kind, Offer};
 use crate::reason::{Reason, Refusal};
 
@@ -40,7 +40,7 @@ impl Backend for Host {
         who: &Authenticated,
         task: Option<TaskId>,
         of: Completed<'_>,
-    ) -> Result<Option<String>, Unknown> {
+    ) -> Result<Option<(String, String)>, Unknown> {
         let seen = self.seen(who, task, |tool| match (of, &tool.offer) {
             (Completed::Prompt(name), Offer::Prompt { .. }) => tool.name == name,
             (Completed::Template(wanted), Offer::Template { template, .. }) => template == wanted,
@@ -48,7 +48,8 @@ impl Backend for Host {
             _ => false,
         });
         let found = seen.first().and_then(|tool| tool.full.as_ref());
-        let plugin = found.ok_or(Unknown)?.plugin();
+        let found = found.ok_or(Unknown)?;
+        let plugin = found.plugin();
         let completes = ToolName::new(plugin.clone(), COMPLETE).ok();
         let catalogue = self.catalogue();
         let serving = catalogue.serving.get(plugin);
@@ -59,7 +60,7 @@ impl Backend for Host {
                     .is_some_and(|(tool, _)| tool.kind() == Kind::Completion)
             })
         });
-        Ok(completes.map(|name| name.to_string()))
+        Ok(completes.map(|name| (name.to_string(), found.tool().to_owned())))
     }
 
     fn reads(&self, who: &Authenticated, task: Option<TaskId>, uri: &str) -> bool {
@@ -67,6 +68,11 @@ impl Backend for Host {
             return false;
         };
         !self.seen(who, task, |tool| tool.full.as_ref() == Some(&name)).is_empty()
+    }
+
+    fn owner(&self, uri: &str) -> Option<PluginName> {
+        let (_, name, _) = self.catalogue().resource(uri)?;
+        Some(name.plugin().clone())
     }
 
     fn notices(&self) -> broadcast::Receiver<Notice> {

@@ -110,6 +110,9 @@ pub enum StartError {
 }
 
 /// How long the end of the host waits for leases to be taken back.
+/// What plugins say to everybody's clients and nobody heard yet. Who misses some is told that lists may have changed.
+const NOTICES: usize = 256;
+
 const ENDING: Duration = Duration::from_secs(5);
 
 impl Host {

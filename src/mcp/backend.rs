@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::call::{Arrival, Notice, Reply};
 use crate::id::{ApprovalId, TaskId};
 use crate::identity::{Authenticated, MintRequest, Minted};
-use crate::name::ToolName;
+use crate::name::{PluginName, ToolName};
 use crate::plugin::{Description, Hints, Kind, Offer, QuestionKind, Tool};
 use crate::reason::{Reason, Refusal};
 
@@ -31,8 +31,8 @@ pub trait Backend: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// The name and the arguments under which the completion of an argument is called: of a prompt by the
-    /// name that agents see, or of a resource by its template. None where its plugin completes nothing.
+    /// The name by which the completion of an argument is called, and that of what it is an argument of, as
+    /// the plugin knows it. None where its plugin completes nothing.
     ///
     /// # Errors
     ///
@@ -42,13 +42,18 @@ pub trait Backend: Send + Sync + 'static {
         _who: &Authenticated,
         _task: Option<TaskId>,
         _of: Completed<'_>,
-    ) -> Result<Option<String>, Unknown> {
+    ) -> Result<Option<(String, String)>, Unknown> {
         Err(Unknown)
     }
 
     /// Whether `who` could be allowed to read the resource at `uri`.
     fn reads(&self, _who: &Authenticated, _task: Option<TaskId>, _uri: &str) -> bool {
         false
+    }
+
+    /// Whose resource is at `uri`.
+    fn owner(&self, _uri: &str) -> Option<PluginName> {
+        None
     }
 
     /// What plugins say to everybody's clients.

@@ -225,7 +225,16 @@ pub(super) fn read(text: &[u8]) -> Result<Message<'_>, Fault> {
         (Some(_), None) => {
             if let Some(params) = envelope.params {
                 check(params).map_err(|message| Fault::new(INVALID_PARAMS, message).with_id(id))?;
-                if envelope.method.as_deref() == Some("tools/list")
+                let lists = [
+                    "tools/list",
+                    "prompts/list",
+                    "resources/list",
+                    "resources/templates/list",
+                ];
+                if envelope
+                    .method
+                    .as_deref()
+                    .is_some_and(|method| lists.contains(&method))
                     && serde_json::from_str::<Option<ListParams>>(params.get()).is_err()
                 {
                     let fault = Fault::new(INVALID_PARAMS, "malformed parameters");

@@ -8,6 +8,7 @@
 
 mod backend;
 mod challenge;
+mod changes;
 mod direct;
 mod envelope;
 mod gate;
@@ -15,13 +16,17 @@ mod held;
 mod http;
 mod listen;
 mod metadata;
+mod offers;
 mod result;
+mod rounds;
+mod seal;
 mod server;
 mod session;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
 mod token;
+mod told;
 
 pub use backend::{
     Backend, Completed, Credentials, ListedTool, Metadata, Unauthorized, Unknown,
