@@ -20,7 +20,7 @@ use crate::home::Home;
 use crate::identity::jwks::KeySet;
 use crate::identity::keys::read_file;
 use crate::name::{PluginName, ToolName};
-use crate::plugin::{Description, Kind, Requirement, name_of};
+use crate::plugin::{Description, Requirement, name_of};
 use crate::policy::PolicySet;
 use crate::private;
 use crate::secret::{SHORTEST_SEARCHED, Secrets, Store};
@@ -154,22 +154,24 @@ fn plugins(home: &Home, loaded: &[Loaded]) -> Vec<Finding> {
                 continue;
             }
         };
-        let tools = plugin.description.tools.iter();
-        for tool in tools.filter(|tool| matches!(tool.kind(), Kind::Tool | Kind::Prompt)) {
-            match names.get(&tool.name.wire()) {
+        for (tool, listed) in plugin.listed().filter(|(_, listed)| listed.is_named()) {
+            match names.get(&listed.name) {
                 Some(taken) if taken.plugin() != &plugin.name => {
                     let message = format!(
-                        "agents would see its tool `{}` as `{}`, which is the name of `{taken}` already",
-                        tool.name,
-                        tool.name.wire()
+                        "agents would see its tool `{tool}` as `{}`, which is the name of `{taken}` already",
+                        listed.name
+                    );
+                    let help = format!(
+                        "set another `prefix` in `[plugin.{}]` or `[plugin.{}]` of `tollgate.toml`",
+                        plugin.name,
+                        taken.plugin()
                     );
                     findings.push(
-                        Finding::new(Level::Error, place.clone(), message)
-                            .help("rename one of the two files"),
+                        Finding::new(Level::Error, place.clone(), message).help(help),
                     );
                 }
                 _ => {
-                    names.insert(tool.name.wire(), tool.name.clone());
+                    names.insert(listed.name.clone(), tool.clone());
                 }
             }
         }

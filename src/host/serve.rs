@@ -81,10 +81,7 @@ impl Backend for Host {
 
     fn tool(&self, wire: &str) -> Option<Arc<ListedTool>> {
         let (plugin, name) = self.catalogue().find(wire)?;
-        plugin
-            .listed()
-            .find(|(tool, _)| **tool == name)
-            .map(|(_, listed)| Arc::clone(listed))
+        plugin.shown(&name).map(Arc::clone)
     }
 
     async fn call(self: Arc<Self>, arrival: Arrival, cancel: CancellationToken) -> Reply {
@@ -214,9 +211,10 @@ impl Host {
                 }
             }
         }
+        // By what agents see, whatever plugin it is of: the order is then one that a page can go on from.
+        tools.sort_by(|a, b| a.name.cmp(&b.name));
         tools
     }
-
 
     /// Makes a token out of the right of `who`, and writes down that it did before it is handed out.
     ///

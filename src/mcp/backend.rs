@@ -11,7 +11,7 @@ use crate::call::{Arrival, Notice, Reply};
 use crate::id::{ApprovalId, TaskId};
 use crate::identity::{Authenticated, MintRequest, Minted};
 use crate::name::{PluginName, ToolName};
-use crate::plugin::{Description, Hints, Kind, Offer, QuestionKind, Tool};
+use crate::plugin::{Hints, Kind, Offer, QuestionKind, Tool};
 use crate::reason::{Reason, Refusal};
 
 /// The host, as the protocol sees it.
@@ -205,13 +205,13 @@ impl ListedTool {
         }
     }
 
-    /// The tool as its checked description has it. A schema that is not an object, which no checked
-    /// description has, is listed as one that takes any object.
+    /// The tool as its checked description has it, by the name `wire`. A schema that is not an object,
+    /// which no checked description has, is listed as one that takes any object.
     #[must_use]
-    pub fn of(tool: &Tool) -> Self {
+    pub fn of(tool: &Tool, wire: String) -> Self {
         let object = |schema: &Value| schema.as_object().cloned();
         let mut listed = Self::new(
-            tool.name.wire(),
+            wire,
             tool.description.clone(),
             object(&tool.input_schema).unwrap_or_else(any_object),
         );
@@ -224,14 +224,10 @@ impl ListedTool {
         listed
     }
 
-    /// The tools of a description, in its order.
+    /// Whether agents use it by its name: tools and prompts.
     #[must_use]
-    pub fn all_of(description: &Description) -> Vec<Arc<Self>> {
-        description
-            .tools
-            .iter()
-            .map(|tool| Arc::new(Self::of(tool)))
-            .collect()
+    pub(crate) const fn is_named(&self) -> bool {
+        matches!(self.offer, Offer::Tool | Offer::Prompt { .. })
     }
 
     /// Whether the schema asks for arguments to be repeated in headers.
