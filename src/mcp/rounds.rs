@@ -360,6 +360,10 @@ async fn perform(
     }
 }
 
+#[expect(
+    deprecated,
+    reason = "the protocol is about to give sampling and roots up, and clients of older revisions have them"
+)]
 async fn put(request: InputRequest, context: &RequestContext<RoleServer>) -> Option<Value> {
     let peer = &context.peer;
     let (answer, person) = match request {
@@ -369,13 +373,11 @@ async fn put(request: InputRequest, context: &RequestContext<RoleServer>) -> Opt
             (answer, true)
         }
         InputRequest::CreateMessage(request) => {
-            #[expect(deprecated, reason = "clients of the older revisions have it")]
             let answer = tokio::time::timeout(ANSWERING, peer.create_message(request.params)).await;
             let answer = answer.ok()?.map(|answer| serde_json::to_value(answer).ok());
             (answer, false)
         }
         InputRequest::ListRoots(_) => {
-            #[expect(deprecated, reason = "clients of the older revisions have it")]
             let answer = tokio::time::timeout(ANSWERING, peer.list_roots()).await;
             let answer = answer.ok()?.map(|answer| serde_json::to_value(answer).ok());
             (answer, false)

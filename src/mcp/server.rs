@@ -11,7 +11,7 @@ use rmcp::model::{
     GetPromptResponse, Implementation, ListPromptsResult, ListResourceTemplatesResult,
     ListResourcesResult, ListToolsResult, PaginatedRequestParams,
     ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
-    SetLevelRequestParams, SubscribeRequestParams, SubscriptionFilter, ToolAnnotations,
+    SubscribeRequestParams, SubscriptionFilter, ToolAnnotations,
     UnsubscribeRequestParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
@@ -64,10 +64,9 @@ impl Shared {
         let mut server_info = serde_json::Map::new();
         server_info.insert("name".to_owned(), implementation.name.clone().into());
         server_info.insert("version".to_owned(), implementation.version.clone().into());
-        let info = ServerConfig::new(
+        let mut capabilities =
             ServerCapabilities::builder()
                 .enable_completions()
-                .enable_logging()
                 .enable_prompts()
                 .enable_prompts_list_changed()
                 .enable_resources()
@@ -75,9 +74,10 @@ impl Shared {
                 .enable_resources_subscribe()
                 .enable_tools()
                 .enable_tool_list_changed()
-                .build(),
-        )
-        .with_server_info(implementation);
+                .build();
+        // Lines, for who asks for them.
+        capabilities.logging = Some(serde_json::Map::new());
+        let info = ServerConfig::new(capabilities).with_server_info(implementation);
         Arc::new(Self {
             backend,
             calls: TaskTracker::new(),
@@ -477,9 +477,13 @@ impl ServerHandler for Handler {
         Ok(())
     }
 
+    #[expect(
+        deprecated,
+        reason = "the protocol is about to give lines up, and clients of older revisions ask for them"
+    )]
     async fn set_level(
         &self,
-        request: SetLevelRequestParams,
+        request: rmcp::model::SetLevelRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         let level = told::level(request.level);

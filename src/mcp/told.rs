@@ -1,6 +1,11 @@
 //! What a client is told while its request runs: progress, and lines of the plugin's, where it asked for
 //! either; in the order in which the plugin said them.
 
+#![expect(
+    deprecated,
+    reason = "the protocol is about to give lines up, and clients of every revision may still ask for them"
+)]
+
 use std::sync::Arc;
 
 use rmcp::RoleServer;
@@ -105,13 +110,9 @@ pub(super) async fn forward(
             }
             (Some(Message::Progress(_)), None) => continue,
             (Some(Message::Line(line)), _) => {
-                #[expect(deprecated, reason = "clients of every revision may ask for lines")]
-                let sent = {
-                    let mut note = LoggingMessageNotificationParam::new(written(line.level), line.data);
-                    note.logger = line.logger;
-                    peer.notify_logging_message(note).await
-                };
-                sent
+                                let mut note = LoggingMessageNotificationParam::new(written(line.level), line.data);
+                note.logger = line.logger;
+                peer.notify_logging_message(note).await
             }
         };
         if sent.is_err() {
@@ -121,7 +122,6 @@ pub(super) async fn forward(
 }
 
 /// Every level, and the protocol's word for it.
-#[expect(deprecated, reason = "clients of every revision may ask for lines")]
 const LEVELS: [(LogLevel, LoggingLevel); 8] = [
     (LogLevel::Debug, LoggingLevel::Debug),
     (LogLevel::Info, LoggingLevel::Info),
@@ -134,7 +134,6 @@ const LEVELS: [(LogLevel, LoggingLevel); 8] = [
 ];
 
 /// A level as the client asked for it.
-#[expect(deprecated, reason = "clients of every revision may ask for lines")]
 pub(super) fn level(asked: LoggingLevel) -> LogLevel {
     LEVELS
         .iter()
@@ -142,7 +141,6 @@ pub(super) fn level(asked: LoggingLevel) -> LogLevel {
         .map_or(LogLevel::Emergency, |(level, _)| *level)
 }
 
-#[expect(deprecated, reason = "clients of every revision may ask for lines")]
 fn written(level: LogLevel) -> LoggingLevel {
     LEVELS
         .iter()

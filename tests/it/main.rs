@@ -22,6 +22,7 @@ mod approvals;
 mod attacks;
 mod backup;
 mod binary;
+mod contract;
 mod crash;
 mod daemon;
 mod evidence;
