@@ -168,14 +168,14 @@ fn completion(
         Ok(Answered::Asks(said)) => {
             Questions::read(said).map(|questions| (asking(&questions), 0))
         }
-        Err(wit::CallError::UnknownTool) => Err(Refusal::new(
+        Err(types::CallError::UnknownTool) => Err(Refusal::new(
             Reason::PluginFailed,
             "the plugin does not know what it described",
         )),
-        Err(wit::CallError::InvalidArguments(message)) => {
+        Err(types::CallError::InvalidArguments(message)) => {
             Err(Refusal::new(Reason::ArgsRejected, cut(message)))
         }
-        Err(wit::CallError::Failed(message)) => {
+        Err(types::CallError::Failed(message)) => {
             Err(Refusal::new(Reason::PluginFailed, cut(message)))
         }
     }

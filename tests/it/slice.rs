@@ -286,7 +286,7 @@ async fn every_way_to_fail_has_its_own_reason() {
         (
             "probe_input_required",
             json!({}),
-            Reason::InputUnsupported,
+            Reason::GrantAbsent,
             "",
         ),
     ] {
