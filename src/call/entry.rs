@@ -90,7 +90,8 @@ impl<'a> Entry<'a> {
         self.tool = Some((tool.clone(), plugin.digest));
         // What agents see; a tool that is not there was not found.
         let wire = plugin.shown(tool).map_or("", |listed| listed.name.as_str());
-        self.trace.tool(tool, wire);
+        let kind = plugin.tool(tool).map(|(tool, _)| tool.kind());
+        self.trace.tool(tool, wire, kind.unwrap_or_default());
         if let Some(under_way) = self.under_way() {
             under_way.is_of(tool);
         }

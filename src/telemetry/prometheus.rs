@@ -271,6 +271,7 @@ mod tests {
         Called {
             tool: tool.parse().unwrap(),
             wire: wire.into(),
+            method: "tools/call",
         }
     }
 

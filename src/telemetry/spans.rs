@@ -209,13 +209,14 @@ impl Spans {
         (start, end): (Duration, Duration),
     ) -> Span {
         let mut attributes = std::mem::take(&mut self.caller);
-        attributes.push(("mcp.method.name", "tools/call".into()));
+        let method = tool.map_or("tools/call", |called| called.method);
+        attributes.push(("mcp.method.name", method.into()));
         attributes.push(("gen_ai.operation.name", "execute_tool".into()));
         let name = match tool {
-            Some(Called { tool, wire }) => {
+            Some(Called { tool, wire, .. }) => {
                 attributes.push(("gen_ai.tool.name", wire.to_string().into()));
                 attributes.push(("tollgate.tool", tool.to_string().into()));
-                format!("tools/call {wire}")
+                format!("{method} {wire}")
             }
             // A name that there is no tool of is only what a model wrote.
             None => String::from("tools/call"),

@@ -15,6 +15,7 @@ use super::spans::Spans;
 use crate::config::Sample;
 use crate::journal::record::{CallId, Caller, Event, HostCallRef};
 use crate::name::ToolName;
+use crate::plugin::Kind;
 use crate::policy::Ground;
 use crate::reason::{Reason, Refusal};
 
@@ -49,6 +50,8 @@ pub(crate) struct Called {
     pub(super) tool: ToolName,
     /// The name that agents see.
     pub(super) wire: Arc<str>,
+    /// The method of MCP that calls it.
+    pub(super) method: &'static str,
 }
 
 /// A stage of the pipeline.
@@ -103,10 +106,16 @@ impl Telemetry {
 
 impl CallTrace {
     /// It is a call of this tool, which there is.
-    pub(crate) fn tool(&self, tool: &ToolName, wire: &str) {
+    pub(crate) fn tool(&self, tool: &ToolName, wire: &str, kind: Kind) {
         self.told().tool = Some(Called {
             tool: tool.clone(),
             wire: wire.into(),
+            method: match kind {
+                Kind::Tool => "tools/call",
+                Kind::Prompt => "prompts/get",
+                Kind::Resource => "resources/read",
+                Kind::Completion => "completion/complete",
+            },
         });
     }
 
