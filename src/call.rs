@@ -253,7 +253,10 @@ async fn run(
 
     // INVARIANT: the intent is written before anything runs. It need not be on the disk yet: each host
     // call that leaves the host waits for the disk itself, and a pure call has no effect to be lost.
-    if let Err(refusal) = entry.intent(&permit, &grants, arrival.kind, arrival.round.as_ref()).await {
+    if let Err(refusal) = entry
+        .intent(&permit, &grants, arrival.kind, arrival.round.as_ref())
+        .await
+    {
         return entry.refused(refusal).await;
     }
 
@@ -301,7 +304,11 @@ async fn run(
     let lent = host.leases().of_call(entry.call());
     let running = entry.trace().begin(Stage::Instance);
     let round = arrival.round.as_ref().map_or(1, |round| round.number);
-    let (answers, state) = arrival.round.as_ref().map(Round::to_wit).unwrap_or_default();
+    let (answers, state) = arrival
+        .round
+        .as_ref()
+        .map(Round::to_wit)
+        .unwrap_or_default();
     let entering = Entering {
         kind: arrival.kind,
         answers,

@@ -5,13 +5,13 @@ use serde_json::{Map, Value};
 use super::given;
 use super::questions::Questions;
 use super::reply::{Annotations, Completion, Content, Media, ResourceBody};
+use crate::capability::CallContext;
 use crate::capability::Usage;
 use crate::json;
 use crate::limits::{CallLimits, reached};
 use crate::name::ToolName;
 use crate::plugin::Plugin;
 use crate::reason::{Reason, Refusal};
-use crate::capability::CallContext;
 use crate::runtime::bindings::{tools as wit, types};
 use crate::runtime::{Answered, Ended};
 use crate::secret::{Lent, aside};
@@ -165,9 +165,7 @@ fn completion(
         Ok(Answered::Prompt(said)) => bounded(given::prompt(said), limits),
         Ok(Answered::Resource(said)) => bounded(given::resource(said)?, limits),
         Ok(Answered::Values(said)) => bounded(given::values(said)?, limits),
-        Ok(Answered::Asks(said)) => {
-            Questions::read(said).map(|questions| (asking(&questions), 0))
-        }
+        Ok(Answered::Asks(said)) => Questions::read(said).map(|questions| (asking(&questions), 0)),
         Err(types::CallError::UnknownTool) => Err(Refusal::new(
             Reason::PluginFailed,
             "the plugin does not know what it described",

@@ -9,7 +9,10 @@ use crate::runtime::bindings::{completion, prompts, tools, types};
 /// Values that complete an argument, as MCP bounds them.
 const MOST_VALUES: usize = 100;
 
-fn result(content: Vec<types::Content>, structured: Option<serde_json::Value>) -> tools::Completion {
+fn result(
+    content: Vec<types::Content>,
+    structured: Option<serde_json::Value>,
+) -> tools::Completion {
     tools::Completion {
         content,
         structured: structured.map(|value| value.to_string()),
@@ -24,7 +27,11 @@ pub(super) fn prompt(said: prompts::Messages) -> tools::Completion {
         types::Role::User => "user",
         types::Role::Assistant => "assistant",
     };
-    let roles: Vec<_> = said.messages.iter().map(|message| role(&message.role)).collect();
+    let roles: Vec<_> = said
+        .messages
+        .iter()
+        .map(|message| role(&message.role))
+        .collect();
     let structured = json!({"description": said.description, "roles": roles});
     let content = said.messages.into_iter().map(|message| message.content);
     result(content.collect(), Some(structured))

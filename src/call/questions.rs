@@ -182,7 +182,11 @@ impl Questions {
     /// The kinds of these that are not among `offers`.
     #[must_use]
     pub fn beyond(&self, offers: &[QuestionKind]) -> Vec<QuestionKind> {
-        let mut kinds: Vec<_> = self.asked.iter().map(|question| question.ask.kind()).collect();
+        let mut kinds: Vec<_> = self
+            .asked
+            .iter()
+            .map(|question| question.ask.kind())
+            .collect();
         kinds.sort_unstable();
         kinds.dedup();
         kinds.retain(|kind| !offers.contains(kind));
@@ -190,11 +194,7 @@ impl Questions {
     }
 
     /// Whether `tool` says that it asks these, and the client can be asked.
-    pub(super) fn may_be_asked(
-        &self,
-        tool: &Tool,
-        offers: &[QuestionKind],
-    ) -> Result<(), Refusal> {
+    pub(super) fn may_be_asked(&self, tool: &Tool, offers: &[QuestionKind]) -> Result<(), Refusal> {
         let list = |kinds: &[QuestionKind]| {
             let kinds: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
             kinds.join(", ")
@@ -378,7 +378,11 @@ mod tests {
 
     #[test]
     fn a_person_is_sent_to_no_address_that_could_deceive() {
-        for good in ["https://a.example/x?y", "http://127.0.0.1:8788/x", "http://localhost/"] {
+        for good in [
+            "https://a.example/x?y",
+            "http://127.0.0.1:8788/x",
+            "http://localhost/",
+        ] {
             assert!(asks(url(good)).is_ok(), "{good}");
         }
         for bad in [

@@ -190,7 +190,11 @@ impl CallState {
         context.lent.redact_json(&mut data);
         let logger = logger.map(|logger| {
             let (clean, _) = context.lent.redact(&logger);
-            clean.chars().filter(|c| !c.is_control()).take(LOGGER).collect()
+            clean
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(LOGGER)
+                .collect()
         });
         if let Value::String(text) = &mut data {
             // One line on a screen, or several: but nothing that paints.

@@ -67,7 +67,9 @@ impl Backend for Host {
         let Some((_, name, _)) = self.catalogue().resource(uri) else {
             return false;
         };
-        !self.seen(who, task, |tool| tool.full.as_ref() == Some(&name)).is_empty()
+        !self
+            .seen(who, task, |tool| tool.full.as_ref() == Some(&name))
+            .is_empty()
     }
 
     fn owner(&self, uri: &str) -> Option<PluginName> {

@@ -62,7 +62,11 @@ impl Subscribed {
 /// What changed, as a client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Change {
-    Lists { tools: bool, prompts: bool, resources: bool },
+    Lists {
+        tools: bool,
+        prompts: bool,
+        resources: bool,
+    },
     Resource(String),
 }
 

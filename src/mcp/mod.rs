@@ -28,9 +28,7 @@ pub(crate) mod tests;
 mod token;
 mod told;
 
-pub use backend::{
-    Backend, Completed, Credentials, ListedTool, Metadata, Unauthorized, Unknown,
-};
+pub use backend::{Backend, Completed, Credentials, ListedTool, Metadata, Unauthorized, Unknown};
 pub use gate::GateError;
 pub(crate) use gate::{Bearer, Gate, bearer};
 pub use http::{HttpConfig, router};

@@ -89,9 +89,12 @@ impl Handler {
         request: &GetPromptRequestParams,
         context: &Context,
     ) -> Result<GetPromptResponse, ErrorData> {
-        let arguments = request.arguments.as_ref().map_or_else(Bytes::new, |arguments| {
-            Bytes::from(Value::Object(arguments.clone()).to_string())
-        });
+        let arguments = request
+            .arguments
+            .as_ref()
+            .map_or_else(Bytes::new, |arguments| {
+                Bytes::from(Value::Object(arguments.clone()).to_string())
+            });
         let asked = Request {
             kind: Kind::Prompt,
             name: request.name.clone(),

@@ -87,16 +87,17 @@ fn refused(reply: Reply, name: &str) -> Result<Completion, ErrorData> {
 
 /// The same for a prompt that does not exist and one that this agent may not know of.
 pub(super) fn unknown_offer(name: &str, call: Option<CallId>) -> ErrorData {
-    let shown: String = name.chars().take(64).flat_map(char::escape_default).collect();
+    let shown: String = name
+        .chars()
+        .take(64)
+        .flat_map(char::escape_default)
+        .collect();
     let mut data = Map::new();
     data.insert("code".to_owned(), Reason::NameUnknown.code().into());
     if let Some(call) = call {
         data.insert("call".to_owned(), call.to_string().into());
     }
-    ErrorData::invalid_params(
-        format!("there is no `{shown}`"),
-        Some(Value::Object(data)),
-    )
+    ErrorData::invalid_params(format!("there is no `{shown}`"), Some(Value::Object(data)))
 }
 
 /// The same for a resource. `rmcp` gives it the code of the client's revision.
@@ -123,16 +124,22 @@ pub(super) fn prompt_of(
     } = refused(reply, name)?;
     let member = |key: &str| structured.as_ref().and_then(|said| said.get(key));
     let roles = member("roles").and_then(Value::as_array);
-    let messages = roles.into_iter().flatten().zip(content).map(|(role, content)| {
-        let role = if role == "assistant" {
-            Role::Assistant
-        } else {
-            Role::User
-        };
-        PromptMessage::new(role, block(content))
-    });
+    let messages = roles
+        .into_iter()
+        .flatten()
+        .zip(content)
+        .map(|(role, content)| {
+            let role = if role == "assistant" {
+                Role::Assistant
+            } else {
+                Role::User
+            };
+            PromptMessage::new(role, block(content))
+        });
     let mut result = GetPromptResult::new(messages.collect());
-    result.description = member("description").and_then(Value::as_str).map(str::to_owned);
+    result.description = member("description")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
     result.meta = Some(meta_of(meta, call, server_info));
     Ok(result)
 }
@@ -152,10 +159,12 @@ pub(super) fn resource_of(
         return Err(no_resource(uri, Some(call)));
     }
     let Completion { content, meta, .. } = refused(reply, uri)?;
-    let contents = content.into_iter().filter_map(|content| match block(content) {
-        ContentBlock::Resource(resource) => Some(resource.resource),
-        _ => None,
-    });
+    let contents = content
+        .into_iter()
+        .filter_map(|content| match block(content) {
+            ContentBlock::Resource(resource) => Some(resource.resource),
+            _ => None,
+        });
     let mut result = ReadResourceResult::new(contents.collect())
         // It may be another thing the next time, and is nobody else's to read.
         .with_ttl_ms(0)

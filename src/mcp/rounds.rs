@@ -126,7 +126,11 @@ fn answers(
     asked: Option<&[Asked]>,
 ) -> Result<Vec<(String, Value)>, ErrorData> {
     let wrong = |key: &str| {
-        let shown: String = key.chars().take(64).flat_map(char::escape_default).collect();
+        let shown: String = key
+            .chars()
+            .take(64)
+            .flat_map(char::escape_default)
+            .collect();
         ErrorData::invalid_params(format!("`inputResponses.{shown}` is no answer"), None)
     };
     let mut answers = Vec::new();
@@ -221,7 +225,14 @@ impl Handler {
         context: &RequestContext<RoleServer>,
     ) -> Result<Answered, ErrorData> {
         // Made where there is a state to open or to seal: most calls have neither.
-        let bound = || Bound::new(&arrived.who, request.kind, &request.name, &request.arguments);
+        let bound = || {
+            Bound::new(
+                &arrived.who,
+                request.kind,
+                &request.name,
+                &request.arguments,
+            )
+        };
         let carried = match request.state {
             Some(state) => Some(self.shared.seals.open(&bound(), state)?),
             None => None,
@@ -236,9 +247,12 @@ impl Handler {
         if !is_stateless(context) {
             return self.within(request, arrived, context).await;
         }
-        let reply = self.carry_out(request, round.clone(), arrived, context).await?;
+        let reply = self
+            .carry_out(request, round.clone(), arrived, context)
+            .await?;
         // The page is shown once: clients stop after some rounds, and the result says how to go on.
-        if let Some((waits_for, url)) = self.page_of(&reply, context).filter(|_| approval.is_none()) {
+        if let Some((waits_for, url)) = self.page_of(&reply, context).filter(|_| approval.is_none())
+        {
             let carried = Carried {
                 approval: Some(waits_for),
                 round: round.map(|round| (round, Vec::new())),
@@ -310,7 +324,9 @@ impl Handler {
         let mut round: Option<Round> = None;
         let mut shown = false;
         loop {
-            let reply = self.carry_out(request, round.clone(), arrived, context).await?;
+            let reply = self
+                .carry_out(request, round.clone(), arrived, context)
+                .await?;
             if let Some((approval, url)) = self.page_of(&reply, context).filter(|_| !shown) {
                 shown = true;
                 let opened = tokio::select! {
@@ -439,8 +455,7 @@ mod tests {
         let given = responses(json!({"a": {"action": "accept"}, "no name": {}}));
         assert_eq!(answers(Some(&given), None).unwrap().len(), 1);
         assert!(answers(Some(&responses(json!({"a": 1}))), None).is_err());
-        let many: serde_json::Map<_, _> =
-            (0..17).map(|n| (format!("a{n}"), json!({}))).collect();
+        let many: serde_json::Map<_, _> = (0..17).map(|n| (format!("a{n}"), json!({}))).collect();
         assert!(answers(Some(&responses(many.into())), None).is_err());
         let large = json!({"a": {"x": "y".repeat(ANSWERS)}});
         assert!(answers(Some(&responses(large)), None).is_err());

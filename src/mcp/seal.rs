@@ -49,9 +49,15 @@ impl Bound {
             text => Arguments::parse(text, &Limits::default())
                 .map_or_else(|_| Digest::of(text), |arguments| arguments.digest()),
         };
-        let chain: Vec<_> = who.agents().map(|agent| agent.as_str().as_bytes()).collect();
+        let chain: Vec<_> = who
+            .agents()
+            .map(|agent| agent.as_str().as_bytes())
+            .collect();
         let chain = Digest::of_parts(chain);
-        let user = who.user.as_deref().map_or_else(String::new, |user| format!("u{user}"));
+        let user = who
+            .user
+            .as_deref()
+            .map_or_else(String::new, |user| format!("u{user}"));
         Self(Digest::of_parts([
             who.agent.as_str().as_bytes(),
             chain.as_bytes(),
@@ -138,7 +144,10 @@ impl Seals {
                 number: round.number,
                 first: round.first,
                 answers: round.answers.clone(),
-                state: round.state.as_ref().map(|state| STANDARD_NO_PAD.encode(state)),
+                state: round
+                    .state
+                    .as_ref()
+                    .map(|state| STANDARD_NO_PAD.encode(state)),
                 asked: asked.clone(),
             }),
         };
@@ -213,10 +222,12 @@ impl Seals {
             return None;
         }
         // As long as it could come again.
-        used.insert(*nonce, now + LIFE).is_none().then_some(Carried {
-            approval: written.approval,
-            round,
-        })
+        used.insert(*nonce, now + LIFE)
+            .is_none()
+            .then_some(Carried {
+                approval: written.approval,
+                round,
+            })
     }
 }
 

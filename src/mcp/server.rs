@@ -9,10 +9,9 @@ use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams,
     CompleteResult, CustomRequest, CustomResult, ErrorCode, GetPromptRequestParams,
     GetPromptResponse, Implementation, ListPromptsResult, ListResourceTemplatesResult,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
-    SubscribeRequestParams, SubscriptionFilter, ToolAnnotations,
-    UnsubscribeRequestParams,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
+    ReadResourceResponse, ServerCapabilities, ServerConfig, SubscribeRequestParams,
+    SubscriptionFilter, ToolAnnotations, UnsubscribeRequestParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -64,17 +63,16 @@ impl Shared {
         let mut server_info = serde_json::Map::new();
         server_info.insert("name".to_owned(), implementation.name.clone().into());
         server_info.insert("version".to_owned(), implementation.version.clone().into());
-        let mut capabilities =
-            ServerCapabilities::builder()
-                .enable_completions()
-                .enable_prompts()
-                .enable_prompts_list_changed()
-                .enable_resources()
-                .enable_resources_list_changed()
-                .enable_resources_subscribe()
-                .enable_tools()
-                .enable_tool_list_changed()
-                .build();
+        let mut capabilities = ServerCapabilities::builder()
+            .enable_completions()
+            .enable_prompts()
+            .enable_prompts_list_changed()
+            .enable_resources()
+            .enable_resources_list_changed()
+            .enable_resources_subscribe()
+            .enable_tools()
+            .enable_tool_list_changed()
+            .build();
         // Lines, for who asks for them.
         capabilities.logging = Some(serde_json::Map::new());
         let info = ServerConfig::new(capabilities).with_server_info(implementation);
@@ -549,8 +547,8 @@ impl ServerHandler for Handler {
             "resources/unsubscribe",
         ];
         let method = request.method.as_str();
-        let known = KNOWN.contains(&method)
-            || (OLDER.contains(&method) && !rounds::is_stateless(&context));
+        let known =
+            KNOWN.contains(&method) || (OLDER.contains(&method) && !rounds::is_stateless(&context));
         if known {
             return Err(ErrorData::invalid_params("malformed parameters", None));
         }

@@ -110,7 +110,7 @@ pub(super) async fn forward(
             }
             (Some(Message::Progress(_)), None) => continue,
             (Some(Message::Line(line)), _) => {
-                                let mut note = LoggingMessageNotificationParam::new(written(line.level), line.data);
+                let mut note = LoggingMessageNotificationParam::new(written(line.level), line.data);
                 note.logger = line.logger;
                 peer.notify_logging_message(note).await
             }

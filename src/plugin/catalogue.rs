@@ -132,7 +132,10 @@ impl Catalogue {
 
     /// The resource at `uri`, and what a reading of it takes: exactly one, or none. A URI that templates
     /// of two plugins match is nobody's.
-    pub(crate) fn resource(&self, uri: &str) -> Option<(Arc<Plugin>, ToolName, Map<String, Value>)> {
+    pub(crate) fn resource(
+        &self,
+        uri: &str,
+    ) -> Option<(Arc<Plugin>, ToolName, Map<String, Value>)> {
         let (name, values) = match self.uris.get(uri) {
             Some(name) => (name, Map::new()),
             None => {

@@ -12,8 +12,8 @@ use super::description::{
     Description, Hints, HttpRequirement, Kind, Offer, OriginScope, Requirement, SecretRequirement,
     SettingRequirement, Tool,
 };
-use super::schema::Schema;
 use super::offers;
+use super::schema::Schema;
 use super::text::hidden;
 use crate::egress;
 use crate::json;

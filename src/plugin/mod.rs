@@ -32,5 +32,5 @@ pub(crate) use folder::{Content, files as component_files, name_of, read as read
 pub(crate) use load::Plugin;
 pub(crate) use offers::COMPLETE;
 pub(crate) use registry::{Registry, Which};
-pub(crate) use text::hidden;
 pub use signature::{Key, Trust, TrustedKey};
+pub(crate) use text::hidden;

@@ -82,10 +82,13 @@ impl Start<'_> {
             offer,
             asks: Vec::new(),
         };
-        Ok((tool, ToolSchemas {
-            input,
-            output: None,
-        }))
+        Ok((
+            tool,
+            ToolSchemas {
+                input,
+                output: None,
+            },
+        ))
     }
 }
 
@@ -153,7 +156,10 @@ fn prompt(start: &Start<'_>, said: prompts::Prompt) -> Result<Entry, Refusal> {
             )));
         }
         for part in said.title.iter().chain(&said.description) {
-            text(&format!("argument `{}` of prompt `{name}`", said.name), part)?;
+            text(
+                &format!("argument `{}` of prompt `{name}`", said.name),
+                part,
+            )?;
         }
         arguments.push(PromptArgument {
             name: said.name,

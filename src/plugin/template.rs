@@ -44,7 +44,9 @@ impl Template {
     /// Reads `text`; what is wrong with it, where it is none.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         if !is_uri(text) {
-            return Err("it is no absolute URI of visible ASCII, at most 2 KiB, with a literal scheme");
+            return Err(
+                "it is no absolute URI of visible ASCII, at most 2 KiB, with a literal scheme",
+            );
         }
         let mut parts = Vec::new();
         let mut rest = text;

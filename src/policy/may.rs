@@ -77,13 +77,7 @@ impl PolicySet {
         let Ok((_, model)) = self.tool(tool) else {
             return false;
         };
-        self.may(
-            agent,
-            user,
-            group_of(model.kind),
-            tool,
-            called(model.kind),
-        )
+        self.may(agent, user, group_of(model.kind), tool, called(model.kind))
     }
 
     /// Whether a call of this tool by this agent could be allowed to use this requirement: which

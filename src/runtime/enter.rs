@@ -179,11 +179,10 @@ fn missing() -> wasmtime::Error {
 pub(super) async fn describe(store: &mut Store<CallState>, code: &Code) -> wasmtime::Result<Said> {
     let exports = &code.exports;
     let instance = code.pre.instantiate_async(&mut *store).await?;
-    instance
-        .get_typed_func::<(&tools::Invocation,), (Result<tools::Outcome, types::CallError>,)>(
-            &mut *store,
-            &exports.call,
-        )?;
+    instance.get_typed_func::<(&tools::Invocation,), (Result<tools::Outcome, types::CallError>,)>(
+        &mut *store,
+        &exports.call,
+    )?;
     if let Some(pair) = &exports.prompts {
         instance
             .get_typed_func::<(&prompts::Invocation,), (Result<prompts::Outcome, types::CallError>,)>(

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::component::Code;
-use super::patience::Patience;
 use super::enter::{self, Answer, Entering};
+use super::patience::Patience;
 use super::run;
 use super::state::Surroundings;
 use super::stdio::GuestOutput;
@@ -52,7 +52,13 @@ impl Runtime {
         let mut store = self.store(limits, &output, Surroundings::Tape(player));
         // Only first rounds of tools are taped.
         let entering = Entering::default();
-        let calling = enter::call(&mut store, code, tool.tool(), arguments.to_owned(), entering);
+        let calling = enter::call(
+            &mut store,
+            code,
+            tool.tool(),
+            arguments.to_owned(),
+            entering,
+        );
         let time = limits.time.max(PATIENCE);
         let never = CancellationToken::new();
         let result = self

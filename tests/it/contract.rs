@@ -115,7 +115,10 @@ async fn prompts_resources_and_completion_are_calls() {
     assert_eq!(intent.decision.policies[0].id, "fixture.offers");
 
     // What it was not described to take, it does not get.
-    for arguments in [json!({"arg1": "a"}), json!({"arg1": "a", "arg2": "b", "arg3": "c"})] {
+    for arguments in [
+        json!({"arg1": "a"}),
+        json!({"arg1": "a", "arg2": "b", "arg3": "c"}),
+    ] {
         let params = json!({"name": "test_prompt_with_arguments", "arguments": arguments});
         let refused = ask(&client, "prompts/get", params).await;
         assert_eq!(refused["error"]["code"], -32602, "{refused}");
@@ -148,7 +151,12 @@ async fn prompts_resources_and_completion_are_calls() {
     assert_eq!(intent.tool.to_string(), "conformance.template");
     assert!(intent.arguments.view.contains("test://template/12/data"));
     assert!(intent.arguments.view.contains("\"id\""));
-    for uri in ["test://nowhere", "test://template/1/2/data", "conformance.template", ""] {
+    for uri in [
+        "test://nowhere",
+        "test://template/1/2/data",
+        "conformance.template",
+        "",
+    ] {
         let unknown = read(uri).await;
         assert_eq!(unknown["error"]["code"], -32602, "{unknown}");
     }
@@ -187,9 +195,19 @@ async fn what_policy_does_not_allow_is_neither_listed_nor_given() {
         let listed = ask(&client, method, json!({})).await;
         assert_eq!(listed["result"][list], json!([]), "{listed}");
     }
-    let prompt = ask(&client, "prompts/get", json!({"name": "test_simple_prompt"})).await;
+    let prompt = ask(
+        &client,
+        "prompts/get",
+        json!({"name": "test_simple_prompt"}),
+    )
+    .await;
     assert_eq!(prompt["error"]["data"]["code"], "policy.default_deny");
-    let read = ask(&client, "resources/read", json!({"uri": "test://static-text"})).await;
+    let read = ask(
+        &client,
+        "resources/read",
+        json!({"uri": "test://static-text"}),
+    )
+    .await;
     assert_eq!(read["error"]["data"]["code"], "policy.default_deny");
     let completion = json!({
         "ref": {"type": "ref/prompt", "name": "test_prompt_with_arguments"},
@@ -354,7 +372,10 @@ async fn the_same_plugin_asks_the_client_of_an_older_session_within_the_call() {
     assert_eq!(refused["structuredContent"]["code"], "policy.default_deny");
     // A client that gives no answer has cancelled.
     let id = client
-        .ask("prompts/get", json!({"name": "test_input_required_result_prompt"}))
+        .ask(
+            "prompts/get",
+            json!({"name": "test_input_required_result_prompt"}),
+        )
         .await;
     let asked = next(&mut client, "elicitation/create").await;
     let error = json!({"code": -32603, "message": "no"});

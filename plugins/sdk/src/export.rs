@@ -96,7 +96,9 @@ impl<P: Prompts> prompts::Guest for Component<P> {
                         .map(|(role, content)| prompts::Message { role, content })
                         .collect(),
                 }),
-                PromptReply::Ask(request) => prompts::Outcome::InputRequired(request.into_binding()),
+                PromptReply::Ask(request) => {
+                    prompts::Outcome::InputRequired(request.into_binding())
+                }
             })
             .map_err(crate::Error::into_call_error)
     }

@@ -110,7 +110,11 @@ impl ResourceReply {
         mime_type: impl Into<String>,
         text: impl Into<String>,
     ) -> Self {
-        Self::of(uri.into(), mime_type.into(), ResourceBody::Text(text.into()))
+        Self::of(
+            uri.into(),
+            mime_type.into(),
+            ResourceBody::Text(text.into()),
+        )
     }
 
     /// Bytes at `uri`.

@@ -39,7 +39,9 @@ pub(crate) fn filled(invocation: &Invocation, key: &str, field: &str) -> Option<
 }
 
 fn word(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -229,7 +231,8 @@ pub(crate) fn test_input_required_result_tampered_state(invocation: &Invocation)
 #[tool(read_only)]
 pub(crate) fn test_input_required_result_multiple_inputs(invocation: &Invocation) -> Reply<String> {
     let keys = ["user_name", "greeting", "client_roots"];
-    if keys.iter().all(|key| invocation.answer(key).is_some()) && invocation.state() == Some(STATE) {
+    if keys.iter().all(|key| invocation.answer(key).is_some()) && invocation.state() == Some(STATE)
+    {
         return Reply::Done("All of them came".to_owned());
     }
     Reply::Ask(
@@ -253,7 +256,12 @@ pub(crate) fn test_input_required_result_multi_round(invocation: &Invocation) ->
         return match filled(invocation, "step1", "name") {
             None => first(),
             Some(name) => {
-                let question = form("step2", "Step 2: What is your favorite color?", "color", "string");
+                let question = form(
+                    "step2",
+                    "Step 2: What is your favorite color?",
+                    "color",
+                    "string",
+                );
                 Reply::Ask(InputRequest::new([question]).state(word(&name).into_bytes()))
             }
         };

@@ -40,7 +40,11 @@ const fn argument(name: &'static str, description: &'static str) -> Argument {
 
 impl Prompts for Fixtures {
     const ALL: &'static [Prompt] = &[
-        prompt("test_simple_prompt", "A simple prompt without arguments.", &[]),
+        prompt(
+            "test_simple_prompt",
+            "A simple prompt without arguments.",
+            &[],
+        ),
         prompt(
             "test_prompt_with_arguments",
             "A prompt with required arguments.",
@@ -54,7 +58,11 @@ impl Prompts for Fixtures {
             "A prompt that includes an embedded resource.",
             &[argument("resourceUri", "URI of the resource to embed.")],
         ),
-        prompt("test_prompt_with_image", "A prompt that includes an image.", &[]),
+        prompt(
+            "test_prompt_with_image",
+            "A prompt that includes an image.",
+            &[],
+        ),
         prompt(
             "test_input_required_result_prompt",
             "A prompt that asks for its context.",
@@ -166,7 +174,9 @@ impl Resources for Fixtures {
                 "This is the content of the static text resource.",
             ),
             "static-binary" => ResourceReply::bytes(uri, "image/png", png()),
-            "watched-resource" => ResourceReply::text(uri, "text/plain", "Watched resource content"),
+            "watched-resource" => {
+                ResourceReply::text(uri, "text/plain", "Watched resource content")
+            }
             "template" => {
                 let id = argument("id");
                 let data = serde_json::json!({
