@@ -31,12 +31,12 @@ use super::server::{Shared, parent_of};
 use crate::call::{Arrival, Reply};
 use crate::telemetry::TraceParent;
 
-const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// The revision without sessions. A later one may ask for more, and goes to `rmcp`.
-const STATELESS: &str = "2026-07-28";
+pub(super) const STATELESS: &str = "2026-07-28";
 
 /// A value of `Mcp-Name` that begins so is the name in base64.
 const ENCODED: &str = "=?base64?";

@@ -365,7 +365,7 @@ async fn post(
         }
         _ => None,
     };
-    let starts = matches!(message.kind, Kind::Request) && message.method() == Some("initialize");
+    let starts = matches!(message.kind, Kind::Request) && starts_session(&message, &parts.headers);
     let principal = who.principal();
     if starts && let Err(fault) = may_start(http, &message, &principal) {
         let status = if fault.code == INVALID_PARAMS {
@@ -430,10 +430,23 @@ fn rmcp(
     Box::pin(http.service.handle(request))
 }
 
+/// Whether it asks for a session of an older revision. The stateless one has no such method: what names that
+/// revision and is no handshake either goes on, to be told so.
+fn starts_session(message: &envelope::Message<'_>, headers: &HeaderMap) -> bool {
+    let stateless = headers
+        .get(direct::VERSION)
+        .is_some_and(|version| version.as_bytes() >= direct::STATELESS.as_bytes());
+    message.method() == Some("initialize") && (!stateless || is_handshake(message))
+}
+
+fn is_handshake(message: &envelope::Message<'_>) -> bool {
+    let params = message.params().map_or("null", |params| params.get());
+    serde_json::from_str::<InitializeRequestParams>(params).is_ok()
+}
+
 fn may_start(http: &Http, message: &envelope::Message<'_>, who: &Principal) -> Result<(), Fault> {
     // Otherwise `rmcp` takes it for another method and asks for a session.
-    let params = message.params().map_or("null", |params| params.get());
-    if serde_json::from_str::<InitializeRequestParams>(params).is_err() {
+    if !is_handshake(message) {
         return Err(message.fault(INVALID_PARAMS, "malformed parameters"));
     }
     if !http.sessions.room(who) {
