@@ -32,7 +32,7 @@ impl Backend for Host {
         task: Option<TaskId>,
         kind: Kind,
     ) -> Vec<Arc<ListedTool>> {
-        self.seen(who, task, |tool| kind == kind_of(&tool.offer))
+        self.seen(who, task, |tool| kind == tool.offer.kind())
     }
 
     fn completes(
@@ -162,16 +162,6 @@ impl Backend for Host {
 
     fn draining(&self) -> CancellationToken {
         Self::draining(self)
-    }
-}
-
-/// What kind of call something takes that is offered so.
-const fn kind_of(offer: &Offer) -> Kind {
-    match offer {
-        Offer::Tool => Kind::Tool,
-        Offer::Prompt { .. } => Kind::Prompt,
-        Offer::Resource { .. } | Offer::Template { .. } => Kind::Resource,
-        Offer::Completion => Kind::Completion,
     }
 }
 

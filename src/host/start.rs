@@ -109,10 +109,10 @@ pub enum StartError {
     Key(PathBuf, String),
 }
 
-/// How long the end of the host waits for leases to be taken back.
 /// What plugins say to everybody's clients and nobody heard yet. Who misses some is told that lists may have changed.
 const NOTICES: usize = 256;
 
+/// How long the end of the host waits for leases to be taken back.
 const ENDING: Duration = Duration::from_secs(5);
 
 impl Host {

@@ -101,12 +101,7 @@ impl Tool {
     /// What kind of call it takes.
     #[must_use]
     pub const fn kind(&self) -> Kind {
-        match self.offer {
-            Offer::Tool => Kind::Tool,
-            Offer::Prompt { .. } => Kind::Prompt,
-            Offer::Resource { .. } | Offer::Template { .. } => Kind::Resource,
-            Offer::Completion => Kind::Completion,
-        }
+        self.offer.kind()
     }
 }
 
@@ -143,6 +138,17 @@ pub enum Offer {
 }
 
 impl Offer {
+    /// What kind of call it takes.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Tool => Kind::Tool,
+            Self::Prompt { .. } => Kind::Prompt,
+            Self::Resource { .. } | Self::Template { .. } => Kind::Resource,
+            Self::Completion => Kind::Completion,
+        }
+    }
+
     fn is_tool(&self) -> bool {
         *self == Self::Tool
     }

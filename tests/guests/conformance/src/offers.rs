@@ -191,8 +191,8 @@ impl Resources for Fixtures {
 
 impl Completes for Words {
     fn complete(typed: Typed) -> Result<Vec<String>, Error> {
-        let words = match (typed.of.as_str(), typed.argument.as_str()) {
-            ("test_prompt_with_arguments", _) => ["paris", "park", "party"].as_slice(),
+        let words: &[&str] = match (typed.of.as_str(), typed.argument.as_str()) {
+            ("test_prompt_with_arguments", _) => &["paris", "park", "party"],
             ("template", "id") => &["1", "12", "123"],
             _ => &[],
         };
