@@ -20,7 +20,7 @@ use crate::journal::record::{
 use crate::journal::{Unwritable, escape_bytes, view, view_of_text};
 use crate::json::Arguments;
 use crate::name::ToolName;
-use crate::plugin::{Kind, Plugin};
+use crate::plugin::{self, Plugin};
 use crate::policy::{Ground, Permit};
 use crate::reason::{Kind, Reason, Refusal};
 use crate::revocation::Scope;
@@ -183,7 +183,7 @@ impl<'a> Entry<'a> {
         &mut self,
         permit: &Permit,
         grants: &Grants,
-        kind: Kind,
+        kind: plugin::Kind,
         round: Option<&Round>,
     ) -> Result<(), Refusal> {
         if let Some(stopped) = self.stopped() {

@@ -48,12 +48,12 @@ impl CallContext {
     /// Policy refuses one, or nothing can be written: then none is asked.
     pub(crate) fn asks(&mut self, questions: &Questions, round: u32) -> Result<(), Refusal> {
         for question in &questions.asked {
-            self.ask(&question.key, &question.ask, round)?;
+            self.ask_client(&question.key, &question.ask, round)?;
         }
         Ok(())
     }
 
-    fn ask(&mut self, key: &str, ask: &Ask, round: u32) -> Result<(), Refusal> {
+    fn ask_client(&mut self, key: &str, ask: &Ask, round: u32) -> Result<(), Refusal> {
         self.count("ask", 0).map_err(Ending::into_refusal)?;
         let host = ask.host();
         let target = match host.as_str() {

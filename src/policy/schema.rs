@@ -9,7 +9,7 @@ use cedar_policy::{Schema, SchemaFragment};
 use serde_json::{Map, Value, json};
 
 use crate::name::{PluginName, ToolName};
-use crate::plugin::{Description, Kind, Requirement, Tool};
+use crate::plugin::{self, Description, Requirement, Tool};
 
 use super::argument::{Field, Kind, Unmapped, fields};
 use super::vocabulary::{
@@ -30,7 +30,8 @@ pub(super) struct Model {
 pub(super) struct ToolModel {
     pub(super) arguments: Vec<Field>,
     pub(super) actions: Vec<HostAction>,
-    pub(super) kind: Kind,
+    /// What kind of call it takes.
+    pub(super) kind: plugin::Kind,
 }
 
 impl Model {
