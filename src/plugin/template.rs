@@ -206,10 +206,10 @@ mod tests {
 
         #[test]
         fn nothing_breaks_it(template in ".{0,40}", uri in ".{0,40}") {
-            if let Ok(template) = Template::parse(&template) {
-                if let Some(values) = template.values(&uri) {
-                    prop_assert_eq!(values.len(), template.variables().count());
-                }
+            if let Ok(template) = Template::parse(&template)
+                && let Some(values) = template.values(&uri)
+            {
+                prop_assert_eq!(values.len(), template.variables().count());
             }
         }
     }
