@@ -8,7 +8,7 @@ use tollgate::reason::Reason;
 
 use crate::harness::Setup;
 use crate::harness::binary::Daemon;
-use crate::harness::look::intents;
+use crate::harness::intents;
 use crate::harness::mcp::{Answer, Client, Pipe};
 use crate::harness::served::Served;
 
