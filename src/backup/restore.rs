@@ -17,7 +17,7 @@ use crate::clock::SharedClock;
 use crate::daemon::{self, DaemonError};
 use crate::home::Home;
 use crate::journal::record::{Changed, Event};
-use crate::journal::storage::{Disk, Lock, Storage as _};
+use crate::journal::storage::{Disk, LOCK, Lock, Storage as _};
 use crate::journal::{self, Journal, ReadError};
 use crate::private::{self, PrivateError};
 use crate::state::{State, StateError};
@@ -217,9 +217,6 @@ fn verify(manifest: &Manifest, from: &Path) -> Result<(), RestoreError> {
 fn has_state(home: &Home) -> Result<bool, RestoreError> {
     Ok(home.database().exists() || home.secrets().exists() || has_log(&home.journal())?)
 }
-
-/// The file of the journal's lock, which stays where it was once held.
-const LOCK: &str = "lock";
 
 /// Whether a log has begun in a folder: a lock alone is none.
 fn has_log(folder: &Path) -> Result<bool, RestoreError> {

@@ -25,6 +25,9 @@ use std::sync::Arc;
 
 pub use self::disk::Disk;
 
+/// The file whose lock is held while the journal is open for writing. It stays where it was once held.
+pub(crate) const LOCK: &str = "lock";
+
 /// A file, open for appending.
 pub trait LogFile: Send + Sync + Debug {
     /// Appends some of `bytes`, as `write(2)` does, and says how many.

@@ -22,6 +22,7 @@ mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
 mod token;
+mod tools;
 
 pub use backend::{Backend, Credentials, ListedTool, Metadata, Unauthorized};
 pub use gate::GateError;

@@ -57,7 +57,7 @@ fn post(body: &str) -> Value {
 
 /// The approval that a reply tells of.
 #[track_caller]
-fn asked(reply: &Reply) -> ApprovalId {
+pub(crate) fn asked(reply: &Reply) -> ApprovalId {
     assert_eq!(
         reply.reason(),
         Some(Reason::ApprovalRequired),

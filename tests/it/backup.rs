@@ -129,15 +129,7 @@ async fn what_was_used_after_the_backup_is_not_used_again() {
     let post =
         json!({"requirement": "api", "method": "POST", "url": "https://granted.example/echo"});
     let reply = bench.call("probe_send", post.clone()).await;
-    assert_eq!(reply.reason(), Some(Reason::ApprovalRequired));
-    let id = reply
-        .refusal
-        .as_ref()
-        .unwrap()
-        .approval
-        .as_ref()
-        .unwrap()
-        .id;
+    let id = crate::approvals::asked(&reply);
     let people = bench.host.people();
     let issued = people.add(&"ada".parse().unwrap(), true, None).unwrap();
     let by = people.authenticate(issued.token.expose()).unwrap();

@@ -176,14 +176,7 @@ async fn made() -> (Bench, Facts) {
         let mut arguments = post();
         arguments["body"] = json!(turn.to_string());
         let reply = bench.call("probe_send", arguments.clone()).await;
-        let id = reply
-            .refusal
-            .as_ref()
-            .unwrap()
-            .approval
-            .as_ref()
-            .unwrap()
-            .id;
+        let id = crate::approvals::asked(&reply);
         asked.push(id);
         if turn > 0 {
             let yes = Answer::Approve { standing: None };

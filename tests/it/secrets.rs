@@ -235,22 +235,25 @@ async fn a_handle_shows_nothing_and_reading_takes_a_rule_by_name() {
     bench.verify();
 }
 
+/// Where the probe's `leak` can write what it read.
+pub(crate) const LEAKS: [&str; 10] = [
+    "result",
+    "structured",
+    "meta",
+    "is_error",
+    "error",
+    "panic",
+    "log",
+    "stdout",
+    "progress",
+    "requirement",
+];
+
 #[tokio::test]
 pub(crate) async fn a_secret_that_a_plugin_may_read_leaves_by_no_door() {
     let _row = crate::attacks::stands_for("X08");
     let bench = setup().start().await;
-    for place in [
-        "result",
-        "structured",
-        "meta",
-        "is_error",
-        "error",
-        "panic",
-        "log",
-        "stdout",
-        "progress",
-        "requirement",
-    ] {
+    for place in LEAKS {
         for form in ["plain", "base64", "hex", "percent"] {
             let reports = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
             let sink = {

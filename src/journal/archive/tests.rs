@@ -74,6 +74,37 @@ fn every_record_of_every_segment_is_proved_by_its_own_segments_key() {
     ));
 }
 
+/// What was hashed once is kept: it must be what is hashed anew.
+#[test]
+fn long_segments_are_proved_from_parts_that_were_hashed_before() {
+    let forge = forge(&[700, 3, 600]);
+    let (_folder, mut archive) = opened(&forge);
+    let keys: Vec<VerifierKey> = archive.keys().cloned().collect();
+    let mut tree = merkle::Tree::default();
+    for seq in 1..=forge.size() {
+        let leaf = merkle::leaf(forge.line(seq).as_bytes());
+        tree.push(leaf);
+        // Around each power of two, and some between.
+        let near = [seq - 1, seq, seq + 1]
+            .iter()
+            .any(|near| near.is_power_of_two());
+        if !near && seq % 101 != 0 && seq != forge.size() {
+            continue;
+        }
+        assert_eq!(archive.root(seq).unwrap(), tree.root(), "{seq} records");
+        let line = archive.line(seq).unwrap();
+        let proof = archive.prove(seq, &line).unwrap();
+        assert!(proof.shows(&leaf, &keys).is_ok(), "record {seq}");
+        let root = archive.root(seq).unwrap();
+        let way = merkle::consistency(seq, forge.size(), &mut archive).unwrap();
+        assert!(
+            merkle::extends(seq, &root, forge.size(), &forge.root(), &way),
+            "{seq}"
+        );
+    }
+    assert!(archive.known.keys().any(|(from, to)| to - from == 512));
+}
+
 #[test]
 fn what_no_checkpoint_speaks_of_yet_is_said_to_be_so() {
     let mut forge = forge(&[3]);

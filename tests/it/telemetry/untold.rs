@@ -91,17 +91,7 @@ async fn nothing_that_a_call_is_about_is_told() {
     for arguments in requests {
         telling.call(meta.clone(), "probe_send", arguments).await;
     }
-    for place in [
-        "result",
-        "structured",
-        "meta",
-        "is_error",
-        "error",
-        "panic",
-        "log",
-        "stdout",
-        "requirement",
-    ] {
+    for place in crate::secrets::LEAKS {
         for form in ["plain", "hex"] {
             let leak = json!({"name": "seen", "form": form, "where": place});
             telling.call(meta.clone(), "probe_leak", leak).await;
