@@ -6,6 +6,9 @@
     reason = "a bench that fails has nothing to measure"
 )]
 
+#[path = "support/records.rs"]
+mod records;
+
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
@@ -17,46 +20,14 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tollgate::clock::SystemClock;
-use tollgate::digest::Digest;
-use tollgate::journal::record::{ArgumentsView, CallId, Caller, Event, Intent};
+use tollgate::journal::record::{CallId, Event};
 use tollgate::journal::storage::{Disk, Name, Storage as _};
 use tollgate::journal::{Journal, Keep, Options, verify};
-use tollgate::policy::{Ground, PolicyRef};
 
-/// As a call of an ordinary tool leaves it: about 900 bytes.
 fn intent() -> Event {
-    Event::Intent(Intent {
-        call: CallId(uuid::Uuid::from_u128(7)),
-        caller: Caller {
-            agent: "claude".parse().expect("a name"),
-            user: None,
-            transport: String::from("http"),
-            client: Some(String::from("inspector 1.0")),
-            task: None,
-            chain: Vec::new(),
-        },
-        tool: "github.search".parse().expect("a tool"),
-        kind: Default::default(),
-        round: None,
-        plugin: Digest::of(b"plugin"),
-        arguments: ArgumentsView {
-            digest: Some(Digest::of(b"arguments")),
-            bytes: 60,
-            view: String::from(r#"{"query":"repo:tollgate is:open","page":1,"per_page":30}"#),
-            cut: false,
-        },
-        attempt: 1,
-        grants: vec![String::from("api"), String::from("token")],
-        decision: Ground {
-            policies: vec![PolicyRef {
-                id: String::from("github-reads"),
-                file: String::from("github.cedar"),
-                line: 12,
-            }],
-            set: Digest::of(b"set"),
-            errors: Vec::new(),
-        },
-    })
+    let view = r#"{"query":"repo:tollgate is:open","page":1,"per_page":30}"#;
+    let call = CallId(uuid::Uuid::from_u128(7));
+    Event::Intent(records::intent(call, "claude", None, view.to_owned()))
 }
 
 /// Closed segments stay as they are: compressing them is no part of an append, and at this rate there

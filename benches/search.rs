@@ -8,6 +8,9 @@
     reason = "a bench that fails has nothing to measure"
 )]
 
+#[path = "support/records.rs"]
+mod records;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,29 +18,16 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tollgate::clock::SystemClock;
 use tollgate::digest::Digest;
-use tollgate::journal::record::{
-    ArgumentsView, CallId, Caller, Event, HostCall, HostCallOutcome, HostCallRef, Intent, Outcome,
-};
+use tollgate::journal::record::{CallId, Event, HostCall, HostCallOutcome, HostCallRef, Outcome};
 use tollgate::journal::{Decision, Journal, Options, Query, call, each, search, story, tail};
-use tollgate::policy::{Ground, PolicyRef};
+
+use records::{ground, intent};
 
 /// Bytes of journal.
 const GIGABYTE: u64 = 1 << 30;
 
 fn measuring() -> bool {
     std::env::args().any(|argument| argument == "--bench")
-}
-
-fn ground() -> Ground {
-    Ground {
-        policies: vec![PolicyRef {
-            id: String::from("github-reads"),
-            file: String::from("github.cedar"),
-            line: 12,
-        }],
-        set: Digest::of(b"set"),
-        errors: Vec::new(),
-    }
 }
 
 fn events(number: u64) -> [Event; 4] {
@@ -52,30 +42,8 @@ fn events(number: u64) -> [Event; 4] {
     } else {
         "api.github.com"
     };
-    let intent = Intent {
-        call,
-        caller: Caller {
-            agent: agent.parse().expect("a name"),
-            user: Some(format!("user-{}", number % 500)),
-            transport: String::from("http"),
-            client: Some(String::from("inspector 1.0")),
-            task: None,
-            chain: Vec::new(),
-        },
-        tool: "github.search".parse().expect("a tool"),
-        kind: Default::default(),
-        round: None,
-        plugin: Digest::of(b"plugin"),
-        arguments: ArgumentsView {
-            digest: Some(Digest::of(&number.to_be_bytes())),
-            bytes: 60,
-            view: format!(r#"{{"query":"repo:tollgate is:open {number}","page":1,"per_page":30}}"#),
-            cut: false,
-        },
-        attempt: 1,
-        grants: vec![String::from("api"), String::from("token")],
-        decision: ground(),
-    };
+    let view = format!(r#"{{"query":"repo:tollgate is:open {number}","page":1,"per_page":30}}"#);
+    let intent = intent(call, &agent, Some(format!("user-{}", number % 500)), view);
     let host_call = HostCall {
         call,
         host_call: HostCallRef {

@@ -140,7 +140,8 @@ pub(crate) fn artifact(home: &Path, component: &[u8]) -> std::path::PathBuf {
         .map(|entry| entry.unwrap().path())
         .find(|path| {
             let name = path.file_name().unwrap().to_string_lossy();
-            name.starts_with(&digest)
+            // Beside it is what the component said of itself.
+            name.starts_with(&digest) && name.ends_with(".cwasm")
         })
         .unwrap()
 }

@@ -15,7 +15,10 @@ pub(super) const DATABASE: &str = "tollgate.db";
 /// The encrypted secrets.
 pub(super) const SECRETS: &str = "secrets.store";
 /// The keys that may be in a backup.
-pub(super) const KEYS: &[&str] = &["keys/secrets.key", "keys/steps.key", "keys/tapes.key"];
+pub(super) const KEYS: &[&str] = &["keys/secrets.key", "keys/tapes.key"];
+/// The key of step tokens and hand-offs, which no backup has: they live for minutes, and one that was
+/// used after the backup must not be good again.
+pub(super) const STEPS: &str = "keys/steps.key";
 /// The folder of the log that was in force.
 pub(super) const JOURNAL: &str = "journal";
 /// The folder of logs from before earlier restores.
@@ -91,14 +94,23 @@ impl Until {
     }
 }
 
+/// Opens a file to be read: never through a link, and never stuck on what has no end and is no file.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    Ok(file)
+}
+
 /// Copies `from` to `to`, which must not be there, and gives its size and digest. What is copied is on
 /// the disk at both ends when this returns: a copy must not have what its original may still lose.
 pub(super) fn copy(from: &Path, to: &Path, until: Until) -> io::Result<(u64, Digest)> {
-    let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    let source = OpenOptions::new()
-        .read(true)
-        .custom_flags(no_follow)
-        .open(from)?;
+    let source = open(from)?;
     let length = source.metadata()?.len();
     // Whoever wrote it: this waits for the pages of the file, not of this process.
     source.sync_data()?;
@@ -111,7 +123,6 @@ pub(super) fn copy(from: &Path, to: &Path, until: Until) -> io::Result<(u64, Dig
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .custom_flags(no_follow)
         .open(to)?;
     let mut source = (&source).take(length);
     let mut hasher = Sha256::new();
@@ -177,7 +188,7 @@ fn last_note(piece: &[u8]) -> Option<usize> {
 
 /// Size and digest of a file.
 pub(super) fn measure(path: &Path) -> io::Result<(u64, Digest)> {
-    let mut file = File::open(path)?;
+    let mut file = open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 256 << 10];
     let mut size = 0;

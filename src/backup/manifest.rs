@@ -31,7 +31,7 @@ pub struct Manifest {
     pub schema: u32,
     /// Records of the journal.
     pub records: u64,
-    /// Whether the keys of secrets, tapes and step tokens are in it.
+    /// Whether the keys of secrets and tapes are in it.
     pub keys: bool,
     /// The files, in the order of their names.
     pub files: Vec<Entry>,

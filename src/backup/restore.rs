@@ -5,6 +5,7 @@
 //! marker is written, without which no step changes what is in force; what was there is moved aside,
 //! never removed; the copy takes its place; a new log begins with the record of it; the marker goes.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::clock::SharedClock;
 use crate::daemon::{self, DaemonError};
 use crate::home::Home;
 use crate::journal::record::{Changed, Event};
+use crate::journal::storage::{Disk, LOCK, Lock, Storage as _};
 use crate::journal::{self, Journal, ReadError};
 use crate::private::{self, PrivateError};
 use crate::state::{State, StateError};
@@ -41,6 +43,9 @@ pub enum RestoreError {
     /// A daemon serves the home.
     #[error(transparent)]
     Running(#[from] DaemonError),
+    /// A host has the journal, and not yet, or no more, the daemon's place.
+    #[error("a host is starting or ending in `{}`", .0.display())]
+    InUse(PathBuf),
     /// A folder or file can't be had.
     #[error(transparent)]
     File(#[from] PrivateError),
@@ -111,6 +116,9 @@ pub async fn restore(
     if !replace && !again && has_state(home)? {
         return Err(RestoreError::There(home.root().to_owned()));
     }
+    // A host that starts has the journal long before it has the daemon's place, and would serve what was
+    // moved aside under it.
+    let _log = hold_log(home)?;
     let ready = state.join(READY);
     copy(&manifest, from, &ready)?;
     make_safe(&ready.join(files::DATABASE), &manifest, now)?;
@@ -133,7 +141,7 @@ pub async fn restore(
     begin(home, &manifest, digest, &stamp, clock).await?;
     std::fs::remove_file(&marker).map_err(step("remove", &marker))?;
     files::sync_folder(&state).map_err(step("sync", &state))?;
-    // What is sealed under a key is in the backup, and the key is nowhere. (Those of step tokens are made anew.)
+    // What is sealed under a key is in the backup, and the key is nowhere.
     let has = |start: &str| {
         manifest
             .files
@@ -207,9 +215,28 @@ fn verify(manifest: &Manifest, from: &Path) -> Result<(), RestoreError> {
 
 /// Whether a host has served here.
 fn has_state(home: &Home) -> Result<bool, RestoreError> {
-    let journal = home.journal();
-    let mut log = std::fs::read_dir(&journal).map_err(step("read", &journal))?;
-    Ok(home.database().exists() || home.secrets().exists() || log.next().is_some())
+    Ok(home.database().exists() || home.secrets().exists() || has_log(&home.journal())?)
+}
+
+/// Whether a log has begun in a folder: a lock alone is none.
+fn has_log(folder: &Path) -> Result<bool, RestoreError> {
+    for entry in std::fs::read_dir(folder).map_err(step("read", folder))? {
+        if entry.map_err(step("read", folder))?.file_name() != LOCK {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Keeps hosts from the log that is there.
+fn hold_log(home: &Home) -> Result<Box<dyn Lock>, RestoreError> {
+    let folder = home.journal();
+    Disk::new(&folder)
+        .lock()
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => RestoreError::InUse(home.root().to_owned()),
+            _ => step("lock", &folder)(error),
+        })
 }
 
 fn copy(manifest: &Manifest, from: &Path, ready: &Path) -> Result<(), RestoreError> {
@@ -221,6 +248,7 @@ fn copy(manifest: &Manifest, from: &Path, ready: &Path) -> Result<(), RestoreErr
         _ => {}
     }
     private::make_folder(ready)?;
+    let mut folders = BTreeSet::from([ready.to_owned()]);
     for entry in &manifest.files {
         let to = ready.join(&entry.name);
         if let Some(folder) = Path::new(&entry.name).parent() {
@@ -228,6 +256,7 @@ fn copy(manifest: &Manifest, from: &Path, ready: &Path) -> Result<(), RestoreErr
             for part in folder {
                 path.push(part);
                 private::make_folder(&path)?;
+                folders.insert(path.clone());
             }
         }
         let source = from.join(&entry.name);
@@ -237,6 +266,11 @@ fn copy(manifest: &Manifest, from: &Path, ready: &Path) -> Result<(), RestoreErr
             let why = "it changed while it was copied".to_owned();
             return Err(RestoreError::Changed { path: source, why });
         }
+    }
+    // Most of them are put in their places whole: a name in one that a loss of power took would be missing
+    // from a home that no longer says that it is unfinished.
+    for folder in folders {
+        files::sync_folder(&folder).map_err(step("sync", &folder))?;
     }
     Ok(())
 }
@@ -269,13 +303,19 @@ fn move_aside(manifest: &Manifest, state: &Path, aside: &Path) -> Result<bool, R
         files::SECRETS,
         files::TAPES,
         files::JOURNAL,
-        // Tokens that were made under it are of the past that is turned back.
-        "keys/steps.key",
+        // Tokens that were made under it are of the past that is turned back: another one is made.
+        files::STEPS,
     ];
     let given = |name: &&&str| manifest.files.iter().any(|entry| entry.name == **name);
     names.extend(files::KEYS.iter().filter(given).copied());
     names.sort_unstable();
     names.dedup();
+    // A log that has not begun has nothing but the lock, which is held.
+    let log = state.join(files::JOURNAL);
+    if log.exists() && !has_log(&log)? {
+        let lock = log.join(LOCK);
+        std::fs::remove_file(&lock).map_err(step("remove", &lock))?;
+    }
     let mut any = false;
     for name in names {
         let (from, to) = (state.join(name), aside.join(name));
@@ -291,8 +331,9 @@ fn move_aside(manifest: &Manifest, state: &Path, aside: &Path) -> Result<bool, R
         std::fs::rename(&from, &to).map_err(step("move", &from))?;
     }
     if any {
-        files::sync_folder(aside).map_err(step("sync", aside))?;
-        files::sync_folder(state).map_err(step("sync", state))?;
+        for folder in [aside.join("keys"), aside.to_owned(), state.to_owned()] {
+            files::sync_folder(&folder).map_err(step("sync", &folder))?;
+        }
     }
     Ok(any)
 }

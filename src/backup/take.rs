@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::files::{self, Until};
 use super::manifest::{Entry, Manifest, ManifestError};
+use super::restore::is_unfinished;
 use crate::clock::rfc3339;
 use crate::home::Home;
 use crate::journal::{self, ReadError};
@@ -19,6 +20,9 @@ pub enum BackupError {
     /// There is nothing to take one of.
     #[error("there is nothing to back up in `{}`: no host has served there", .0.display())]
     Nothing(PathBuf),
+    /// A restore was cut short there.
+    #[error("a restore of `{}` was cut short: run the same command again to finish it, and then back it up", .0.display())]
+    Unfinished(PathBuf),
     /// The folder is there and has something in it.
     #[error("`{}` is not empty: name a folder that is not there yet", .0.display())]
     NotEmpty(PathBuf),
@@ -61,6 +65,10 @@ const TRIES: usize = 5;
 /// Something can't be copied, or does not verify.
 pub fn take(home: &Home, to: &Path, keys: bool, now: Duration) -> Result<Manifest, BackupError> {
     let state = home.state();
+    // It may be of two moments, and not made safe.
+    if is_unfinished(home) {
+        return Err(BackupError::Unfinished(home.root().to_owned()));
+    }
     if !home.database().is_file() {
         return Err(BackupError::Nothing(state));
     }
@@ -84,14 +92,18 @@ pub fn take(home: &Home, to: &Path, keys: bool, now: Duration) -> Result<Manifes
         for key in files::KEYS {
             taking.file(key, Until::End)?;
         }
+        let folder = to.join("keys");
+        files::sync_folder(&folder).map_err(copying(&folder))?;
     }
     taking.folder(files::TAPES, files::is_tape)?;
     let earlier = names(&state.join(files::EARLIER), files::is_earlier)?;
     if !earlier.is_empty() {
-        private::make_folder(&to.join(files::EARLIER))?;
-    }
-    for name in earlier {
-        taking.folder(&format!("{}/{name}", files::EARLIER), files::is_of_journal)?;
+        let folder = to.join(files::EARLIER);
+        private::make_folder(&folder)?;
+        for name in earlier {
+            taking.folder(&format!("{}/{name}", files::EARLIER), files::is_of_journal)?;
+        }
+        files::sync_folder(&folder).map_err(copying(&folder))?;
     }
     taking.folder(files::JOURNAL, files::is_of_journal)?;
     let report = journal::verify(&to.join(files::JOURNAL), |_| {})?;

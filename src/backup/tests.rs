@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::home::Home;
 use crate::identity::AgentId;
 use crate::journal::record::{Changed, Event};
+use crate::journal::storage::{Disk, Storage as _};
 use crate::journal::{self, Journal};
 use crate::private;
 use crate::revocation::Scope;
@@ -97,6 +98,7 @@ fn no_name_leads_out_of_a_backup_and_no_signing_key_is_in_one() {
         "journals/../00000000000000000001.jsonl",
         "journals/20261122T000000Z/key",
         "keys/artifacts.key",
+        "keys/steps.key",
         "keys/../x",
         "tapes/x.tape",
         "tapes/019AAB00-0000-7000-8000-000000000001.tape",
@@ -172,10 +174,7 @@ async fn a_backup_has_what_is_kept_and_no_key() {
         .filter(|name| name.starts_with("keys/"))
         .map(str::to_owned)
         .collect();
-    assert_eq!(
-        found,
-        ["keys/secrets.key", "keys/steps.key", "keys/tapes.key"]
-    );
+    assert_eq!(found, ["keys/secrets.key", "keys/tapes.key"]);
     let empty = Home::at(&folder.path().join("empty")).unwrap();
     empty.create().unwrap();
     assert!(matches!(
@@ -223,7 +222,10 @@ async fn what_is_put_back_is_what_was_and_runs_nothing() {
     // Over what is there: only where that is asked for, and nothing is lost.
     let error = restore(&other, &backup, false, &clock()).await.unwrap_err();
     assert!(matches!(error, RestoreError::There(_)), "{error}");
+    private::replace(&other.keys().join("steps.key"), b"steps").unwrap();
     let restored = restore(&other, &backup, true, &clock()).await.unwrap();
+    // What was made under the key of step tokens is worth nothing now.
+    assert!(!other.keys().join("steps.key").exists());
     let aside = restored.aside.unwrap();
     for name in [
         "tollgate.db",
@@ -231,6 +233,7 @@ async fn what_is_put_back_is_what_was_and_runs_nothing() {
         "journal",
         "tapes",
         "keys/secrets.key",
+        "keys/steps.key",
     ] {
         assert!(aside.join(name).exists(), "{name}");
     }
@@ -259,6 +262,15 @@ async fn a_backup_that_was_changed_is_not_put_back() {
         assert!(!other.database().exists() && !is_unfinished(&other));
         std::fs::write(&path, &good).unwrap();
     }
+    // What has no end is not read to it.
+    let path = backup.join("secrets.store");
+    let good = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+    let error = restore(&other, &backup, false, &clock()).await.unwrap_err();
+    assert!(matches!(error, RestoreError::Step { .. }), "{error}");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, &good).unwrap();
     let file = backup.join("manifest.json");
     let good = std::fs::read_to_string(&file).unwrap();
     for (from, to) in [
@@ -292,6 +304,8 @@ async fn a_restore_that_was_cut_short_starts_nothing_and_can_be_finished() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("was cut short"), "{error}");
+    let error = take(&other, &folder.path().join("none"), false, NOW).unwrap_err();
+    assert!(matches!(error, BackupError::Unfinished(_)), "{error}");
     restore(&other, &backup, false, &clock()).await.unwrap();
     assert!(!is_unfinished(&other));
     assert!(!other.state().join("restoring").exists());
@@ -311,6 +325,12 @@ async fn a_home_that_is_served_is_not_exchanged() {
     let held = crate::daemon::hold(&home.daemon_lock()).unwrap();
     let error = restore(&home, &backup, true, &clock()).await.unwrap_err();
     assert!(matches!(error, RestoreError::Running(_)), "{error}");
+    drop(held);
+    // Nor one whose host is starting: it has the journal, and the daemon's place only later.
+    let held = Disk::new(home.journal()).lock().unwrap();
+    let error = restore(&home, &backup, true, &clock()).await.unwrap_err();
+    assert!(matches!(error, RestoreError::InUse(_)), "{error}");
+    assert!(home.database().exists() && !is_unfinished(&home));
     drop(held);
     restore(&home, &backup, true, &clock()).await.unwrap();
 }

@@ -4,29 +4,29 @@
 //! do not belong there), `send` (decide, record durably, connect) and `finish` (bound and redact the
 //! reply). Every step takes what the step before made; what is decided on is what is sent.
 
+mod prepare;
+mod question;
+
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmtime::component::{Resource, ResourceTable};
+use wasmtime::component::Resource;
 
+use self::prepare::{admitted, prepare};
+use self::question::{Dial, Outgoing, names};
 use super::CallContext;
 use super::context::wit_error;
-use super::credentials::{Place, Wanted, allowed, borrow};
+use super::credentials::{Wanted, allowed, borrow};
 use super::park::Effect;
-use super::secrets::Secret;
-use super::sign;
-use crate::egress::{
-    self, Admitted, CheckedRequest, Class, Credential, CredentialScheme, Exchange, Request,
-    ScopedRequest,
-};
+use crate::egress::{self, Admitted, Class, Credential, Exchange};
 use crate::grant::Grant;
-use crate::journal::record::{Event, HostCall, HostCallOutcome, HostCallRef, SecretUse};
-use crate::policy::{Checked, Fact, HostAction, HostQuestion, Target};
+use crate::journal::record::{Event, HostCall, HostCallOutcome, HostCallRef};
+use crate::policy::Checked;
 use crate::reason::{Kind, Reason, Refusal};
 use crate::runtime::bindings::http as wit;
 use crate::runtime::bindings::types;
 use crate::runtime::{CallState, Ending};
-use crate::secret::{Lent, aside};
+use crate::secret::aside;
 use crate::tape::Function;
 use crate::task::OnTask;
 use crate::telemetry::Stage;
@@ -37,80 +37,6 @@ use crate::telemetry::Stage;
 #[expect(unreachable_pub, reason = "bindgen re-exports it")]
 pub struct Origin {
     pub(super) requirement: String,
-}
-
-/// A request as policy decides on it.
-#[derive(Debug)]
-pub(super) struct Outgoing {
-    request: ScopedRequest,
-    origin: String,
-    requirement: String,
-    secrets: Vec<SecretUse>,
-    sent_before: u32,
-}
-
-impl HostQuestion for Outgoing {
-    fn action(&self) -> HostAction {
-        HostAction::Http
-    }
-
-    fn target(&self) -> Target<'_> {
-        Target::Origin(&self.origin)
-    }
-
-    fn facts(&self) -> Vec<(&'static str, Fact)> {
-        let url = self.request.url();
-        let origin = url.origin();
-        let text = |text: &str| Fact::Text(text.to_owned());
-        vec![
-            ("method", text(self.request.method().as_str())),
-            ("path", text(url.path())),
-            ("scheme", text(origin.scheme().as_str())),
-            ("host", Fact::Text(origin.host().to_string())),
-            ("port", Fact::Whole(origin.port().into())),
-            ("requirement", text(&self.requirement)),
-            ("query", Fact::Truth(url.query().is_some())),
-            (
-                "body_bytes",
-                Fact::Whole(i64::try_from(self.request.body().len()).unwrap_or(i64::MAX)),
-            ),
-            ("secrets", Fact::Texts(names(&self.secrets))),
-            ("http_calls", Fact::Whole(self.sent_before.into())),
-        ]
-    }
-}
-
-impl CheckedRequest for Checked<Outgoing> {
-    fn into_scoped(self) -> ScopedRequest {
-        self.into_inner().0.request
-    }
-}
-
-/// A connection to an address that is not public, as policy decides on it.
-#[derive(Debug)]
-struct Dial {
-    address: std::net::IpAddr,
-    origin: String,
-    host: String,
-    port: u16,
-}
-
-impl HostQuestion for Dial {
-    fn action(&self) -> HostAction {
-        HostAction::Connect
-    }
-
-    fn target(&self) -> Target<'_> {
-        Target::Origin(&self.origin)
-    }
-
-    fn facts(&self) -> Vec<(&'static str, Fact)> {
-        vec![
-            ("address", Fact::Address(self.address)),
-            ("port", Fact::Whole(self.port.into())),
-            ("host", Fact::Text(self.host.clone())),
-        ]
-    }
 }
 
 impl wit::Host for CallState {
@@ -350,124 +276,6 @@ fn intent(context: &CallContext, reference: &HostCallRef, checked: &Checked<Outg
         secret_uses: secrets.clone(),
         decision: checked.ground().clone(),
     })
-}
-
-/// The canonical request within its grant, with nothing in it that was lent.
-async fn admitted(
-    context: &CallContext,
-    requirement: &str,
-    request: &mut wit::Request,
-) -> Result<ScopedRequest, Refusal> {
-    let grant = context.grant(requirement);
-    let Some(Grant::Http(scope)) = grant.as_deref() else {
-        return Err(Refusal::new(
-            Reason::GrantAbsent,
-            "this call was not granted that requirement",
-        ));
-    };
-    let limits = context.limits.http;
-    let body = request.body.take().unwrap_or_default();
-    let canonical = Request::parse(
-        &request.method,
-        &request.url,
-        &request.headers,
-        body,
-        &limits,
-    )?;
-    let scoped = scope.admit(canonical)?;
-    // A value that the plugin was shown, or guessed, has no business in what it writes itself.
-    let headers = request
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let url = scoped.url().to_string();
-    if let Some(found) = context.lent.finds_in_head(&url, headers) {
-        return Err(found.into());
-    }
-    let body = scoped.body().clone();
-    let search = move |lent: &Lent| lent.finds_in_body(&body);
-    match aside(&context.lent, scoped.body().len(), search).await? {
-        Some(found) => Err(found.into()),
-        None => Ok(scoped),
-    }
-}
-
-/// The request with the values that go along, each of them allowed.
-fn prepare(
-    table: &ResourceTable,
-    context: &CallContext,
-    requirement: &str,
-    scoped: ScopedRequest,
-    headers: &[(String, String)],
-    credentials: Vec<wit::Credential>,
-) -> Result<(Outgoing, Vec<Wanted>), Refusal> {
-    let to = scoped.url().origin();
-    let mut secrets = Vec::new();
-    let mut wanted = Vec::new();
-    for credential in credentials {
-        let secret: &Secret = table.get(&credential.secret).map_err(|error| {
-            Refusal::new(Reason::SecretNotGranted, "not a secret of this call")
-                .with_detail(error.to_string())
-        })?;
-        let (place, said) = match credential.scheme {
-            wit::Scheme::Bearer => (Place::Scheme(CredentialScheme::Bearer), "bearer"),
-            wit::Scheme::Basic(user) => (Place::Scheme(CredentialScheme::Basic(user)), "basic"),
-            wit::Scheme::Header(name) => (Place::Scheme(CredentialScheme::Header(name)), "header"),
-            wit::Scheme::Query(name) => (Place::Scheme(CredentialScheme::Query(name)), "query"),
-            wit::Scheme::Sign(wit::Signing::AwsSigv4(scope)) => {
-                sign::check(&scope)?;
-                (Place::Sign(scope), "sign")
-            }
-        };
-        let (allowed, used) = allowed(context, &secret.name, to, said, &place)?;
-        secrets.push(used);
-        wanted.push(Wanted {
-            allowed,
-            place,
-            said,
-        });
-    }
-    // Anywhere but in a header for credentials a placeholder is only a random text.
-    let bound = to.to_string();
-    for (header, value) in headers {
-        let names = context
-            .placeholders
-            .names(&bound, header, value.as_bytes())?;
-        for name in names {
-            let place = Place::Within(header.clone(), value.clone());
-            let said = "placeholder";
-            let (allowed, used) = allowed(context, &name, to, said, &place)?;
-            secrets.push(used);
-            wanted.push(Wanted {
-                allowed,
-                place,
-                said,
-            });
-        }
-    }
-    // Whatever else went in after the signature was made would break it, or not be signed.
-    let signs = wanted
-        .iter()
-        .any(|wanted| matches!(wanted.place, Place::Sign(_)));
-    if signs && wanted.len() > 1 {
-        return Err(Refusal::new(
-            Reason::EgressRequestInvalid,
-            "a request that is signed takes no other credential",
-        ));
-    }
-    let outgoing = Outgoing {
-        origin: to.to_string(),
-        requirement: requirement.to_owned(),
-        secrets,
-        sent_before: context.requests(),
-        request: scoped,
-    };
-    Ok((outgoing, wanted))
-}
-
-/// The secrets' names, as policy and the record have them.
-fn names(secrets: &[SecretUse]) -> Vec<String> {
-    secrets.iter().map(|used| used.secret.clone()).collect()
 }
 
 /// Records how it ended, and hands the reply on within its bounds.

@@ -255,7 +255,8 @@ impl CallState {
         context.record(&Event::HostCallOutcome(HostCallOutcome {
             call: context.facts.call,
             number: reference.number,
-            status: if revealed.is_ok() { "ok" } else { "failed" }.to_owned(),
+            // A refusal has a record of its own, which carries the reason.
+            status: if revealed.is_ok() { "ok" } else { "refused" }.to_owned(),
             reason: None,
             detail: None,
             http_status: None,

@@ -66,7 +66,7 @@ pub(crate) async fn put(
         match error {
             RestoreError::Changed { .. } => fault.exit(Exit::Tampered),
             RestoreError::There(_) => fault.exit(Exit::Conflict),
-            RestoreError::Running(_) => fault
+            RestoreError::Running(_) | RestoreError::InUse(_) => fault
                 .exit(Exit::Conflict)
                 .hint("end the daemon first: `tollgate stop`"),
             RestoreError::Manifest(
@@ -109,7 +109,8 @@ pub(crate) async fn put(
     }
     printer.say(
         "nothing runs yet: agents, people and revocations are as they were then; look at `tollgate agent list`, \
-         `tollgate person list` and `tollgate plugins`, and then run `tollgate revoke --lift`",
+         `tollgate person list` and `tollgate plugins`, give people new credentials (`tollgate person rotate`), \
+         and then run `tollgate revoke --lift`",
     );
     Ok(Exit::Ok)
 }

@@ -3,8 +3,10 @@
 //! Needs no daemon and changes nothing, so it can run before a commit or a deployment. All of it is
 //! looked at, whatever is wrong with one part, so that one run shows all there is to mend.
 
+mod issuers;
+mod secrets;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::exit::Exit;
@@ -14,16 +16,12 @@ use super::offline::{self, Loaded, Loader};
 use super::printer::Printer;
 use super::standing;
 use crate::clock::{Clock as _, SystemClock, rfc3339};
-use crate::config::{Config, ConfigError, KeySource, SecretPlace, Tier};
-use crate::entropy::SystemEntropy;
+use crate::config::{Config, ConfigError, Tier};
 use crate::home::Home;
-use crate::identity::jwks::KeySet;
-use crate::identity::keys::read_file;
 use crate::name::{PluginName, ToolName};
-use crate::plugin::{Description, Requirement, name_of};
+use crate::plugin::{Description, name_of};
 use crate::policy::PolicySet;
 use crate::private;
-use crate::secret::{SHORTEST_SEARCHED, Secrets, Store};
 use crate::state::KnownPeople;
 
 pub(crate) async fn run(
@@ -57,8 +55,8 @@ pub(crate) async fn run(
     findings.extend(unmapped(home, &policies.set));
     findings.extend(unanswerable(home, &config, &loaded, &policies.set));
     findings.extend(super::policy::case_findings(home, &policies.set));
-    findings.extend(secrets(home, &config, &loaded));
-    findings.extend(issuers(&config));
+    findings.extend(secrets::findings(home, &config, &loaded));
+    findings.extend(issuers::findings(&config));
     findings.extend(permissions(home));
     if zero_standing {
         findings.extend(standing::findings(home, &config, &policies.set, &loaded)?);
@@ -240,151 +238,6 @@ fn unanswerable(home: &Home, config: &Config, loaded: &[Loaded], set: &PolicySet
         .collect()
 }
 
-/// Whether each secret that a plugin asks for has a value where the operator says it is.
-fn secrets(home: &Home, config: &Config, loaded: &[Loaded]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let stored = if home.secrets().exists() {
-        match Store::new(home, Arc::new(SystemEntropy)).list() {
-            Ok(stored) => stored,
-            Err(error) => {
-                findings.push(Finding::new(
-                    Level::Error,
-                    shown(&home.secrets()),
-                    chain(&error),
-                ));
-                return findings;
-            }
-        }
-    } else {
-        Vec::new()
-    };
-    let values = Secrets::new(home, config, Arc::new(SystemEntropy), None);
-    let plugins = loaded
-        .iter()
-        .filter_map(|loaded| loaded.plugin.as_ref().ok());
-    for plugin in plugins {
-        for requirement in &plugin.description.requirements {
-            let Requirement::Secret(secret) = requirement else {
-                continue;
-            };
-            let key = (plugin.name.clone(), secret.name.clone());
-            let place = config.secret_place(&plugin.name, &secret.name);
-            let line = config.line(&format!("secret.{}.{}", plugin.name, secret.name));
-            let found = missing(home, &key, &place, line, stored.contains(&key));
-            if found.is_none() {
-                let (source, _) = values.source(&plugin.name, &secret.name);
-                if let Some(value) = source.local_value(&plugin.name, &secret.name) {
-                    let bytes = value.expose().len();
-                    findings.extend(short(home, &key, &place, line, bytes));
-                }
-            }
-            findings.extend(found);
-        }
-    }
-    findings
-}
-
-fn missing(
-    home: &Home,
-    (plugin, name): &(PluginName, String),
-    place: &SecretPlace,
-    line: usize,
-    is_stored: bool,
-) -> Option<Finding> {
-    match place {
-        place if place.is_in_store() && is_stored => None,
-        place if place.is_in_store() => {
-            let file = in_home(home, format!("plugins/{plugin}.wasm"));
-            let message =
-                format!("the plugin `{plugin}` asks for the secret `{name}`, which has no value");
-            let help = format!("run `tollgate secret set {plugin} {name}`");
-            Some(Finding::new(Level::Warning, file, message).help(help))
-        }
-        SecretPlace::Variable(variable) => {
-            // The daemon's environment is what counts, and this may be another one.
-            std::env::var_os(variable).is_none().then(|| {
-                let message = format!("the secret `{plugin}/{name}` is in the variable `{variable}`, which is not set here");
-                Finding::new(Level::Warning, in_home(home, "tollgate.toml"), message)
-                    .at(line, 1)
-                    .help("set it where the daemon is started")
-            })
-        }
-        SecretPlace::File(path) => private::open(path).err().map(|error| {
-            Finding::new(
-                Level::Error,
-                shown(path),
-                format!("the secret `{plugin}/{name}`: {}", chain(&error)),
-            )
-        }),
-        // Others are asked when they are lent; `check` reaches out to nothing.
-        _ => None,
-    }
-}
-
-/// Keys of issuers that are in files: whether each set can be used, and whether two issuers have one
-/// key, so that each could speak for the other's agents.
-fn issuers(config: &Config) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut sets: Vec<(&str, KeySet)> = Vec::new();
-    for issuer in &config.issuers {
-        if issuer.agents.is_empty() && issuer.agent_prefix.is_none() {
-            let message = format!("the issuer `{}` names no agent", issuer.issuer);
-            findings.push(
-                Finding::new(Level::Warning, "tollgate.toml", message)
-                    .help("name its agents in `[issuer.agents]`, or set `agent_pattern`"),
-            );
-        }
-        let KeySource::File(path) = &issuer.keys else {
-            continue;
-        };
-        let read = read_file(path).and_then(|text| Ok(KeySet::parse(&text, &issuer.algorithms)?));
-        let set = match read {
-            Ok(set) => set,
-            Err(error) => {
-                let message = format!("the issuer `{}`: {error}", issuer.issuer);
-                findings.push(Finding::new(Level::Error, shown(path), message));
-                continue;
-            }
-        };
-        if let Some((other, _)) = sets.iter().find(|(_, known)| known.shares_a_key(&set)) {
-            let message = format!(
-                "the issuers `{}` and `{other}` have a key in common, so that each could speak for the other's agents",
-                issuer.issuer
-            );
-            findings.push(
-                Finding::new(Level::Error, shown(path), message)
-                    .help("give each issuer a key of its own"),
-            );
-        }
-        sets.push((&issuer.issuer, set));
-    }
-    findings
-}
-
-/// A value that stands in texts by chance is not looked for in what leaves a call, and not redacted.
-fn short(
-    home: &Home,
-    (plugin, name): &(PluginName, String),
-    place: &SecretPlace,
-    line: usize,
-    bytes: usize,
-) -> Option<Finding> {
-    if bytes >= SHORTEST_SEARCHED {
-        return None;
-    }
-    let message = format!(
-        "the secret `{plugin}/{name}` has fewer than {SHORTEST_SEARCHED} bytes: where a server or the plugin repeats it, it is not redacted"
-    );
-    let found = match place {
-        SecretPlace::Store => {
-            let file = in_home(home, format!("plugins/{plugin}.wasm"));
-            Finding::new(Level::Warning, file, message)
-        }
-        _ => Finding::new(Level::Warning, in_home(home, "tollgate.toml"), message).at(line, 1),
-    };
-    Some(found.help("have its issuer make a longer one"))
-}
-
 /// What of the state is open to other users. A home that never served has none.
 fn permissions(home: &Home) -> Vec<Finding> {
     [home.state(), home.keys(), home.journal(), home.artifacts()]
@@ -444,64 +297,6 @@ mod tests {
         for over in [Some(now), None] {
             assert!(of(2, over).unwrap().starts_with("no administrator"));
         }
-    }
-
-    #[test]
-    fn a_secret_without_a_value_says_how_to_set_it() {
-        let key = ("github".parse().unwrap(), "token".to_owned());
-        let found = missing(&home(), &key, &SecretPlace::Store, 1, false).unwrap();
-        assert_eq!(
-            found.help.as_deref(),
-            Some("run `tollgate secret set github token`")
-        );
-        assert_eq!(missing(&home(), &key, &SecretPlace::Store, 1, true), None);
-    }
-
-    #[test]
-    fn a_secret_that_is_too_short_to_be_found_again_is_a_warning() {
-        let key = ("github".parse().unwrap(), "token".to_owned());
-        let variable = SecretPlace::Variable("TOKEN".into());
-        let found = short(&home(), &key, &variable, 7, SHORTEST_SEARCHED - 1).unwrap();
-        assert_eq!((found.severity, found.line), (Level::Warning, Some(7)));
-        assert_eq!(short(&home(), &key, &variable, 7, SHORTEST_SEARCHED), None);
-    }
-
-    #[test]
-    fn a_secret_file_that_is_open_to_others_is_an_error() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("token");
-        std::fs::write(&path, "x").unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let key = ("github".parse().unwrap(), "token".to_owned());
-        let found = missing(&home(), &key, &SecretPlace::File(path.clone()), 1, false).unwrap();
-        assert_eq!(found.severity, Level::Error);
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(
-            missing(&home(), &key, &SecretPlace::File(path), 1, false),
-            None
-        );
-    }
-
-    #[test]
-    fn two_issuers_with_one_key_are_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let key = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
-        std::fs::write(folder.path().join("a.json"), key).unwrap();
-        std::fs::write(folder.path().join("b.json"), key.replace("\"a\"", "\"b\"")).unwrap();
-        let table = |name: &str| {
-            format!(
-                "[[issuer]]\nissuer = \"https://{name}.example\"\njwks = \"{name}.json\"\nagent_pattern = \"*\"\n"
-            )
-        };
-        let path = folder.path().join("tollgate.toml");
-        let of = |text: String| issuers(&Config::parse(&path, &text).unwrap());
-        assert_eq!(of(table("a")), []);
-        let found = of(table("a") + &table("b"));
-        assert_eq!(found.len(), 1);
-        assert!(found[0].message.contains("a key in common"), "{found:?}");
-        let missing = of(table("c"));
-        assert_eq!(missing[0].severity, Level::Error);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::args::{Colour, Format, Global};
 use super::exit::Exit;
 use super::fault::Fault;
 use crate::journal::escape;
+use crate::json::plain;
 
 /// The version of the lines that `--format json` prints.
 const VERSION: u32 = 1;
@@ -135,7 +136,10 @@ impl Printer {
                 line.entry(key).or_insert(value);
             }
         }
-        self.raw(format!("{line}\n").as_bytes())
+        let mut text = Vec::new();
+        plain::write(&line, &mut text)?;
+        text.push(b'\n');
+        self.raw(&text)
     }
 
     /// Talk: what a person may like to know, and no program needs.

@@ -1,10 +1,11 @@
 //! `tollgate serve`: the daemon, from its lock to its last answer; and its thin clients on stdio.
 
+mod listeners;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -26,7 +27,7 @@ use crate::host::{Host, Options, StartError, Watch};
 use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::OpenError;
-use crate::mcp::{GateError, HttpConfig};
+use crate::mcp::GateError;
 use crate::telemetry;
 use crate::webhook::Pauses;
 
@@ -132,7 +133,7 @@ async fn daemon(
     printer: &mut Printer,
 ) -> Result<Exit, Fault> {
     let mut signals = Signals::new()?;
-    let listener = listen(serve, config).await?;
+    let listener = listeners::endpoint(serve, config).await?;
     let address = listener
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
@@ -152,9 +153,9 @@ async fn daemon(
     if let Err(error) = &watch {
         tracing::warn!(%error, "changes on disk go unnoticed: run `tollgate reload` after a change");
     }
-    let admin = admin(serve, &host, config).await?;
+    let admin = listeners::admin(serve, &host, config).await?;
     tokio::spawn(crate::webhook::run(Arc::clone(&host), Pauses::default()));
-    prometheus(serve, &host, config).await?;
+    listeners::prometheus(serve, &host, config).await?;
     let ended = CancellationToken::new();
     let telling = tokio::spawn(telemetry::run(
         Arc::clone(&host),
@@ -166,7 +167,7 @@ async fn daemon(
     let over = CancellationToken::new();
     let local = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator, over.clone()));
     let mut http = listener.map(|listener| {
-        let settings = http_config(config, address);
+        let settings = listeners::http_config(config, address);
         tokio::spawn(crate::mcp::serve(
             listener,
             Arc::<Host>::clone(&host),
@@ -253,122 +254,6 @@ async fn finished(http: &mut Option<JoinHandle<Result<(), GateError>>>) -> Optio
             .context("can't serve HTTP")
             .hint("mend `[server]` in `tollgate.toml`"),
     )
-}
-
-/// Takes the HTTP endpoint's address. A daemon that a local client started goes without where it is
-/// taken: that client does not need it, and another home's daemon may have it rightly.
-async fn listen(serve: &Serve, config: &Config) -> Result<Option<TcpListener>, Fault> {
-    let address = serve.listen.unwrap_or(config.server.listen);
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) if serve.background => {
-            tracing::warn!(%address, %error, "no HTTP endpoint: the address can't be had");
-            Ok(None)
-        }
-        Err(error) => {
-            let fault = Fault::of(&error).context(&format!("can't listen on `{address}`"));
-            let taken = error.kind() == std::io::ErrorKind::AddrInUse;
-            let fault = if taken {
-                fault.exit(Exit::Conflict)
-            } else {
-                fault
-            };
-            Err(fault.hint("name another address with `--listen ADDRESS:PORT`, or in `[server]` of `tollgate.toml`"))
-        }
-    }
-}
-
-/// Takes the admin listener's address, where the configuration asks for one, and serves people there.
-/// As with the endpoint for agents, a daemon that a client started goes without where it is taken.
-async fn admin(
-    serve: &Serve,
-    host: &Arc<Host>,
-    config: &Config,
-) -> Result<Option<JoinHandle<()>>, Fault> {
-    let Some(admin) = config.admin.clone() else {
-        return Ok(None);
-    };
-    let mend = "mend `[admin]` in `tollgate.toml`";
-    let address = admin.listen;
-    let listener = match TcpListener::bind(address).await {
-        Ok(listener) => listener,
-        Err(error) if serve.background => {
-            tracing::warn!(%address, %error, "no admin listener: the address can't be had; `tollgate approvals` needs none");
-            return Ok(None);
-        }
-        Err(error) => {
-            let taken = error.kind() == std::io::ErrorKind::AddrInUse;
-            let fault = Fault::of(&error)
-                .context(&format!("can't listen for people on `{address}`"))
-                .hint(mend);
-            return Err(if taken {
-                fault.exit(Exit::Conflict)
-            } else {
-                fault
-            });
-        }
-    };
-    let bound = crate::admin::bind(listener, host, &admin).map_err(|error| {
-        Fault::of(&error)
-            .exit(Exit::Invalid)
-            .context("can't serve people")
-            .hint(mend)
-    })?;
-    Ok(Some(tokio::spawn(bound.serve())))
-}
-
-/// Takes the address for Prometheus, where the configuration names one. As with the others, a daemon that a
-/// client started goes without where it is taken.
-async fn prometheus(serve: &Serve, host: &Arc<Host>, config: &Config) -> Result<(), Fault> {
-    let Some(address) = config.telemetry.prometheus else {
-        return Ok(());
-    };
-    match TcpListener::bind(address).await {
-        Ok(listener) => {
-            let serving = telemetry::serve(listener, Arc::clone(host));
-            tokio::spawn(async move {
-                if let Err(error) = serving.await {
-                    tracing::error!(%error, "metrics can't be served");
-                }
-            });
-            Ok(())
-        }
-        Err(error) if serve.background => {
-            tracing::warn!(%address, %error, "no metrics for Prometheus: the address can't be had");
-            Ok(())
-        }
-        Err(error) => {
-            let taken = error.kind() == std::io::ErrorKind::AddrInUse;
-            let fault = Fault::of(&error)
-                .context(&format!("can't listen for Prometheus on `{address}`"))
-                .hint("mend `prometheus` in `[telemetry]` of `tollgate.toml`");
-            Err(if taken {
-                fault.exit(Exit::Conflict)
-            } else {
-                fault
-            })
-        }
-    }
-}
-
-/// Who may ask, by `Host` and `Origin`.
-fn http_config(config: &Config, address: Option<SocketAddr>) -> HttpConfig {
-    let mut hosts = config.server.allowed_hosts.clone();
-    if let Some(address) = address {
-        let ip = address.ip();
-        if ip.is_loopback() {
-            hosts.extend(HttpConfig::default().hosts);
-        }
-        // Every address of the machine is no address that a request can be sent to.
-        if !ip.is_unspecified() {
-            hosts.push(ip.to_string());
-        }
-    }
-    HttpConfig {
-        hosts,
-        origins: config.server.allowed_origins.clone(),
-        ..HttpConfig::default()
-    }
 }
 
 /// Opens the host. A daemon that is ending gives its journal back last, so that is waited for.
@@ -492,15 +377,5 @@ mod tests {
                 .message
                 .starts_with("process 4711")
         );
-    }
-
-    #[test]
-    fn loopback_answers_to_its_names_and_the_wildcard_address_to_none() {
-        let config = Config::default();
-        let loopback = http_config(&config, Some("127.0.0.2:80".parse().unwrap()));
-        assert!(loopback.hosts.contains(&"localhost".to_owned()));
-        assert!(loopback.hosts.contains(&"127.0.0.2".to_owned()));
-        let any = http_config(&config, Some("0.0.0.0:80".parse().unwrap()));
-        assert!(any.hosts.is_empty());
     }
 }

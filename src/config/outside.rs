@@ -125,8 +125,20 @@ impl<'de> Deserialize<'de> for Target {
     }
 }
 
+/// The URL of a service that the host speaks to, without a slash at the end; nothing where it has a user,
+/// a query or a fragment, or what goes there can be read on the way.
+pub(super) fn service(text: &str) -> Option<String> {
+    let url = url::Url::parse(text).ok()?;
+    let plain = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    (plain && url.host_str().is_some() && safe(&url))
+        .then(|| url.as_str().trim_end_matches('/').to_owned())
+}
+
 /// Whether what goes there can't be read on the way.
-pub(super) fn safe(url: &url::Url) -> bool {
+fn safe(url: &url::Url) -> bool {
     match (url.scheme(), url.host()) {
         ("https", _) => true,
         ("http", Some(url::Host::Ipv4(ip))) => ip.is_loopback(),

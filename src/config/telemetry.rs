@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use super::SecretPlace;
 use super::file::Listen;
-use super::outside::{Place, safe};
+use super::outside::{Place, service};
 use super::quantity::{Quantity, Unit};
 
 /// What monitoring is told. Nothing, unless the file says so.
@@ -129,20 +129,11 @@ impl<'de> Deserialize<'de> for Endpoint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         // Without the text: such URLs may carry a token.
-        let wrong = || {
+        service(&text).map(Self).ok_or_else(|| {
             D::Error::custom(
                 "`endpoint` is not where telemetry can be sent: write \"https://<host>\", without user, query or fragment (or `http` on loopback)",
             )
-        };
-        let url = url::Url::parse(&text).map_err(|_| wrong())?;
-        let plain = url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none();
-        if !plain || url.host_str().is_none() || !safe(&url) {
-            return Err(wrong());
-        }
-        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
+        })
     }
 }
 

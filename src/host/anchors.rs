@@ -200,8 +200,16 @@ async fn tell(host: &Arc<Host>, due: Vec<(AnchorTo, Option<u64>)>) -> Vec<(Ancho
     told
 }
 
-/// Sends the newest checkpoint everywhere, now.
+/// Sends a checkpoint of all that there is everywhere, now.
 pub async fn now(host: &Arc<Host>) -> Vec<AnchorReport> {
+    // A record is signed a moment after those who wait for the disk go on: whoever asks may have its answer
+    // before.
+    let journal = host.journal().clone();
+    let sealed = tokio::task::spawn_blocking(move || journal.seal()).await;
+    if !matches!(sealed, Ok(Ok(()))) {
+        // It has a last one all the same.
+        tracing::warn!("the journal takes nothing more: an older checkpoint is anchored");
+    }
     let anchors = host.config().anchors.clone();
     let due = anchors.into_iter().map(|anchor| (anchor.to, None));
     let sent = send(host, due.collect()).await;
@@ -218,6 +226,8 @@ type Sent = (AnchorTo, Option<u64>, Result<u64, AnchorError>);
 
 /// Sends the newest checkpoint to each place, unless it speaks of no more records than the last one there.
 async fn send(host: &Arc<Host>, due: Vec<(AnchorTo, Option<u64>)>) -> Vec<Sent> {
+    // A later round's checkpoint that is there before this one's would look like another history.
+    let _turn = host.anchoring.lock().await;
     let (witnesses, near): (Vec<_>, Vec<_>) = due
         .into_iter()
         .partition(|(to, _)| matches!(to, AnchorTo::Witness { .. }));

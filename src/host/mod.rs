@@ -78,6 +78,8 @@ pub struct Host {
     changes: tokio::sync::watch::Sender<u64>,
     /// One change of what is in force at a time.
     refreshing: tokio::sync::Mutex<refresh::Seen>,
+    /// One round of anchoring at a time.
+    anchoring: tokio::sync::Mutex<()>,
 }
 
 impl Host {

@@ -152,6 +152,10 @@ impl Host {
         }
         let config = Config::load(&home)?;
         let journal = open_journal(&home, &config, &clock, Arc::clone(&entropy))?;
+        // Once more, now that no restore can begin: one that did in between moves aside what is opened here.
+        if crate::backup::is_unfinished(&home) {
+            return Err(StartError::Unrestored(home.root().to_owned()));
+        }
         let state = State::open(&home.database())?;
         // Records carry the machine's time as it is; what expires asks one that never goes back.
         let steady = Arc::new(Steady::new(clock, state.latest_time()?));
@@ -247,6 +251,7 @@ impl Host {
             draining: CancellationToken::new(),
             changes: tokio::sync::watch::Sender::new(0),
             refreshing: tokio::sync::Mutex::new(Seen::default()),
+            anchoring: tokio::sync::Mutex::default(),
             home,
         });
         host.follow(Arc::new(host.approvals().clone()));

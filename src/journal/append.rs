@@ -257,19 +257,13 @@ pub(super) fn lock(seal: &Mutex<Seal>) -> MutexGuard<'_, Seal> {
 
 /// The files of a new segment. That of the checkpoints comes first, so that there are no lines without it.
 fn files(storage: &dyn Storage, first: u64) -> io::Result<(Arc<dyn LogFile>, Arc<dyn LogFile>)> {
-    let checkpoints = match storage.create(Name::Checkpoints(first)) {
+    let made = |name| match storage.create(name) {
         // Of a host that died here.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            storage.open(Name::Checkpoints(first))?
-        }
-        other => other?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => storage.open(name),
+        other => other,
     };
-    let lines = match storage.create(Name::Lines(first)) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            storage.open(Name::Lines(first))?
-        }
-        other => other?,
-    };
+    let checkpoints = made(Name::Checkpoints(first))?;
+    let lines = made(Name::Lines(first))?;
     storage.sync_names()?;
     Ok((lines, checkpoints))
 }

@@ -5,23 +5,21 @@
 //! on a whole `verify` before.
 
 mod lines;
+mod notes;
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::line::{BadLine, Head};
-use super::merkle::{self, Subtrees as _, Tree};
-use super::note::{Checkpoint, MAX_NOTE, Note, NoteError, VerifierKey};
+use super::merkle::{self, Subtrees as _};
+use super::note::{Checkpoint, Note, NoteError, VerifierKey};
 use super::prove::{Proof, ProofError};
 use super::record::{Event, Record};
-use super::seal::Notes;
 use super::storage::{Disk, Name, Storage};
+use super::survey::opened_by;
 use crate::digest::Digest;
-
-/// The most bytes of a segment's checkpoints that are read.
-const MOST_NOTES: u64 = 64 << 20;
 
 /// Nothing can be proved of the journal.
 #[derive(Debug, thiserror::Error)]
@@ -109,11 +107,15 @@ pub struct Archive {
     storage: Arc<dyn Storage>,
     names: BTreeSet<Name>,
     spans: Vec<Span>,
-    /// Hashes of complete subtrees by the leaves that they have, as first records carry them: for most
-    /// proofs no older segment has to be read.
-    peaks: HashMap<(u64, u64), Digest>,
+    /// Hashes of complete subtrees by the leaves that they have. First records carry some, so that for most
+    /// proofs no older segment has to be read; others are kept once they were hashed.
+    known: HashMap<(u64, u64), Digest>,
+    /// How many records there were when that was asked first: a host may write meanwhile.
+    size: Option<u64>,
     /// The leaves of the segment that was asked for last.
     leaves: Option<(usize, Vec<Digest>)>,
+    /// The checkpoint that the last proof was made with, by its segment.
+    signed: Option<(usize, (Note, Checkpoint))>,
 }
 
 impl Archive {
@@ -151,8 +153,10 @@ impl Archive {
             storage,
             names,
             spans: Vec::new(),
-            peaks: HashMap::new(),
+            known: HashMap::new(),
+            size: None,
             leaves: None,
+            signed: None,
         };
         for first in firsts {
             // The newest may be there without a line yet.
@@ -173,26 +177,21 @@ impl Archive {
         let Event::SegmentOpened(opened) = record.event else {
             return Err(bad(name, "it does not begin with `segment-opened`"));
         };
-        if record.seq != first || opened.size.checked_add(1) != Some(first) {
+        if record.seq != first {
             return Err(bad(name, "it does not begin with the record of its name"));
         }
-        let key: VerifierKey = opened.key.parse().map_err(|why| ArchiveError::Note {
-            file: name.to_string(),
-            why,
-        })?;
+        let (key, tree) = opened_by(&opened, first).map_err(|why| bad(name, why))?;
         let same_log = self
             .spans
             .first()
             .is_none_or(|span| span.key.name() == key.name());
-        if !key.is_log() || opened.origin != key.name() || !same_log {
+        if !same_log {
             return Err(bad(name, "its key is not one of this log"));
         }
-        let tree = Tree::of_peaks(opened.size, opened.peaks)
-            .ok_or_else(|| bad(name, "the peaks do not fit the size of the tree"))?;
         let mut from = 0;
         let bits = (0..u64::BITS).rev().map(|bit| 1_u64 << bit);
-        for (part, peak) in bits.filter(|bit| opened.size & bit != 0).zip(tree.peaks()) {
-            self.peaks.insert((from, from + part), *peak);
+        for (part, peak) in bits.filter(|bit| tree.size() & bit != 0).zip(tree.peaks()) {
+            self.known.insert((from, from + part), *peak);
             from += part;
         }
         self.spans.push(Span { first, key });
@@ -255,11 +254,16 @@ impl Archive {
     ///
     /// The last segment can't be read.
     pub fn size(&mut self) -> Result<u64, ArchiveError> {
+        if let Some(size) = self.size {
+            return Ok(size);
+        }
         let Some(last) = self.spans.len().checked_sub(1) else {
             return Ok(0);
         };
         let from = self.spans.get(last).map_or(0, Span::from);
-        Ok(from + self.leaves(last)?.len() as u64)
+        let size = from + self.leaves(last)?.len() as u64;
+        self.size = Some(size);
+        Ok(size)
     }
 
     /// The root of the tree of the first `size` records.
@@ -274,85 +278,6 @@ impl Archive {
             size if size > now => Err(ArchiveError::NoRecord(size, now)),
             size => self.subtree(0, size).map_err(failed(Name::Lines(1))),
         }
-    }
-
-    /// The newest checkpoint, with every signature that is kept of it.
-    ///
-    /// # Errors
-    ///
-    /// There is none, or it does not verify.
-    pub fn newest(&self) -> Result<(Note, Checkpoint), ArchiveError> {
-        for place in (0..self.spans.len()).rev() {
-            if let Some(found) = self.last_note(place)? {
-                return Ok(found);
-            }
-        }
-        Err(ArchiveError::Unsigned(1))
-    }
-
-    /// The last checkpoint of a segment.
-    fn last_note(&self, place: usize) -> Result<Option<(Note, Checkpoint)>, ArchiveError> {
-        let Some(span) = self.spans.get(place) else {
-            return Ok(None);
-        };
-        let name = Name::Checkpoints(span.first);
-        let reader = match self.storage.reader(name, 0) {
-            Ok(reader) => reader,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(name)(error)),
-        };
-        let mut bytes = Vec::new();
-        reader
-            .take(MOST_NOTES)
-            .read_to_end(&mut bytes)
-            .map_err(failed(name))?;
-        let mut cut = Notes::default();
-        let mut last = None;
-        for line in bytes.split_inclusive(|b| *b == b'\n') {
-            last = cut.take(line).map(|(_, note)| note).or(last);
-        }
-        let verified = |bytes: &[u8]| {
-            let note = Note::parse(bytes)?;
-            let checkpoint = note.verify(std::slice::from_ref(&span.key))?;
-            Ok((note, checkpoint))
-        };
-        last.map(|bytes| verified(&bytes))
-            .transpose()
-            .map_err(|why| ArchiveError::Note {
-                file: name.to_string(),
-                why,
-            })
-    }
-
-    /// The checkpoint of a segment that witnesses signed last.
-    fn cosigned(&self, place: usize) -> Option<(Note, Checkpoint)> {
-        let span = self.spans.get(place)?;
-        let reader = self.storage.reader(Name::Cosigned(span.first), 0).ok()?;
-        let mut bytes = Vec::new();
-        reader.take(MAX_NOTE as u64).read_to_end(&mut bytes).ok()?;
-        // One that was damaged is no loss: there is another without the witnesses.
-        let note = Note::parse(&bytes).ok()?;
-        let checkpoint = note.verify(std::slice::from_ref(&span.key)).ok()?;
-        Some((note, checkpoint))
-    }
-
-    /// The file for what witnesses signed of the checkpoint of `size` records.
-    #[must_use]
-    pub fn cosigned_name(&self, size: u64) -> String {
-        let place = self.place_of(size.saturating_sub(1)).unwrap_or(0);
-        let first = self.spans.get(place).map_or(1, |span| span.first);
-        Name::Cosigned(first).to_string()
-    }
-
-    /// How many records the last checkpoint speaks of that `witness` is known to have signed.
-    #[must_use]
-    pub fn signed_by(&self, witness: &VerifierKey) -> Option<u64> {
-        let signed = |place| {
-            let (note, checkpoint) = self.cosigned(place)?;
-            let said = note.cosignatures(std::slice::from_ref(witness)).ok()?;
-            (!said.is_empty()).then_some(checkpoint.size)
-        };
-        (0..self.spans.len()).rev().find_map(signed)
     }
 
     /// The hashes which show that the first `size` records go on from the first `old`.
@@ -382,12 +307,22 @@ impl Archive {
         let index = seq.checked_sub(1).ok_or_else(none)?;
         let place = self.place_of(index).ok_or_else(none)?;
         let covers = |found: &(Note, Checkpoint)| found.1.size > index;
-        let (note, checkpoint) = match self.cosigned(place).filter(covers) {
-            Some(found) => found,
-            None => self
-                .last_note(place)?
-                .filter(covers)
-                .ok_or(ArchiveError::Unsigned(seq))?,
+        let known = self.signed.take();
+        let known = known.filter(|(at, found)| *at == place && covers(found));
+        let (note, checkpoint) = match known {
+            Some((_, found)) => found,
+            None => {
+                let found = match self.cosigned(place).filter(covers) {
+                    Some(found) => found,
+                    None => self
+                        .last_note(place)?
+                        .filter(covers)
+                        .ok_or(ArchiveError::Unsigned(seq))?,
+                };
+                // A host may go on meanwhile: leaves of before need not reach as far as this.
+                self.leaves = None;
+                found
+            }
         };
         let hashes =
             merkle::inclusion(index, checkpoint.size, self).map_err(failed(Name::Lines(1)))?;
@@ -395,8 +330,9 @@ impl Archive {
             extra: None,
             index,
             hashes,
-            note,
+            note: note.clone(),
         };
+        self.signed = Some((place, (note, checkpoint)));
         let signer = self.spans.get(place).map(|span| span.key.clone());
         proof.shows(&merkle::leaf(line), signer.as_slice())?;
         Ok(proof)

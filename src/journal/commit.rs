@@ -118,12 +118,16 @@ impl Shared {
 
     /// The writer, unless something failed before.
     fn writer(&self) -> Result<MutexGuard<'_, Writer>, Unwritable> {
-        let writer = self
-            .writer
-            .lock()
-            .map_err(|_| Unwritable::new("a thread ended while it wrote"))?;
+        let writer = self.writer.lock();
         // After the lock: what fails is set under it, so nobody appends behind a failed line.
-        self.failure().map_or(Ok(writer), Err)
+        if let Some(failure) = self.failure() {
+            return Err(failure);
+        }
+        writer.map_err(|_| {
+            // Remembered as any failure is: whoever waits for the disk, or for the end, hears of it.
+            let error = io::Error::other("its thread ended early");
+            self.fail("a write", &error)
+        })
     }
 
     pub(super) fn failure(&self) -> Option<Unwritable> {
@@ -266,7 +270,7 @@ impl Shared {
         let mut seal = lock(&self.seal);
         match seal.seal(now.segment, &now.tree, &now.time) {
             Ok(()) => {
-                self.sealed.send_replace(seal.last());
+                self.publish_sealed(&seal);
                 Ok(())
             }
             Err(error) => Err(self.fail("a checkpoint", &error)),
@@ -290,7 +294,7 @@ impl Shared {
             self.fail("a checkpoint", &error);
             return;
         }
-        self.sealed.send_replace(seal.last());
+        self.publish_sealed(&seal);
         writer.give_back();
         self.failed.send_replace(Some(Unwritable::closed()));
     }
@@ -301,6 +305,13 @@ impl Shared {
             *synced = seq.max(*synced);
             is_further
         });
+    }
+
+    fn publish_sealed(&self, seal: &Seal) {
+        // A segment that was just begun has none: the last one is that of the segment before.
+        if let Some(last) = seal.last() {
+            self.sealed.send_replace(Some(last));
+        }
     }
 
     fn wait_to_close(&self) {

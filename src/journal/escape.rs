@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::line::is_unsafe;
+use crate::json::plain::is_unsafe;
 
 /// `text` on one line, with whatever a terminal would act upon written as `\u{..}`.
 ///

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::note::{Signer, VerifierKey};
-use super::storage::{Name, Storage, write_all};
+use super::storage::{Name, Storage, if_there, write_all};
 use crate::entropy::Entropy;
 
 /// Bytes of a key's file: the name is an origin, of at most 100.
@@ -76,10 +76,7 @@ pub(super) fn load(storage: &dyn Storage, name: Name) -> io::Result<Option<Signe
 
 /// Destroys the key, and puts the next one in its place.
 pub(super) fn hand_over(storage: &dyn Storage) -> io::Result<()> {
-    match storage.wipe(Name::Key) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    if_there(storage.wipe(Name::Key))?;
     storage.rename(Name::NextKey, Name::Key)?;
     storage.sync_names()
 }

@@ -10,14 +10,13 @@
 //! INVARIANT: within version 1 a field is added only as optional and left out when absent, and none
 //! is reordered, since older lines must go on being what would be written.
 
-use std::io::{self, Write};
+use std::io::Write as _;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::ser::{CompactFormatter, Formatter};
 
 use super::record::{Event, Record, VERSION};
 use crate::digest::Digest;
+use crate::json::plain;
 
 /// The most bytes that a line may have, newline included.
 ///
@@ -40,60 +39,16 @@ fn bad<T>(why: &str) -> Result<T, BadLine> {
     Err(BadLine(why.to_owned()))
 }
 
-/// Whether `c` is written as an escape, since on a terminal or in a browser it would be more than a letter.
-pub(super) const fn is_unsafe(c: char) -> bool {
-    matches!(c,
-        '\0'..='\x1f' | '\x7f'..='\u{9f}'
-        | '\u{ad}' | '\u{61c}' | '\u{180e}'
-        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
-/// Writes strings so that a line has only letters in it that are shown as themselves.
-struct Plain;
-
-impl Formatter for Plain {
-    fn write_string_fragment<W: ?Sized + Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        // `serde_json` itself escapes what JSON demands: quote, backslash, and C0.
-        if fragment.is_ascii() && !fragment.as_bytes().contains(&0x7f) {
-            return writer.write_all(fragment.as_bytes());
-        }
-        let mut rest = fragment;
-        while let Some((before, found)) = rest
-            .char_indices()
-            .find(|(_, c)| is_unsafe(*c))
-            .and_then(|(at, c)| Some((rest.get(..at)?, c)))
-        {
-            writer.write_all(before.as_bytes())?;
-            for unit in found.encode_utf16(&mut [0; 2]) {
-                write!(writer, "\\u{unit:04x}")?;
-            }
-            rest = rest
-                .get(before.len() + found.len_utf8()..)
-                .unwrap_or_default();
-        }
-        writer.write_all(rest.as_bytes())
-    }
-
-    fn write_null<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        CompactFormatter.write_null(writer)
-    }
-}
-
 /// Appends the event to `out`, as a JSON object with its `kind` first.
 pub(super) fn write_event(event: &Event, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-    event.serialize(&mut serde_json::Serializer::with_formatter(out, Plain))
+    plain::write(event, out)
 }
 
 /// `text` as it stands in a line, with its quotes.
 pub(super) fn quoted(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 2);
     // Writing text into memory can't fail.
-    let _ = text.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Plain));
+    let _ = plain::write(text, &mut out);
     out
 }
 
@@ -153,13 +108,9 @@ impl<'a> Head<'a> {
         let (time, rest) = split(expect(rest, b",\"time\":\"")?, TIME_LEN)?;
         let time = checked_time(time)?;
         let (digits, rest) = split(expect(rest, b"\",\"prev\":\"sha256:")?, 64)?;
-        if digits.iter().any(u8::is_ascii_uppercase) {
+        let Some(prev) = Digest::from_hex(digits) else {
             return bad("`prev` is not a digest in lower case");
-        }
-        let mut prev = [0; 32];
-        if hex::decode_to_slice(digits, &mut prev).is_err() {
-            return bad("`prev` is not a digest");
-        }
+        };
         let rest = expect(rest, b"\",\"kind\":\"")?;
         let length = rest.iter().position(|b| *b == b'"').unwrap_or(rest.len());
         let (kind, rest) = split(rest, length)?;
@@ -170,7 +121,7 @@ impl<'a> Head<'a> {
         Ok(Self {
             seq,
             time,
-            prev: Digest::from_bytes(prev),
+            prev,
             kind,
             members,
         })

@@ -137,6 +137,8 @@ pub(super) fn start_of(key: &str, text: &str, after: &'static [u8]) -> Needle {
 
 /// A place that a host call went to, or a lease is bound to: an origin, or a host.
 pub(super) fn origin_needles(origin: &str) -> Vec<Needle> {
+    // As browsers show it.
+    let origin = origin.strip_suffix('/').unwrap_or(origin);
     let schemes: &[&str] = if origin.contains("://") {
         &[""]
     } else {

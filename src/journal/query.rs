@@ -152,7 +152,9 @@ impl Query {
             all.add(needles.collect(), &[]);
         }
         if let Some(reason) = self.reason {
-            all.add(vec![member("reason", reason.code())], &[]);
+            // What keeps an answer of a person from counting stands in its record as `refused`.
+            let needles = ["reason", "refused"].map(|key| member(key, reason.code()));
+            all.add(needles.into(), &[]);
         }
         if let Some(status) = &self.status {
             all.add(vec![member("status", status)], &["outcome"]);

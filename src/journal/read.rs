@@ -1,5 +1,7 @@
 //! Reading the journal, also while a host writes it: a line without an end is then being written.
 
+mod calls;
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::ops::ControlFlow;
@@ -9,9 +11,11 @@ use super::line::{BadLine, Head};
 use super::query::{Compiled, Mask, Query, Take};
 use super::record::{CallId, Record};
 use super::scan::{Lines, Next};
-use super::search::{self, Found};
+use super::search;
 use super::segments::Segments;
 use super::storage::{Disk, Storage, segment_name};
+
+pub use self::calls::{call, story};
 
 /// The journal can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -370,60 +374,4 @@ impl Reader {
             })
             .collect()
     }
-}
-
-/// Calls that are named where an id is that of several.
-const NAMED: usize = 8;
-
-/// Everything recorded of one call. `id` is its id, or at least six characters of its start or end:
-/// ids made within a minute start alike, and end at random.
-///
-/// # Errors
-///
-/// There is no such call or more than one, the file system fails, or a line is not a record.
-pub fn call(directory: &Path, id: &str) -> Result<Vec<Record>, ReadError> {
-    collected(directory, &the_one(directory, id)?)
-}
-
-/// The same, with the records that are not its own and name it: a revocation that stopped it, a start that
-/// found it without an end, a later call that used its approval.
-///
-/// # Errors
-///
-/// As [`call`].
-pub fn story(directory: &Path, id: &str) -> Result<Vec<Record>, ReadError> {
-    let found = search::with_mentions(directory, the_one(directory, id)?)?;
-    collected(directory, &found)
-}
-
-fn the_one(directory: &Path, id: &str) -> Result<Found, ReadError> {
-    let text = id.to_ascii_lowercase();
-    let plain = |b: u8| b.is_ascii_hexdigit() || b == b'-';
-    if !(6..=36).contains(&text.len()) || !text.bytes().all(plain) {
-        return Err(ReadError::NotAnId(super::escape(super::escape::head(
-            id, 64,
-        ))));
-    }
-    let found = search::by_id(directory, &text, NAMED)?;
-    match found.calls.as_slice() {
-        [] => Err(ReadError::NoCall(text)),
-        [_] => Ok(found),
-        several => Err(ReadError::Ambiguous {
-            calls: several
-                .iter()
-                .take(NAMED + 1)
-                .map(ToString::to_string)
-                .collect(),
-            text,
-        }),
-    }
-}
-
-fn collected(directory: &Path, found: &Found) -> Result<Vec<Record>, ReadError> {
-    let mut records = Vec::new();
-    search::each(directory, found, |record| {
-        records.push(record);
-        ControlFlow::Continue(())
-    })?;
-    Ok(records)
 }

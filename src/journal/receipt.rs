@@ -21,12 +21,20 @@ pub use self::issue::{IssueError, receipt};
 pub use self::summary::{HostCallSummary, Summary};
 use super::prove::Proof;
 use super::record::{CallId, Event, Record};
+use crate::json::{self, Limits};
 
 /// The version of the format that this host writes.
 const VERSION: u32 = 1;
 
 /// The most bytes of a receipt that are read: calls with thousands of host calls have less.
 pub const MAX_RECEIPT: u64 = 64 << 20;
+
+/// What of a file is read as JSON: all that may be in it, and no nesting that no receipt has.
+const LIMITS: Limits = Limits {
+    bytes: 64 << 20,
+    depth: 16,
+    nodes: 1 << 20,
+};
 
 /// All that is recorded of one call, with proof.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -123,6 +131,9 @@ impl Receipt {
     ///
     /// It is no receipt, or one of another version.
     pub fn parse(text: &str) -> Result<Self, ReceiptError> {
+        // Of a member that stands twice one reader takes the first, and another the last.
+        json::parse_any_number(text.as_bytes(), &LIMITS)
+            .map_err(|fault| ReceiptError::Form(fault.to_string()))?;
         let receipt: Self =
             serde_json::from_str(text).map_err(|error| ReceiptError::Form(error.to_string()))?;
         if receipt.tollgate_receipt == VERSION {

@@ -25,6 +25,9 @@ use std::sync::Arc;
 
 pub use self::disk::Disk;
 
+/// The file whose lock is held while the journal is open for writing. It stays where it was once held.
+pub(crate) const LOCK: &str = "lock";
+
 /// A file, open for appending.
 pub trait LogFile: Send + Sync + Debug {
     /// Appends some of `bytes`, as `write(2)` does, and says how many.
@@ -234,7 +237,8 @@ pub trait Storage: Send + Sync + Debug {
         Ok(segments.into_iter().collect())
     }
 
-    /// The bytes of a segment's lines; of a compressed one as far as its file says.
+    /// The bytes of a segment's lines; of a compressed one as far as its file says, and 0 where that is too
+    /// short to say.
     ///
     /// # Errors
     ///
@@ -244,7 +248,10 @@ pub trait Storage: Send + Sync + Debug {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let name = Name::Packed(first);
                 let mut size = [0; 4];
-                let at = self.size(name)?.saturating_sub(size.len() as u64);
+                // Who reads it is told what is wrong with it.
+                let Some(at) = self.size(name)?.checked_sub(size.len() as u64) else {
+                    return Ok(0);
+                };
                 // RFC 1952: the last four bytes. Only ever told to people, and planned with.
                 self.reader(name, at)?.read_exact(&mut size)?;
                 Ok(u32::from_le_bytes(size).into())
@@ -292,6 +299,14 @@ pub(super) fn write_all(file: &dyn LogFile, mut bytes: &[u8]) -> io::Result<()> 
     Ok(())
 }
 
+/// What was done to a file, where one that is not there is as good.
+pub(super) fn if_there(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
 /// Writes whatever `write` does to a new file, and puts it in the place of `name` once all of it is on
 /// the disk: whoever reads sees the old file or the new one, also after a loss of power.
 pub(super) fn put(
@@ -304,10 +319,7 @@ pub(super) fn put(
         Name::Checkpoints(_) => Name::Sealing,
         _ => Name::Making,
     };
-    match storage.remove(fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    if_there(storage.remove(fresh))?;
     let file = storage.create(fresh)?;
     write(&*file)?;
     file.sync()?;

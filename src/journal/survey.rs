@@ -20,6 +20,10 @@ use super::seal;
 use super::storage::{Name, Storage};
 use crate::digest::Digest;
 
+/// More records than any log has. What claims as many is made up, and what counts on from there must not
+/// run over.
+const MOST_RECORDS: u64 = 1 << 62;
+
 /// Where the log ends.
 #[derive(Debug)]
 pub(super) struct End {
@@ -373,7 +377,7 @@ pub(super) fn opened_by(
     if key.name() != opened.origin || !key.is_log() {
         return Err(String::from("its key is not one of the log that it names"));
     }
-    if opened.size + 1 != segment {
+    if opened.size.checked_add(1) != Some(segment) || segment > MOST_RECORDS {
         return Err(format!(
             "it speaks of {} records before it, and is record {segment}",
             opened.size

@@ -28,7 +28,8 @@ use crate::digest::Digest;
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VerifyReport {
-    /// Good records, up to the first bad line.
+    /// Good records, up to the first bad line: each fits the one before. That they are what was written
+    /// is known of those that are [`Self::signed`] alone.
     pub records: u64,
     /// Of these, records whose lines retention removed; their digests are there and were checked.
     pub removed: u64,

@@ -244,7 +244,7 @@ mod tests {
         fn a_view_is_bounded_and_safe(text in proptest::collection::vec(any::<u8>(), 0..6000)) {
             let view = view_of_text(&text);
             prop_assert!(view.view.len() <= VIEW_BYTES);
-            prop_assert!(!view.view.contains(super::super::line::is_unsafe));
+            prop_assert!(!view.view.contains(crate::json::plain::is_unsafe));
             let lossy = String::from_utf8_lossy(&text).into_owned();
             let view = shown(&json!({ "x": lossy, "y": [text] }));
             prop_assert!(view.view.len() <= VIEW_BYTES);

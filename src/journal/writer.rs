@@ -269,6 +269,16 @@ impl Journal {
         self.handle.shared.watch_sealed()
     }
 
+    /// Syncs and signs what was appended until now, without waiting for the next round of that: the newest
+    /// checkpoint in the files then speaks of all of it. It blocks for the disk.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed, now or before.
+    pub fn seal(&self) -> Result<(), Unwritable> {
+        self.handle.shared.commit()
+    }
+
     /// Syncs what was appended, and gives the journal back. Later appends fail.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! has one canonical form (RFC 8785), whose SHA-256 stands in the journal.
 
 mod canonical;
+pub(crate) mod plain;
 mod strict;
 
 pub use canonical::canonical;

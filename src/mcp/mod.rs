@@ -27,6 +27,7 @@ mod stream;
 pub(crate) mod tests;
 mod token;
 mod told;
+mod tools;
 
 pub use backend::{Backend, Completed, Credentials, ListedTool, Metadata, Unauthorized, Unknown};
 pub use gate::GateError;

@@ -32,10 +32,6 @@ use crate::journal::record::Caller;
 use crate::plugin::Kind;
 use crate::telemetry::TraceParent;
 
-/// Tools in one page of a list. Some clients never ask for the second page, so that it holds far
-/// more tools than any model can choose from.
-pub(super) const PAGE: usize = 500;
-
 /// How long a client may keep a list of tools. It is told of changes; this is for when it is not.
 pub(super) const LIST_TTL_MS: u64 = 5_000;
 
@@ -310,55 +306,16 @@ pub(super) fn task_of(
     }
 }
 
-fn to_rmcp(tool: &ListedTool) -> rmcp::model::Tool {
-    let mut out = rmcp::model::Tool::new(
-        tool.name.clone(),
-        tool.description.clone(),
-        tool.input_schema.clone(),
-    );
-    out.title.clone_from(&tool.title);
-    out.output_schema.clone_from(&tool.output_schema);
-    let hints = tool.hints;
-    out.annotations = Some(ToolAnnotations::from_raw(
-        None,
-        Some(hints.read_only),
-        Some(hints.destructive),
-        Some(hints.idempotent),
-        Some(hints.open_world),
-    ));
-    out
-}
-
-/// The page after `cursor`, the last name of the page before. A name that this agent does not see
-/// is no cursor, whether or not the tool exists.
-pub(super) fn page<'t>(
-    tools: &'t [Arc<ListedTool>],
-    cursor: Option<&str>,
-    size: usize,
-) -> Result<(&'t [Arc<ListedTool>], Option<String>), ErrorData> {
-    let from = match cursor {
-        None => 0,
-        Some(last) => tools
-            .iter()
-            .position(|tool| tool.name == last)
-            .ok_or_else(|| ErrorData::invalid_params("unknown cursor", None))?
-            .saturating_add(1),
-    };
-    let rest = tools.get(from..).unwrap_or_default();
-    let shown = rest.get(..size).unwrap_or(rest);
-    let next = (rest.len() > size)
-        .then(|| shown.last().map(|tool| tool.name.clone()))
-        .flatten();
-    Ok((shown, next))
-}
-
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
         self.shared.info.clone()
     }
 
     fn get_tool(&self, name: &str) -> Option<rmcp::model::Tool> {
-        self.shared.backend.tool(name).map(|tool| to_rmcp(&tool))
+        self.shared
+            .backend
+            .tool(name)
+            .map(|tool| tools::to_rmcp(&tool))
     }
 
     async fn list_tools(
@@ -370,9 +327,9 @@ impl ServerHandler for Handler {
         let task = task_of(arrived, &context)?;
         let tools = self.shared.backend.tools(&arrived.who, task);
         let cursor = request.and_then(|request| request.cursor);
-        let (tools, next_cursor) = page(&tools, cursor.as_deref(), PAGE)?;
+        let (tools, next_cursor) = tools::page(&tools, cursor.as_deref(), tools::PAGE)?;
         let mut result = ListToolsResult {
-            tools: tools.iter().map(|tool| to_rmcp(tool)).collect(),
+            tools: tools.iter().map(|tool| tools::to_rmcp(tool)).collect(),
             next_cursor,
             ..Default::default()
         };
@@ -557,35 +514,5 @@ impl ServerHandler for Handler {
             "no such method",
             None,
         ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listed(names: &[&str]) -> Vec<Arc<ListedTool>> {
-        names
-            .iter()
-            .map(|name| Arc::new(ListedTool::new(*name, "d", serde_json::Map::new())))
-            .collect()
-    }
-
-    #[test]
-    fn pages_cover_every_tool_once() {
-        let tools = listed(&["a", "b", "c", "d", "e"]);
-        let mut seen = Vec::new();
-        let mut cursor: Option<String> = None;
-        loop {
-            let (some, next) = page(&tools, cursor.as_deref(), 2).unwrap();
-            seen.extend(some.iter().map(|tool| tool.name.clone()));
-            match next {
-                Some(next) => cursor = Some(next),
-                None => break,
-            }
-        }
-        assert_eq!(seen, ["a", "b", "c", "d", "e"]);
-        let error = page(&tools, Some("hidden"), 2).unwrap_err();
-        assert_eq!(error.code, ErrorCode::INVALID_PARAMS);
     }
 }

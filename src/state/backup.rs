@@ -59,8 +59,8 @@ fn damaged(path: &Path, what: &str) -> StateError {
 
 impl State {
     /// Takes from what this database has whatever was, perhaps, used up or taken back since: it is one of
-    /// the past. Approvals that were not used are void, tasks are over, tokens that were replaced are gone;
-    /// and all is stopped until an operator lifts that.
+    /// the past. Approvals that were not used are void, tasks are over, tokens that were replaced are gone,
+    /// people need new credentials; and all is stopped until an operator lifts that.
     ///
     /// # Errors
     ///
@@ -89,6 +89,12 @@ impl State {
             .map_err(&error)?;
         transaction
             .execute("DELETE FROM previous_tokens", [])
+            .map_err(&error)?;
+        // Who was removed since, or had a credential taken away, could lift that stop: over the admin API, no
+        // socket is needed for it. Expired by whichever clock; where no administrator's credential is good,
+        // the operator at the socket renews them.
+        transaction
+            .execute("UPDATE people SET expires = 0", [])
             .map_err(&error)?;
         transaction.commit().map_err(&error)
     }

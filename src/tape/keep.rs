@@ -148,13 +148,14 @@ impl Tapes {
         let file = self
             .sealed(call, &text)
             .map_err(|error| error.to_string())?;
+        // Before room is made for it: the others would go for nothing.
+        if file.len() as u64 > settings.space {
+            return Err(format!("it has more than {} bytes", settings.space));
+        }
         let mut there = self.there();
         let tapes = there.get_or_insert_with(|| self.look());
         // Room first, so that the bound holds at every moment.
         self.prune_to(tapes, settings, now, file.len() as u64);
-        if file.len() as u64 > settings.space {
-            return Err(format!("it has more than {} bytes", settings.space));
-        }
         self.write(call, &file).map_err(|error| error.to_string())?;
         tapes.insert(call, file.len() as u64);
         Ok(Digest::of(&file))
@@ -162,7 +163,13 @@ impl Tapes {
 
     fn sealed(&self, call: CallId, text: &[u8]) -> Result<Vec<u8>, TapeError> {
         let entropy: &dyn Entropy = self.0.entropy.as_ref();
-        Key::at(&self.0.key, Some(entropy))?.seal(call, text, entropy)
+        let key = {
+            // One at a time: of two that find no key each would make one, and the tape of the first could
+            // never be opened.
+            let _there = self.there();
+            Key::at(&self.0.key, Some(entropy))?
+        };
+        key.seal(call, text, entropy)
     }
 
     fn write(&self, call: CallId, file: &[u8]) -> Result<(), TapeError> {

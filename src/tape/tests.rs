@@ -305,6 +305,37 @@ fn the_oldest_make_room_and_what_is_too_old_goes() {
     let error = again.keep(recorded(call(now_millis(), 1)), &tiny, NOW);
     assert_eq!(error, Err("it has more than 10 bytes".to_owned()));
     assert!(there().is_empty());
+    // Nor does it take the place of others.
+    let small = call(now_millis(), 1);
+    again.keep(recorded(small), &settings, NOW).unwrap();
+    let mut large = recorder(call(now_millis() + 1, 2), 1 << 20);
+    large.asks(&asked(Function::HttpSend, "url", "https://a.example/"));
+    large.answers(&vec![7_u8; 10_000]);
+    large.end(1, Ok(Digest::of(b"")));
+    again.keep(large, &settings, NOW).unwrap_err();
+    assert_eq!(there(), [format!("{small}.tape")]);
+}
+
+#[test]
+fn calls_that_end_at_once_have_one_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_home, tapes) = tapes(folder.path());
+    let all = std::sync::Barrier::new(8);
+    let kept: Vec<_> = std::thread::scope(|scope| {
+        let one = |number: u8| {
+            let (tapes, all) = (&tapes, &all);
+            scope.spawn(move || {
+                let id = call(now_millis(), number);
+                all.wait();
+                (id, tapes.keep(recorded(id), &Settings::default(), NOW))
+            })
+        };
+        let threads: Vec<_> = (1..=8).map(one).collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    for (id, digest) in kept {
+        assert_eq!(tapes.read(id, digest.unwrap()).unwrap().steps.len(), 3);
+    }
 }
 
 /// A tape of format 1, as the host that first had it wrote it: whatever comes later reads it.

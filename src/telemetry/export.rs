@@ -57,17 +57,17 @@ const BOUNDS: OwnBounds = OwnBounds {
 /// The longest file of a header's value.
 const MOST: u64 = 8_192;
 
-/// Tells until `ended` is cancelled, and then what is left. Returns at once where nothing is to be sent,
-/// but for what metrics are told of approvals.
+/// Tells until `ended` is cancelled, and then what is left. Where nothing is sent, metrics are told of
+/// approvals all the same.
 pub async fn run(host: Arc<Host>, pauses: Pauses, ended: CancellationToken) {
     let telemetry = host.telemetry().clone();
     let watching = tokio::spawn(watch(telemetry.clone(), host.approvals().events()));
-    match host.config().telemetry.otlp.clone() {
-        Some(otlp) => {
-            if let Some(sender) = Sender::new(&host, &telemetry, otlp, pauses).await {
-                sender.run(ended).await;
-            }
-        }
+    let sender = match host.config().telemetry.otlp.clone() {
+        Some(otlp) => Sender::new(&host, &telemetry, otlp, pauses).await,
+        None => None,
+    };
+    match sender {
+        Some(sender) => sender.run(ended).await,
         None => ended.cancelled().await,
     }
     watching.abort();
@@ -180,7 +180,7 @@ impl Sender {
         }
         // Everything has ended: what is in line now is all there is.
         let rest = async {
-            while let Some(trace) = traces.as_mut().and_then(|traces| traces.try_recv().ok()) {
+            while let Some(trace) = traces.as_mut().and_then(Traces::next_in_line) {
                 waiting.push(trace);
                 if spans(&waiting) >= AT_ONCE {
                     self.send_traces(&mut waiting, &ended).await;
@@ -281,7 +281,7 @@ impl Sender {
 
 async fn next(traces: &mut Option<Traces>) -> Option<Trace> {
     match traces {
-        Some(traces) => traces.recv().await,
+        Some(traces) => traces.next().await,
         None => None,
     }
 }

@@ -16,7 +16,7 @@
 //! | span | kind | is |
 //! | --- | --- | --- |
 //! | `tools/call <tool>` | server | the call, from its arrival to its recorded end |
-//! | `decision` | internal | policy's answer about the call, or about a host call within that |
+//! | `decision` | internal | policy's answer about the call, or about an HTTP request within that |
 //! | `hold` | internal | waiting for a person |
 //! | `execute_tool <tool>` | internal | the instance |
 //! | `GET`, `POST`, ... | client | an HTTP request, from the plugin's asking to the reply |

@@ -126,9 +126,8 @@ impl Ocsf {
         let known = match &refused.caller {
             Some(caller) => Known {
                 caller: caller.clone(),
-                // A name that there is no tool of is only what a model wrote.
                 tool: match &refused.tool {
-                    Some(tool) if refused.reason != Reason::NameUnknown => tool.clone(),
+                    Some(tool) if is_of_a_tool(refused) => tool.clone(),
                     _ => String::from("unknown"),
                 },
                 plugin: None,
@@ -250,13 +249,24 @@ fn of_call(known: &Known) -> Made {
         .unmapped("arguments", known.arguments.as_ref())
 }
 
+/// Whether a call was refused once its tool was found: until then its name is only what a model wrote.
+fn is_of_a_tool(refused: &Refused) -> bool {
+    // Arguments are read after that; the reasons are those of what comes in between.
+    let is_read = refused
+        .arguments
+        .as_ref()
+        .is_some_and(|view| view.digest.is_some());
+    is_read || refused.reason == Reason::RevokedPlugin || refused.reason.code().starts_with("args.")
+}
+
 /// Arguments without a word of what is in them.
 fn arguments(view: &ArgumentsView) -> Value {
     json!({"digest": view.digest, "bytes": view.bytes})
 }
 
 fn change(changed: &Changed) -> Made {
-    let activity = match changed.change.rsplit('.').next().unwrap_or_default() {
+    let what = changed.change.rsplit('.').next().unwrap_or_default();
+    let activity = match what {
         "added" | "set" | "minted" | "pinned" | "handed_on" => Activity::Create,
         "rotated" | "accepted" | "loaded" | "lifted" | "quarantined" | "stepped" => {
             Activity::Update
@@ -264,7 +274,12 @@ fn change(changed: &Changed) -> Made {
         "removed" | "revoked" | "ended" | "expired" => Activity::Delete,
         _ => Activity::Other("Change"),
     };
-    let made = Made::api(activity, &changed.change).ordered_by("operator");
+    // What nobody orders is the host's own doing: it refuses, expires, prunes and tells.
+    let whom = match what {
+        "added" | "set" | "rotated" | "accepted" | "lifted" | "removed" | "revoked" => "operator",
+        _ => "host",
+    };
+    let made = Made::api(activity, &changed.change).ordered_by(whom);
     let made = match &changed.subject {
         Some(subject) => made.about("subject", subject),
         None => made,

@@ -9,7 +9,7 @@ use super::trace::Called;
 use crate::egress::CanonicalUrl;
 use crate::journal::record::{CallId, Caller, Event, HostCall, HostCallRef};
 
-/// Spans of one call; a plugin that makes thousands of requests has a trace of the first ones, and the
+/// Spans of one call, its own included; a plugin that makes thousands of requests has a trace of the first ones, and the
 /// call's span says how many are missing.
 const SPANS: usize = 256;
 
@@ -83,7 +83,7 @@ impl Spans {
         now: Duration,
         attributes: Vec<(&'static str, Attribute)>,
     ) -> Option<usize> {
-        if self.kept.len() >= SPANS {
+        if self.kept.len() + 1 >= SPANS {
             self.missing += 1;
             return None;
         }

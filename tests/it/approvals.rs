@@ -1,6 +1,7 @@
 //! Approvals on the whole host: a person answers, and the call that was asked about runs, once.
 
 pub(crate) mod ends;
+pub(crate) mod every;
 pub(crate) mod killed;
 pub(crate) mod requests;
 
@@ -56,7 +57,7 @@ fn post(body: &str) -> Value {
 
 /// The approval that a reply tells of.
 #[track_caller]
-fn asked(reply: &Reply) -> ApprovalId {
+pub(crate) fn asked(reply: &Reply) -> ApprovalId {
     assert_eq!(
         reply.reason(),
         Some(Reason::ApprovalRequired),

@@ -27,6 +27,7 @@ macro_rules! claims {
 claims![
     crate::leases::killed::fifty_restarts_under_load_lose_no_lease_approval_or_revocation,
     crate::crash::kill_9_at_any_point_loses_nothing_and_repeats_nothing,
+    crate::approvals::every::whatever_happens_leaves_exactly_one_record_that_names_what_it_is_about,
     crate::approvals::killed::what_was_asked_and_approved_is_there_after_kill_9_and_runs_once,
     crate::approvals::requests::a_request_waits_only_as_long_as_it_may_and_dies_with_its_host,
     crate::approvals::ends::a_revocation_at_the_same_time_as_a_yes_wins,
@@ -36,6 +37,7 @@ claims![
     crate::approvals::asks_are_capped,
     crate::approvals::nobody_but_who_may_approve_answers_and_a_no_is_an_answer,
     crate::approvals::what_a_person_reads_is_the_hosts_and_whole,
+    crate::binary::a_second_process_on_the_log_is_refused_and_changes_nothing,
     crate::binary::a_proxy_that_the_environment_names_is_never_dialled,
     crate::evidence::a_fork_is_told_apart_by_a_witness_and_by_a_second_path,
     crate::evidence::rewritten::a_cut_tail_shows_against_what_is_kept_elsewhere_and_is_told_of_without,
@@ -45,6 +47,7 @@ claims![
     crate::leases::j09_a_lease_appears_upstream_and_is_dead_after_the_call,
     crate::leases::j10_what_can_not_be_taken_back_is_pending_visible_retried_and_done,
     crate::leases::j12_a_lease_is_worth_nothing_once_policy_says_no,
+    crate::formats::a_home_of_before_is_served_on_and_one_of_later_is_left_as_it_is,
     crate::handoff::a_chain_is_short_and_has_no_loop,
     crate::handoff::a_hand_off_is_worth_nothing_in_other_hands,
     crate::limits::a_retry_is_counted_and_a_storm_of_them_is_stopped,
@@ -78,6 +81,8 @@ claims![
     crate::secrets::a_loop_of_guesses_learns_nothing_and_is_stopped,
     crate::secrets::a_secret_that_a_plugin_may_read_leaves_by_no_door,
     crate::secrets::the_token_of_a_client_goes_nowhere,
+    crate::records::a_record_is_one_line_whatever_the_text_from_outside,
+    crate::records::arguments_that_are_large_are_a_digest_and_a_view_that_says_it_is_cut,
     crate::slice::the_plugin_gets_exactly_the_text_whose_digest_is_recorded,
     crate::tasks::a_clock_that_is_set_back_revives_nothing,
     crate::tasks::standing_rights_are_listed,
@@ -92,7 +97,7 @@ claims![
 ];
 
 /// Parts of the catalogue whose rows must all run.
-const BUILT: &[char] = &['S', 'R', 'C', 'I', 'X', 'P', 'A', 'J'];
+const BUILT: &[char] = &['S', 'R', 'C', 'I', 'X', 'P', 'A', 'J', 'L', 'D'];
 
 /// Whether a test says that it stands for a row. By its source: that it is run shows elsewhere.
 fn says_so(test: &str, row: &str) -> bool {

@@ -1,7 +1,9 @@
 //! The commands of the real program.
 
 use serde_json::{Value, json};
+use tollgate::clock::SystemClock;
 use tollgate::digest::Digest;
+use tollgate::journal::OpenError;
 use tollgate::journal::record::Event;
 
 use crate::harness::binary::{Daemon, run, run_with};
@@ -407,10 +409,29 @@ async fn audit_tells_the_story_of_a_call_and_shows_what_was_changed() {
 }
 
 #[tokio::test]
-async fn a_second_daemon_is_told_who_serves() {
+pub(crate) async fn a_second_process_on_the_log_is_refused_and_changes_nothing() {
+    let _row = crate::attacks::stands_for("D05");
     let (_folder, home) = Setup::probe().make().await;
-    let _daemon = Daemon::start(&home).await;
-    let said = run(&home, &["serve", "--listen", "127.0.0.1:0"]).await;
-    assert_eq!(said.code, 5, "{said:?}");
-    assert!(said.err.contains("process"), "{said:?}");
+    let mut daemon = Daemon::start(&home).await;
+    daemon.agent("alice").await;
+    let before = records(&home.journal());
+    let second = || run(&home, &["serve", "--listen", "127.0.0.1:0"]);
+    let said = tokio::join!(second(), second(), second());
+    for said in [said.0, said.1, said.2] {
+        assert_eq!(said.code, 5, "{said:?}");
+        assert!(said.err.contains("process"), "{said:?}");
+    }
+    assert_eq!(records(&home.journal()), before);
+    // Whoever comes as a client shares the one that there is.
+    let said = run(&home, &["call", "probe_echo", r#"{"text":"x"}"#]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let after = records(&home.journal());
+    assert_eq!(intents(after.clone()).len(), 1);
+    // Nor by the log alone, whatever becomes of the daemon's own lock.
+    let options = tollgate::journal::Options::new(std::sync::Arc::new(SystemClock));
+    let opened = tollgate::journal::Journal::open(home.journal(), options);
+    assert!(matches!(opened, Err(OpenError::Locked)), "{opened:?}");
+    assert_eq!(records(&home.journal()), after);
+    daemon.stop().await;
+    assert_verifies(&home.journal());
 }

@@ -17,7 +17,7 @@ use tollgate::journal::record::{CallId, Event};
 
 use crate::harness::binary::{Daemon, run, run_as};
 use crate::harness::mcp::Client;
-use crate::harness::{Setup, assert_verifies, records};
+use crate::harness::{Random, Setup, assert_verifies, records};
 use crate::upstream::Upstream;
 
 /// Homes that are killed beside each other.
@@ -32,28 +32,12 @@ permit (principal == Agent::"spiffe://tollgate.local/agent/bob", action == Actio
 when { context.approved };
 @id("requests")
 permit (principal in Group::"everyone", action == Action::"http:probe.send", resource);
-@id("connections")
-permit (principal in Group::"everyone", action in Action::"connect", resource in Plugin::"probe")
-when { context.address == ip("127.0.0.1") };
 "#;
 
 fn kills() -> usize {
     match std::env::var("TOLLGATE_KILLS") {
         Ok(count) => count.parse().expect("TOLLGATE_KILLS is a number"),
         Err(_) => 200,
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014), from anywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
     }
 }
 
@@ -76,14 +60,9 @@ struct Lane {
 impl Lane {
     async fn begin(number: usize) -> Self {
         let upstream = Upstream::start().await;
-        let setup = Setup::empty()
-            .component("probe", guests::PROBE)
-            .policy("probe", POLICY)
+        let setup = Setup::probe_at(&upstream.origin(), POLICY)
             .shared_rules()
-            .toml(&format!(
-                "[plugin.probe.settings]\norigin = \"http://{}\"\n[approvals]\nper_minute = 1000",
-                upstream.plain
-            ));
+            .toml("[approvals]\nper_minute = 1000");
         let (folder, home) = setup.make().await;
         let mut daemon = Daemon::start(&home).await;
         let (alice, bob) = (daemon.agent("alice").await, daemon.agent("bob").await);
@@ -92,7 +71,8 @@ impl Lane {
         daemon.kill().await;
         Self {
             number,
-            random: Random(std::process::id().into()),
+            // Each lane has deaths of its own.
+            random: Random::from(u64::from(std::process::id()) * 256 + number as u64),
             upstream,
             home,
             _folder: folder,

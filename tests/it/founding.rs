@@ -23,9 +23,6 @@ permit (principal == Agent::"spiffe://tollgate.local/agent/alice", action == Act
 when { context.approved };
 @id("requests")
 permit (principal in Group::"everyone", action == Action::"http:probe.send", resource);
-@id("connections")
-permit (principal in Group::"everyone", action in Action::"connect", resource in Plugin::"probe")
-when { context.address == ip("127.0.0.1") };
 "#;
 
 struct Story {
@@ -38,15 +35,8 @@ struct Story {
 impl Story {
     async fn begin(more: &str) -> Self {
         let upstream = Upstream::start().await;
-        let origin = format!(
-            "[plugin.probe.settings]\norigin = \"http://{}\"",
-            upstream.plain
-        );
-        let setup = Setup::empty()
-            .component("probe", guests::PROBE)
-            .policy("probe", POLICY)
+        let setup = Setup::probe_at(&upstream.origin(), POLICY)
             .shared_rules()
-            .toml(&origin)
             .toml(more);
         let (folder, home) = setup.make().await;
         Self {

@@ -5,23 +5,12 @@ use tollgate::journal::record::Event;
 use tollgate::reason::Reason;
 
 use crate::harness::binary::Daemon;
-use crate::harness::{Look as _, Setup, assert_verifies, records};
+use crate::harness::{Look as _, PROBE_POLICY, Setup, assert_verifies, records};
 use crate::upstream::Upstream;
 
 /// The probe may reach the fixture on this machine, in the clear.
 pub(crate) fn local(upstream: &Upstream) -> Setup {
-    let policy = format!(
-        "{}permit (principal in Group::\"everyone\", action in Action::\"connect\", resource in Plugin::\"probe\")\n\
-         when {{ context.address == ip(\"127.0.0.1\") }};",
-        crate::harness::PROBE_POLICY
-    );
-    Setup::empty()
-        .component("probe", guests::PROBE)
-        .policy("probe", &policy)
-        .toml(&format!(
-            "[plugin.probe.settings]\norigin = \"http://{}\"",
-            upstream.plain
-        ))
+    Setup::probe_at(&upstream.origin(), PROBE_POLICY)
 }
 
 fn send(upstream: &Upstream, path: &str) -> serde_json::Value {

@@ -235,21 +235,25 @@ async fn a_handle_shows_nothing_and_reading_takes_a_rule_by_name() {
     bench.verify();
 }
 
+/// Where the probe's `leak` can write what it read.
+pub(crate) const LEAKS: [&str; 10] = [
+    "result",
+    "structured",
+    "meta",
+    "is_error",
+    "error",
+    "panic",
+    "log",
+    "stdout",
+    "progress",
+    "requirement",
+];
+
 #[tokio::test]
 pub(crate) async fn a_secret_that_a_plugin_may_read_leaves_by_no_door() {
     let _row = crate::attacks::stands_for("X08");
     let bench = setup().start().await;
-    for place in [
-        "result",
-        "structured",
-        "meta",
-        "is_error",
-        "error",
-        "panic",
-        "log",
-        "stdout",
-        "progress",
-    ] {
+    for place in LEAKS {
         for form in ["plain", "base64", "hex", "percent"] {
             let reports = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
             let sink = {
@@ -267,6 +271,19 @@ pub(crate) async fn a_secret_that_a_plugin_may_read_leaves_by_no_door() {
             clean(&reply.everything(), &format!("{form} in {place}"));
             clean(&reports.lock().unwrap(), &format!("{form} in progress"));
         }
+    }
+    // What was refused is named in its record, without the value.
+    let asked_for: Vec<_> = bench
+        .records()
+        .into_iter()
+        .filter_map(|record| match record.event {
+            Event::Refusal(refused) => refused.host_call.map(|host_call| host_call.target),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked_for.len(), 4, "{asked_for:?}");
+    for target in &asked_for {
+        assert!(target.contains("[redacted:seen]"), "{target}");
     }
     assert_nowhere(&bench);
     bench.verify();

@@ -1,21 +1,19 @@
-//! What monitoring is told, as it arrives at real servers: the trace of a call, metrics, events; and that
-//! nothing of what a call is about is in any of it.
+//! What monitoring is told, as it arrives at real servers: the trace of a call, and metrics.
 
 mod collector;
+mod export;
+mod untold;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tollgate::telemetry::{Pauses, run, serve};
 
 use self::collector::{Collector, Span};
-use crate::harness::binary;
 use crate::harness::served::Served;
 use crate::harness::web::send;
 use crate::harness::{Setup, records};
@@ -24,9 +22,6 @@ use crate::upstream::Upstream;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-/// Nothing else looks like it.
-const CANARY: &str = "canary-7Qk2vX9pLmZ4tR8wY3n";
-const LENT: &str = "kanarie-1Jd5sG8hFaQ2uI0oP7e";
 
 fn telling(setup: Setup, collector: &Collector, more: &str) -> Setup {
     setup.toml(&format!(
@@ -323,15 +318,20 @@ async fn a_collector_that_is_busy_is_asked_again_and_one_that_is_gone_stops_noth
 #[tokio::test]
 async fn a_header_goes_along_from_its_file() {
     let collector = Collector::start([]).await;
+    // Before the host starts: it tells of itself at once.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("otlp.key");
+    std::fs::write(&path, "Bearer of-the-collector\n").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     let setup = telling(
         Setup::probe(),
         &collector,
-        "[telemetry.otlp.headers]\nauthorization = { source = \"file\", path = \"otlp.key\" }",
+        &format!(
+            "[telemetry.otlp.headers]\nauthorization = {{ source = \"file\", path = \"{}\" }}",
+            path.display()
+        ),
     );
     let telling = Telling::start(setup).await;
-    let path = telling.served.host.home().root().join("otlp.key");
-    std::fs::write(&path, "Bearer of-the-collector\n").unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     telling
         .call(json!({}), "probe_echo", json!({"text": "x"}))
         .await;
@@ -404,238 +404,4 @@ async fn prometheus_reads_metrics_and_a_web_page_does_not() {
     assert!(!other.body.contains("tollgate_"));
     assert_eq!(send(address, "GET", "/", &[], "").await.status, 404);
     assert_eq!(send(address, "POST", "/metrics", &[], "").await.status, 405);
-}
-
-/// Every form in which a value could stand somewhere.
-fn forms(value: &str) -> Vec<String> {
-    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let percent: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    vec![
-        value.to_owned(),
-        STANDARD.encode(value),
-        URL_SAFE_NO_PAD.encode(value),
-        hex.to_uppercase(),
-        hex,
-        percent,
-    ]
-}
-
-#[track_caller]
-fn clean(bytes: &[u8], what: &str) {
-    for value in [CANARY, LENT] {
-        for form in forms(value) {
-            let found = bytes
-                .windows(form.len())
-                .any(|window| window == form.as_bytes());
-            assert!(!found, "{what} holds `{form}`");
-        }
-    }
-}
-
-/// An agent, a plugin and a server write secrets wherever they can write something: those of the host,
-/// and one that only the agent knows, which the host can't tell from any other word.
-#[tokio::test]
-async fn nothing_that_a_call_is_about_is_told() {
-    let upstream = Upstream::start().await;
-    let collector = Collector::start([]).await;
-    let policy = format!(
-        "{}{}permit (principal in Group::\"everyone\", action in Action::\"connect\", resource in Plugin::\"probe\");",
-        crate::harness::PROBE_POLICY,
-        crate::harness::REVEAL
-    );
-    let setup = local(&upstream)
-        .policy("probe", &policy)
-        .secret("probe", "token", LENT)
-        .secret("probe", "seen", LENT);
-    let telling = Telling::start(telling(setup, &collector, "")).await;
-    let origin = format!("http://{}", upstream.plain);
-    let requests = [
-        // Sent, and echoed by the server in its status, headers and body. (The path of a request that was allowed
-        // is in the export, and says so.)
-        json!({
-            "requirement": "api", "method": "POST", "url": format!("{origin}/echo-secret?key={CANARY}"),
-            "headers": [["x-other", CANARY]], "body": CANARY,
-            "credentials": [{"secret": "token", "scheme": "bearer"}],
-        }),
-        json!({"requirement": "api", "method": "GET", "url": format!("https://elsewhere.example/{CANARY}?{CANARY}")}),
-        // Refused: at another place, as no URL at all, with what was lent in it, by a requirement of that name.
-        json!({"requirement": "api", "method": "GET", "url": format!("https://{CANARY}.example/{CANARY}")}),
-        json!({"requirement": "api", "method": "GET", "url": CANARY}),
-        json!({"requirement": "api", "method": CANARY, "url": format!("{origin}/hello")}),
-        json!({
-            "requirement": "api", "method": "GET", "url": format!("{origin}/echo?x={LENT}"),
-            "credentials": [{"secret": "token", "scheme": "bearer"}],
-        }),
-        json!({"requirement": CANARY, "method": "GET", "url": format!("{origin}/hello")}),
-    ];
-    let meta = json!({
-        "traceparent": PARENT, "tracestate": format!("{CANARY}=no key, so no state"), "other": CANARY,
-        "io.modelcontextprotocol/clientInfo": {"name": CANARY, "version": CANARY},
-    });
-    for arguments in requests {
-        telling.call(meta.clone(), "probe_send", arguments).await;
-    }
-    for place in [
-        "result",
-        "structured",
-        "meta",
-        "is_error",
-        "error",
-        "panic",
-        "log",
-        "stdout",
-    ] {
-        for form in ["plain", "hex"] {
-            let leak = json!({"name": "seen", "form": form, "where": place});
-            telling.call(meta.clone(), "probe_leak", leak).await;
-        }
-    }
-    telling
-        .call(
-            meta.clone(),
-            "probe_echo",
-            json!({"text": CANARY, CANARY: 1}),
-        )
-        .await;
-    telling
-        .call(meta.clone(), "probe_echo", json!({"text": CANARY}))
-        .await;
-    telling.call(meta.clone(), CANARY, json!({})).await;
-    telling
-        .call(meta, &format!("probe_{CANARY}"), json!({}))
-        .await;
-
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, Arc::clone(&telling.served.host)));
-    let page = send(address, "GET", "/metrics", &[], "").await;
-    let served = telling.end().await;
-
-    let sent = collector.all();
-    assert!(collector.spans().len() > 30 && !collector.metrics().is_empty());
-    for one in &sent {
-        clean(&one.body, &one.path);
-    }
-    clean(page.body.as_bytes(), "the text for Prometheus");
-    let home = served.host.home().clone();
-    let exported = binary::run(&home, &["audit", "export", "--as", "ocsf"]).await;
-    assert_eq!(exported.code, 0, "{}", exported.err);
-    let events = exported.lines();
-    assert!(events.len() > 25, "{}", events.len());
-    clean(exported.out.as_bytes(), "the export");
-    // What the host lent is not even in the journal, though the agent's own words are.
-    let journal = home.journal();
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(&journal).unwrap() {
-        all.extend(std::fs::read(entry.unwrap().path()).unwrap());
-    }
-    assert!(String::from_utf8_lossy(&all).contains(CANARY));
-}
-
-#[tokio::test]
-async fn an_export_is_events_of_the_schema() {
-    let upstream = Upstream::start().await;
-    let setup = local(&upstream).toml("[plugin.probe.tool.echo]\ntier = \"hold\"");
-    let served = Served::start(setup).await;
-    let token = served.agent("alice");
-    let client = served.client(&token);
-    client
-        .call("probe_send", &get(&upstream, "/hello?q=1"))
-        .await;
-    client
-        .call(
-            "probe_send",
-            &json!({"requirement": "api", "method": "GET", "url": "https://elsewhere.example/x?y"}),
-        )
-        .await;
-    client.call("probe_echo", &json!({"text": "x"})).await;
-    let home = served.host.home().clone();
-    served.host.stop().await;
-    let exported = binary::run(&home, &["audit", "export", "--as", "ocsf"]).await;
-    let events = exported.lines();
-    // What the schema asks of every event of these classes.
-    for event in &events {
-        for key in [
-            "activity_id",
-            "category_uid",
-            "class_uid",
-            "metadata",
-            "severity_id",
-            "time",
-            "type_uid",
-        ] {
-            assert!(!event[key].is_null(), "{key}: {event}");
-        }
-        let (class, activity) = (
-            event["class_uid"].as_u64().unwrap(),
-            event["activity_id"].as_u64().unwrap(),
-        );
-        assert_eq!(event["type_uid"], class * 100 + activity);
-        let needed: &[&str] = match class {
-            6003 => &["actor", "api", "src_endpoint"],
-            6002 => &["app"],
-            other => panic!("class {other}"),
-        };
-        for key in needed {
-            assert!(event[*key].is_object(), "{key}: {event}");
-        }
-        assert_eq!(event["metadata"]["version"], "1.6.0");
-        assert!(event["metadata"]["uid"].is_string());
-    }
-    let of = |operation: &str| -> Vec<&Value> {
-        events
-            .iter()
-            .filter(|event| event["api"]["operation"] == operation)
-            .collect()
-    };
-    let [sent] = of("http GET")[..] else {
-        panic!("{events:#?}")
-    };
-    assert_eq!(sent["activity_name"], "Read");
-    assert_eq!(sent["http_request"]["url"]["path"], "/hello");
-    assert!(!sent.to_string().contains("q=1"));
-    assert_eq!(sent["http_response"]["code"], 200);
-    assert_eq!(sent["authorizations"][0]["policy"]["uid"], "probe.http");
-    assert_eq!(
-        sent["actor"]["app_uid"],
-        "spiffe://tollgate.local/agent/alice"
-    );
-    let calls = of("probe.send");
-    assert_eq!(calls.len(), 2);
-    assert_eq!(
-        (&calls[0]["status"], &calls[0]["action"]),
-        (&json!("Success"), &json!("Allowed"))
-    );
-    assert_eq!(
-        calls[0]["metadata"]["correlation_uid"],
-        sent["metadata"]["correlation_uid"]
-    );
-    let [refused] = of("http")[..] else {
-        panic!("{events:#?}")
-    };
-    assert_eq!(
-        (&refused["status_code"], &refused["disposition"]),
-        (&json!("egress.host_not_granted"), &json!("Blocked"))
-    );
-    assert_eq!(refused["dst_endpoint"]["hostname"], "elsewhere.example");
-    let [held] = of("probe.echo")[..] else {
-        panic!("{events:#?}")
-    };
-    assert_eq!(
-        (&held["action"], &held["status_id"]),
-        (&json!("Held"), &json!(99))
-    );
-    // Of one agent, and of nobody.
-    let of_alice = binary::run(
-        &home,
-        &["audit", "export", "--as", "ocsf", "--agent", "alice"],
-    )
-    .await;
-    assert_eq!(of_alice.lines().len(), 5, "{}", of_alice.out);
-    let of_bob = binary::run(
-        &home,
-        &["audit", "export", "--as", "ocsf", "--agent", "bob"],
-    )
-    .await;
-    assert_eq!((of_bob.code, of_bob.out.as_str()), (0, ""));
 }

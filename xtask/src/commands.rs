@@ -96,6 +96,63 @@ pub fn test() -> Result<u8> {
     Ok(0)
 }
 
+/// The fuzz targets of `tests/fuzz`, and the largest input of each in bytes.
+const TARGETS: [(&str, &str); 3] = [
+    ("fuzz_json", "4096"),
+    ("fuzz_journal", "2048"),
+    ("fuzz_receipt", "16384"),
+];
+
+/// Builds the fuzz targets and runs each for so many seconds; the first that finds something ends it.
+pub fn fuzz(seconds: u32) -> Result<u8> {
+    let folder = root().join("tests/fuzz");
+    let mut build = cargo_with([
+        "build",
+        "--workspace",
+        "--locked",
+        "--features",
+        "fuzz/libfuzzer",
+    ]);
+    for (target, _) in TARGETS {
+        build.args(["--bin", target]);
+    }
+    // With a test among what is built, dependencies have the features that they have in every test build.
+    build.args(["--test", "edits"]);
+    build.env("RUSTC_WORKSPACE_WRAPPER", folder.join("instrument"));
+    say("building the fuzz targets");
+    if !build.status().context("start cargo")?.success() {
+        bail!("could not build the fuzz targets: what the compiler says stands above");
+    }
+    for (name, bytes) in TARGETS {
+        let found = target().join("fuzz").join(name);
+        // What reached new code in this run and those before it; the next one begins with that.
+        let corpus = found.join("corpus");
+        std::fs::create_dir_all(&corpus).with_context(|| format!("make `{}`", corpus.display()))?;
+        say(format_args!("fuzzing `{name}` for {seconds} s"));
+        let status = Command::new(target().join("debug").join(name))
+            .arg(format!("-max_total_time={seconds}"))
+            .arg(format!("-max_len={bytes}"))
+            .arg(format!("-artifact_prefix={}/", found.display()))
+            .args([
+                "-rss_limit_mb=1024",
+                "-timeout=20",
+                "-print_final_stats=1",
+                "-verbosity=0",
+            ])
+            .arg(&corpus)
+            .status()
+            .with_context(|| format!("start `{name}`"))?;
+        if !status.success() {
+            say(format_args!(
+                "`{name}` found something: the input is the newest file in `{}`; run the target with its name to see it again",
+                found.display()
+            ));
+            return Ok(1);
+        }
+    }
+    Ok(0)
+}
+
 fn cargo_with<const N: usize>(arguments: [&str; N]) -> Command {
     let mut cargo = cargo();
     cargo.args(arguments);

@@ -1,6 +1,9 @@
 //! `cargo xtask <command>`.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
 
 const HELP: &str = "\
 Usage: cargo xtask <command>
@@ -8,6 +11,7 @@ Usage: cargo xtask <command>
   plugins         build the plugins of `plugins/` and put the components beside their sources
   serve [args]    build the plugins and the host, then run `tollgate serve --quickstart [args]`
   test            make sure that guests can be built, then run every test
+  fuzz [seconds]  run each fuzz target of `tests/fuzz` for so long, 60 unless told
   toolchain       make sure that guests can be built
 ";
 
@@ -18,6 +22,7 @@ fn main() -> ExitCode {
         Some("plugins") => xtask::plugins().map(|()| 0),
         Some("serve") => xtask::serve(arguments.collect()).map(|never| match never {}),
         Some("test") => xtask::test(),
+        Some("fuzz") => seconds(arguments.next()).and_then(xtask::fuzz),
         Some("toolchain") => xtask::toolchain::ensure().map(|_| 0),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
@@ -35,4 +40,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn seconds(argument: Option<OsString>) -> Result<u32> {
+    let Some(argument) = argument else {
+        return Ok(60);
+    };
+    let text = argument.to_string_lossy();
+    text.parse()
+        .with_context(|| format!("`{text}` is no number of seconds"))
 }

@@ -10,7 +10,7 @@ pub(crate) struct Backup {
     /// The folder to make.
     #[arg(value_name = "DIR")]
     pub(crate) to: PathBuf,
-    /// The keys of secrets, tapes and step tokens as well: whoever has the backup then has the secrets.
+    /// The keys of secrets and tapes as well: whoever has the backup then has the secrets.
     #[arg(long)]
     pub(crate) with_keys: bool,
 }

@@ -30,7 +30,9 @@ pub(super) fn run(check: &CheckFile, folder: &Path, printer: &mut Printer) -> Re
         keys.push(key_of(text)?);
     }
     if keys.is_empty() {
-        keys = own_keys(folder)?;
+        let proved = Proof::parse(&text).ok();
+        let record = proved.and_then(|proof| proof.index.checked_add(1));
+        keys = own_keys(folder, record)?;
     }
     for text in &check.witnesses {
         keys.push(key_of(text)?);
@@ -82,8 +84,9 @@ pub(super) fn key_of(text: &str) -> Result<VerifierKey, Fault> {
     parsed.map_err(|error: crate::journal::note::NoteError| Fault::of(&error).exit(Exit::Invalid))
 }
 
-/// The keys of this home's journal, each named by the one before.
-fn own_keys(folder: &Path) -> Result<Vec<VerifierKey>, Fault> {
+/// The keys of this home's journal, each named by the one before; of a record that is proved by itself, the
+/// one of its segment alone: whoever has stolen a later one can sign for any older record.
+fn own_keys(folder: &Path, record: Option<u64>) -> Result<Vec<VerifierKey>, Fault> {
     let missing = || {
         Fault::invalid("no key is trusted to check it with")
             .hint("name a key of the log, from a source that you trust, with `--pub KEY`; it is in `state/journal/log.pub` of its home")
@@ -93,11 +96,13 @@ fn own_keys(folder: &Path) -> Result<Vec<VerifierKey>, Fault> {
         return Err(missing());
     }
     let first = key_of(&path.display().to_string())?;
-    match Archive::open(folder).and_then(|mut archive| archive.chain(&first)) {
-        Ok(keys) => Ok(keys),
-        // What the first key leads to may be enough.
-        Err(_) => Ok(vec![first]),
-    }
+    let keys = Archive::open(folder).and_then(|mut archive| {
+        let keys = archive.chain(&first)?;
+        let own = record.and_then(|seq| archive.key_of(seq));
+        Ok(own.map_or(keys, |key| vec![key.clone()]))
+    });
+    // What the first key leads to may be enough.
+    Ok(keys.unwrap_or_else(|_| vec![first]))
 }
 
 fn good(checked: &Checked, printer: &mut Printer) -> Result<Exit, Fault> {
@@ -212,4 +217,49 @@ fn proof(text: &str, keys: &[VerifierKey], printer: &mut Printer) -> Result<Exit
     };
     printer.line(&show::line(&record, look))?;
     Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Format;
+    use crate::journal::forge::{Forge, save};
+
+    /// L05: the key of today vouches for no record of yesterday, not in its own home either.
+    #[test]
+    fn a_proof_is_held_against_the_key_of_its_records_segment() {
+        let today = 102;
+        let with = |text: &str| {
+            let mut forge = Forge::new(1);
+            let record = forge.change(text);
+            forge.rotate();
+            let later = forge.change("today");
+            forge.checkpoint();
+            (forge, record, later)
+        };
+        let (forge, record, later) = with("yesterday");
+        let (other, ..) = with("another yesterday");
+        let folder = tempfile::tempdir().unwrap();
+        save(&forge.files(), folder.path());
+        let then = forge.notes[&1].last().unwrap();
+        for (of, seq, note, code) in [
+            (&forge, record, then, 0),
+            (&forge, later, &forge.signed(today), 0),
+            (&forge, record, &forge.signed(today), 6),
+            (&other, record, &other.signed(today), 6),
+        ] {
+            let mut proof = of.proof(seq, note);
+            proof.extra = Some(of.line(seq).into_bytes());
+            let file = folder.path().join("proof");
+            std::fs::write(&file, proof.to_string()).unwrap();
+            let check = CheckFile {
+                file,
+                keys: Vec::new(),
+                witnesses: Vec::new(),
+            };
+            let (mut printer, out, _) = Printer::buffers(Format::Human);
+            let exit = run(&check, folder.path(), &mut printer).unwrap();
+            assert_eq!(exit.code(), code, "{}", out.text());
+        }
+    }
 }

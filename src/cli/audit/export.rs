@@ -9,6 +9,7 @@ use crate::cli::fault::Fault;
 use crate::cli::printer::Printer;
 use crate::journal::record::Record;
 use crate::journal::{self, Query, Reader};
+use crate::json::plain;
 use crate::telemetry::ocsf::Ocsf;
 
 /// Bytes that are written at once.
@@ -22,7 +23,7 @@ pub(super) fn export(folder: &Path, export: Export, printer: &mut Printer) -> Re
     let mut lines: Vec<u8> = Vec::new();
     let mut write = |record: &Record| -> Result<(), Fault> {
         for event in ocsf.events(record) {
-            serde_json::to_writer(&mut lines, &event)?;
+            plain::write(&event, &mut lines)?;
             lines.push(b'\n');
         }
         if lines.len() >= AT_ONCE {

@@ -59,8 +59,8 @@ pub(super) fn told(report: &VerifyReport, printer: &mut Printer) -> Result<Exit,
             let head = printer.paint(BAD, "bad");
             printer.line(&format!("{head}: {}", escape(&bad.to_string())))?;
             printer.say(&format!(
-                "the {} records before it are what was written; nothing from that line on can be relied upon",
-                report.records
+                "the first {} records are those that were signed; nothing after them can be relied upon",
+                report.signed
             ));
         }
     }
@@ -156,6 +156,7 @@ mod tests {
         let (mut printer, out, err) = Printer::buffers(Format::Human);
         let report = VerifyReport {
             records: 41,
+            signed: 40,
             first_bad: Some(BadPlace {
                 file: "00000001.jsonl".into(),
                 line: 42,
@@ -168,7 +169,7 @@ mod tests {
         exit 6
         bad: `00000001.jsonl`, line 42: the line was changed: the one after it carries another digest
         ---
-        the 41 records before it are what was written; nothing from that line on can be relied upon
+        the first 40 records are those that were signed; nothing after them can be relied upon
         "#);
     }
 

@@ -9,6 +9,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
+use rustix::fs::OFlags;
+
 use super::{MARK, Standing, one_line, read, stands};
 use crate::journal::archive::{Archive, ArchiveError};
 use crate::journal::note::{Checkpoint, Note};
@@ -68,7 +70,7 @@ pub fn to_file(
     let place = format!("`{}`", path.display());
     let wrong = io_error(&place);
     let mut ends_line = true;
-    match File::open(path) {
+    match unheld().read(true).open(path) {
         Ok(mut file) => {
             let found = file.metadata().map_err(&wrong)?;
             // A device or a pipe takes lines and gives none back.
@@ -86,7 +88,7 @@ pub fn to_file(
     // A line that was cut short stays one of its own.
     let start = if ends_line { "" } else { "\n" };
     let line = format!("{start}{time} {}\n", one_line(&note.to_string()));
-    let mut file = OpenOptions::new()
+    let mut file = unheld()
         .append(true)
         .create(true)
         .mode(0o600)
@@ -100,6 +102,13 @@ pub fn to_file(
         }
         other => other.map_err(&wrong),
     }
+}
+
+/// A pipe that nobody reads, or not fast enough, must not hold the host.
+fn unheld() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    options
 }
 
 fn end_of(file: &mut File, len: u64) -> io::Result<String> {

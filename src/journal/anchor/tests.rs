@@ -1,3 +1,6 @@
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -206,6 +209,27 @@ fn a_second_path_gets_lines_and_one_that_conflicts_gets_no_more() {
     let nowhere = folder.path().join("missing/checkpoints");
     assert!(to_file(&nowhere, &mut after, &second, "").is_err());
     assert!(to_file(Path::new("/dev/null"), &mut after, &second, "").is_ok());
+}
+
+#[test]
+fn a_pipe_takes_lines_and_one_that_nobody_reads_holds_nobody() {
+    use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+    let mut forge = Forge::new(1);
+    let sent = note(&forge.checkpoint());
+    let (_journal, mut archive) = archive(&forge);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    mknodat(CWD, path.as_path(), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    assert!(to_file(&path, &mut archive, &sent, "").is_err());
+    let mut reader = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(&path)
+        .unwrap();
+    to_file(&path, &mut archive, &sent, "").unwrap();
+    let mut line = String::new();
+    reader.read_to_string(&mut line).unwrap();
+    assert_eq!(read(&line).unwrap(), [sent]);
 }
 
 #[test]

@@ -96,24 +96,33 @@ impl Archive {
     }
 }
 
+/// Complete subtrees of more leaves than this are kept once they were hashed: many proofs out of one segment
+/// then hash it once, and what is kept stays small beside its leaves.
+const HASHED_ANEW: u64 = 256;
+
 impl Subtrees for Archive {
     fn subtree(&mut self, from: u64, to: u64) -> io::Result<Digest> {
-        if let Some(peak) = self.peaks.get(&(from, to)) {
-            return Ok(*peak);
+        if let Some(hash) = self.known.get(&(from, to)) {
+            return Ok(*hash);
         }
         let missing = || io::Error::from(io::ErrorKind::UnexpectedEof);
         let place = self.place_of(from).ok_or_else(missing)?;
         let ends = self.spans.get(place + 1).map(Span::from);
-        if ends.is_some_and(|ends| ends < to) {
-            // As the tree divides it: each half is then of fewer segments.
-            let middle = from + merkle::divide(to - from);
+        let size = to.saturating_sub(from);
+        if size > HASHED_ANEW || ends.is_some_and(|ends| ends < to) {
+            // As the tree divides it.
+            let middle = from + merkle::divide(size);
             let left = self.subtree(from, middle)?;
             let right = self.subtree(middle, to)?;
-            return Ok(merkle::node(&left, &right));
+            let hash = merkle::node(&left, &right);
+            if size.is_power_of_two() && size > HASHED_ANEW {
+                self.known.insert((from, to), hash);
+            }
+            return Ok(hash);
         }
         let before = self.spans.get(place).map_or(0, Span::from);
         let leaves = self.leaves(place).map_err(io::Error::other)?;
-        let within = |index: u64| usize::try_from(index - before).ok();
+        let within = |index: u64| usize::try_from(index.checked_sub(before)?).ok();
         let range = within(from).zip(within(to));
         let leaves = range
             .and_then(|(from, to)| leaves.get(from..to))

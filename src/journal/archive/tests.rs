@@ -1,5 +1,6 @@
 use super::*;
 use crate::journal::forge::{Forge, save};
+use crate::journal::line;
 use crate::journal::receipt;
 use crate::journal::tests::{call_id, intent, outcome};
 
@@ -73,6 +74,37 @@ fn every_record_of_every_segment_is_proved_by_its_own_segments_key() {
     ));
 }
 
+/// What was hashed once is kept: it must be what is hashed anew.
+#[test]
+fn long_segments_are_proved_from_parts_that_were_hashed_before() {
+    let forge = forge(&[700, 3, 600]);
+    let (_folder, mut archive) = opened(&forge);
+    let keys: Vec<VerifierKey> = archive.keys().cloned().collect();
+    let mut tree = merkle::Tree::default();
+    for seq in 1..=forge.size() {
+        let leaf = merkle::leaf(forge.line(seq).as_bytes());
+        tree.push(leaf);
+        // Around each power of two, and some between.
+        let near = [seq - 1, seq, seq + 1]
+            .iter()
+            .any(|near| near.is_power_of_two());
+        if !near && seq % 101 != 0 && seq != forge.size() {
+            continue;
+        }
+        assert_eq!(archive.root(seq).unwrap(), tree.root(), "{seq} records");
+        let line = archive.line(seq).unwrap();
+        let proof = archive.prove(seq, &line).unwrap();
+        assert!(proof.shows(&leaf, &keys).is_ok(), "record {seq}");
+        let root = archive.root(seq).unwrap();
+        let way = merkle::consistency(seq, forge.size(), &mut archive).unwrap();
+        assert!(
+            merkle::extends(seq, &root, forge.size(), &forge.root(), &way),
+            "{seq}"
+        );
+    }
+    assert!(archive.known.keys().any(|(from, to)| to - from == 512));
+}
+
 #[test]
 fn what_no_checkpoint_speaks_of_yet_is_said_to_be_so() {
     let mut forge = forge(&[3]);
@@ -84,6 +116,22 @@ fn what_no_checkpoint_speaks_of_yet_is_said_to_be_so() {
         Err(ArchiveError::Unsigned(seq)) if seq == late
     ));
     assert_eq!(archive.newest().unwrap().1.size, late - 1);
+}
+
+#[test]
+fn a_host_may_go_on_while_its_records_are_proved() {
+    let mut forge = forge(&[3]);
+    let (folder, mut archive) = opened(&forge);
+    for seq in 1..=forge.size() {
+        let line = archive.line(seq).unwrap();
+        archive.prove(seq, &line).unwrap();
+        forge.change("meanwhile");
+        forge.checkpoint();
+        save(&forge.files(), folder.path());
+    }
+    let late = forge.size();
+    let line = archive.line(late).unwrap();
+    archive.prove(late, &line).unwrap();
 }
 
 #[test]
@@ -105,6 +153,26 @@ fn a_line_that_is_not_the_one_that_was_signed_is_not_proved() {
         archive.prove(2, &line)
     });
     assert!(proved.is_err());
+}
+
+#[test]
+fn a_segment_beyond_all_numbers_is_refused() {
+    let forge = forge(&[1]);
+    let Event::SegmentOpened(mut opened) = forge.record(1).event else {
+        panic!("a segment begins otherwise");
+    };
+    opened.size = u64::MAX - 1;
+    opened.peaks = vec![Digest::of(b"peak"); 63];
+    let (mut event, mut text) = (Vec::new(), Vec::new());
+    line::write_event(&Event::SegmentOpened(opened), &mut event).unwrap();
+    let (time, prev) = ("2026-11-22T13:22:08.123Z", Digest::of(b"before"));
+    line::assemble(u64::MAX, time, &line::hex(&prev), &event, &mut text);
+    let mut files = forge.files();
+    files.insert(Name::Lines(u64::MAX).to_string(), text);
+    let folder = tempfile::tempdir().unwrap();
+    save(&files, folder.path());
+    let opened = Archive::open(folder.path());
+    assert!(matches!(opened, Err(ArchiveError::Bad { .. })));
 }
 
 #[test]

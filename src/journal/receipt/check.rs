@@ -81,7 +81,8 @@ pub struct Checked {
     pub log: String,
     /// The largest checkpoint that vouches for some of it.
     pub size: u64,
-    /// Witnesses, among those that are known, that saw these checkpoints.
+    /// Witnesses, among those that are known, that saw the log with each of these records in it, and when
+    /// they had seen all of them.
     pub witnesses: Vec<Cosignature>,
     /// Numbers of host calls that are in no record here: ended before they had one, or left out of the
     /// receipt.
@@ -101,7 +102,6 @@ struct Seen {
     /// Roots by size: a log has one history.
     roots: HashMap<u64, Digest>,
     size: u64,
-    witnesses: Vec<Cosignature>,
 }
 
 impl Receipt {
@@ -119,6 +119,7 @@ impl Receipt {
             .position(|reign| known.contains(&reign.key))
             .ok_or_else(|| ReceiptError::Untrusted(self.log.clone()))?;
         let mut records: Vec<Record> = Vec::new();
+        let mut witnesses: Option<Vec<Cosignature>> = None;
         for (i, shown) in self.records.iter().enumerate() {
             let place = self.keys.len() + i + 1;
             let wrong = |why| ReceiptError::Record { place, why };
@@ -129,7 +130,16 @@ impl Receipt {
                 return Err(ReceiptError::Older { place });
             }
             let reign = reigns.get(by).ok_or(wrong("is before the first key"))?;
-            seen.proved(shown, &proof, reign, known, place)?;
+            let said = seen.proved(shown, &proof, reign, known, place)?;
+            // Who saw an older segment, or a part of the call, says nothing of the rest of it.
+            match &mut witnesses {
+                None => witnesses = Some(said),
+                Some(all) => all.retain_mut(|one| {
+                    let again = said.iter().find(|other| other.name == one.name);
+                    one.time = one.time.max(again.map_or(0, |other| other.time));
+                    again.is_some()
+                }),
+            }
             if !is_of(&record, self.call) {
                 return Err(wrong("is not of this call"));
             }
@@ -152,7 +162,7 @@ impl Receipt {
             records,
             log: self.log.clone(),
             size: seen.size,
-            witnesses: seen.witnesses,
+            witnesses: witnesses.unwrap_or_default(),
         })
     }
 
@@ -214,7 +224,7 @@ fn read(shown: &Shown, place: usize) -> Result<(Record, Proof), ReceiptError> {
 }
 
 impl Seen {
-    /// A record is in the tree that the key of its own segment signed.
+    /// A record is in the tree that the key of its own segment signed; what witnesses say of that tree.
     fn proved(
         &mut self,
         shown: &Shown,
@@ -222,7 +232,7 @@ impl Seen {
         reign: &Reign,
         known: &[VerifierKey],
         place: usize,
-    ) -> Result<(), ReceiptError> {
+    ) -> Result<Vec<Cosignature>, ReceiptError> {
         let failed = |why| ReceiptError::Proof { place, why };
         let leaf = merkle::leaf(shown.record.as_bytes());
         let signer = std::slice::from_ref(&reign.key);
@@ -235,16 +245,8 @@ impl Seen {
             return Err(ReceiptError::Fork(size));
         }
         self.size = self.size.max(size);
-        let said = proof
-            .note
-            .cosignatures(known)
-            .map_err(|why| failed(ProofError::Note(why)))?;
-        for one in said {
-            if !self.witnesses.contains(&one) {
-                self.witnesses.push(one);
-            }
-        }
-        Ok(())
+        let said = proof.note.cosignatures(known);
+        said.map_err(|why| failed(ProofError::Note(why)))
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::journal::forge::Forge;
-use crate::journal::note::VerifierKey;
+use crate::journal::note::{Note, Signer, VerifierKey};
 use crate::journal::prove::ProofError;
 use crate::journal::tests::{call_id, intent, outcome};
 
@@ -206,7 +206,11 @@ fn nothing_in_a_receipt_can_be_changed() {
         .text()
         .unwrap()
         .replace("\"tollgate_receipt\": 1", "\"tollgate_receipt\": 2");
-    for text in ["", "{}", "[]", other_version.as_str()] {
+    let status = "\"status\": \"ok\"";
+    let twice = format!("\"status\": \"held\", {status}");
+    let twice = good.text().unwrap().replacen(status, &twice, 1);
+    assert!(twice.contains("held"), "{twice}");
+    for text in ["", "{}", "[]", other_version.as_str(), twice.as_str()] {
         assert!(Receipt::parse(text).is_err());
     }
 }
@@ -286,4 +290,21 @@ fn a_call_whose_host_died_has_a_receipt_that_says_so() {
     made.records = vec![made.records[0], unknown];
     let checked = made.receipt().check(&[made.key(0)]).unwrap();
     assert_eq!(checked.summary.status, "unknown");
+}
+
+/// T8: with the key of today a call can be made up; what a witness signed before is no word on it.
+#[test]
+fn a_witness_counts_that_saw_all_of_the_call() {
+    let witness = Signer::witness("w.example/1", &[7; 32]);
+    let mut made = made();
+    let known = [made.key(0), witness.verifier().clone()];
+    // It sees the segment before the call, the one where that ends, and at last the one where it began.
+    for (segment, time, seen) in [(0, 10, vec![]), (2, 30, vec![]), (1, 20, vec![30_u64])] {
+        let (_, text) = &mut made.notes[segment];
+        let note = Note::parse(text.as_bytes()).unwrap();
+        text.push_str(&witness.cosign(note.text(), time));
+        let checked = made.receipt().check(&known).unwrap();
+        let times: Vec<u64> = checked.witnesses.iter().map(|one| one.time).collect();
+        assert_eq!(times, seen, "with segment {segment}");
+    }
 }

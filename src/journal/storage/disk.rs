@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
-use super::{Lock, LogFile, Name, Storage};
+use super::{LOCK, Lock, LogFile, Name, Storage};
 
 /// A directory of the file system.
 #[derive(Debug, Clone)]
@@ -91,7 +91,7 @@ impl Storage for Disk {
             .write(true)
             .mode(0o600)
             .custom_flags(no_follow())
-            .open(self.directory.join("lock"))?;
+            .open(self.directory.join(LOCK))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(DiskLock { _file: file }))
     }

@@ -47,7 +47,8 @@ impl Reading<'_> {
             .unwrap_or_default();
         let mut cut = Notes::default();
         let mut end = 0;
-        let mut size = self.segment - 1;
+        // There is no record 0, whatever a file is called.
+        let mut size = self.segment.saturating_sub(1);
         for line in bytes.split_inclusive(|b| *b == b'\n') {
             end += line.len() as u64;
             let Some((_, note)) = cut.take(line) else {

@@ -1,9 +1,13 @@
 //! Every operation of the disk fails in turn, in every way.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use super::super::storage::Name;
 use super::super::{OpenError, Position, Unwritable};
 use super::memory::{Fault, Memory};
 use super::*;
+use crate::clock::Clock;
 
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
@@ -174,4 +178,32 @@ async fn what_is_on_the_disk_stays_promised_after_a_failure() {
     memory.fail(memory.operations(), Fault::Error(EIO));
     assert!(journal.append(&changed("b")).is_err());
     journal.durable(position).await.unwrap();
+}
+
+/// What it wrote is not known, and nobody waits for ever to hear so.
+#[tokio::test]
+async fn a_thread_that_ends_while_it_writes_is_a_failure_like_any_other() {
+    #[derive(Debug, Default)]
+    struct Broken(AtomicBool);
+    impl Clock for Broken {
+        fn now(&self) -> Duration {
+            assert!(!self.0.load(Ordering::SeqCst), "the clock is broken");
+            Duration::ZERO
+        }
+    }
+    let clock = Arc::new(Broken::default());
+    let memory = Memory::default();
+    let broken = Options {
+        clock: clock.clone(),
+        ..options(1 << 20)
+    };
+    let (journal, _) = open(&memory, broken);
+    clock.0.store(true, Ordering::SeqCst);
+    let other = journal.clone();
+    let thread = std::thread::spawn(move || other.append(&changed("a")));
+    assert!(thread.join().is_err());
+    clock.0.store(false, Ordering::SeqCst);
+    assert!(journal.append(&changed("b")).is_err());
+    assert!(journal.failure().borrow().is_some());
+    assert!(journal.close().await.is_err());
 }

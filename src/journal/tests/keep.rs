@@ -112,8 +112,11 @@ fn a_damaged_compressed_segment_is_named() {
         let longer = memory.with(Name::Packed(1), Some([&packed, rest].concat()));
         assert!(verify(&longer).first_bad.is_some());
     }
-    let cut = memory.with(Name::Packed(1), Some(packed[..packed.len() - 1].to_vec()));
-    assert!(verify(&cut).first_bad.is_some());
+    for len in [0, 1, 3, 4, packed.len() - 1] {
+        let cut = memory.with(Name::Packed(1), Some(packed[..len].to_vec()));
+        let bad = verify(&cut).first_bad.unwrap();
+        assert_eq!(bad.file, Name::Packed(1).to_string(), "{len}: {bad}");
+    }
 }
 
 #[test]

@@ -84,7 +84,7 @@ proptest! {
         let (last, rest) = line.split_last().unwrap();
         prop_assert_eq!(*last, b'\n');
         let text = std::str::from_utf8(rest).unwrap();
-        prop_assert!(!text.contains(line::is_unsafe), "{}", text);
+        prop_assert!(!text.contains(crate::json::plain::is_unsafe), "{}", text);
         let record = read(rest).unwrap();
         prop_assert_eq!((record.seq, record.prev), (7, ORIGIN));
         prop_assert_eq!(&record.event, &event);

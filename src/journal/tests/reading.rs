@@ -356,10 +356,10 @@ fn nothing_from_outside_reaches_a_terminal_as_it_is() {
     let path = directory.path().join("journal");
     let id = story(&path);
     let records = call(&path, &id.to_string()).unwrap();
-    let is_unsafe = |c: char| c != '\n' && super::super::line::is_unsafe(c);
+    let is_unsafe = |c: char| c != '\n' && crate::json::plain::is_unsafe(c);
     assert!(!show::call(&records, PLAIN).contains(is_unsafe));
     for record in &records {
-        assert!(!show::line(record, PLAIN).contains(super::super::line::is_unsafe));
+        assert!(!show::line(record, PLAIN).contains(crate::json::plain::is_unsafe));
         let coloured = show::line(record, Look { colour: true });
         // Colour changes nothing but colour.
         assert_eq!(

@@ -1,13 +1,15 @@
 //! Searching: bytes find what a reader of every record would find, and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod plainly;
+
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use proptest::prelude::*;
 
 use super::super::record::{
-    ApprovalUsed, HostCall, HostCallRef, Outcome, Record, Recovered, Refused,
+    ApprovalAnswered, ApprovalUsed, HostCall, HostCallRef, Outcome, Record, Recovered, Refused,
 };
 use super::super::{Decision, Query, Reader, call, each, search, story, tail};
 use super::*;
@@ -111,135 +113,6 @@ fn ended(call: CallId, status: &str) -> Event {
         status: status.to_owned(),
         ..base
     })
-}
-
-/// What a query means, told from the records themselves: the plain and slow way.
-mod plainly {
-    use super::*;
-
-    fn agent(record: &Record, wanted: &str) -> bool {
-        let caller = record.event.caller();
-        caller.is_some_and(|caller| caller.agents().any(|agent| agent.as_str() == wanted))
-            || matches!(&record.event, Event::Changed(changed) if changed.subject.as_deref() == Some(wanted))
-    }
-
-    fn user(record: &Record, wanted: &str) -> bool {
-        let by = match &record.event {
-            Event::ApprovalUsed(used) => used.by.iter().any(|by| by.as_str() == wanted),
-            _ => false,
-        };
-        by || record
-            .event
-            .caller()
-            .is_some_and(|caller| caller.user.as_deref() == Some(wanted))
-    }
-
-    fn tool(record: &Record, wanted: &str) -> bool {
-        let Some(tool) = record.event.tool() else {
-            return false;
-        };
-        tool == wanted || tool.split('.').next() == Some(wanted)
-    }
-
-    fn origin(record: &Record, wanted: &str) -> bool {
-        let target = match &record.event {
-            Event::HostCall(made) => &made.host_call.target,
-            Event::Refusal(refused) => match &refused.host_call {
-                Some(host_call) => &host_call.target,
-                None => return false,
-            },
-            _ => return false,
-        };
-        let Ok(url) = url::Url::parse(target) else {
-            return false;
-        };
-        url.origin().ascii_serialization() == wanted || url.host_str() == Some(wanted)
-    }
-
-    fn policy(record: &Record, wanted: &str) -> bool {
-        let ground = match &record.event {
-            Event::Intent(intent) => Some(&intent.decision),
-            Event::HostCall(made) => Some(&made.decision),
-            _ => None,
-        };
-        ground.is_some_and(|ground| ground.policies.iter().any(|policy| policy.id == wanted))
-    }
-
-    fn decision(record: &Record, wanted: Decision) -> bool {
-        match wanted {
-            Decision::Allow => matches!(record.event, Event::Intent(_) | Event::HostCall(_)),
-            Decision::Hold => matches!(record.event, Event::Hold(_) | Event::ApprovalAsked(_)),
-            Decision::Refuse => matches!(record.event, Event::Refusal(_)),
-        }
-    }
-
-    fn reason(record: &Record, wanted: Reason) -> bool {
-        matches!(&record.event, Event::Refusal(refused) if refused.reason == wanted)
-    }
-
-    fn status(record: &Record, wanted: &str) -> bool {
-        matches!(&record.event, Event::Outcome(outcome) if outcome.status == wanted)
-    }
-
-    type Holds<'a> = Box<dyn Fn(&Record) -> bool + 'a>;
-
-    /// The calls that have each of what is asked for in one of their records, and the records of no call that
-    /// have all of it.
-    pub(super) fn found(records: &[Record], query: &Query) -> (BTreeSet<CallId>, BTreeSet<u64>) {
-        let mut wanted: Vec<Holds<'_>> = Vec::new();
-        if let Some(text) = &query.agent {
-            wanted.push(Box::new(|record| agent(record, text.as_str())));
-        }
-        if let Some(text) = &query.user {
-            wanted.push(Box::new(|record| user(record, text)));
-        }
-        if let Some(text) = &query.tool {
-            wanted.push(Box::new(|record| tool(record, text)));
-        }
-        if let Some(text) = &query.origin {
-            wanted.push(Box::new(|record| origin(record, text)));
-        }
-        if let Some(which) = query.decision {
-            wanted.push(Box::new(move |record| decision(record, which)));
-        }
-        if let Some(which) = query.reason {
-            wanted.push(Box::new(move |record| reason(record, which)));
-        }
-        if let Some(text) = &query.status {
-            wanted.push(Box::new(|record| status(record, text)));
-        }
-        if let Some(text) = &query.policy {
-            wanted.push(Box::new(|record| policy(record, text)));
-        }
-        if let Some(text) = &query.kind {
-            wanted.push(Box::new(move |record| record.event.kind() == text));
-        }
-        let mut calls: BTreeMap<CallId, Vec<&Record>> = BTreeMap::new();
-        let mut alone = BTreeSet::new();
-        for record in records {
-            match record.event.call() {
-                Some(call) => calls.entry(call).or_default().push(record),
-                // The journal's own are for whoever asks for them by kind.
-                None if matches!(
-                    record.event,
-                    Event::SegmentOpened(_) | Event::SegmentClosed(_) | Event::Heartbeat {}
-                ) => {}
-                None if wanted.iter().all(|wanted| wanted(record)) => {
-                    alone.insert(record.seq);
-                }
-                None => {}
-            }
-        }
-        let met = calls
-            .into_iter()
-            .filter(|(_, records)| {
-                wanted
-                    .iter()
-                    .all(|wanted| records.iter().any(|r| wanted(r)))
-            })
-            .map(|(call, _)| call);
-        (met.collect(), alone)
-    }
 }
 
 fn all(path: &Path) -> Vec<Record> {
@@ -433,6 +306,40 @@ fn the_newest_are_found_where_not_all_are_wanted() {
         assert_eq!(found.calls, [38, 39, 40].map(call_id), "{query:?}");
         assert_eq!(search(&path, &query, 0).unwrap().calls, []);
     }
+}
+
+#[test]
+fn an_origin_is_found_as_people_write_it_and_a_reason_wherever_it_stands() {
+    let call = call_id(1);
+    let answered = ApprovalAnswered {
+        call,
+        approval: "approval_aaaaaaaaaaaaaaaa".parse().unwrap(),
+        by: "ada".parse().unwrap(),
+        approve: true,
+        standing_s: None,
+        why: None,
+        status: String::from("pending"),
+        refused: Some(Reason::PolicyError),
+        decision: None,
+    };
+    let events = [
+        begins(call, caller("claude", None, &[]), "github.search"),
+        goes_to(call, 1, "https://api.github.com/x"),
+        Event::ApprovalAnswered(answered),
+    ];
+    let (_directory, path) = written(&events, 1 << 20);
+    for origin in ["https://api.github.com", "https://api.github.com/"] {
+        let query = Query {
+            origin: Some(origin.to_owned()),
+            ..Query::default()
+        };
+        assert_eq!(search(&path, &query, 9).unwrap().calls, [call], "{origin}");
+    }
+    let query = Query {
+        reason: Some(Reason::PolicyError),
+        ..Query::default()
+    };
+    assert_eq!(search(&path, &query, 9).unwrap().calls, [call]);
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::super::merkle;
+use super::super::storage::Name;
 use super::memory::Memory;
 use super::*;
 
@@ -153,5 +155,56 @@ fn a_changed_record_is_named_although_only_the_next_one_shows_it() {
         .unwrap()
         .replace("claude", "claudf");
     *line = text.into_bytes();
-    assert_eq!(first_bad(bad), Some(named(&good, index)));
+    assert_eq!(first_bad(bad.clone()), Some(named(&good, index)));
+    // What is told of the last good line is not told of the changed one.
+    let segments = bad
+        .into_iter()
+        .map(|(first, lines)| (first, lines.concat()));
+    let report = verify(&self::good().with_segments(segments.collect()));
+    assert_eq!((report.records, report.last), (index as u64, None));
+}
+
+#[test]
+fn a_line_that_was_signed_for_is_not_to_blame() {
+    let good = lines();
+    let after = |line: &[u8], prev: Digest| {
+        let mut text = String::from_utf8(line.to_vec()).unwrap();
+        let start = text.find("sha256:").unwrap();
+        text.replace_range(start..start + 71, &prev.to_string());
+        text.into_bytes()
+    };
+    // The first line behind a checkpoint goes on from another one, and the next vouches for it.
+    let mut bad = good.clone();
+    let segment = &mut bad[1].1;
+    segment[0] = after(&segment[0], Digest::of(b"another"));
+    let leaf = merkle::leaf(segment[0].strip_suffix(b"\n").unwrap());
+    segment[1] = after(&segment[1], leaf);
+    assert_eq!(first_bad(bad), Some(named(&good, good[0].1.len())));
+}
+
+/// L15: who makes a log up chooses its numbers, and none makes a reader count past the largest.
+#[test]
+fn the_largest_numbers_are_refused_like_any_others() {
+    let opens = |memory: &Memory| Journal::open_in(Arc::new(memory.clone()), options(2048));
+    for (from, to) in [("\"seq\":1,", "\"seq\":"), ("\"size\":0,", "\"size\":")] {
+        let to = format!("{to}{},", u64::MAX);
+        let good = lines();
+        let mut bad = good.clone();
+        let line = at(&mut bad, 0);
+        let text = String::from_utf8(line.clone()).unwrap();
+        assert!(text.contains(from), "{text}");
+        *line = text.replacen(from, &to, 1).into_bytes();
+        assert_eq!(first_bad(bad), Some(named(&good, 0)), "{from}");
+
+        // A start reads the last segment alone.
+        let one = good_log(1);
+        let text = one.segments().remove(&1).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let text = text.replacen(from, &to, 1).into_bytes();
+        assert!(opens(&one.with(Name::Lines(1), Some(text))).is_err());
+    }
+    // Nor the smallest: there is no record before the first.
+    let text = good_log(1).segments().remove(&1);
+    let zero = Memory::of([(Name::Lines(0), text.unwrap())].into());
+    assert!(opens(&zero).is_err());
 }

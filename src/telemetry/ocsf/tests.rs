@@ -70,17 +70,80 @@ fn a_persons_answer_is_theirs() {
 }
 
 #[test]
+fn what_the_host_does_by_itself_is_no_operators() {
+    for (change, whom) in [
+        ("agent.added", "operator"),
+        ("agent.lifted", "operator"),
+        ("credential.refused", "host"),
+        ("clock.stepped", "host"),
+        ("telemetry.sent", "host"),
+    ] {
+        let changed = Event::Changed(Changed {
+            change: change.to_owned(),
+            ..Changed::default()
+        });
+        let events = Ocsf::default().events(&record(1, changed));
+        assert_eq!(events[0]["actor"]["invoked_by"], whom, "{change}");
+    }
+}
+
+#[test]
+fn a_name_that_was_not_looked_up_is_nobodys() {
+    let refused = |reason, digest| {
+        Event::Refusal(Refused {
+            call: call(1),
+            caller: Some(caller()),
+            tool: Some(String::from("made.up")),
+            arguments: Some(ArgumentsView {
+                digest,
+                bytes: 2,
+                view: String::from("{}"),
+                cut: false,
+            }),
+            attempt: None,
+            host_call: None,
+            reason,
+            message: String::new(),
+            detail: None,
+            decision: None,
+            repeated: 0,
+        })
+    };
+    let said = |reason, digest| {
+        let events = Ocsf::default().events(&record(1, refused(reason, digest)));
+        events[0].to_string().contains("made.up")
+    };
+    // Before the catalogue is asked.
+    for reason in [
+        Reason::HostDraining,
+        Reason::RevokedAgent,
+        Reason::RevokedAll,
+        Reason::NameUnknown,
+    ] {
+        assert!(!said(reason, None), "{reason}");
+    }
+    // And behind that.
+    assert!(said(Reason::RevokedPlugin, None));
+    assert!(said(Reason::ArgsInvalid, None));
+    assert!(said(Reason::RevokedAgent, Some(Digest::of(b"{}"))));
+}
+
+fn caller() -> Caller {
+    Caller {
+        agent: "claude".parse().unwrap(),
+        user: None,
+        transport: String::from("http"),
+        client: None,
+        task: None,
+        chain: Vec::new(),
+    }
+}
+
+#[test]
 fn calls_are_forgotten_in_the_order_in_which_they_came() {
     let mut ocsf = Ocsf::default();
     let known = || Known {
-        caller: Caller {
-            agent: "claude".parse().unwrap(),
-            user: None,
-            transport: String::from("http"),
-            client: None,
-            task: None,
-            chain: Vec::new(),
-        },
+        caller: caller(),
         tool: String::from("a.b"),
         plugin: None,
         arguments: None,

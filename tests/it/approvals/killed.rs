@@ -43,15 +43,9 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The fixture of this test, as a plugin may reach it: over plain HTTP, on this machine.
+/// The probe may reach the fixture on this machine, under this policy.
 fn here(upstream: &Upstream, policy: &str) -> Setup {
-    let policy = format!(
-        "{policy}permit (principal in Group::\"everyone\", action in Action::\"connect\", resource in Plugin::\"probe\")\n\
-         when {{ context.address == ip(\"127.0.0.1\") }};"
-    );
-    crate::journal::local(upstream)
-        .policy("probe", &policy)
-        .shared_rules()
+    Setup::probe_at(&upstream.origin(), policy).shared_rules()
 }
 
 fn request(upstream: &Upstream, method: &str, path: &str) -> Value {

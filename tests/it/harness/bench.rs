@@ -51,9 +51,14 @@ pub(crate) struct Bench {
 impl Bench {
     /// Starts a host in a home that was made, with a fixture upstream.
     pub(crate) async fn start_in(folder: TempDir, home: Home) -> Self {
+        Self::start_at(folder, home, NOW).await
+    }
+
+    /// The same, at another time.
+    pub(crate) async fn start_at(folder: TempDir, home: Home, now: Duration) -> Self {
         let upstream = Upstream::start().await;
         let clock = Arc::new(TestClock(AtomicU64::new(0)));
-        clock.set(NOW);
+        clock.set(now);
         let resolver = Arc::new(Names::default());
         let connector = Arc::new(Detour::to(&upstream));
         let host = Host::start(Options {

@@ -10,12 +10,14 @@ pub(crate) mod binary;
 mod look;
 pub(crate) mod mcp;
 pub(crate) mod network;
+mod random;
 pub(crate) mod served;
 mod setup;
 pub(crate) mod web;
 
 pub(crate) use bench::{Bench, Running, TestClock};
 pub(crate) use look::{Look, change, intents, reason_of};
+pub(crate) use random::Random;
 pub(crate) use setup::{PROBE_POLICY, PROBE_TOML, REVEAL, Setup, place};
 
 use std::path::{Path, PathBuf};

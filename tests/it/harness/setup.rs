@@ -35,6 +35,13 @@ permit (principal in Group::"everyone", action in Action::"reveal-secret", resou
 pub(crate) const PROBE_TOML: &str =
     "[plugin.probe.settings]\norigin = \"https://granted.example\"\n";
 
+/// The probe may connect to this machine.
+const HERE: &str = r#"
+@id("probe.here")
+permit (principal in Group::"everyone", action in Action::"connect", resource in Plugin::"probe")
+when { context.address == ip("127.0.0.1") };
+"#;
+
 /// `policies/entities.json` with these agents in the group `everyone`, and two people who may approve.
 pub(crate) fn entities<S: AsRef<str>>(agents: &[S]) -> String {
     let mut all = vec![
@@ -100,6 +107,14 @@ impl Setup {
             .component("probe", guests::PROBE)
             .policy("probe", policy)
             .toml(PROBE_TOML)
+    }
+
+    /// The probe with a policy of the test's own, and with its origin on this machine, in the clear.
+    pub(crate) fn probe_at(origin: &str, policy: &str) -> Self {
+        Self::empty()
+            .component("probe", guests::PROBE)
+            .policy("probe", &format!("{policy}{HERE}"))
+            .toml(&format!("[plugin.probe.settings]\norigin = \"{origin}\""))
     }
 
     /// A component that was built from source.

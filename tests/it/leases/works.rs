@@ -21,14 +21,7 @@ use crate::servers::{Gate, OpenBao, Queue, until};
 
 /// The probe, which may reach `origin` on this machine.
 pub(crate) fn local(origin: &str) -> Setup {
-    let policy = format!(
-        "{PROBE_POLICY}permit (principal in Group::\"everyone\", action in Action::\"connect\", resource in Plugin::\"probe\")\n\
-         when {{ context.address == ip(\"127.0.0.1\") }};"
-    );
-    Setup::empty()
-        .component("probe", guests::PROBE)
-        .policy("probe", &policy)
-        .toml(&format!("[plugin.probe.settings]\norigin = \"{origin}\""))
+    Setup::probe_at(origin, PROBE_POLICY)
 }
 
 /// A queue, OpenBao that makes its users, and the probe, which works there with them.

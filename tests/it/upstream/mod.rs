@@ -74,6 +74,11 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
+    /// The origin of the listener in the clear.
+    pub(crate) fn origin(&self) -> String {
+        format!("http://{}", self.plain)
+    }
+
     pub(crate) async fn start() -> Self {
         let shared = Arc::new(Shared {
             ledger: Mutex::default(),
