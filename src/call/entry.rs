@@ -84,7 +84,9 @@ impl<'a> Entry<'a> {
     /// It is of this tool; from now on a stop of the plugin stops this call.
     pub(super) fn tool(&mut self, plugin: &Plugin, tool: &ToolName) {
         self.tool = Some((tool.clone(), plugin.digest));
-        self.trace.tool(tool);
+        // What agents see; a tool that is not there was not found.
+        let wire = plugin.shown(tool).map_or("", |listed| listed.name.as_str());
+        self.trace.tool(tool, wire);
         if let Some(under_way) = self.under_way() {
             under_way.is_of(tool);
         }

@@ -154,21 +154,24 @@ fn plugins(home: &Home, loaded: &[Loaded]) -> Vec<Finding> {
                 continue;
             }
         };
-        for tool in &plugin.description.tools {
-            match names.get(&tool.name.wire()) {
+        for (tool, listed) in plugin.listed() {
+            match names.get(&listed.name) {
                 Some(taken) if taken.plugin() != &plugin.name => {
                     let message = format!(
-                        "agents would see its tool `{}` as `{}`, which is the name of `{taken}` already",
-                        tool.name,
-                        tool.name.wire()
+                        "agents would see its tool `{tool}` as `{}`, which is the name of `{taken}` already",
+                        listed.name
+                    );
+                    let help = format!(
+                        "set another `prefix` in `[plugin.{}]` or `[plugin.{}]` of `tollgate.toml`",
+                        plugin.name,
+                        taken.plugin()
                     );
                     findings.push(
-                        Finding::new(Level::Error, place.clone(), message)
-                            .help("rename one of the two files"),
+                        Finding::new(Level::Error, place.clone(), message).help(help),
                     );
                 }
                 _ => {
-                    names.insert(tool.name.wire(), tool.name.clone());
+                    names.insert(listed.name.clone(), tool.clone());
                 }
             }
         }

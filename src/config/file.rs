@@ -17,7 +17,7 @@ use super::quantity::{Counted, Quantity, Unit};
 use super::secret::Secret;
 use super::telemetry::TelemetryTable;
 use super::{Anchor, Format, Leases, Level, Proxy, SecretPlace, Sync, Tier, Vault};
-use crate::name::{self, PluginName, ToolName};
+use crate::name::{self, PluginName, Prefix, ToolName};
 use crate::plugin::{Key, TrustedKey};
 
 /// `tollgate.toml`.
@@ -161,6 +161,7 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Plugin {
+    pub(super) prefix: Option<Prefix>,
     pub(super) tier: Option<Spanned<TierName>>,
     pub(super) approvals: Option<People>,
     pub(super) tape: Option<bool>,

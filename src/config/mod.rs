@@ -28,7 +28,7 @@ use crate::approval::Settings as Approvals;
 use crate::digest::Digest;
 use crate::home::Home;
 use crate::limits::{CallLimits, Concurrency, DescribeLimits};
-use crate::name::{PluginName, ToolName};
+use crate::name::{PluginName, Prefix, ToolName};
 use crate::plugin::Trust;
 use crate::tape::Settings as Tapes;
 
@@ -256,6 +256,13 @@ impl Config {
             plugin.describe.apply(&mut limits);
         }
         limits
+    }
+
+    /// What agents see before the names of the tools of `plugin`.
+    #[must_use]
+    pub fn prefix(&self, plugin: &PluginName) -> Prefix {
+        let set = self.file.plugin(plugin).and_then(|p| p.prefix.clone());
+        set.unwrap_or_else(|| Prefix::of(plugin))
     }
 
     /// How many calls of `plugin` there may be at once.

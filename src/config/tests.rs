@@ -143,6 +143,20 @@ fn a_tool_goes_before_its_plugin_and_that_before_the_host() {
 }
 
 #[test]
+fn a_plugin_has_its_name_for_a_prefix_unless_the_operator_says_otherwise() {
+    let config = parse("[plugin.github]\nprefix = \"\"\n[plugin.jq]\nprefix = \"J-q\"").unwrap();
+    let wire = |name: &str| {
+        let tool = tool(name);
+        config.prefix(tool.plugin()).wire(&tool).unwrap()
+    };
+    assert_eq!(wire("github.search"), "search");
+    assert_eq!(wire("jq.filter"), "J-q_filter");
+    assert_eq!(wire("time.now"), "time_now");
+    let said = wrong("[plugin.jq]\nprefix = \"a b\"");
+    assert!(said.contains("`a b` can't be a name"), "{said}");
+}
+
+#[test]
 fn settings_have_a_digest_that_any_change_changes() {
     let plugin: PluginName = "github".parse().unwrap();
     let digest = |text: &str| parse(text).unwrap().settings_digest(&plugin);

@@ -50,15 +50,14 @@ impl Backend for Host {
                 }
             }
         }
+        // By what agents see, whatever plugin it is of: the order is then one that a page can go on from.
+        tools.sort_by(|a, b| a.name.cmp(&b.name));
         tools
     }
 
     fn tool(&self, wire: &str) -> Option<Arc<ListedTool>> {
         let (plugin, name) = self.catalogue().find(wire)?;
-        plugin
-            .listed()
-            .find(|(tool, _)| **tool == name)
-            .map(|(_, listed)| Arc::clone(listed))
+        plugin.shown(&name).map(Arc::clone)
     }
 
     async fn call(self: Arc<Self>, arrival: Arrival, cancel: CancellationToken) -> Reply {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::call::{Arrival, Reply};
 use crate::id::{ApprovalId, TaskId};
 use crate::identity::{Authenticated, MintRequest, Minted};
-use crate::plugin::{Description, Hints, Tool};
+use crate::plugin::{Hints, Tool};
 use crate::reason::{Reason, Refusal};
 
 /// The host, as the protocol sees it.
@@ -142,13 +142,13 @@ impl ListedTool {
         }
     }
 
-    /// The tool as its checked description has it. A schema that is not an object, which no checked
-    /// description has, is listed as one that takes any object.
+    /// The tool as its checked description has it, by the name `wire`. A schema that is not an object,
+    /// which no checked description has, is listed as one that takes any object.
     #[must_use]
-    pub fn of(tool: &Tool) -> Self {
+    pub fn of(tool: &Tool, wire: String) -> Self {
         let object = |schema: &Value| schema.as_object().cloned();
         let mut listed = Self::new(
-            tool.name.wire(),
+            wire,
             tool.description.clone(),
             object(&tool.input_schema).unwrap_or_else(any_object),
         );
@@ -156,16 +156,6 @@ impl ListedTool {
         listed.output_schema = tool.output_schema.as_ref().and_then(object).map(Arc::new);
         listed.hints = tool.hints;
         listed
-    }
-
-    /// The tools of a description, in its order.
-    #[must_use]
-    pub fn all_of(description: &Description) -> Vec<Arc<Self>> {
-        description
-            .tools
-            .iter()
-            .map(|tool| Arc::new(Self::of(tool)))
-            .collect()
     }
 
     /// Whether the schema asks for arguments to be repeated in headers.

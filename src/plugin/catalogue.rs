@@ -1,5 +1,6 @@
 //! What is known of the plugins at one moment: one value, published whole.
 
+use std::collections::hash_map;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -65,14 +66,23 @@ impl Catalogue {
         catalogue
     }
 
-    /// Brings the names that agents see in line with what serves.
+    /// Brings the names that agents see in line with what serves. While prefixes change, two plugins can
+    /// have one name for a moment: then it is neither's.
     pub(super) fn index(&mut self) {
-        let tools = self
-            .serving
-            .values()
-            .flat_map(|plugin| &plugin.description.tools);
-        self.wire = tools
-            .map(|tool| (tool.name.wire(), tool.name.clone()))
+        let mut wire: HashMap<String, Option<ToolName>> = HashMap::new();
+        for (tool, listed) in self.serving.values().flat_map(|plugin| plugin.listed()) {
+            match wire.entry(listed.name.clone()) {
+                hash_map::Entry::Vacant(free) => {
+                    free.insert(Some(tool.clone()));
+                }
+                hash_map::Entry::Occupied(mut taken) => {
+                    taken.insert(None);
+                }
+            }
+        }
+        self.wire = wire
+            .into_iter()
+            .filter_map(|(name, tool)| Some((name, tool?)))
             .collect();
     }
 

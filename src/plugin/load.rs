@@ -16,7 +16,7 @@ use crate::grant::Grants;
 use crate::json;
 use crate::limits::CallLimits;
 use crate::mcp::ListedTool;
-use crate::name::{PluginName, ToolName};
+use crate::name::{ParseNameError, PluginName, ToolName};
 use crate::reason::{Reason, Refusal};
 use crate::runtime::{Code, Runtime};
 use crate::secret::Lent;
@@ -131,12 +131,17 @@ impl Plugin {
             .enumerate()
             .map(|(index, (tool, schemas))| (tool.name.clone(), (index, schemas)))
             .collect();
+        let prefix = config.prefix(name);
         let listed = described
             .description
             .tools
             .iter()
-            .map(|tool| (tool.name.clone(), Arc::new(ListedTool::of(tool))))
-            .collect();
+            .map(|tool| {
+                let listed = ListedTool::of(tool, prefix.wire(&tool.name)?);
+                Ok((tool.name.clone(), Arc::new(listed)))
+            })
+            .collect::<Result<_, ParseNameError>>()
+            .map_err(|error| Refusal::new(Reason::NameInvalid, error.to_string()))?;
         Ok(Self {
             name: name.clone(),
             listed,
@@ -155,6 +160,12 @@ impl Plugin {
     pub(crate) fn tool(&self, name: &ToolName) -> Option<(&Tool, &ToolSchemas)> {
         let (index, schemas) = self.schemas.get(name)?;
         Some((self.description.tools.get(*index)?, schemas))
+    }
+
+    /// The tool of this name, as agents see it.
+    pub(crate) fn shown(&self, name: &ToolName) -> Option<&Arc<ListedTool>> {
+        let (index, _) = self.schemas.get(name)?;
+        self.listed.get(*index).map(|(_, listed)| listed)
     }
 
     /// Its tools as agents see them, in the order of names.
