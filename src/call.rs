@@ -9,6 +9,7 @@ mod asked;
 mod entry;
 mod hold;
 mod pace;
+mod rate;
 mod reply;
 mod step;
 

@@ -21,7 +21,6 @@ pub use people::PersonReport;
 pub use report::{AgentReport, CallReport, RefusalReport, SecretReport, StatusReport};
 pub use tasks::TaskReport;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,18 +40,18 @@ use crate::task::TaskFilter;
 #[derive(Debug)]
 pub struct Operator {
     host: Arc<Host>,
-    listen: Option<SocketAddr>,
+    endpoint: Option<String>,
     started: Duration,
 }
 
 impl Operator {
-    /// The operator's side of `host`, whose HTTP endpoint is at `listen`, if it has one.
+    /// The operator's side of `host`, whose HTTP endpoint is at `endpoint`, if it has one.
     #[must_use]
-    pub fn new(host: Arc<Host>, listen: Option<SocketAddr>) -> Self {
+    pub fn new(host: Arc<Host>, endpoint: Option<String>) -> Self {
         Self {
             started: host.now(),
             host,
-            listen,
+            endpoint,
         }
     }
 
@@ -63,7 +62,7 @@ impl Operator {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             home: host.home().root().to_owned(),
-            endpoint: self.listen.map(|listen| format!("http://{listen}/mcp")),
+            endpoint: self.endpoint.clone(),
             started: crate::clock::rfc3339(self.started),
             plugins: catalogue.entries.len(),
             serving: catalogue.serving.len(),

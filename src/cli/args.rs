@@ -20,7 +20,6 @@ pub(crate) use replay::Replay;
 pub(crate) use task::{BoundArgument, Task, TaskStart};
 pub(crate) use token::{Token, Ttl};
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +27,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use self::token::{overlap, ttl};
 use super::exit::Exit;
+use crate::config::Listen;
 use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::name::PluginName;
@@ -183,9 +183,9 @@ pub(crate) struct Revoke {
 /// `tollgate serve`.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Where the HTTP endpoint listens, in the place of the configured address.
-    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "stdio")]
-    pub(crate) listen: Option<SocketAddr>,
+    /// Where the HTTP endpoint listens, in the place of what is configured: an address and a port, or `unix:PATH`.
+    #[arg(long, value_name = "PLACE", conflicts_with = "stdio")]
+    pub(crate) listen: Option<Listen>,
     /// Make a first agent if there is none, and print how to connect.
     #[arg(long, conflicts_with_all = ["stdio", "background"])]
     pub(crate) quickstart: bool,

@@ -14,6 +14,7 @@ mod client;
 mod compiling;
 mod credential;
 mod daemon;
+mod endpoint;
 mod exit;
 mod fault;
 mod finding;

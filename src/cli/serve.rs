@@ -1,6 +1,5 @@
 //! `tollgate serve`: the daemon, from its lock to its last answer; and its thin clients on stdio.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::finding::number;
 use super::printer::Printer;
-use super::{check, log, quickstart};
+use super::{check, endpoint, log, quickstart};
 use crate::config::Config;
 use crate::control::Operator;
 use crate::daemon::{Connection, Daemon, DaemonError, bridge_stdio, detach};
@@ -26,7 +25,7 @@ use crate::host::{Host, Options, StartError, Watch};
 use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::OpenError;
-use crate::mcp::{GateError, HttpConfig};
+use crate::mcp::{GateError, Listener};
 use crate::telemetry;
 use crate::webhook::Pauses;
 
@@ -132,10 +131,8 @@ async fn daemon(
     printer: &mut Printer,
 ) -> Result<Exit, Fault> {
     let mut signals = Signals::new()?;
-    let listener = listen(serve, config).await?;
-    let address = listener
-        .as_ref()
-        .and_then(|listener| listener.local_addr().ok());
+    let listener = endpoint::open(serve, config).await?;
+    let place = listener.as_ref().map(Listener::endpoint);
     let compiling = Compiling::watch(home, printer);
     let host = tokio::select! {
         host = opened(home) => host?,
@@ -162,11 +159,11 @@ async fn daemon(
         ended.clone(),
     ));
     let anchoring = tokio::spawn(crate::host::anchors::run(Arc::clone(&host)));
-    let operator = Arc::new(Operator::new(Arc::clone(&host), address));
+    let operator = Arc::new(Operator::new(Arc::clone(&host), place.clone()));
     let over = CancellationToken::new();
     let local = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator, over.clone()));
     let mut http = listener.map(|listener| {
-        let settings = http_config(config, address);
+        let settings = endpoint::settings(config, &listener);
         tokio::spawn(crate::mcp::serve(
             listener,
             Arc::<Host>::clone(&host),
@@ -180,7 +177,7 @@ async fn daemon(
     }
     drop(compiling);
     if !host.is_draining() {
-        greet(serve, &host, address, printer).await?;
+        greet(serve, &host, place.as_deref(), printer).await?;
     }
 
     let draining = host.draining();
@@ -253,29 +250,6 @@ async fn finished(http: &mut Option<JoinHandle<Result<(), GateError>>>) -> Optio
             .context("can't serve HTTP")
             .hint("mend `[server]` in `tollgate.toml`"),
     )
-}
-
-/// Takes the HTTP endpoint's address. A daemon that a local client started goes without where it is
-/// taken: that client does not need it, and another home's daemon may have it rightly.
-async fn listen(serve: &Serve, config: &Config) -> Result<Option<TcpListener>, Fault> {
-    let address = serve.listen.unwrap_or(config.server.listen);
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) if serve.background => {
-            tracing::warn!(%address, %error, "no HTTP endpoint: the address can't be had");
-            Ok(None)
-        }
-        Err(error) => {
-            let fault = Fault::of(&error).context(&format!("can't listen on `{address}`"));
-            let taken = error.kind() == std::io::ErrorKind::AddrInUse;
-            let fault = if taken {
-                fault.exit(Exit::Conflict)
-            } else {
-                fault
-            };
-            Err(fault.hint("name another address with `--listen ADDRESS:PORT`, or in `[server]` of `tollgate.toml`"))
-        }
-    }
 }
 
 /// Takes the admin listener's address, where the configuration asks for one, and serves people there.
@@ -351,26 +325,6 @@ async fn prometheus(serve: &Serve, host: &Arc<Host>, config: &Config) -> Result<
     }
 }
 
-/// Who may ask, by `Host` and `Origin`.
-fn http_config(config: &Config, address: Option<SocketAddr>) -> HttpConfig {
-    let mut hosts = config.server.allowed_hosts.clone();
-    if let Some(address) = address {
-        let ip = address.ip();
-        if ip.is_loopback() {
-            hosts.extend(HttpConfig::default().hosts);
-        }
-        // Every address of the machine is no address that a request can be sent to.
-        if !ip.is_unspecified() {
-            hosts.push(ip.to_string());
-        }
-    }
-    HttpConfig {
-        hosts,
-        origins: config.server.allowed_origins.clone(),
-        ..HttpConfig::default()
-    }
-}
-
 /// Opens the host. A daemon that is ending gives its journal back last, so that is waited for.
 async fn opened(home: &Home) -> Result<Arc<Host>, Fault> {
     let deadline = Instant::now() + HANDOVER;
@@ -402,16 +356,16 @@ async fn opened(home: &Home) -> Result<Arc<Host>, Fault> {
 async fn greet(
     serve: &Serve,
     host: &Arc<Host>,
-    address: Option<SocketAddr>,
+    place: Option<&str>,
     printer: &mut Printer,
 ) -> Result<(), Fault> {
     let catalogue = host.catalogue();
     let serving = catalogue.serving.len();
     let held = catalogue.entries.len().saturating_sub(serving);
-    if let (true, Some(address)) = (serve.quickstart, address) {
-        quickstart::run(host, address, printer).await?;
+    if let (true, Some(place)) = (serve.quickstart, place) {
+        quickstart::run(host, place, printer).await?;
     }
-    let place = address.map_or_else(String::new, |address| format!(" on http://{address}/mcp"));
+    let place = place.map_or_else(String::new, |place| format!(" on {place}"));
     let how = if serve.background {
         ""
     } else {
@@ -492,15 +446,5 @@ mod tests {
                 .message
                 .starts_with("process 4711")
         );
-    }
-
-    #[test]
-    fn loopback_answers_to_its_names_and_the_wildcard_address_to_none() {
-        let config = Config::default();
-        let loopback = http_config(&config, Some("127.0.0.2:80".parse().unwrap()));
-        assert!(loopback.hosts.contains(&"localhost".to_owned()));
-        assert!(loopback.hosts.contains(&"127.0.0.2".to_owned()));
-        let any = http_config(&config, Some("0.0.0.0:80".parse().unwrap()));
-        assert!(any.hosts.is_empty());
     }
 }

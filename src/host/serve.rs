@@ -1,7 +1,7 @@
 //! The host as the protocol sees it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use crate::config::Tier;
 use crate::id::{ApprovalId, TaskId};
 use crate::identity::{AuthenticateError, Authenticated, MintRequest, Minted, StepKind};
 use crate::journal::record::{Changed, Event};
-use crate::mcp::{Backend, Credentials, ListedTool, Metadata, Unauthorized};
+use crate::mcp::{Backend, Credentials, ListedTool, Metadata, TooOften, Unauthorized};
 use crate::reason::{Reason, Refusal};
 
 #[async_trait::async_trait]
@@ -110,6 +110,22 @@ impl Backend for Host {
                 AuthenticateError::Unavailable(_) => Unauthorized::Unavailable,
                 error => Unauthorized::Invalid(error.reason()),
             }
+        })
+    }
+
+    fn admits(&self, who: &Authenticated) -> Result<(), TooOften> {
+        let rate = self.config().rate;
+        let asked = self.pace().rates.ask(&who.agent, rate, Instant::now());
+        asked.map_err(|wait| {
+            let message = format!(
+                "limit `rate` reached: more than {} requests a second, or {} at once; ask again in {} ms",
+                rate.per_second,
+                rate.burst,
+                wait.as_millis() + 1
+            );
+            let what = TurnedAway::rate(who.agent.as_str());
+            self.turned_away(&what, "");
+            TooOften { wait, message }
         })
     }
 

@@ -40,6 +40,15 @@ pub trait Backend: Send + Sync + 'static {
         credentials: Credentials<'_>,
     ) -> Result<Authenticated, Unauthorized>;
 
+    /// Counts a request of `who`, before it is read.
+    ///
+    /// # Errors
+    ///
+    /// It asks too often.
+    fn admits(&self, _who: &Authenticated) -> Result<(), TooOften> {
+        Ok(())
+    }
+
     /// Where clients get tokens for this server (RFC 9728); none where it takes only those that its
     /// operator hands out.
     fn metadata(&self) -> Option<Metadata>;
@@ -102,6 +111,16 @@ pub enum Unauthorized {
     /// That can't be told now.
     #[error("whether the token is in force can't be told now")]
     Unavailable,
+}
+
+/// An agent asks more often than it may.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct TooOften {
+    /// After this time it may ask again.
+    pub wait: Duration,
+    /// Which limit that is.
+    pub message: String,
 }
 
 /// A tool as agents see it.

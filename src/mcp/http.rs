@@ -14,7 +14,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    TRANSFER_ENCODING,
 };
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
@@ -30,7 +31,7 @@ use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::backend::{Backend, Credentials, Unauthorized};
+use super::backend::{Backend, Credentials, TooOften, Unauthorized};
 use super::challenge::challenge;
 use super::direct;
 use super::envelope::{self, Fault, INVALID_PARAMS, INVALID_REQUEST, Kind};
@@ -231,6 +232,9 @@ async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
         Ok(who) => Arc::new(who),
         Err(response) => return *response,
     };
+    if let Err(why) = http.shared.backend.admits(&who) {
+        return too_often(&why);
+    }
     // From here on nothing needs the tokens, and what has none can't log or leak them.
     request.headers_mut().remove(AUTHORIZATION);
     request.headers_mut().remove(HANDOFF);
@@ -245,6 +249,17 @@ async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
         let bare = Request::from_parts(parts, Full::new(Bytes::new()));
         rmcp(&http, bare).await.map(Body::new)
     }
+}
+
+/// The answer to who asks too often, before anything of its request is read.
+fn too_often(why: &TooOften) -> Response {
+    let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, &Fault::too_often(why));
+    // In whole seconds, and never too early.
+    let seconds = why.wait.as_secs().saturating_add(1);
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
 }
 
 async fn token(State(http): State<Arc<Http>>, request: Request) -> Response {

@@ -15,6 +15,7 @@ mod held;
 mod http;
 mod listen;
 mod metadata;
+mod page;
 mod result;
 mod server;
 mod session;
@@ -23,12 +24,14 @@ mod stream;
 pub(crate) mod tests;
 mod token;
 
-pub use backend::{Backend, Credentials, ListedTool, Metadata, Unauthorized};
+pub use backend::{Backend, Credentials, ListedTool, Metadata, TooOften, Unauthorized};
 pub use gate::GateError;
 pub(crate) use gate::{Bearer, Gate, bearer};
 pub use http::{HttpConfig, router};
 pub use listen::serve;
 pub use stream::serve_stream;
+
+pub use crate::connections::{Certificates, Listener, TlsError};
 
 /// Bytes of one message. Arguments are bounded far below by the host; this is what is read before
 /// anyone has looked at them, and what every MCP server on HTTP takes.

@@ -20,16 +20,13 @@ use tokio_util::task::TaskTracker;
 
 use super::backend::{Backend, ListedTool};
 use super::held::Seals;
+use super::page::{PAGE, page};
 use super::result::result_of;
 use crate::call::{Arrival, Progress, ProgressSink, Reply};
 use crate::id::TaskId;
 use crate::identity::Authenticated;
 use crate::journal::record::Caller;
 use crate::telemetry::TraceParent;
-
-/// Tools in one page of a list. Some clients never ask for the second page, so that it holds far
-/// more tools than any model can choose from.
-const PAGE: usize = 500;
 
 /// How long a client may keep a list of tools. It is told of changes; this is for when it is not.
 const LIST_TTL_MS: u64 = 5_000;
@@ -338,29 +335,6 @@ fn to_rmcp(tool: &ListedTool) -> rmcp::model::Tool {
     out
 }
 
-/// The page after `cursor`, the last name of the page before. A name that this agent does not see
-/// is no cursor, whether or not the tool exists.
-fn page(
-    tools: &[Arc<ListedTool>],
-    cursor: Option<&str>,
-    size: usize,
-) -> Result<(Vec<rmcp::model::Tool>, Option<String>), ErrorData> {
-    let from = match cursor {
-        None => 0,
-        Some(last) => tools
-            .iter()
-            .position(|tool| tool.name == last)
-            .ok_or_else(|| ErrorData::invalid_params("unknown cursor", None))?
-            .saturating_add(1),
-    };
-    let rest = tools.get(from..).unwrap_or_default();
-    let shown: Vec<_> = rest.iter().take(size).map(|tool| to_rmcp(tool)).collect();
-    let next = (rest.len() > size)
-        .then(|| shown.last().map(|tool| tool.name.to_string()))
-        .flatten();
-    Ok((shown, next))
-}
-
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
         self.shared.info.clone()
@@ -379,9 +353,9 @@ impl ServerHandler for Handler {
         let task = task_of(arrived, &context)?;
         let tools = self.shared.backend.tools(&arrived.who, task);
         let cursor = request.and_then(|request| request.cursor);
-        let (tools, next_cursor) = page(&tools, cursor.as_deref(), PAGE)?;
+        let (shown, next_cursor) = page(&tools, |tool| &tool.name, cursor.as_deref(), PAGE)?;
         let mut result = ListToolsResult {
-            tools,
+            tools: shown.iter().map(|tool| to_rmcp(tool)).collect(),
             next_cursor,
             ..Default::default()
         };
@@ -472,35 +446,5 @@ impl ServerHandler for Handler {
             "no such method",
             None,
         ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listed(names: &[&str]) -> Vec<Arc<ListedTool>> {
-        names
-            .iter()
-            .map(|name| Arc::new(ListedTool::new(*name, "d", serde_json::Map::new())))
-            .collect()
-    }
-
-    #[test]
-    fn pages_cover_every_tool_once() {
-        let tools = listed(&["a", "b", "c", "d", "e"]);
-        let mut seen = Vec::new();
-        let mut cursor: Option<String> = None;
-        loop {
-            let (some, next) = page(&tools, cursor.as_deref(), 2).unwrap();
-            seen.extend(some.into_iter().map(|tool| tool.name.to_string()));
-            match next {
-                Some(next) => cursor = Some(next),
-                None => break,
-            }
-        }
-        assert_eq!(seen, ["a", "b", "c", "d", "e"]);
-        let error = page(&tools, Some("hidden"), 2).unwrap_err();
-        assert_eq!(error.code, ErrorCode::INVALID_PARAMS);
     }
 }
