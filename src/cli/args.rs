@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod client;
 mod people;
 mod plugins;
 mod policy;
@@ -13,6 +14,7 @@ pub(crate) use audit::{
     Audit, AuditCommand, Check as CheckFile, Export, Form, Search, Since, Tail, Verify,
 };
 pub(crate) use backup::{Backup, Restore};
+pub(crate) use client::{ClientCommand, ClientEntry};
 pub(crate) use people::{Approvals, Person};
 pub(crate) use plugins::{Plugins, PluginsCommand};
 pub(crate) use policy::{Explain, Policy};
@@ -115,6 +117,9 @@ pub(crate) enum Command {
     /// Add, list and remove agents; rotate their tokens.
     #[command(subcommand)]
     Agent(Agent),
+    /// Put this host into the configuration of a client, such as Claude Code or Cursor.
+    #[command(subcommand)]
+    Client(ClientCommand),
     /// Make tokens for one step and hand-offs, and narrow them.
     #[command(subcommand)]
     Token(Token),

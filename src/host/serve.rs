@@ -1,6 +1,7 @@
 //! The host as the protocol sees it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -148,6 +149,20 @@ impl Backend for Host {
 
     async fn answered(&self, approval: ApprovalId, limit: Duration) {
         self.approvals().wait(approval, limit).await;
+    }
+
+    fn ready(&self) -> Result<(), &'static str> {
+        if self.is_draining() {
+            return Err("ending");
+        }
+        // One that is dropped later is loaded beside those that serve.
+        if !self.looked.load(Ordering::Relaxed) {
+            return Err("loading");
+        }
+        if self.journal().failure().borrow().is_some() {
+            return Err("journal");
+        }
+        Ok(())
     }
 
     fn draining(&self) -> CancellationToken {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -242,6 +243,7 @@ impl Host {
             places,
             draining: CancellationToken::new(),
             changes: tokio::sync::watch::Sender::new(0),
+            looked: AtomicBool::new(false),
             refreshing: tokio::sync::Mutex::new(Seen::default()),
             home,
         });

@@ -69,6 +69,18 @@ pub trait Backend: Send + Sync + 'static {
     /// again.
     async fn answered(&self, _approval: ApprovalId, _limit: Duration) {}
 
+    /// Whether calls that come now can run; where not, a word that says why.
+    ///
+    /// # Errors
+    ///
+    /// They are all refused for now, or for good.
+    fn ready(&self) -> Result<(), &'static str> {
+        if self.draining().is_cancelled() {
+            return Err("ending");
+        }
+        Ok(())
+    }
+
     /// Cancelled once the host takes no more calls.
     fn draining(&self) -> CancellationToken;
 }

@@ -30,7 +30,7 @@ use super::server::{Shared, parent_of};
 use crate::call::{Arrival, Reply};
 use crate::telemetry::TraceParent;
 
-const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 

@@ -31,6 +31,8 @@ const PARAMS: json::Limits = json::Limits {
 pub(super) const PARSE_ERROR: i32 = -32700;
 pub(super) const INVALID_REQUEST: i32 = -32600;
 pub(super) const INVALID_PARAMS: i32 = -32602;
+/// What a head and its body say is not the same.
+pub(super) const HEADER_MISMATCH: i32 = -32020;
 /// The client asks too often. The protocol has no code of its own for it; this is the first of those that
 /// JSON-RPC leaves to servers, and `data.code` says what it is.
 pub(super) const TOO_OFTEN: i32 = -32000;

@@ -34,7 +34,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::backend::{Backend, Credentials, TooOften, Unauthorized};
 use super::challenge::challenge;
 use super::direct;
-use super::envelope::{self, Fault, INVALID_PARAMS, INVALID_REQUEST, Kind};
+use super::envelope::{self, Fault, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, Kind};
 use super::gate::{Bearer, Gate, GateError, HANDOFF, bearer, handoff};
 use super::server::{Arrived, Handler, Shared};
 use super::session::{Answering, CREATOR, Sessions};
@@ -172,11 +172,11 @@ pub(super) fn routes_with(
         .with_state(http))
 }
 
-async fn ready(State(http): State<Arc<Http>>) -> (StatusCode, &'static str) {
-    if http.shared.backend.draining().is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
-    } else {
-        (StatusCode::OK, "ok\n")
+/// Whether this host can be sent work. That it answers at all is `/healthz`.
+async fn ready(State(http): State<Arc<Http>>) -> (StatusCode, String) {
+    match http.shared.backend.ready() {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 
@@ -368,6 +368,14 @@ async fn post(
         Ok(message) => message,
         Err(fault) => return refuse(StatusCode::BAD_REQUEST, &fault),
     };
+    // `rmcp` goes by the first, and whoever stands before this host may have gone by another.
+    if parts.headers.get_all(direct::VERSION).iter().nth(1).is_some() {
+        let fault = message.fault(
+            HEADER_MISMATCH,
+            "more than one MCP-Protocol-Version header",
+        );
+        return refuse(StatusCode::BAD_REQUEST, &fault);
+    }
     let slot = match (session, message.id_key()) {
         (Some(session), Some(id)) if !matches!(message.kind, Kind::Answer) => {
             let Some(slot) = http.answering.take(session, id) else {

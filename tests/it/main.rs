@@ -38,6 +38,7 @@ mod pins;
 mod plugins;
 mod policies;
 mod proof;
+mod protocol;
 mod revoke;
 mod secrets;
 mod shipped;
