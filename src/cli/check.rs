@@ -59,6 +59,7 @@ pub(crate) async fn run(
     findings.extend(super::policy::case_findings(home, &policies.set));
     findings.extend(secrets(home, &config, &loaded));
     findings.extend(issuers(&config));
+    findings.extend(super::endpoint::findings(home, &config));
     findings.extend(permissions(home));
     if zero_standing {
         findings.extend(standing::findings(home, &config, &policies.set, &loaded)?);

@@ -1,13 +1,17 @@
 //! The endpoint for agents, as `tollgate serve` opens it: an address, with TLS or without, or a Unix socket.
 
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use super::args::Serve;
 use super::exit::Exit;
-use super::fault::Fault;
+use super::fault::{Fault, chain};
+use super::finding::{Finding, Level, in_home};
 use crate::config::{Config, Listen};
+use crate::home::Home;
 use crate::mcp::{Certificates, HttpConfig, Listener};
 
 /// Takes the endpoint's place. A daemon that a local client started goes without where it is taken: that
@@ -59,6 +63,29 @@ fn taken(place: &Listen, error: &io::Error) -> Fault {
         _ => fault,
     };
     fault.hint("name another place with `--listen ADDRESS:PORT` or `--listen unix:PATH`, or in `[server]` of `tollgate.toml`")
+}
+
+/// What is wrong with the certificate, for `tollgate check`.
+pub(super) fn findings(home: &Home, config: &Config) -> Vec<Finding> {
+    let Some(tls) = &config.server.tls else {
+        return Vec::new();
+    };
+    let found = |level, message: String| {
+        let place = in_home(home, "tollgate.toml");
+        Finding::new(level, place, message).at(config.line("server.tls"), 1)
+    };
+    if let Err(error) = Certificates::load(&tls.certificate, &tls.key) {
+        return vec![found(Level::Error, chain(&error))];
+    }
+    let mode = fs::metadata(&tls.key).map_or(0, |found| found.mode());
+    if mode & 0o004 == 0 {
+        return Vec::new();
+    }
+    let key = tls.key.display();
+    let message = format!(
+        "everyone on this machine can read `{key}`, and pass for this server with it"
+    );
+    vec![found(Level::Warning, message).help(format!("run `chmod o-r '{key}'`"))]
 }
 
 /// Who may ask, by `Host` and `Origin`, and how many there may be.

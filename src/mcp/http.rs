@@ -5,9 +5,7 @@
 //! stateless revision, of which `rmcp` would find nothing to say, goes to the host by itself (`direct`).
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -24,14 +22,13 @@ use axum::routing::{any, get, post as posted};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Frame, SizeHint};
+use http_body_util::Full;
 use rmcp::model::InitializeRequestParams;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::backend::{Backend, Credentials, TooOften, Unauthorized};
+use super::body::{self, Held};
 use super::challenge::challenge;
 use super::direct;
 use super::envelope::{self, Fault, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, Kind};
@@ -264,7 +261,7 @@ fn too_often(why: &TooOften) -> Response {
 
 async fn token(State(http): State<Arc<Http>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    match body_of(&http, body, token::MAX_BODY).await {
+    match body::read(body, token::MAX_BODY, http.body_time).await {
         Ok(text) => token::exchange(&*http.shared.backend, &parts.headers, &text).await,
         Err(response) => *response,
     }
@@ -319,36 +316,6 @@ fn task_of(request: &Request, who: &Authenticated) -> Result<Option<TaskId>, Ref
     })
 }
 
-async fn body_of(http: &Http, body: Body, most: usize) -> Result<Bytes, Refused> {
-    let too_large = || {
-        refuse(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            &Fault::new(
-                INVALID_REQUEST,
-                format!("a message has at most {most} bytes"),
-            ),
-        )
-    };
-    if hyper::body::Body::size_hint(&body).lower() > most as u64 {
-        return Err(too_large().into());
-    }
-    let read = Limited::new(body, most).collect();
-    match tokio::time::timeout(http.body_time, read).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large().into()),
-        Ok(Err(_)) => Err(refuse(
-            StatusCode::BAD_REQUEST,
-            &Fault::new(INVALID_REQUEST, "the body could not be read"),
-        )
-        .into()),
-        Err(_) => Err(refuse(
-            StatusCode::REQUEST_TIMEOUT,
-            &Fault::new(INVALID_REQUEST, "the body took too long"),
-        )
-        .into()),
-    }
-}
-
 async fn post(
     http: &Http,
     request: Request,
@@ -360,7 +327,7 @@ async fn post(
         Err(response) => return *response,
     };
     let (mut parts, body) = request.into_parts();
-    let text = match body_of(http, body, super::MAX_MESSAGE).await {
+    let text = match body::read(body, super::MAX_MESSAGE, http.body_time).await {
         Ok(text) => text,
         Err(response) => return *response,
     };
@@ -427,7 +394,7 @@ async fn post(
                 .arrival(&arrived, tool, Some(&client), arrived.task)
         };
         let response = direct::answer(&http.shared, &http.end, arrival, id).await;
-        return response.map(|body| Body::new(Held { body, _held: held }));
+        return response.map(|body| Body::new(Held::new(body, held)));
     }
     let rewritten = Bytes::from(message.rewritten(keep));
     parts.headers.remove(TRANSFER_ENCODING);
@@ -440,7 +407,7 @@ async fn post(
         rmcp(http, request).await
     };
     match held {
-        Some(_) => response.map(|body| Body::new(Held { body, _held: held })),
+        Some(_) => response.map(|body| Body::new(Held::new(body, held))),
         None => response.map(Body::new),
     }
 }
@@ -463,30 +430,4 @@ fn may_start(http: &Http, message: &envelope::Message<'_>, who: &Principal) -> R
         return Err(message.fault(INVALID_REQUEST, "too many sessions; close one or wait"));
     }
     Ok(())
-}
-
-/// A body that counts as a call under way until it has been sent, so that draining waits for it.
-struct Held<B> {
-    body: B,
-    _held: Option<TaskTrackerToken>,
-}
-
-impl<B: hyper::body::Body + Unpin> hyper::body::Body for Held<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -7,6 +7,7 @@
 //! what comes back is only written in MCP's form.
 
 mod backend;
+mod body;
 mod challenge;
 mod direct;
 mod envelope;

@@ -142,7 +142,7 @@ fn print(
         printer.object(
             "client",
             &json!({
-                "client": entry.client.name(), "file": path, "name": entry.name, "server": wanted,
+                "client": entry.client.name(), "file": path.display().to_string(), "name": entry.name, "server": wanted,
             }),
         )?;
         return Ok(Exit::Ok);
@@ -164,13 +164,13 @@ fn added(
     let shown = escape(&path.display().to_string());
     if printer.is_json() {
         let backup = match &written {
-            Written::Changed { backup } => backup.clone(),
+            Written::Changed { backup } => backup.as_ref().map(|path| path.display().to_string()),
             Written::Same => None,
         };
         printer.object(
             "client",
             &json!({
-                "client": entry.client.name(), "file": path, "name": entry.name, "server": wanted,
+                "client": entry.client.name(), "file": path.display().to_string(), "name": entry.name, "server": wanted,
                 "changed": matches!(written, Written::Changed { .. }), "backup": backup,
             }),
         )?;

@@ -17,14 +17,14 @@ pub(crate) async fn a_rebound_name_is_refused_before_the_body_is_read() {
             // With everything else as it should be, even the token.
             let answer = door
                 .alice()
-                .request_with(&[("host", &host)], "tools/call", call.clone())
+                .request_with(&[("host", host.as_str())], "tools/call", call.clone())
                 .await
                 .unwrap();
             assert_eq!(answer.status, 403, "{host}");
             for path in ["/mcp", "/token", "/healthz", "/.well-known/oauth-protected-resource"] {
                 let answer = door
                     .alice()
-                    .send("POST", path, &[("host", &host)], "garbage")
+                    .send("POST", path, &[("host", host.as_str())], "garbage")
                     .await
                     .unwrap();
                 assert_eq!(answer.status, 403, "{host} {path}");

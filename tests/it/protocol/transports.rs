@@ -159,6 +159,8 @@ async fn a_certificate_that_can_not_be_used_is_named() {
         .await;
     let said = run(&home, &["serve"]).await;
     assert_eq!(said.code, 3, "{said:?}");
+    let checked = run(&home, &["check"]).await;
+    assert!(checked.out.contains("cert.pem"), "{checked:?}");
     assert!(said.err.contains("can't speak TLS") && said.err.contains("cert.pem"), "{said:?}");
     let (one, two) = (tls::pem("a.example"), tls::pem("a.example"));
     std::fs::write(home.root().join("cert.pem"), one.0).unwrap();
