@@ -22,8 +22,8 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use self::again::Again;
-use self::listener::Stream;
 pub use self::listener::Listener;
+use self::listener::Stream;
 pub use self::tls::{Certificates, TlsError};
 
 /// How long connections may take to close once nothing is left to answer.

@@ -64,9 +64,7 @@ mod tests {
     #[test]
     fn a_burst_is_taken_and_then_one_at_a_time() {
         let (rates, start) = (Rates::default(), Instant::now());
-        let ask = |millis: u64| {
-            rates.ask(&agent("a"), RATE, start + Duration::from_millis(millis))
-        };
+        let ask = |millis: u64| rates.ask(&agent("a"), RATE, start + Duration::from_millis(millis));
         for _ in 0..3 {
             assert_eq!(ask(0), Ok(()));
         }
@@ -79,7 +77,11 @@ mod tests {
             assert_eq!(ask(10_000), Ok(()));
         }
         assert!(ask(10_000).is_err());
-        assert_eq!(rates.ask(&agent("b"), RATE, start), Ok(()), "another's is its own");
+        assert_eq!(
+            rates.ask(&agent("b"), RATE, start),
+            Ok(()),
+            "another's is its own"
+        );
     }
 
     #[test]
@@ -87,7 +89,9 @@ mod tests {
         let (rates, start) = (Rates::default(), Instant::now());
         let busy = agent("busy");
         for number in 0..MEMORY - 1 {
-            rates.ask(&agent(&format!("a{number}")), RATE, start).unwrap();
+            rates
+                .ask(&agent(&format!("a{number}")), RATE, start)
+                .unwrap();
         }
         let later = start + Duration::from_secs(1);
         for _ in 0..3 {

@@ -167,9 +167,7 @@ fn plugins(home: &Home, loaded: &[Loaded]) -> Vec<Finding> {
                         plugin.name,
                         taken.plugin()
                     );
-                    findings.push(
-                        Finding::new(Level::Error, place.clone(), message).help(help),
-                    );
+                    findings.push(Finding::new(Level::Error, place.clone(), message).help(help));
                 }
                 _ => {
                     names.insert(listed.name.clone(), tool.clone());

@@ -82,9 +82,8 @@ pub(super) fn findings(home: &Home, config: &Config) -> Vec<Finding> {
         return Vec::new();
     }
     let key = tls.key.display();
-    let message = format!(
-        "everyone on this machine can read `{key}`, and pass for this server with it"
-    );
+    let message =
+        format!("everyone on this machine can read `{key}`, and pass for this server with it");
     vec![found(Level::Warning, message).help(format!("run `chmod o-r '{key}'`"))]
 }
 

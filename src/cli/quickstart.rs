@@ -12,11 +12,7 @@ use crate::host::Host;
 pub(crate) const FIRST: &str = "quickstart";
 
 /// Makes the first agent where there is none, and prints how to connect.
-pub(crate) async fn run(
-    host: &Host,
-    endpoint: &str,
-    printer: &mut Printer,
-) -> Result<(), Fault> {
+pub(crate) async fn run(host: &Host, endpoint: &str, printer: &mut Printer) -> Result<(), Fault> {
     let token = first_agent(host).await?;
     let program = std::env::current_exe().unwrap_or_else(|_| "tollgate".into());
     show(

@@ -101,7 +101,10 @@ impl Config {
                 "server.socket_mode",
                 server.socket_mode != started.server.socket_mode,
             ),
-            ("server.sessions", server.sessions != started.server.sessions),
+            (
+                "server.sessions",
+                server.sessions != started.server.sessions,
+            ),
             (
                 "server.sessions_per_agent",
                 server.sessions_per_agent != started.server.sessions_per_agent,

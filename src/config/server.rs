@@ -271,7 +271,14 @@ mod tests {
         assert_eq!(server.socket_mode, 0o660);
         assert_eq!(server.resource, "http://localhost/mcp");
         assert!(!server.is_exposed());
-        for text in ["unix:", "unix", "localhost:1", "127.0.0.1", "/run/x", "unix:a\0b"] {
+        for text in [
+            "unix:",
+            "unix",
+            "localhost:1",
+            "127.0.0.1",
+            "/run/x",
+            "unix:a\0b",
+        ] {
             assert!(text.parse::<Listen>().is_err(), "{text:?}");
         }
         for listen in ["127.0.0.1:8787", "[::1]:1", "unix:/run/mcp.sock"] {
@@ -284,7 +291,9 @@ mod tests {
     fn with_a_certificate_tokens_may_leave_the_machine() {
         let text = "listen = \"0.0.0.0:443\"\n";
         assert!(read(text).unwrap().server().is_exposed());
-        let table = read(&format!("{text}[tls]\ncertificate = \"c.pem\"\nkey = \"/k.pem\""));
+        let table = read(&format!(
+            "{text}[tls]\ncertificate = \"c.pem\"\nkey = \"/k.pem\""
+        ));
         let mut server = table.unwrap().server();
         server.within(Path::new("/home"));
         assert!(!server.is_exposed());

@@ -188,8 +188,8 @@ fn pair(
     if chain.is_empty() {
         return Err(none(certificate, "certificate"));
     }
-    let secret = PrivateKeyDer::from_pem_slice(&read(key)?)
-        .map_err(|_| none(key, "private key"))?;
+    let secret =
+        PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|_| none(key, "private key"))?;
     CertifiedKey::from_der(chain, secret, provider).map_err(|source| match source {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::Pair {
             certificate: certificate.to_owned(),
@@ -229,7 +229,10 @@ mod tests {
     #[test]
     fn what_changed_is_read_again_and_what_is_wrong_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+        let (certificate, key) = (
+            folder.path().join("cert.pem"),
+            folder.path().join("key.pem"),
+        );
         let put = |pair: &(String, String)| {
             fs::write(&certificate, &pair.0).unwrap();
             fs::write(&key, &pair.1).unwrap();
@@ -265,15 +268,26 @@ mod tests {
     #[test]
     fn what_is_wrong_at_the_start_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-        let said = || Certificates::load(&certificate, &key).unwrap_err().to_string();
+        let (certificate, key) = (
+            folder.path().join("cert.pem"),
+            folder.path().join("key.pem"),
+        );
+        let said = || {
+            Certificates::load(&certificate, &key)
+                .unwrap_err()
+                .to_string()
+        };
         assert!(said().starts_with("can't read"), "{}", said());
         let (one, two) = (made("one.example"), made("two.example"));
         fs::write(&certificate, "x").unwrap();
         fs::write(&key, &two.1).unwrap();
         assert!(said().contains("no certificate as PEM"), "{}", said());
         fs::write(&certificate, &one.0).unwrap();
-        assert!(said().contains("is not that of the first certificate"), "{}", said());
+        assert!(
+            said().contains("is not that of the first certificate"),
+            "{}",
+            said()
+        );
         fs::write(&key, &one.0).unwrap();
         assert!(said().contains("no private key as PEM"), "{}", said());
         fs::write(&key, &one.1).unwrap();

@@ -16,9 +16,8 @@ use super::http::{Refused, refuse};
 
 /// Reads a body of at most `most` bytes, within `time`. One that says that it is longer is not read at all.
 pub(super) async fn read(body: Body, most: usize, time: Duration) -> Result<Bytes, Refused> {
-    let fault = |status, message: String| {
-        Err(refuse(status, &Fault::new(INVALID_REQUEST, message)).into())
-    };
+    let fault =
+        |status, message: String| Err(refuse(status, &Fault::new(INVALID_REQUEST, message)).into());
     let too_large = || {
         fault(
             StatusCode::PAYLOAD_TOO_LARGE,

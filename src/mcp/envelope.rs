@@ -44,8 +44,8 @@ pub(super) struct Fault {
     pub(super) message: String,
     /// The request's id, where it could be read.
     pub(super) id: Option<Value>,
-    /// What a program can tell it by.
-    pub(super) data: Option<Value>,
+    /// What a program can tell it by; boxed, since hardly any has it.
+    pub(super) data: Option<Box<Value>>,
 }
 
 impl Fault {
@@ -62,10 +62,10 @@ impl Fault {
     pub(super) fn too_often(why: &TooOften) -> Self {
         let mut fault = Self::new(TOO_OFTEN, why.message.clone());
         let millis = u64::try_from(why.wait.as_millis()).unwrap_or(u64::MAX);
-        fault.data = Some(json!({
+        fault.data = Some(Box::new(json!({
             "code": Reason::LimitRate.code(),
             "retryAfterMs": millis.saturating_add(1),
-        }));
+        })));
         fault
     }
 
@@ -96,7 +96,7 @@ impl Fault {
             error: Inner {
                 code: self.code,
                 message: &self.message,
-                data: self.data.as_ref(),
+                data: self.data.as_deref(),
             },
         };
         // Text, numbers and the id as it was read: nothing that can fail to be written.

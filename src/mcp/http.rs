@@ -21,8 +21,8 @@ use axum::response::Response;
 use axum::routing::{any, get, post as posted};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http_body_util::combinators::BoxBody;
 use http_body_util::Full;
+use http_body_util::combinators::BoxBody;
 use rmcp::model::InitializeRequestParams;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
@@ -336,11 +336,14 @@ async fn post(
         Err(fault) => return refuse(StatusCode::BAD_REQUEST, &fault),
     };
     // `rmcp` goes by the first, and whoever stands before this host may have gone by another.
-    if parts.headers.get_all(direct::VERSION).iter().nth(1).is_some() {
-        let fault = message.fault(
-            HEADER_MISMATCH,
-            "more than one MCP-Protocol-Version header",
-        );
+    if parts
+        .headers
+        .get_all(direct::VERSION)
+        .iter()
+        .nth(1)
+        .is_some()
+    {
+        let fault = message.fault(HEADER_MISMATCH, "more than one MCP-Protocol-Version header");
         return refuse(StatusCode::BAD_REQUEST, &fault);
     }
     let slot = match (session, message.id_key()) {

@@ -316,12 +316,13 @@ impl Registry {
         let others = catalogue.serving.values().filter(|other| {
             other.name != plugin.name && seen.contains_key(&format!("{}.wasm", other.name))
         });
-        let (tool, name, taken) = others
-            .flat_map(|other| other.listed())
-            .find_map(|(taken, listed)| {
-                let (name, tool) = own.get_key_value(listed.name.as_str())?;
-                Some((*tool, *name, taken.clone()))
-            })?;
+        let (tool, name, taken) =
+            others
+                .flat_map(|other| other.listed())
+                .find_map(|(taken, listed)| {
+                    let (name, tool) = own.get_key_value(listed.name.as_str())?;
+                    Some((*tool, *name, taken.clone()))
+                })?;
         Some(Refusal::new(
             Reason::NameCollision,
             format!(

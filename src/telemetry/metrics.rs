@@ -131,10 +131,9 @@ impl Metrics {
         capability: Option<&'static str>,
         took: Duration,
     ) {
-        let name: Cow<'static, str> =
-            called.map_or(Cow::Borrowed("unknown"), |called| {
-                called.wire.to_string().into()
-            });
+        let name: Cow<'static, str> = called.map_or(Cow::Borrowed("unknown"), |called| {
+            called.wire.to_string().into()
+        });
         let plugin: Cow<'static, str> = called.map_or(Cow::Borrowed("unknown"), |called| {
             called.tool.plugin().as_str().to_owned().into()
         });

@@ -392,7 +392,11 @@ async fn the_operator_says_by_which_names_agents_see_a_plugin() {
                 "{report:?}"
             );
         }
-        assert_eq!(echoes(), [format!("{probe}_echo")], "alice's policy is for the probe");
+        assert_eq!(
+            echoes(),
+            [format!("{probe}_echo")],
+            "alice's policy is for the probe"
+        );
     }
     bench.verify();
 }

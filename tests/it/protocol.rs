@@ -84,7 +84,10 @@ impl Door {
     async fn session(&self, client: &Client, version: &str) -> Session {
         let answer = client.post(&[], hello(version).to_string()).await.unwrap();
         assert_eq!(answer.status, 200, "{answer:?}");
-        let id = answer.headers["mcp-session-id"].to_str().unwrap().to_owned();
+        let id = answer.headers["mcp-session-id"]
+            .to_str()
+            .unwrap()
+            .to_owned();
         let session = Session {
             client: client.clone(),
             id,
@@ -114,13 +117,19 @@ impl Door {
             _ => None,
         };
         let records = self.bench.records();
-        records.into_iter().filter_map(|r| refused(r.event)).collect()
+        records
+            .into_iter()
+            .filter_map(|r| refused(r.event))
+            .collect()
     }
 
     /// How many records of calls there are, of every kind.
     fn calls(&self) -> usize {
         let records = self.bench.records();
-        records.iter().filter(|record| record.event.call().is_some()).count()
+        records
+            .iter()
+            .filter(|record| record.event.call().is_some())
+            .count()
     }
 
     /// Nothing reached the upstream, no call began or was refused, and the journal is whole.
@@ -147,7 +156,10 @@ impl Session {
             ("mcp-protocol-version", self.version.as_str()),
         ];
         headers.extend_from_slice(more);
-        self.client.post(&headers, message.to_string()).await.unwrap()
+        self.client
+            .post(&headers, message.to_string())
+            .await
+            .unwrap()
     }
 
     async fn request(&self, id: u64, method: &str, params: Value) -> Answer {
@@ -157,7 +169,10 @@ impl Session {
     async fn call(&self, id: u64, tool: &str, arguments: Value) -> Value {
         let params = json!({"name": tool, "arguments": arguments});
         let answer = self.request(id, "tools/call", params).await;
-        answer.messages().pop().unwrap_or_else(|| panic!("{answer:?}"))
+        answer
+            .messages()
+            .pop()
+            .unwrap_or_else(|| panic!("{answer:?}"))
     }
 }
 

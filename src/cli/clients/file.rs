@@ -58,7 +58,9 @@ pub(super) fn put(
                 Exit::Conflict,
                 format!("`{shown}` has another server `{name}` already"),
             )
-            .hint("`--replace` puts this one in its place, `--name NAME` gives this one another name"));
+            .hint(
+                "`--replace` puts this one in its place, `--name NAME` gives this one another name",
+            ));
         }
         _ => {}
     }

@@ -13,7 +13,10 @@ use super::Broken;
 /// The server `name` in `table`.
 pub(super) fn get(text: &str, table: &str, name: &str) -> Result<Option<Value>, Broken> {
     let whole = whole(&Blank::of(text))?;
-    Ok(whole.get(table).and_then(|servers| servers.get(name)).cloned())
+    Ok(whole
+        .get(table)
+        .and_then(|servers| servers.get(name))
+        .cloned())
 }
 
 /// The text with the server `name` in `table`.
@@ -23,12 +26,19 @@ pub(super) fn put(text: &str, table: &str, name: &str, server: &Value) -> Result
     let new = changed(text, &blank, table, name, server)?;
     // INVARIANT: nothing but this server changed, whatever the form of the file.
     if with(old, table, name, server) != whole(&Blank::of(&new))? {
-        return Err(Broken("it is written in a way that can't be added to".to_owned()));
+        return Err(Broken(
+            "it is written in a way that can't be added to".to_owned(),
+        ));
     }
     Ok(new)
 }
 
-fn with(mut old: Map<String, Value>, table: &str, name: &str, server: &Value) -> Map<String, Value> {
+fn with(
+    mut old: Map<String, Value>,
+    table: &str,
+    name: &str,
+    server: &Value,
+) -> Map<String, Value> {
     let servers = old
         .entry(table)
         .or_insert_with(|| Value::Object(Map::new()));
@@ -91,7 +101,11 @@ fn changed(
 
 fn splice(text: &str, place: Range<usize>, new: &str) -> String {
     let (before, after) = (text.get(..place.start), text.get(place.end..));
-    format!("{}{new}{}", before.unwrap_or_default(), after.unwrap_or_default())
+    format!(
+        "{}{new}{}",
+        before.unwrap_or_default(),
+        after.unwrap_or_default()
+    )
 }
 
 fn member(key: &str, value: &Value, indent: &str, unit: &str) -> String {
@@ -220,7 +234,9 @@ fn object(text: &str, at: usize) -> Result<Object, Broken> {
             Some(b',') => next += 1,
             Some(b'"') => {
                 let key = value(text, next).ok_or_else(broken)?;
-                let name = text.get(key.clone()).and_then(|key| serde_json::from_str(key).ok());
+                let name = text
+                    .get(key.clone())
+                    .and_then(|key| serde_json::from_str(key).ok());
                 let colon = skip(text, key.end);
                 let place = value(text, skip(text, colon + 1)).ok_or_else(broken)?;
                 next = place.end;
@@ -281,7 +297,11 @@ impl Object {
         // What stands between the last member and the brace stays: a comment, or a comma.
         let between = text.get(last..close).unwrap_or_default().trim_end();
         let has_comma = blank.commas.iter().any(|at| (last..close).contains(at));
-        let comma = if self.members.is_empty() || has_comma { "" } else { "," };
+        let comma = if self.members.is_empty() || has_comma {
+            ""
+        } else {
+            ","
+        };
         let own = indent(text, self.place.start);
         let new = format!("{comma}{between}\n{indent_of_members}{member}\n{own}");
         splice(text, last..close, &new)
@@ -316,7 +336,13 @@ mod tests {
     use super::*;
 
     fn put_it(text: &str) -> String {
-        put(text, "mcpServers", "tollgate", &json!({"command": "/t", "args": ["a b"]})).unwrap()
+        put(
+            text,
+            "mcpServers",
+            "tollgate",
+            &json!({"command": "/t", "args": ["a b"]}),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -340,7 +366,10 @@ mod tests {
         // The same again changes nothing, and another in its place changes only that.
         assert_eq!(put_it(&new), new);
         let other = put(&new, "mcpServers", "tollgate", &json!({"url": "u"})).unwrap();
-        assert_eq!(get(&other, "mcpServers", "tollgate").unwrap(), Some(json!({"url": "u"})));
+        assert_eq!(
+            get(&other, "mcpServers", "tollgate").unwrap(),
+            Some(json!({"url": "u"}))
+        );
         assert!(other.contains("// end") && other.contains("\"theme\" : \"dark\", /* , } */"));
     }
 

@@ -167,10 +167,11 @@ impl Client {
     pub(super) fn word(self, path: &Path) -> Result<String, Fault> {
         let wrong = |why: &str| {
             let shown = escape(&path.display().to_string());
-            Err(
-                Fault::invalid(format!("`{shown}` can't stand in the file of `{}`: {why}", self.name()))
-                    .hint("use a home and a program with plainer paths, such as by a link to them"),
-            )
+            Err(Fault::invalid(format!(
+                "`{shown}` can't stand in the file of `{}`: {why}",
+                self.name()
+            ))
+            .hint("use a home and a program with plainer paths, such as by a link to them"))
         };
         let Some(text) = path.to_str() else {
             return wrong("it is not UTF-8");

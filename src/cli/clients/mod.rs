@@ -178,7 +178,10 @@ fn added(
     }
     match written {
         Written::Same => {
-            printer.say(&format!("`{}` is in `{shown}` already, as it should be", entry.name));
+            printer.say(&format!(
+                "`{}` is in `{shown}` already, as it should be",
+                entry.name
+            ));
             return Ok(Exit::Ok);
         }
         Written::Changed { backup } => {

@@ -64,15 +64,27 @@ fn every_client_has_a_file_and_a_server_of_words() {
 fn what_a_client_could_replace_is_refused() {
     let refused = |entry: &ClientEntry, path: &str| server(entry, &home(path)).unwrap_err().message;
     for path in ["/srv/${HOME}", "/srv/$(id)", "/srv/{env:X}", "/srv/%PATH%"] {
-        assert!(refused(&entry(Client::Cursor), path).contains("replace"), "{path}");
+        assert!(
+            refused(&entry(Client::Cursor), path).contains("replace"),
+            "{path}"
+        );
         assert!(server(&entry(Client::Codex), &home(path)).is_ok(), "{path}");
     }
     for path in ["/srv/a\nb", "/srv/\u{1b}[2J"] {
-        assert!(refused(&entry(Client::Codex), path).contains("control character"), "{path:?}");
+        assert!(
+            refused(&entry(Client::Codex), path).contains("control character"),
+            "{path:?}"
+        );
     }
     for name in ["", "a b", "a\"b", "$(id)", "a;b", "-x", "é", "../x"] {
-        let entry = ClientEntry { name: name.into(), ..entry(Client::Claude) };
-        assert!(refused(&entry, "/srv").contains("can't be the name"), "{name:?}");
+        let entry = ClientEntry {
+            name: name.into(),
+            ..entry(Client::Claude)
+        };
+        assert!(
+            refused(&entry, "/srv").contains("can't be the name"),
+            "{name:?}"
+        );
     }
     for (url, variable) in [
         ("http://127.0.0.1:1/mcp", "A-B"),
@@ -133,7 +145,10 @@ fn a_file_is_changed_in_one_place_and_what_it_was_is_left() {
     let written = file::put(&path, form, "tollgate", &server, false).unwrap();
     assert_eq!(written, Written::Changed { backup: None });
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-    assert_eq!(file::put(&path, form, "tollgate", &server, false).unwrap(), Written::Same);
+    assert_eq!(
+        file::put(&path, form, "tollgate", &server, false).unwrap(),
+        Written::Same
+    );
 
     // Another server of the name is not touched unless that is said; then what was there is kept.
     let before = fs::read_to_string(&path).unwrap();
@@ -142,8 +157,9 @@ fn a_file_is_changed_in_one_place_and_what_it_was_is_left() {
     let fault = file::put(&path, form, "tollgate", &other, false).unwrap_err();
     assert_eq!(fault.exit, Exit::Conflict);
     assert_eq!(fs::read_to_string(&path).unwrap(), before);
-    let Written::Changed { backup: Some(backup) } =
-        file::put(&path, form, "tollgate", &other, true).unwrap()
+    let Written::Changed {
+        backup: Some(backup),
+    } = file::put(&path, form, "tollgate", &other, true).unwrap()
     else {
         panic!("no backup");
     };
@@ -157,7 +173,10 @@ fn a_file_is_changed_in_one_place_and_what_it_was_is_left() {
 
     // What can't be read is left as it is.
     fs::write(&path, "{ not json").unwrap();
-    assert_eq!(file::put(&path, form, "x", &server, true).unwrap_err().exit, Exit::Invalid);
+    assert_eq!(
+        file::put(&path, form, "x", &server, true).unwrap_err().exit,
+        Exit::Invalid
+    );
     assert_eq!(fs::read_to_string(&path).unwrap(), "{ not json");
     let files = fs::read_dir(path.parent().unwrap()).unwrap().count();
     assert_eq!(files, 3, "the file and two copies");
@@ -166,11 +185,19 @@ fn a_file_is_changed_in_one_place_and_what_it_was_is_left() {
 #[test]
 fn a_link_to_a_file_elsewhere_stays_a_link() {
     let folder = tempfile::tempdir().unwrap();
-    let (real, link) = (folder.path().join("real.json"), folder.path().join("link.json"));
+    let (real, link) = (
+        folder.path().join("real.json"),
+        folder.path().join("link.json"),
+    );
     fs::write(&real, "{}").unwrap();
     std::os::unix::fs::symlink(&real, &link).unwrap();
     file::put(&link, Form::Json("servers"), "tollgate", &json!({}), false).unwrap();
-    assert!(fs::symlink_metadata(&link).unwrap().file_type().is_symlink());
+    assert!(
+        fs::symlink_metadata(&link)
+            .unwrap()
+            .file_type()
+            .is_symlink()
+    );
     assert!(fs::read_to_string(&real).unwrap().contains("tollgate"));
 }
 
@@ -182,14 +209,31 @@ fn a_toml_file_keeps_its_comments_and_order() {
     for line in text.lines() {
         assert!(new.contains(line), "{line}: {new}");
     }
-    assert_eq!(super::toml::get(&new, "mcp_servers", "tollgate").unwrap(), Some(server.clone()));
+    assert_eq!(
+        super::toml::get(&new, "mcp_servers", "tollgate").unwrap(),
+        Some(server.clone())
+    );
     let again = super::toml::put(&new, "mcp_servers", "tollgate", &json!({"url": "u"})).unwrap();
-    assert!(!again.contains("/a b") && again.contains("# why"), "{again}");
-    let inline = super::toml::put("mcp_servers = { a = { url = \"u\" } }\n", "mcp_servers", "b", &server);
+    assert!(
+        !again.contains("/a b") && again.contains("# why"),
+        "{again}"
+    );
+    let inline = super::toml::put(
+        "mcp_servers = { a = { url = \"u\" } }\n",
+        "mcp_servers",
+        "b",
+        &server,
+    );
     let inline = inline.unwrap();
-    assert_eq!(super::toml::get(&inline, "mcp_servers", "b").unwrap(), Some(server.clone()));
+    assert_eq!(
+        super::toml::get(&inline, "mcp_servers", "b").unwrap(),
+        Some(server.clone())
+    );
     for text in ["[", "mcp_servers = 5", "a = 1\na = 2"] {
-        assert!(super::toml::put(text, "mcp_servers", "b", &server).is_err(), "{text}");
+        assert!(
+            super::toml::put(text, "mcp_servers", "b", &server).is_err(),
+            "{text}"
+        );
     }
 }
 
@@ -198,10 +242,19 @@ fn what_is_printed_can_be_put_into_the_file() {
     let (mut printer, out, err) = Printer::buffers(Format::Human);
     let mut entry = entry(Client::Vscode);
     entry.agent = Some("builder".parse().unwrap());
-    print(&entry, &home("/srv"), &places(Path::new("/f")), &mut printer).unwrap();
+    print(
+        &entry,
+        &home("/srv"),
+        &places(Path::new("/f")),
+        &mut printer,
+    )
+    .unwrap();
     let printed: Value = serde_json::from_str(&out.text()).unwrap();
     let server = &printed["servers"]["tollgate"];
     assert_eq!(server["type"], "stdio");
-    assert_eq!(server["args"], json!(["--home", "/srv", "serve", "--stdio", "--agent", "builder"]));
+    assert_eq!(
+        server["args"],
+        json!(["--home", "/srv", "serve", "--stdio", "--agent", "builder"])
+    );
     assert_eq!(err.text(), "for `/f/user/.config/Code/User/mcp.json`:\n");
 }

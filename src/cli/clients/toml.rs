@@ -6,14 +6,15 @@ use toml_edit::{Array, DocumentMut, Item, Table, Value as Edited};
 use super::Broken;
 
 fn parse(text: &str) -> Result<DocumentMut, Broken> {
-    text.parse()
-        .map_err(|error: toml_edit::TomlError| Broken(format!("it is not TOML: {}", error.message())))
+    text.parse().map_err(|error: toml_edit::TomlError| {
+        Broken(format!("it is not TOML: {}", error.message()))
+    })
 }
 
 /// The server `name`, as JSON.
 pub(super) fn get(text: &str, table: &str, name: &str) -> Result<Option<Value>, Broken> {
-    let document: Value =
-        ::toml::from_str(text).map_err(|error| Broken(format!("it is not TOML: {}", error.message())))?;
+    let document: Value = ::toml::from_str(text)
+        .map_err(|error| Broken(format!("it is not TOML: {}", error.message())))?;
     let found = document.get(table).and_then(|servers| servers.get(name));
     Ok(found.cloned())
 }
@@ -38,7 +39,9 @@ pub(super) fn put(text: &str, table: &str, name: &str, server: &Value) -> Result
     let new = document.to_string();
     // INVARIANT: nothing but this server changed, whatever the form of the file.
     if with(text, table, name, server)? != whole(&new)? {
-        return Err(Broken(format!("`{table}` in it is written in a way that can't be added to")));
+        return Err(Broken(format!(
+            "`{table}` in it is written in a way that can't be added to"
+        )));
     }
     Ok(new)
 }

@@ -200,7 +200,10 @@ impl Pipe {
     /// Starts a program as a client does that has these words in its configuration, and shakes hands.
     pub(crate) async fn of(program: &str, arguments: &[&str]) -> Self {
         let mut command = tokio::process::Command::new(program);
-        command.args(arguments).stdout(Stdio::piped()).kill_on_drop(true);
+        command
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
         Self::run(command).begun().await
     }
 

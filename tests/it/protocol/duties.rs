@@ -26,9 +26,15 @@ async fn every_error_has_its_code_and_its_status() {
         })
     };
     let list = |meta: Value| request(1, "tools/list", json!({"_meta": meta})).to_string();
-    let other = [("mcp-protocol-version", "2031-01-01"), ("mcp-method", "tools/list")];
+    let other = [
+        ("mcp-protocol-version", "2031-01-01"),
+        ("mcp-method", "tools/list"),
+    ];
     let no_such = [("mcp-protocol-version", NEWEST), ("mcp-method", "no/such")];
-    let gone = [("mcp-protocol-version", NEWEST), ("mcp-method", "logging/setLevel")];
+    let gone = [
+        ("mcp-protocol-version", NEWEST),
+        ("mcp-method", "logging/setLevel"),
+    ];
     let call = [
         ("mcp-protocol-version", NEWEST),
         ("mcp-method", "tools/call"),
@@ -39,13 +45,43 @@ async fn every_error_has_its_code_and_its_status() {
         (&good[..], "{".to_owned(), 400, -32700),
         (&good, "[]".to_owned(), 400, -32600),
         (&good, list(without), 400, -32602),
-        (&good, request(1, "tools/list", json!({})).to_string(), 400, -32602),
+        (
+            &good,
+            request(1, "tools/list", json!({})).to_string(),
+            400,
+            -32602,
+        ),
         (&good[1..], list(meta(NEWEST)), 400, -32020),
         (&other, list(meta("2031-01-01")), 400, -32022),
         (&other, list(meta(NEWEST)), 400, -32020),
-        (&no_such, request(1, "no/such", json!({"_meta": meta(NEWEST)})).to_string(), 404, -32601),
-        (&gone, request(1, "logging/setLevel", json!({"_meta": meta(NEWEST), "level": "info"})).to_string(), 404, -32601),
-        (&call, request(1, "tools/call", json!({"_meta": meta(NEWEST), "name": "probe_none"})).to_string(), 200, -32602),
+        (
+            &no_such,
+            request(1, "no/such", json!({"_meta": meta(NEWEST)})).to_string(),
+            404,
+            -32601,
+        ),
+        (
+            &gone,
+            request(
+                1,
+                "logging/setLevel",
+                json!({"_meta": meta(NEWEST), "level": "info"}),
+            )
+            .to_string(),
+            404,
+            -32601,
+        ),
+        (
+            &call,
+            request(
+                1,
+                "tools/call",
+                json!({"_meta": meta(NEWEST), "name": "probe_none"}),
+            )
+            .to_string(),
+            200,
+            -32602,
+        ),
     ] {
         let answer = alice.post(heads, body.clone()).await.unwrap();
         assert_eq!(answer.status, status, "{body}: {answer:?}");
@@ -55,7 +91,10 @@ async fn every_error_has_its_code_and_its_status() {
     // What this host speaks is told to who speaks something else.
     let answer = alice.post(&other, list(meta("2031-01-01"))).await.unwrap();
     let supported = &answer.messages()[0]["error"]["data"]["supported"];
-    assert!(supported.as_array().unwrap().contains(&json!(NEWEST)), "{answer:?}");
+    assert!(
+        supported.as_array().unwrap().contains(&json!(NEWEST)),
+        "{answer:?}"
+    );
 
     // Around the messages: methods, types, and where there is nothing.
     for (method, path, heads, status) in [
@@ -67,12 +106,23 @@ async fn every_error_has_its_code_and_its_status() {
         ("POST", "/", &[], 404),
         ("POST", "/sse", &[], 404),
     ] {
-        let body = if method == "POST" { list(meta(NEWEST)) } else { String::new() };
+        let body = if method == "POST" {
+            list(meta(NEWEST))
+        } else {
+            String::new()
+        };
         let answer = alice.send(method, path, heads, body).await.unwrap();
-        assert_eq!(answer.status, status, "{method} {path} {heads:?}: {answer:?}");
+        assert_eq!(
+            answer.status, status,
+            "{method} {path} {heads:?}: {answer:?}"
+        );
     }
     let unknown = door.refused();
-    assert_eq!(unknown.len(), 1, "only the call of a tool that there is not is one");
+    assert_eq!(
+        unknown.len(),
+        1,
+        "only the call of a tool that there is not is one"
+    );
     assert_eq!(unknown[0].reason, Reason::NameUnknown);
 }
 
@@ -91,13 +141,26 @@ async fn an_agent_that_asks_too_often_is_told_to_wait() {
                 200 => answered += 1,
                 429 => {
                     refused += 1;
-                    let wait: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+                    let wait: u64 = answer.headers["retry-after"]
+                        .to_str()
+                        .unwrap()
+                        .parse()
+                        .unwrap();
                     assert!((1..=4).contains(&wait), "{wait}");
                     let told = &answer.messages()[0]["error"];
                     assert_eq!(told["code"], -32000);
                     assert_eq!(told["data"]["code"], "limit.rate");
-                    assert!(told["data"]["retryAfterMs"].as_u64().is_some_and(|ms| ms > 0 && ms <= 3_001));
-                    assert!(told["message"].as_str().unwrap().contains("limit `rate` reached"));
+                    assert!(
+                        told["data"]["retryAfterMs"]
+                            .as_u64()
+                            .is_some_and(|ms| ms > 0 && ms <= 3_001)
+                    );
+                    assert!(
+                        told["message"]
+                            .as_str()
+                            .unwrap()
+                            .contains("limit `rate` reached")
+                    );
                 }
                 other => panic!("{other}: {answer:?}"),
             }
@@ -114,8 +177,15 @@ async fn an_agent_that_asks_too_often_is_told_to_wait() {
         .collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].reason, Some(Reason::LimitRate));
-    assert_eq!(told[0].subject.as_deref(), Some("spiffe://tollgate.local/agent/alice"));
-    assert_eq!(door.bob().tools().await, ["probe_echo"], "another's is its own");
+    assert_eq!(
+        told[0].subject.as_deref(),
+        Some("spiffe://tollgate.local/agent/alice")
+    );
+    assert_eq!(
+        door.bob().tools().await,
+        ["probe_echo"],
+        "another's is its own"
+    );
 
     // Her sessions on other transports draw on the same.
     let (near, far) = tokio::io::duplex(1 << 16);
@@ -129,7 +199,10 @@ async fn an_agent_that_asks_too_often_is_told_to_wait() {
     let (read, mut write) = tokio::io::split(near);
     let mut lines = BufReader::new(read).lines();
     let mut ask = async |message: Value| -> Value {
-        write.write_all(format!("{message}\n").as_bytes()).await.unwrap();
+        write
+            .write_all(format!("{message}\n").as_bytes())
+            .await
+            .unwrap();
         serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap()
     };
     // As soon as there is room for one request, the session begins; the next one is too many.
@@ -156,10 +229,21 @@ async fn an_agent_that_asks_too_often_is_told_to_wait() {
     // The operator says otherwise, and it is so from then on.
     let config = door.bench.host.home().config();
     let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, text.replace(rate, "[rate]\nper_second = 1_000_000\n")).unwrap();
+    std::fs::write(
+        &config,
+        text.replace(rate, "[rate]\nper_second = 1_000_000\n"),
+    )
+    .unwrap();
     door.bench.refresh().await;
     for _ in 0..20 {
-        assert_eq!(door.alice().request("tools/list", json!({})).await.unwrap().status, 200);
+        assert_eq!(
+            door.alice()
+                .request("tools/list", json!({}))
+                .await
+                .unwrap()
+                .status,
+            200
+        );
     }
     door.bench.verify();
 }
@@ -169,7 +253,11 @@ async fn an_agent_that_asks_too_often_is_told_to_wait() {
 async fn it_says_whether_it_lives_and_whether_it_can_work() {
     let door = Door::open().await;
     let look = async |path: &str| {
-        let answer = door.alice().send("GET", path, &[("authorization", "")], "").await.unwrap();
+        let answer = door
+            .alice()
+            .send("GET", path, &[("authorization", "")], "")
+            .await
+            .unwrap();
         (answer.status, answer.body)
     };
     assert_eq!(look("/healthz").await, (200, "ok\n".to_owned()));
@@ -177,7 +265,9 @@ async fn it_says_whether_it_lives_and_whether_it_can_work() {
     // One connection that is open already is still answered.
     let stream = tokio::net::TcpStream::connect(door.address).await.unwrap();
     let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.unwrap();
+        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream))
+            .await
+            .unwrap();
     let connection = tokio::spawn(connection);
     let ask = |path: &str| {
         http::Request::get(path)
@@ -185,7 +275,10 @@ async fn it_says_whether_it_lives_and_whether_it_can_work() {
             .body(http_body_util::Empty::<bytes::Bytes>::new())
             .unwrap()
     };
-    assert_eq!(sender.send_request(ask("/readyz")).await.unwrap().status(), 200);
+    assert_eq!(
+        sender.send_request(ask("/readyz")).await.unwrap().status(),
+        200
+    );
     door.bench.host.drain();
     // It is closed once it rests: whoever balances load sends the next request elsewhere.
     let refused = sender.send_request(ask("/readyz")).await;

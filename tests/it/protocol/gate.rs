@@ -10,7 +10,12 @@ pub(crate) async fn a_rebound_name_is_refused_before_the_body_is_read() {
     let _row = crate::attacks::stands_for("M01");
     let door = Door::open().await;
     let call = json!({"name": "probe_send", "arguments": send("rebound")});
-    let evil = ["evil.example", "localhost.evil.example", "localhost@evil.example", "169.254.169.254"];
+    let evil = [
+        "evil.example",
+        "localhost.evil.example",
+        "localhost@evil.example",
+        "169.254.169.254",
+    ];
     for host in evil {
         let port = door.address.port();
         for host in [host.to_owned(), format!("{host}:{port}")] {
@@ -21,7 +26,12 @@ pub(crate) async fn a_rebound_name_is_refused_before_the_body_is_read() {
                 .await
                 .unwrap();
             assert_eq!(answer.status, 403, "{host}");
-            for path in ["/mcp", "/token", "/healthz", "/.well-known/oauth-protected-resource"] {
+            for path in [
+                "/mcp",
+                "/token",
+                "/healthz",
+                "/.well-known/oauth-protected-resource",
+            ] {
                 let answer = door
                     .alice()
                     .send("POST", path, &[("host", host.as_str())], "garbage")
@@ -45,9 +55,15 @@ pub(crate) async fn a_rebound_name_is_refused_before_the_body_is_read() {
         "POST /mcp HTTP/1.0\r\n\r\n".to_owned(),
     ] {
         let answer = door.raw(head.as_bytes()).await;
-        let refused = answer.split(' ').nth(1).is_some_and(|status| status.starts_with('4'));
+        let refused = answer
+            .split(' ')
+            .nth(1)
+            .is_some_and(|status| status.starts_with('4'));
         assert!(refused, "{head}: {answer}");
-        assert!(!answer.contains(" 401 "), "its token was not asked for: {answer}");
+        assert!(
+            !answer.contains(" 401 "),
+            "its token was not asked for: {answer}"
+        );
     }
     door.assert_untouched().await;
     let good = door.alice().request("tools/call", call).await.unwrap();
@@ -88,9 +104,16 @@ pub(crate) async fn a_page_of_another_origin_is_refused() {
             .await
             .unwrap();
         assert_eq!(newest.status, 403, "{origins:?}");
-        let older = session.post(&heads, &request(1, "tools/call", call.clone())).await;
+        let older = session
+            .post(&heads, &request(1, "tools/call", call.clone()))
+            .await;
         assert_eq!(older.status, 403, "{origins:?}");
-        for (method, path) in [("GET", "/mcp"), ("DELETE", "/mcp"), ("OPTIONS", "/mcp"), ("POST", "/token")] {
+        for (method, path) in [
+            ("GET", "/mcp"),
+            ("DELETE", "/mcp"),
+            ("OPTIONS", "/mcp"),
+            ("POST", "/token"),
+        ] {
             let answer = door.alice().send(method, path, &heads, "").await.unwrap();
             assert_eq!(answer.status, 403, "{method} {path} {origins:?}");
             // No page is told that it may ask.
@@ -98,7 +121,11 @@ pub(crate) async fn a_page_of_another_origin_is_refused() {
         }
     }
     door.assert_untouched().await;
-    for origin in ["https://app.example", "https://APP.example:443", "http://localhost:3000"] {
+    for origin in [
+        "https://app.example",
+        "https://APP.example:443",
+        "http://localhost:3000",
+    ] {
         let answer = door
             .alice()
             .request_with(&[("origin", origin)], "tools/list", json!({}))

@@ -24,7 +24,10 @@ pub(crate) async fn a_list_tells_of_nothing_that_is_not_in_it() {
     let result = &message["result"];
     assert_eq!(crate::harness::mcp::names(&message), ["probe_echo"]);
     assert_eq!(result["cacheScope"], "private");
-    assert!(result["ttlMs"].as_u64().is_some_and(|ttl| ttl <= 60_000), "{result}");
+    assert!(
+        result["ttlMs"].as_u64().is_some_and(|ttl| ttl <= 60_000),
+        "{result}"
+    );
     assert!(result.get("nextCursor").is_none(), "{result}");
     // Alice sees more, never what is forbidden to everyone; in the order of names, however she asks.
     let first = door.alice().tools().await;

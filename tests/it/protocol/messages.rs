@@ -24,7 +24,10 @@ pub(crate) async fn what_the_head_says_and_what_the_body_says_must_be_one() {
         &[("mcp-method", "tools/list")],
         &[("mcp-method", "")],
         &[("mcp-method", "tools/call"), ("mcp-method", "tools/list")],
-        &[("mcp-protocol-version", NEWEST), ("mcp-protocol-version", "2025-11-25")],
+        &[
+            ("mcp-protocol-version", NEWEST),
+            ("mcp-protocol-version", "2025-11-25"),
+        ],
         &[("mcp-protocol-version", "2025-11-25")],
         &[("mcp-protocol-version", "")],
     ] {
@@ -48,7 +51,10 @@ pub(crate) async fn what_the_head_says_and_what_the_body_says_must_be_one() {
     let heads = [("mcp-name", "probe_echo"), ("mcp-method", "tools/list")];
     let answer = session.post(&heads, &request(1, "tools/call", call)).await;
     let result = &answer.messages().pop().unwrap()["result"];
-    assert_eq!(result["structuredContent"]["code"], "policy.forbidden", "{answer:?}");
+    assert_eq!(
+        result["structuredContent"]["code"], "policy.forbidden",
+        "{answer:?}"
+    );
     let refused = door.refused();
     assert_eq!(refused.len(), 1, "{refused:?}");
     assert_eq!(refused[0].tool.as_deref(), Some("probe.send"));
@@ -78,21 +84,48 @@ fn malformed() -> Vec<(Vec<u8>, i64)> {
     broken[at] = 0xff;
     vec![
         (format!("[{}]", call("1")).into_bytes(), -32600),
-        (format!("[{},{}]", call("1"), call("2")).into_bytes(), -32600),
+        (
+            format!("[{},{}]", call("1"), call("2")).into_bytes(),
+            -32600,
+        ),
         (b"[]".to_vec(), -32600),
         (call("null").into_bytes(), -32600),
         (call("1.5").into_bytes(), -32600),
         (call("{}").into_bytes(), -32600),
         (call("true").into_bytes(), -32600),
         (call(&"9".repeat(60)).into_bytes(), -32600),
-        (call(&format!("\"{}\"", "i".repeat(300))).into_bytes(), -32600),
+        (
+            call(&format!("\"{}\"", "i".repeat(300))).into_bytes(),
+            -32600,
+        ),
         (call("1,\"id\":2").into_bytes(), -32600),
         // A notification does not act.
         (without_id.into_bytes(), -32600),
         (call("1").replace("2.0", "1.0").into_bytes(), -32600),
-        (call("1").replace("\"method\":\"tools/call\"", "\"method\":\"tools/list\",\"method\":\"tools/call\"").into_bytes(), -32600),
-        (call("1").replace("\"name\":\"probe_send\"", "\"name\":\"probe_echo\",\"name\":\"probe_send\"").into_bytes(), -32602),
-        (call("1").replace("\"params\":", "\"result\":{},\"params\":").into_bytes(), -32600),
+        (
+            call("1")
+                .replace(
+                    "\"method\":\"tools/call\"",
+                    "\"method\":\"tools/list\",\"method\":\"tools/call\"",
+                )
+                .into_bytes(),
+            -32600,
+        ),
+        (
+            call("1")
+                .replace(
+                    "\"name\":\"probe_send\"",
+                    "\"name\":\"probe_echo\",\"name\":\"probe_send\"",
+                )
+                .into_bytes(),
+            -32602,
+        ),
+        (
+            call("1")
+                .replace("\"params\":", "\"result\":{},\"params\":")
+                .into_bytes(),
+            -32600,
+        ),
         (format!("{} {}", call("1"), call("2")).into_bytes(), -32700),
         (call("1").replacen('{', "{{", 1).into_bytes(), -32700),
         (broken, -32700),
@@ -136,7 +169,11 @@ pub(crate) async fn what_is_no_message_is_told_so_and_does_nothing() {
     door.assert_untouched().await;
 
     // One id of a session has one effect, and is free again once it was answered.
-    let call = request(7, "tools/call", json!({"name": "probe_send", "arguments": send("hold")}));
+    let call = request(
+        7,
+        "tools/call",
+        json!({"name": "probe_send", "arguments": send("hold")}),
+    );
     let first = async { session.post(&[], &call).await };
     let second = async {
         door.bench.upstream.arrived(1).await;
@@ -147,11 +184,17 @@ pub(crate) async fn what_is_no_message_is_told_so_and_does_nothing() {
     let (first, second) = tokio::join!(first, second);
     assert_eq!(second.status, 400);
     assert_eq!(error(&second), -32600);
-    assert!(first.messages().pop().unwrap()["result"].is_object(), "{first:?}");
+    assert!(
+        first.messages().pop().unwrap()["result"].is_object(),
+        "{first:?}"
+    );
     assert_eq!(door.bench.upstream.ledger().await.len(), 1);
     door.bench.upstream.release();
     let third = session.post(&[], &call).await;
-    assert!(third.messages().pop().unwrap()["result"].is_object(), "{third:?}");
+    assert!(
+        third.messages().pop().unwrap()["result"].is_object(),
+        "{third:?}"
+    );
     assert_eq!(door.bench.upstream.ledger().await.len(), 2);
     door.bench.verify();
 }
@@ -171,11 +214,17 @@ async fn a_line_that_is_no_message_is_told_so_and_the_session_goes_on() {
     let (read, mut write) = tokio::io::split(near);
     let mut lines = BufReader::new(read).lines();
     let hello = super::hello(OLDER[0]);
-    write.write_all(format!("{hello}\n").as_bytes()).await.unwrap();
+    write
+        .write_all(format!("{hello}\n").as_bytes())
+        .await
+        .unwrap();
     let begun: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
     assert_eq!(begun["result"]["protocolVersion"], OLDER[0]);
     let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
-    write.write_all(format!("{ready}\n").as_bytes()).await.unwrap();
+    write
+        .write_all(format!("{ready}\n").as_bytes())
+        .await
+        .unwrap();
     for (text, code) in malformed() {
         // An empty line is none, and what has a line's end in it is two.
         if text.is_empty() {
@@ -191,7 +240,10 @@ async fn a_line_that_is_no_message_is_told_so_and_the_session_goes_on() {
     let large = vec![b'x'; 10 << 20];
     let sending = async {
         write.write_all(&large).await.unwrap();
-        write.write_all(format!("\n{ping}\n").as_bytes()).await.unwrap();
+        write
+            .write_all(format!("\n{ping}\n").as_bytes())
+            .await
+            .unwrap();
     };
     let told = async {
         let mut told = Vec::new();

@@ -14,7 +14,11 @@ use crate::harness::intents;
 pub(crate) async fn an_id_of_a_session_is_no_proof_of_anything() {
     let _row = crate::attacks::stands_for("M09");
     let door = Door::open().await;
-    let call = request(1, "tools/call", json!({"name": "probe_send", "arguments": send("taken")}));
+    let call = request(
+        1,
+        "tools/call",
+        json!({"name": "probe_send", "arguments": send("taken")}),
+    );
 
     // Guessing: 122 random bits each, and no two alike.
     let mut ids = BTreeSet::new();
@@ -48,18 +52,34 @@ pub(crate) async fn an_id_of_a_session_is_no_proof_of_anything() {
     let chosen = "11111111-1111-4111-8111-111111111111";
     let heads = [("mcp-session-id", chosen)];
     for client in [door.alice(), door.bob()] {
-        let begun = client.post(&heads, hello(OLDER[0]).to_string()).await.unwrap();
+        let begun = client
+            .post(&heads, hello(OLDER[0]).to_string())
+            .await
+            .unwrap();
         assert_eq!(begun.status, 404, "{begun:?}");
         let used = client.post(&heads, call.to_string()).await.unwrap();
         assert_eq!(used.status, 404, "{used:?}");
     }
-    let twice = [("mcp-session-id", alice.id.as_str()), ("mcp-session-id", chosen)];
-    assert_eq!(door.alice().post(&twice, call.to_string()).await.unwrap().status, 400);
+    let twice = [
+        ("mcp-session-id", alice.id.as_str()),
+        ("mcp-session-id", chosen),
+    ];
+    assert_eq!(
+        door.alice()
+            .post(&twice, call.to_string())
+            .await
+            .unwrap()
+            .status,
+        400
+    );
     door.assert_untouched().await;
 
     // It is still its own agent's, and worth nothing without that agent's token.
     let answer = alice.post(&[], &call).await;
-    assert!(answer.messages().pop().unwrap()["result"].is_object(), "{answer:?}");
+    assert!(
+        answer.messages().pop().unwrap()["result"].is_object(),
+        "{answer:?}"
+    );
     let ran = intents(door.bench.records());
     assert_eq!(ran.len(), 1);
     assert_eq!(ran[0].caller.agent, crate::harness::agent("alice"));
@@ -97,7 +117,11 @@ async fn sessions_are_bounded_in_all_and_for_each_agent() {
     // One that is closed makes room.
     let first = kept.remove(0);
     let heads = [("mcp-session-id", first.id.as_str())];
-    let closed = door.alice().send("DELETE", "/mcp", &heads, "").await.unwrap();
+    let closed = door
+        .alice()
+        .send("DELETE", "/mcp", &heads, "")
+        .await
+        .unwrap();
     assert_eq!(closed.status, 202);
     assert_eq!(begin(door.alice()).await, 200);
     assert!(door.refused().is_empty());

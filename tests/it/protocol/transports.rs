@@ -47,7 +47,12 @@ where
         .unwrap();
     let answer = sender.send_request(request).await.map_err(failed)?;
     let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await.map_err(failed)?.to_bytes();
+    let body = answer
+        .into_body()
+        .collect()
+        .await
+        .map_err(failed)?
+        .to_bytes();
     let message: Value = serde_json::from_slice(&body).unwrap();
     let names = match status {
         200 => crate::harness::mcp::names(&message),
@@ -57,7 +62,10 @@ where
 }
 
 /// A client that trusts the tests' authority alone.
-async fn secure(address: std::net::SocketAddr, name: &'static str) -> std::io::Result<TlsStream<TcpStream>> {
+async fn secure(
+    address: std::net::SocketAddr,
+    name: &'static str,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(tls::authority_pem().as_bytes()).unwrap())
@@ -70,19 +78,26 @@ async fn secure(address: std::net::SocketAddr, name: &'static str) -> std::io::R
         .with_no_client_auth();
     let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from(name).unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
 }
 
 #[tokio::test]
 async fn over_tls_it_is_the_same_door_and_nothing_goes_in_the_clear() {
     let door = Door::open().await;
     let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let (certificate, key) = (
+        folder.path().join("cert.pem"),
+        folder.path().join("key.pem"),
+    );
     let (cert_pem, key_pem) = tls::pem("tools.example");
     std::fs::write(&certificate, cert_pem).unwrap();
     std::fs::write(&key, key_pem).unwrap();
     let certificates = tollgate::mcp::Certificates::load(&certificate, &key).unwrap();
-    let listener = tollgate::mcp::Listener::address("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let listener = tollgate::mcp::Listener::address("127.0.0.1:0".parse().unwrap())
+        .await
+        .unwrap();
     let address = listener.local_addr().unwrap();
     let listener = listener.with_tls(Arc::new(certificates));
     assert_eq!(listener.endpoint(), format!("https://{address}/mcp"));
@@ -90,7 +105,11 @@ async fn over_tls_it_is_the_same_door_and_nothing_goes_in_the_clear() {
         hosts: vec!["tools.example".into()],
         ..tollgate::mcp::HttpConfig::default()
     };
-    tokio::spawn(tollgate::mcp::serve(listener, door.bench.host.clone(), config));
+    tokio::spawn(tollgate::mcp::serve(
+        listener,
+        door.bench.host.clone(),
+        config,
+    ));
 
     let stream = secure(address, "tools.example").await.unwrap();
     let (status, names) = tools(stream, &door.alice, "tools.example").await.unwrap();
@@ -102,7 +121,11 @@ async fn over_tls_it_is_the_same_door_and_nothing_goes_in_the_clear() {
         ("tg_none", "tools.example", 401),
     ] {
         let stream = secure(address, "tools.example").await.unwrap();
-        assert_eq!(tools(stream, token, host).await.unwrap().0, status, "{host}");
+        assert_eq!(
+            tools(stream, token, host).await.unwrap().0,
+            status,
+            "{host}"
+        );
     }
     // Not by another name, and not without TLS: a token sent so reaches nobody.
     assert!(secure(address, "other.example").await.is_err());
@@ -136,15 +159,24 @@ async fn over_a_unix_socket_it_asks_for_a_token_all_the_same() {
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let (mut child, status) = serving(&home).await;
     assert_eq!(status["endpoint"], format!("unix:{}", path.display()));
-    assert_eq!(std::fs::symlink_metadata(&path).unwrap().mode() & 0o777, 0o660);
+    assert_eq!(
+        std::fs::symlink_metadata(&path).unwrap().mode() & 0o777,
+        0o660
+    );
     let added = run(&home, &["--format", "json", "agent", "add", "alice"]).await;
     let token = added.lines()[0]["token"].as_str().unwrap().to_owned();
     let open = async || UnixStream::connect(&path).await.unwrap();
     let (status, names) = tools(open().await, &token, "localhost").await.unwrap();
     assert_eq!(status, 200);
     assert!(names.contains(&String::from("probe_echo")), "{names:?}");
-    assert_eq!(tools(open().await, "tg_none", "localhost").await.unwrap().0, 401);
-    assert_eq!(tools(open().await, &token, "evil.example").await.unwrap().0, 403);
+    assert_eq!(
+        tools(open().await, "tg_none", "localhost").await.unwrap().0,
+        401
+    );
+    assert_eq!(
+        tools(open().await, &token, "evil.example").await.unwrap().0,
+        403
+    );
     assert_eq!(run(&home, &["stop"]).await.code, 0);
     assert!(child.wait().await.unwrap().success());
     assert!(!path.exists(), "it goes with the daemon");
@@ -161,17 +193,27 @@ async fn a_certificate_that_can_not_be_used_is_named() {
     assert_eq!(said.code, 3, "{said:?}");
     let checked = run(&home, &["check"]).await;
     assert!(checked.out.contains("cert.pem"), "{checked:?}");
-    assert!(said.err.contains("can't speak TLS") && said.err.contains("cert.pem"), "{said:?}");
+    assert!(
+        said.err.contains("can't speak TLS") && said.err.contains("cert.pem"),
+        "{said:?}"
+    );
     let (one, two) = (tls::pem("a.example"), tls::pem("a.example"));
     std::fs::write(home.root().join("cert.pem"), one.0).unwrap();
     std::fs::write(home.root().join("key.pem"), two.1).unwrap();
     let said = run(&home, &["serve"]).await;
     assert_eq!(said.code, 3, "{said:?}");
-    assert!(said.err.contains("is not that of the first certificate"), "{said:?}");
+    assert!(
+        said.err.contains("is not that of the first certificate"),
+        "{said:?}"
+    );
     std::fs::write(home.root().join("key.pem"), one.1).unwrap();
     let (mut child, status) = serving(&home).await;
     let endpoint = status["endpoint"].as_str().unwrap();
-    let address = endpoint.strip_prefix("https://").unwrap().strip_suffix("/mcp").unwrap();
+    let address = endpoint
+        .strip_prefix("https://")
+        .unwrap()
+        .strip_suffix("/mcp")
+        .unwrap();
     let stream = secure(address.parse().unwrap(), "a.example").await.unwrap();
     assert_eq!(tools(stream, "tg_none", "localhost").await.unwrap().0, 401);
     assert_eq!(run(&home, &["stop"]).await.code, 0);

@@ -16,9 +16,15 @@ async fn by_every_revision(door: &Door, client: &Client, tool: &str, text: &str)
         let message = format!(
             r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{text}}}}}"#
         );
-        let heads = [("mcp-session-id", session.id.as_str()), ("mcp-protocol-version", version)];
+        let heads = [
+            ("mcp-session-id", session.id.as_str()),
+            ("mcp-protocol-version", version),
+        ];
         let answer = client.post(&heads, message).await.unwrap();
-        let mut last = answer.messages().pop().unwrap_or_else(|| panic!("{answer:?}"));
+        let mut last = answer
+            .messages()
+            .pop()
+            .unwrap_or_else(|| panic!("{answer:?}"));
         results.push(last["result"].take());
     }
     let meta = r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"test","version":"1"}}"#;
@@ -31,7 +37,10 @@ async fn by_every_revision(door: &Door, client: &Client, tool: &str, text: &str)
         ("mcp-name", tool),
     ];
     let answer = client.post(&heads, message).await.unwrap();
-    let mut last = answer.messages().pop().unwrap_or_else(|| panic!("{answer:?}"));
+    let mut last = answer
+        .messages()
+        .pop()
+        .unwrap_or_else(|| panic!("{answer:?}"));
     results.push(last["result"].take());
     results
 }
@@ -50,12 +59,32 @@ pub(crate) async fn an_older_revision_skips_no_check() {
     let twice = r#"{"text":"a","text":"b"}"#;
     let mut known = 0;
     for (client, tool, arguments, reason) in [
-        (door.bob(), "probe_send", send.as_str(), Reason::PolicyForbidden),
+        (
+            door.bob(),
+            "probe_send",
+            send.as_str(),
+            Reason::PolicyForbidden,
+        ),
         (door.alice(), "probe_now", "{}", Reason::PolicyForbidden),
-        (door.alice(), "probe_settings_get", r#"{"name":"origin"}"#, Reason::ApprovalRequired),
+        (
+            door.alice(),
+            "probe_settings_get",
+            r#"{"name":"origin"}"#,
+            Reason::ApprovalRequired,
+        ),
         (door.alice(), "probe_echo", twice, Reason::ArgsDuplicateKey),
-        (door.alice(), "probe_echo", r#"{"unknown":1}"#, Reason::ArgsUnknownProperty),
-        (door.alice(), "probe_echo", r#"{"text":1}"#, Reason::ArgsSchema),
+        (
+            door.alice(),
+            "probe_echo",
+            r#"{"unknown":1}"#,
+            Reason::ArgsUnknownProperty,
+        ),
+        (
+            door.alice(),
+            "probe_echo",
+            r#"{"text":1}"#,
+            Reason::ArgsSchema,
+        ),
     ] {
         let before = door.bench.records().len();
         let results = by_every_revision(&door, &client, tool, arguments).await;
@@ -66,7 +95,10 @@ pub(crate) async fn an_older_revision_skips_no_check() {
                 Reason::ApprovalRequired => "approval_required",
                 reason => reason.code(),
             };
-            assert_eq!(result["structuredContent"]["code"], code, "{tool}: {result}");
+            assert_eq!(
+                result["structuredContent"]["code"], code,
+                "{tool}: {result}"
+            );
         }
         // One record for each, and but for the call and the client's own words they are the same.
         let records = door.bench.records();
@@ -96,11 +128,20 @@ pub(crate) async fn an_older_revision_skips_no_check() {
 
     // A revision that nobody speaks: an older client is offered one that there is, and no other is believed.
     for version in ["1999-01-01", "2024-10-07", "2027-01-01", "latest", ""] {
-        let answer = door.alice().post(&[], hello(version).to_string()).await.unwrap();
+        let answer = door
+            .alice()
+            .post(&[], hello(version).to_string())
+            .await
+            .unwrap();
         let offered = answer.messages().pop().unwrap()["result"]["protocolVersion"].take();
-        let offered = offered.as_str().unwrap_or_else(|| panic!("{version}: {answer:?}"));
+        let offered = offered
+            .as_str()
+            .unwrap_or_else(|| panic!("{version}: {answer:?}"));
         assert!(OLDER.contains(&offered), "{version}: {offered}");
-        let heads = [("mcp-protocol-version", version), ("mcp-method", "tools/list")];
+        let heads = [
+            ("mcp-protocol-version", version),
+            ("mcp-method", "tools/list"),
+        ];
         let mut list = request(1, "tools/list", json!({}));
         list["params"]["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": version,
