@@ -17,6 +17,7 @@ mod http;
 mod listen;
 mod metadata;
 mod page;
+mod promised;
 mod result;
 mod server;
 mod session;

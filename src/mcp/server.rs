@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use super::backend::{Backend, ListedTool};
 use super::held::Seals;
 use super::page::{PAGE, page};
+use super::promised;
 use super::result::result_of;
 use crate::call::{Arrival, Progress, ProgressSink, Reply};
 use crate::id::TaskId;
@@ -373,7 +374,14 @@ impl ServerHandler for Handler {
     ) -> Result<CallToolResponse, ErrorData> {
         let arrived = arrived(&context)?;
         let tool = request.name.clone().into_owned();
-        self.call_or_ask(&request, arrived, &tool, &context).await
+        let response = self.call_or_ask(&request, arrived, &tool, &context).await?;
+        let listed = self.shared.backend.tool(&tool);
+        let revision = context.protocol_version();
+        Ok(promised::kept(
+            response,
+            listed.as_deref(),
+            revision.as_ref(),
+        ))
     }
 
     /// Older sessions are told of changes without asking.

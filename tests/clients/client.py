@@ -7,7 +7,7 @@ import sys
 import mcp
 from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
 
-from exercise import EXPECTED, HELD, Home
+from exercise import EXPECTED, HELD, Home, refusal
 
 PROGRAM, HOME, ENDPOINT, TOKEN = sys.argv[1:]
 home = Home(PROGRAM, HOME)
@@ -28,11 +28,11 @@ async def exercise(client, where):
 
     refused = await client.call_tool("jq_filter", {"filter": ".", "unknown": 1})
     assert refused.is_error, (where, refused)
-    assert refused.structured_content["code"] == "args.unknown_property", (where, refused.structured_content)
+    assert refusal(refused)["code"] == "args.unknown_property", (where, refused)
 
     held = await client.call_tool("time_difference", HELD)
-    assert held.is_error and held.structured_content["code"] == "approval_required", (where, held)
-    home.approve(held.structured_content["approvalId"])
+    assert held.is_error and refusal(held)["code"] == "approval_required", (where, held)
+    home.approve(refusal(held)["approvalId"])
     done = await client.call_tool("time_difference", HELD)
     assert not done.is_error and done.structured_content["days"] == 21, (where, done)
     print(f"python, {where}: passed")

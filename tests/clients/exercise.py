@@ -10,6 +10,11 @@ EXPECTED = ["jq_filter", "time_convert", "time_difference", "time_now", "time_zo
 HELD = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-22T00:00:00Z"}
 
 
+def refusal(result):
+    """What the host says of a refusal: to a client of an older revision in `_meta`, where the tool promises a form."""
+    return result.structured_content or (result.meta or {}).get("dev.tollgate/refusal")
+
+
 class Home:
     """The host's home, as the person who answers approvals sees it."""
 

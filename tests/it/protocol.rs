@@ -2,13 +2,13 @@
 //! keeps a ledger. A request that was refused leaves no effect upstream and no call in the journal.
 
 mod duties;
-mod gate;
-mod lists;
-mod messages;
-mod sessions;
+pub(crate) mod gate;
+pub(crate) mod lists;
+pub(crate) mod messages;
+pub(crate) mod sessions;
 mod transports;
-mod versions;
-mod words;
+pub(crate) mod versions;
+pub(crate) mod words;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -48,12 +48,12 @@ fn every_client_has_a_file_and_a_server_of_words() {
         let (Form::Json(table) | Form::Toml(table)) = client.form();
         let text = match client.form() {
             Form::Json(_) => jsonc::put("", table, "tollgate", &server),
-            Form::Toml(_) => super::toml::put("", table, "tollgate", &server),
+            Form::Toml(_) => toml::put("", table, "tollgate", &server),
         };
         let text = text.unwrap();
         let again = match client.form() {
             Form::Json(_) => jsonc::get(&text, table, "tollgate"),
-            Form::Toml(_) => super::toml::get(&text, table, "tollgate"),
+            Form::Toml(_) => toml::get(&text, table, "tollgate"),
         };
         assert_eq!(again.unwrap(), Some(server), "{text}");
     }
@@ -205,20 +205,20 @@ fn a_link_to_a_file_elsewhere_stays_a_link() {
 fn a_toml_file_keeps_its_comments_and_order() {
     let text = "# mine\nmodel = \"o5\" # fast\n\n[mcp_servers.other]\ncommand = 'x'\nargs = [\"-y\", # why\n  \"z\"]\n\n[profiles.a]\nmodel = \"b\"\n";
     let server = json!({"command": "/t \"q\"", "args": ["--home", "/a b"]});
-    let new = super::toml::put(text, "mcp_servers", "tollgate", &server).unwrap();
+    let new = toml::put(text, "mcp_servers", "tollgate", &server).unwrap();
     for line in text.lines() {
         assert!(new.contains(line), "{line}: {new}");
     }
     assert_eq!(
-        super::toml::get(&new, "mcp_servers", "tollgate").unwrap(),
+        toml::get(&new, "mcp_servers", "tollgate").unwrap(),
         Some(server.clone())
     );
-    let again = super::toml::put(&new, "mcp_servers", "tollgate", &json!({"url": "u"})).unwrap();
+    let again = toml::put(&new, "mcp_servers", "tollgate", &json!({"url": "u"})).unwrap();
     assert!(
         !again.contains("/a b") && again.contains("# why"),
         "{again}"
     );
-    let inline = super::toml::put(
+    let inline = toml::put(
         "mcp_servers = { a = { url = \"u\" } }\n",
         "mcp_servers",
         "b",
@@ -226,12 +226,12 @@ fn a_toml_file_keeps_its_comments_and_order() {
     );
     let inline = inline.unwrap();
     assert_eq!(
-        super::toml::get(&inline, "mcp_servers", "b").unwrap(),
+        toml::get(&inline, "mcp_servers", "b").unwrap(),
         Some(server.clone())
     );
     for text in ["[", "mcp_servers = 5", "a = 1\na = 2"] {
         assert!(
-            super::toml::put(text, "mcp_servers", "b", &server).is_err(),
+            toml::put(text, "mcp_servers", "b", &server).is_err(),
             "{text}"
         );
     }
