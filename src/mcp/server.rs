@@ -101,7 +101,8 @@ impl Shared {
 
     /// What goes back to the client, whichever way the call took through the protocol.
     pub(super) fn result(&self, reply: Reply, tool: &str) -> Result<CallToolResult, ErrorData> {
-        result_of(reply, tool, &self.server_info)
+        let result = result_of(reply, tool, &self.server_info)?;
+        Ok(promised::fitting(result, || self.backend.tool(tool)))
     }
 }
 
@@ -375,13 +376,13 @@ impl ServerHandler for Handler {
         let arrived = arrived(&context)?;
         let tool = request.name.clone().into_owned();
         let response = self.call_or_ask(&request, arrived, &tool, &context).await?;
-        let listed = self.shared.backend.tool(&tool);
-        let revision = context.protocol_version();
-        Ok(promised::kept(
-            response,
-            listed.as_deref(),
-            revision.as_ref(),
-        ))
+        Ok(match response {
+            CallToolResponse::Complete(result) => {
+                let listed = || self.shared.backend.tool(&tool);
+                CallToolResponse::Complete(promised::fitting(result, listed))
+            }
+            asks => asks,
+        })
     }
 
     /// Older sessions are told of changes without asking.

@@ -23,7 +23,7 @@ export function approve(approval) {
   });
 }
 
-// What the host says of a refusal: to a client of an older revision in `_meta`, where the tool promises a form.
+// What the host says of a refusal: in `_meta`, where the tool promises a form for its content.
 export function refusal(result) {
   return result.structuredContent ?? result._meta?.['dev.tollgate/refusal'];
 }

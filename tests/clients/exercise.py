@@ -11,7 +11,7 @@ HELD = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-22T00:00:00Z"}
 
 
 def refusal(result):
-    """What the host says of a refusal: to a client of an older revision in `_meta`, where the tool promises a form."""
+    """What the host says of a refusal: in `_meta`, where the tool promises a form for its content."""
     return result.structured_content or (result.meta or {}).get("dev.tollgate/refusal")
 
 

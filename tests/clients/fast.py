@@ -6,7 +6,7 @@ import sys
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport, StreamableHttpTransport
 
-from exercise import EXPECTED, HELD, Home
+from exercise import EXPECTED, HELD, Home, refusal
 
 PROGRAM, HOME, ENDPOINT, TOKEN = sys.argv[1:]
 home = Home(PROGRAM, HOME)
@@ -18,10 +18,10 @@ async def exercise(client, where):
     result = await client.call_tool("jq_filter", {"filter": ".a + 1", "input": {"a": 41}})
     assert result.structured_content["results"] == [42], (where, result)
     refused = await client.call_tool("jq_filter", {"filter": ".", "unknown": 1}, raise_on_error=False)
-    assert refused.is_error and refused.structured_content["code"] == "args.unknown_property", (where, refused)
+    assert refused.is_error and refusal(refused)["code"] == "args.unknown_property", (where, refused)
     held = await client.call_tool("time_difference", HELD, raise_on_error=False)
-    assert held.is_error and held.structured_content["code"] == "approval_required", (where, held)
-    home.approve(held.structured_content["approvalId"])
+    assert held.is_error and refusal(held)["code"] == "approval_required", (where, held)
+    home.approve(refusal(held)["approvalId"])
     done = await client.call_tool("time_difference", HELD)
     assert done.structured_content["days"] == 21, (where, done)
     print(f"fastmcp, {where}: passed")
