@@ -165,15 +165,6 @@ impl Session {
     async fn request(&self, id: u64, method: &str, params: Value) -> Answer {
         self.post(&[], &request(id, method, params)).await
     }
-
-    async fn call(&self, id: u64, tool: &str, arguments: Value) -> Value {
-        let params = json!({"name": tool, "arguments": arguments});
-        let answer = self.request(id, "tools/call", params).await;
-        answer
-            .messages()
-            .pop()
-            .unwrap_or_else(|| panic!("{answer:?}"))
-    }
 }
 
 fn request(id: u64, method: &str, params: Value) -> Value {
