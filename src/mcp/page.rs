@@ -80,8 +80,9 @@ mod tests {
 
     #[test]
     fn what_is_no_cursor_is_refused() {
+        let items = [String::from("a")];
         for cursor in ["", "a", "b", "%%%", "MTp", &URL_SAFE_NO_PAD.encode("2:a")] {
-            let refused = page(&[String::from("a")], String::as_str, Some(cursor), 2);
+            let refused = page(&items, String::as_str, Some(cursor), 2);
             let error = refused.unwrap_err();
             assert_eq!(error.code, ErrorCode::INVALID_PARAMS, "{cursor}");
         }
