@@ -83,7 +83,9 @@ async fn native() -> SocketAddr {
 
 fn round_trip(c: &mut Criterion) {
     let runtime = support::runtime();
-    let folder = home(&[("plain", guests::MISFIT_PLAIN)], "");
+    // One agent asks as fast as it can.
+    let rate = "[rate]\nper_second = 1_000_000\nburst = 10_000_000\n";
+    let folder = home(&[("plain", guests::MISFIT_PLAIN)], rate);
     let host = runtime.block_on(start(folder.path()));
     let issued = host.identities().issue("bench", None).unwrap();
     let token = issued.token.expose();

@@ -6,13 +6,19 @@
 mod answer;
 mod arrival;
 mod asked;
+mod client;
 mod entry;
+mod given;
 mod hold;
 mod pace;
+mod questions;
+mod rate;
 mod reply;
 mod step;
 
 pub use arrival::{Arrival, Progress, ProgressSink};
+pub use client::{ClientSide, LogLevel, LogLine, LogSink, Notice, What};
+pub use questions::{Ask, Question, Questions, Round};
 pub use reply::{Annotations, Completion, Content, Media, Reply, ResourceBody};
 
 pub(crate) use answer::of_replay;
@@ -32,9 +38,10 @@ use crate::identity::SingleUse;
 use crate::json::Arguments;
 use crate::limits::CallLimits;
 use crate::name::ToolName;
-use crate::plugin::Plugin;
+use crate::plugin::{Kind, Plugin};
 use crate::reason::{Reason, Refusal};
 use crate::running::Underway;
+use crate::runtime::Entering;
 use crate::tape::{Head, Limits, Recorder};
 use crate::task::{OnTask, out_of_fuel};
 use crate::telemetry::Stage;
@@ -87,10 +94,7 @@ async fn admit(
     step::rests(host, arrival, under_way)?;
 
     // A name matches exactly or not at all: two spellings of one tool would be two in a policy.
-    let (plugin, tool) = host
-        .catalogue()
-        .find(&arrival.tool)
-        .ok_or_else(|| unknown(host))?;
+    let (plugin, tool) = find(host, arrival)?;
     entry.tool(&plugin, &tool);
     host.plugin_in_force(&plugin.name)?;
 
@@ -171,13 +175,28 @@ async fn admit(
     })
 }
 
-fn unknown(host: &Host) -> Refusal {
-    let message = if host.catalogue().is_loading() {
-        "there is no tool of that name yet: plugins are still being loaded"
-    } else {
-        "there is no tool of that name"
+/// What is asked for. Of a resource, its arguments are what its URI says.
+fn find(host: &Host, arrival: &mut Arrival) -> Result<(Arc<Plugin>, ToolName), Refusal> {
+    let catalogue = host.catalogue();
+    let found = match arrival.kind {
+        Kind::Resource => catalogue
+            .resource(&arrival.tool)
+            .map(|(plugin, tool, arguments)| {
+                let arguments = serde_json::Value::Object(arguments);
+                arrival.arguments = crate::json::canonical(&arguments).into();
+                (plugin, tool)
+            }),
+        kind => catalogue.named(kind, &arrival.tool),
     };
-    Refusal::new(Reason::NameUnknown, message)
+    found.ok_or_else(|| {
+        let what = arrival.kind.as_str();
+        let message = if catalogue.is_loading() {
+            format!("there is no {what} of that name yet: plugins are still being loaded")
+        } else {
+            format!("there is no {what} of that name")
+        };
+        Refusal::new(Reason::NameUnknown, message)
+    })
 }
 
 /// From the permit to the recorded outcome.
@@ -235,11 +254,20 @@ async fn run(
 
     // INVARIANT: the intent is written before anything runs. It need not be on the disk yet: each host
     // call that leaves the host waits for the disk itself, and a pure call has no effect to be lost.
-    if let Err(refusal) = entry.intent(&permit, &grants).await {
+    if let Err(refusal) = entry
+        .intent(&permit, &grants, arrival.kind, arrival.round.as_ref())
+        .await
+    {
         return entry.refused(refusal).await;
     }
 
-    let tape = host.config().is_taped(&tool).then(|| {
+    // A tape has what the host gave to a tool's first round, and a replay nothing else.
+    let first = arrival.kind == Kind::Tool && arrival.round.is_none();
+    let taped = host.config().is_taped(&tool);
+    if taped && !first {
+        entry.has_no_tape("only first rounds of tools have tapes");
+    }
+    let tape = (taped && first).then(|| {
         entry.is_taped();
         let head = Head {
             call: entry.call(),
@@ -270,14 +298,26 @@ async fn run(
         grants,
         limits,
         arrival.progress,
+        arrival.client,
         tape,
     ));
     // Whatever ends the call, a dropped future included, takes back what was lent to it.
     let lent = host.leases().of_call(entry.call());
     let running = entry.trace().begin(Stage::Instance);
+    let round = arrival.round.as_ref().map_or(1, |round| round.number);
+    let (answers, state) = arrival
+        .round
+        .as_ref()
+        .map(Round::to_wit)
+        .unwrap_or_default();
+    let entering = Entering {
+        kind: arrival.kind,
+        answers,
+        state,
+    };
     let mut ended = host
         .runtime()
-        .run(permit, &plugin.code, context, &limits, &cancel)
+        .run(permit, &plugin.code, entering, context, &limits, &cancel)
         .await;
     running.used(ended.fuel, ended.answer.as_ref().err());
     drop(lent);
@@ -295,7 +335,7 @@ async fn run(
     }
 
     let remains = ended.remains.take();
-    let answer = answer::settle(&plugin, &tool, &limits, ended).await;
+    let answer = answer::settle(&plugin, &tool, &limits, ended, round).await;
     let reply = entry.outcome(answer).await;
     if let Some(remains) = remains {
         remains.give_back(places);
@@ -308,7 +348,7 @@ fn conforms(plugin: &Plugin, tool: &ToolName, arguments: &Arguments) -> Result<(
     let Some((described, schemas)) = plugin.tool(tool) else {
         return Err(Refusal::new(
             Reason::NameUnknown,
-            "there is no tool of that name",
+            "there is nothing of that name",
         ));
     };
     let declared = described

@@ -3,6 +3,8 @@
 //! The one place for every listener of the host, for agents and for people alike.
 
 mod again;
+mod listener;
+mod tls;
 
 use std::io;
 use std::sync::Arc;
@@ -11,12 +13,18 @@ use std::time::Duration;
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use self::again::Again;
+pub use self::listener::Listener;
+use self::listener::Stream;
+pub use self::tls::{Certificates, TlsError};
 
 /// How long connections may take to close once nothing is left to answer.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -41,11 +49,12 @@ pub(crate) struct Open(JoinSet<()>);
 /// Serves what connects to `listener` until `draining`; then no connection is taken any more, and those
 /// that are open end with what they are being answered.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     router: &Router,
     bounds: Bounds,
     draining: &CancellationToken,
 ) -> Open {
+    let listener = listener.into();
     let places = Arc::new(Semaphore::new(bounds.at_once));
     let mut open = JoinSet::new();
     loop {
@@ -64,11 +73,27 @@ pub(crate) async fn serve(
                 None => continue,
             },
         };
-        let connection = connection(stream, router.clone(), bounds.head_time, draining.clone());
-        open.spawn(Again::new(async move {
-            connection.await;
-            drop(place);
-        }));
+        let (router, draining) = (router.clone(), draining.clone());
+        let time = bounds.head_time;
+        match (stream, &listener.tls) {
+            (Stream::Tcp(stream), None) => open.spawn(Again::new(async move {
+                connection(stream, router, time, draining).await;
+                drop(place);
+            })),
+            (Stream::Tcp(stream), Some(certificates)) => {
+                let acceptor = certificates.acceptor();
+                open.spawn(Again::new(async move {
+                    if let Some(stream) = secured(stream, acceptor, time, &draining).await {
+                        connection(stream, router, time, draining).await;
+                    }
+                    drop(place);
+                }))
+            }
+            (Stream::Unix(stream), _) => open.spawn(Again::new(async move {
+                connection(stream, router, time, draining).await;
+                drop(place);
+            })),
+        };
     }
     Open(open)
 }
@@ -84,15 +109,9 @@ impl Open {
 }
 
 /// The next connection; none where one could not be taken, after a pause where that is the system's.
-async fn accept(listener: &TcpListener) -> Option<TcpStream> {
+async fn accept(listener: &Listener) -> Option<Stream> {
     match listener.accept().await {
-        Ok((stream, _)) => {
-            // Replies are small and written whole; waiting to fill a packet only delays them.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY");
-            }
-            Some(stream)
-        }
+        Ok(stream) => Some(stream),
         Err(error) if is_of_one_connection(&error) => None,
         Err(error) => {
             tracing::error!(%error, "no connection could be taken");
@@ -111,9 +130,33 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Serves one connection, until its end or until `draining`.
-async fn connection(
+/// Shakes hands over TLS, in bounded time and not once `draining`.
+async fn secured(
     stream: TcpStream,
+    acceptor: TlsAcceptor,
+    time: Duration,
+    draining: &CancellationToken,
+) -> Option<TlsStream<TcpStream>> {
+    let shaken = tokio::select! {
+        () = draining.cancelled() => return None,
+        shaken = tokio::time::timeout(time, acceptor.accept(stream)) => shaken,
+    };
+    match shaken {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a connection did not become TLS");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("a connection took too long to become TLS");
+            None
+        }
+    }
+}
+
+/// Serves one connection, until its end or until `draining`.
+async fn connection<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     router: Router,
     head_time: Duration,
     draining: CancellationToken,

@@ -21,19 +21,19 @@ pub use people::PersonReport;
 pub use report::{AgentReport, CallReport, RefusalReport, SecretReport, StatusReport};
 pub use tasks::TaskReport;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Arrival, Progress, ProgressSink};
+use crate::call::{Arrival, ClientSide, Progress, ProgressSink};
 use crate::daemon::{Command, Control, ControlError, Report};
 use crate::host::Host;
 use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::record::Caller;
+use crate::plugin::Kind;
 use crate::revocation::Scope;
 use crate::task::TaskFilter;
 
@@ -41,18 +41,18 @@ use crate::task::TaskFilter;
 #[derive(Debug)]
 pub struct Operator {
     host: Arc<Host>,
-    listen: Option<SocketAddr>,
+    endpoint: Option<String>,
     started: Duration,
 }
 
 impl Operator {
-    /// The operator's side of `host`, whose HTTP endpoint is at `listen`, if it has one.
+    /// The operator's side of `host`, whose HTTP endpoint is at `endpoint`, if it has one.
     #[must_use]
-    pub fn new(host: Arc<Host>, listen: Option<SocketAddr>) -> Self {
+    pub fn new(host: Arc<Host>, endpoint: Option<String>) -> Self {
         Self {
             started: host.now(),
             host,
-            listen,
+            endpoint,
         }
     }
 
@@ -63,7 +63,7 @@ impl Operator {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             home: host.home().root().to_owned(),
-            endpoint: self.listen.map(|listen| format!("http://{listen}/mcp")),
+            endpoint: self.endpoint.clone(),
             started: crate::clock::rfc3339(self.started),
             plugins: catalogue.entries.len(),
             serving: catalogue.serving.len(),
@@ -110,11 +110,14 @@ impl Operator {
                 task,
                 chain: Vec::new(),
             },
+            kind: Kind::Tool,
             tool,
             arguments: arguments.into(),
             credential: None,
             approval: None,
             progress: Some(sink),
+            client: ClientSide::default(),
+            round: None,
             trace: None,
         };
         let reply = self.host.call(arrival, cancel).await;

@@ -152,6 +152,27 @@ impl Default for HttpLimits {
     }
 }
 
+/// How often one agent may ask, over all of its sessions and connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests a second, for as long as it likes.
+    pub per_second: u32,
+    /// Requests at once, after it has asked for nothing for a while.
+    pub burst: u32,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self {
+            // A model makes a few calls a second, a program that drives tools some hundred; beyond this
+            // one of them would have the processors to itself.
+            per_second: 1_000,
+            // A program that starts with all that it has to do.
+            burst: 5_000,
+        }
+    }
+}
+
 /// Calls at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Concurrency {

@@ -2,7 +2,8 @@
 //!
 //! A plugin is named by its file, a tool by its plugin and itself: `github.create_issue` in policy,
 //! records and the command line. An agent sees `github_create_issue`, since clients take only
-//! letters, digits, `_` and `-`, and at most 64 of them.
+//! letters, digits, `_` and `-`, and at most 64 of them; what stands before the tool there is the
+//! operator's to say, and never what anything is decided by.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,6 +29,17 @@ pub enum ParseNameError {
     /// A tool name without its plugin.
     #[error("`{0}` is not a tool: expected `<plugin>.<tool>`")]
     NoPlugin(String),
+    /// Longer, with its prefix, than clients take.
+    #[error(
+        "agents would see the tool `{tool}` as `{wire}`, which has {} letters and clients take {}: set a shorter `prefix` in `[plugin.{}]`",
+        .wire.len(), MAX_WIRE_NAME, .tool.plugin()
+    )]
+    TooLong {
+        /// The tool.
+        tool: ToolName,
+        /// What agents would see.
+        wire: String,
+    },
 }
 
 fn check(text: &str, longest: usize) -> Result<(), ParseNameError> {
@@ -115,11 +127,59 @@ impl ToolName {
     pub fn tool(&self) -> &str {
         &self.tool
     }
+}
 
-    /// The name that agents see, `<plugin>_<tool>`.
+/// What agents see before a tool's own name: the plugin's name, or what the operator says, which may be
+/// nothing at all.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Prefix(Arc<str>);
+
+impl Prefix {
+    /// The prefix of a plugin of which the operator says nothing.
     #[must_use]
-    pub fn wire(&self) -> String {
-        format!("{}_{}", self.plugin, self.tool)
+    pub fn of(plugin: &PluginName) -> Self {
+        Self(Arc::clone(&plugin.0))
+    }
+
+    /// Its text, without the `_` that follows one that is not empty.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name that agents see.
+    ///
+    /// # Errors
+    ///
+    /// It is longer than clients take.
+    pub fn wire(&self, tool: &ToolName) -> Result<String, ParseNameError> {
+        let wire = match self.as_str() {
+            "" => tool.tool().to_owned(),
+            prefix => format!("{prefix}_{}", tool.tool()),
+        };
+        if wire.len() > MAX_WIRE_NAME {
+            let tool = tool.clone();
+            return Err(ParseNameError::TooLong { tool, wire });
+        }
+        Ok(wire)
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if !text.is_empty() {
+            // As much as a plugin's name may have, in whose place it stands.
+            check(text, MAX_WIRE_NAME / 2)?;
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -172,7 +232,7 @@ macro_rules! as_text {
 
 pub(crate) use as_text;
 
-as_text!(PluginName, ToolName);
+as_text!(PluginName, ToolName, Prefix);
 
 #[cfg(test)]
 mod tests {
@@ -182,7 +242,10 @@ mod tests {
     fn a_tool_is_named_with_its_plugin() {
         let name: ToolName = "github.create_issue".parse().unwrap();
         assert_eq!(name.plugin().as_str(), "github");
-        assert_eq!(name.wire(), "github_create_issue");
+        assert_eq!(
+            Prefix::of(name.plugin()).wire(&name).unwrap(),
+            "github_create_issue"
+        );
         assert_eq!(name.to_string(), "github.create_issue");
     }
 
@@ -202,7 +265,46 @@ mod tests {
     fn a_tool_fits_into_what_clients_take() {
         let plugin: PluginName = "a".repeat(32).parse().unwrap();
         let fits = ToolName::new(plugin.clone(), &"b".repeat(31)).unwrap();
-        assert_eq!(fits.wire().len(), MAX_WIRE_NAME);
+        let wire = Prefix::of(&plugin).wire(&fits).unwrap();
+        assert_eq!(wire.len(), MAX_WIRE_NAME);
         assert!(ToolName::new(plugin, &"b".repeat(32)).is_err());
+    }
+
+    #[test]
+    fn the_operator_says_what_stands_before_a_tool() {
+        let tool: ToolName = "github.create_issue".parse().unwrap();
+        let wire = |text: &str| text.parse::<Prefix>().unwrap().wire(&tool).unwrap();
+        assert_eq!(wire(""), "create_issue");
+        assert_eq!(wire("GH-1"), "GH-1_create_issue");
+        for text in ["_", "-a", "a b", "a.b", "é", &"a".repeat(33)] {
+            assert!(text.parse::<Prefix>().is_err(), "{text:?}");
+        }
+        let long = ToolName::new("p".parse().unwrap(), &"b".repeat(60)).unwrap();
+        let error = "prefix".parse::<Prefix>().unwrap().wire(&long).unwrap_err();
+        let says = error.to_string();
+        assert!(
+            says.contains(&format!("`p.{}`", "b".repeat(60))) && says.contains("67 letters"),
+            "{says}"
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_agents_see_is_what_clients_take(
+            prefix in "[a-zA-Z0-9_-]{0,34}",
+            plugin in "[a-z0-9][a-z0-9_-]{0,31}",
+            tool in "[a-zA-Z0-9_-]{1,64}",
+        ) {
+            let (Ok(prefix), Ok(plugin)) = (prefix.parse::<Prefix>(), plugin.parse()) else {
+                return Ok(());
+            };
+            if let Ok(tool) = ToolName::new(plugin, &tool)
+                && let Ok(wire) = prefix.wire(&tool)
+            {
+                proptest::prop_assert!(is_plain(&wire));
+                // Never the full name of a tool, which has a dot.
+                proptest::prop_assert!(wire.parse::<ToolName>().is_err());
+            }
+        }
     }
 }

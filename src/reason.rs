@@ -242,6 +242,8 @@ reasons! {
     LimitBreaker = "limit.breaker", Limit;
     /// Too many step tokens and hand-offs asked for within a minute; wait.
     LimitTokens = "limit.tokens", Limit;
+    /// An agent asked more often than it may; wait.
+    LimitRate = "limit.rate", Limit;
     /// A time-out of a connection: connect, first byte, idle or in all.
     LimitHttpTime = "limit.http_time", Limit;
     /// A request larger than allowed.

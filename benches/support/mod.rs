@@ -81,6 +81,9 @@ pub(crate) fn arrival(tool: &str, arguments: &'static str) -> Arrival {
         credential: None,
         approval: None,
         progress: None,
+        client: Default::default(),
+        round: None,
+        kind: Default::default(),
         trace: None,
     }
 }

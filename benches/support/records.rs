@@ -29,6 +29,8 @@ pub(crate) fn intent(call: CallId, agent: &str, user: Option<String>, view: Stri
             chain: Vec::new(),
         },
         tool: "github.search".parse().expect("a tool"),
+        kind: Default::default(),
+        round: None,
         plugin: Digest::of(b"plugin"),
         arguments: ArgumentsView {
             digest: Some(Digest::of(view.as_bytes())),

@@ -2,15 +2,18 @@
 
 use serde_json::{Map, Value};
 
+use super::given;
+use super::questions::Questions;
 use super::reply::{Annotations, Completion, Content, Media, ResourceBody};
+use crate::capability::CallContext;
 use crate::capability::Usage;
 use crate::json;
 use crate::limits::{CallLimits, reached};
 use crate::name::ToolName;
 use crate::plugin::Plugin;
 use crate::reason::{Reason, Refusal};
-use crate::runtime::Ended;
 use crate::runtime::bindings::{tools as wit, types};
+use crate::runtime::{Answered, Ended};
 use crate::secret::{Lent, aside};
 use crate::tape::Recorder;
 
@@ -20,6 +23,8 @@ pub(super) struct Answer {
     pub(super) completion: Completion,
     /// Why there is no completion of the plugin's.
     pub(super) refusal: Option<Refusal>,
+    /// What it asks first.
+    pub(super) asks: Option<Questions>,
     pub(super) fuel: u64,
     pub(super) usage: Usage,
     pub(super) redacted: u64,
@@ -27,14 +32,31 @@ pub(super) struct Answer {
     pub(super) tape: Option<Box<Recorder>>,
 }
 
-/// Checks, bounds and redacts what `ended` brought.
+/// Checks, bounds and redacts what `ended` brought, in its `round`.
 pub(super) async fn settle(
     plugin: &Plugin,
     tool: &ToolName,
     limits: &CallLimits,
-    ended: Ended,
+    mut ended: Ended,
+    round: u32,
 ) -> Answer {
     let none = Lent::default();
+    let mut asks = None;
+    // Before what was used is counted: each question is a host call.
+    let asked = match &mut ended {
+        Ended {
+            answer: answer @ Ok(Ok(Answered::Asks(_))),
+            context: Some(context),
+            ..
+        } => Some(ask(plugin, tool, answer, context, round)),
+        _ => None,
+    };
+    if let Some((questions, refused)) = asked {
+        asks = questions;
+        if let Err(refusal) = refused {
+            ended.answer = Err(refusal);
+        }
+    }
     let (usage, tape, context) = match ended.context {
         Some(mut context) => (context.take_usage(), context.take_tape(), Some(context)),
         None => (Usage::default(), None, None),
@@ -44,7 +66,13 @@ pub(super) async fn settle(
     let result = if let Some(held) = &usage.held {
         Err(held.clone())
     } else {
-        let bounded = ended.answer.and_then(|answer| completion(answer, limits));
+        let bounded = match (ended.answer, &mut asks) {
+            (Ok(Ok(Answered::Asks(_))), Some(questions)) => {
+                redacted += questions.redact(lent);
+                Ok((asking(questions), 0))
+            }
+            (answer, _) => answer.and_then(|answer| completion(answer, limits)),
+        };
         match bounded {
             Err(refusal) => Err(refusal),
             Ok((mut completion, bytes)) => {
@@ -53,8 +81,8 @@ pub(super) async fn settle(
                     (completion, count)
                 });
                 clean.await.and_then(|(completion, count)| {
-                    redacted = count;
-                    conforms(plugin, tool, &completion).map(|()| completion)
+                    redacted += count;
+                    conforming(plugin, tool, completion)
                 })
             }
         }
@@ -75,6 +103,7 @@ pub(super) async fn settle(
     Answer {
         completion,
         refusal,
+        asks,
         fuel: ended.fuel,
         usage,
         redacted,
@@ -82,9 +111,43 @@ pub(super) async fn settle(
     }
 }
 
+/// What the plugin asks, and whether it may: declared, offered by the client, allowed by policy, and written
+/// down, each question by itself.
+fn ask(
+    plugin: &Plugin,
+    tool: &ToolName,
+    answer: &mut Result<crate::runtime::Answer, Refusal>,
+    context: &mut CallContext,
+    round: u32,
+) -> (Option<Questions>, Result<(), Refusal>) {
+    let Ok(Ok(Answered::Asks(said))) = answer else {
+        return (None, Ok(()));
+    };
+    let questions = match Questions::read(said.clone()) {
+        Ok(questions) => questions,
+        Err(refusal) => return (None, Err(refusal)),
+    };
+    let Some((described, _)) = plugin.tool(tool) else {
+        let refusal = Refusal::new(Reason::HostInternal, "a plugin that was not described asks");
+        return (None, Err(refusal));
+    };
+    let allowed = questions
+        .may_be_asked(described, context.offers())
+        .and_then(|()| context.asks(&questions, round));
+    (Some(questions), allowed)
+}
+
+/// The result that a question stands for, in the record.
+fn asking(questions: &Questions) -> Completion {
+    Completion {
+        structured: Some(questions.to_value()),
+        ..Completion::default()
+    }
+}
+
 /// What an agent got of `answer`, where nothing was lent to the call: for a replay.
 pub(crate) fn of_replay(
-    answer: Result<wit::Outcome, wit::CallError>,
+    answer: crate::runtime::Answer,
     limits: &CallLimits,
 ) -> Result<Completion, Refusal> {
     completion(answer, limits).map(|(completion, _)| completion)
@@ -94,23 +157,23 @@ pub(crate) fn of_replay(
 const MESSAGE: usize = 2 << 10;
 
 fn completion(
-    answer: Result<wit::Outcome, wit::CallError>,
+    answer: crate::runtime::Answer,
     limits: &CallLimits,
 ) -> Result<(Completion, usize), Refusal> {
     match answer {
-        Ok(wit::Outcome::Complete(said)) => bounded(said, limits),
-        Ok(wit::Outcome::InputRequired(_)) => Err(Refusal::new(
-            Reason::InputUnsupported,
-            "the tool asks for input, which this host does not pass on",
-        )),
-        Err(wit::CallError::UnknownTool) => Err(Refusal::new(
+        Ok(Answered::Tool(said)) => bounded(said, limits),
+        Ok(Answered::Prompt(said)) => bounded(given::prompt(said), limits),
+        Ok(Answered::Resource(said)) => bounded(given::resource(said)?, limits),
+        Ok(Answered::Values(said)) => bounded(given::values(said)?, limits),
+        Ok(Answered::Asks(said)) => Questions::read(said).map(|questions| (asking(&questions), 0)),
+        Err(types::CallError::UnknownTool) => Err(Refusal::new(
             Reason::PluginFailed,
-            "the plugin does not know a tool that it described",
+            "the plugin does not know what it described",
         )),
-        Err(wit::CallError::InvalidArguments(message)) => {
+        Err(types::CallError::InvalidArguments(message)) => {
             Err(Refusal::new(Reason::ArgsRejected, cut(message)))
         }
-        Err(wit::CallError::Failed(message)) => {
+        Err(types::CallError::Failed(message)) => {
             Err(Refusal::new(Reason::PluginFailed, cut(message)))
         }
     }
@@ -274,27 +337,35 @@ fn annotations(said: Option<types::Annotations>) -> Option<Annotations> {
     })
 }
 
-/// A tool that declares what its structured content looks like keeps to it, unless it says that it failed.
-fn conforms(plugin: &Plugin, tool: &ToolName, completion: &Completion) -> Result<(), Refusal> {
+/// A tool that declares what its structured content looks like keeps to it. Where it says that it failed, what
+/// does not conform is left out: some clients would throw the whole result away for it.
+fn conforming(
+    plugin: &Plugin,
+    tool: &ToolName,
+    mut completion: Completion,
+) -> Result<Completion, Refusal> {
     let Some(schema) = plugin
         .tool(tool)
         .and_then(|(_, schemas)| schemas.output.as_ref())
     else {
-        return Ok(());
+        return Ok(completion);
     };
     let fault = match &completion.structured {
         Some(structured) => schema.fault(structured),
-        None if completion.is_error => None,
         None => Some("there is no structured content".to_owned()),
     };
     match fault {
-        Some(fault) if !completion.is_error => Err(Refusal::new(
-            Reason::ResultSchema,
-            "the plugin's result does not conform to its own output schema",
-        )
-        .with_detail(fault)),
-        _ => Ok(()),
+        Some(_) if completion.is_error => completion.structured = None,
+        Some(fault) => {
+            return Err(Refusal::new(
+                Reason::ResultSchema,
+                "the plugin's result does not conform to its own output schema",
+            )
+            .with_detail(fault));
+        }
+        None => {}
     }
+    Ok(completion)
 }
 
 #[cfg(test)]

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::client::ClientSide;
+use super::questions::Round;
 use crate::identity::Authenticated;
 use crate::journal::record::Caller;
+use crate::plugin::Kind;
 use crate::telemetry::TraceParent;
 
 /// A call as it arrives.
@@ -13,7 +16,10 @@ use crate::telemetry::TraceParent;
 pub struct Arrival {
     /// Who asks, as the transport established it. Never from what the model wrote.
     pub caller: Caller,
-    /// The tool's name as it was asked for: what agents see (`github_search`) or the full name (`github.search`).
+    /// What kind of thing is asked for.
+    pub kind: Kind,
+    /// Its name as it was asked for: what agents see (`github_search`) or the full name (`github.search`);
+    /// a resource's URI.
     pub tool: String,
     /// The text of the arguments, byte for byte as it came; empty where there was none.
     pub arguments: Bytes,
@@ -25,6 +31,10 @@ pub struct Arrival {
     pub approval: Option<String>,
     /// Where reports of progress go, where the client asked for them.
     pub progress: Option<ProgressSink>,
+    /// What else its client can do for it.
+    pub client: ClientSide,
+    /// Which round it is, where it is not the first.
+    pub round: Option<Round>,
     /// The trace that the client says the call is a part of. For monitoring, and nothing else.
     pub trace: Option<TraceParent>,
 }

@@ -9,17 +9,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::Arrival;
 use super::answer::Answer;
+use super::questions::Round;
 use super::reply::{Completion, Content, Reply};
 use crate::digest::Digest;
 use crate::grant::Grants;
 use crate::host::Host;
 use crate::journal::record::{
-    ArgumentsView, CallId, Caller, Event, Held, Intent, Outcome, Refused,
+    ArgumentsView, CallId, Caller, Event, Held, Intent, Outcome, Refused, RoundOf,
 };
 use crate::journal::{Unwritable, escape_bytes, view, view_of_text};
 use crate::json::Arguments;
 use crate::name::ToolName;
-use crate::plugin::Plugin;
+use crate::plugin::{self, Plugin};
 use crate::policy::{Ground, Permit};
 use crate::reason::{Kind, Reason, Refusal};
 use crate::revocation::Scope;
@@ -48,6 +49,8 @@ pub(super) struct Entry<'a> {
     trace: CallTrace,
     /// Whether what it is given is kept.
     taped: bool,
+    /// Why it is not, where it should be.
+    untaped: Option<&'static str>,
 }
 
 impl<'a> Entry<'a> {
@@ -69,6 +72,7 @@ impl<'a> Entry<'a> {
             open: false,
             trace: telemetry.call(call, &arrival.caller, arrival.trace.as_ref()),
             taped: false,
+            untaped: None,
         }
     }
 
@@ -84,7 +88,10 @@ impl<'a> Entry<'a> {
     /// It is of this tool; from now on a stop of the plugin stops this call.
     pub(super) fn tool(&mut self, plugin: &Plugin, tool: &ToolName) {
         self.tool = Some((tool.clone(), plugin.digest));
-        self.trace.tool(tool);
+        // What agents see; a tool that is not there was not found.
+        let wire = plugin.shown(tool).map_or("", |listed| listed.name.as_str());
+        let kind = plugin.tool(tool).map(|(tool, _)| tool.kind());
+        self.trace.tool(tool, wire, kind.unwrap_or_default());
         if let Some(under_way) = self.under_way() {
             under_way.is_of(tool);
         }
@@ -149,10 +156,15 @@ impl<'a> Entry<'a> {
         self.taped = true;
     }
 
+    /// What it is given is not kept, although it should be.
+    pub(super) const fn has_no_tape(&mut self, why: &'static str) {
+        self.untaped = Some(why);
+    }
+
     /// Keeps the tape, and gives its digest or why there is none.
     async fn keep(&self, tape: Option<Box<Recorder>>) -> (Option<Digest>, Option<String>) {
         let Some(tape) = tape else {
-            return (None, None);
+            return (None, self.untaped.map(str::to_owned));
         };
         let (tapes, settings) = (self.host.tapes().clone(), self.host.config().tapes);
         let now = self.host.now();
@@ -167,7 +179,13 @@ impl<'a> Entry<'a> {
     }
 
     /// Writes that the call is about to run; one that was stopped meanwhile does not.
-    pub(super) async fn intent(&mut self, permit: &Permit, grants: &Grants) -> Result<(), Refusal> {
+    pub(super) async fn intent(
+        &mut self,
+        permit: &Permit,
+        grants: &Grants,
+        kind: plugin::Kind,
+        round: Option<&Round>,
+    ) -> Result<(), Refusal> {
         if let Some(stopped) = self.stopped() {
             return Err(stopped);
         }
@@ -175,6 +193,12 @@ impl<'a> Entry<'a> {
             call: self.call,
             caller: self.caller.clone(),
             tool: permit.tool().clone(),
+            kind,
+            round: round.map(|round| RoundOf {
+                number: round.number,
+                first: round.first,
+                answers: round.digest(),
+            }),
             plugin: permit.plugin_digest(),
             arguments: self.shown(),
             attempt: self.attempt,
@@ -236,6 +260,7 @@ impl<'a> Entry<'a> {
             call: self.call,
             completion: self.explain(&refusal),
             refusal: Some(refusal),
+            asks: None,
         }
     }
 
@@ -313,6 +338,7 @@ impl<'a> Entry<'a> {
                 call: self.call,
                 completion,
                 refusal: answer.refusal,
+                asks: answer.asks,
             },
             // What was done is done; but a result whose outcome is nowhere written is not handed out.
             Err(error) => {
@@ -321,6 +347,7 @@ impl<'a> Entry<'a> {
                     call: self.call,
                     completion: self.explain(&refusal),
                     refusal: Some(refusal),
+                    asks: None,
                 }
             }
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::rate::Rates;
 use crate::digest::Digest;
 use crate::identity::AgentId;
 use crate::limits::{CallLimits, Concurrency, reached};
@@ -29,6 +30,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     inner: Mutex<Inner>,
+    /// How often each agent asks for anything at all.
+    pub(crate) rates: Rates,
 }
 
 #[derive(Debug, Default)]

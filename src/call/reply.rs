@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
+use super::questions::Questions;
 use crate::journal::record::CallId;
 use crate::json::{write_canonical, write_canonical_string};
 use crate::reason::Refusal;
@@ -16,9 +17,14 @@ pub struct Reply {
     pub completion: Completion,
     /// Why the host did not run it or ended it, when it did.
     pub refusal: Option<Refusal>,
+    /// What the plugin asks first; the completion says the same, for the record. Where it is refused
+    /// as well, it was not to be asked.
+    pub asks: Option<Questions>,
 }
 
-/// A result, as MCP's `CallToolResult` has it.
+/// A result, as MCP's `CallToolResult` has it. A prompt's messages are its blocks, and `structured` has
+/// its description and each message's role; what a resource holds are blocks as well; values that
+/// complete an argument are `structured`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Completion {
     /// The blocks.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::client::Told;
 use super::log::GuestLog;
 use super::progress::Reports;
 use crate::approval::{Approvals, Approved};
-use crate::call::ProgressSink;
+use crate::call::{ClientSide, Notice, ProgressSink};
 use crate::clock::SharedClock;
 use crate::digest::Digest;
 use crate::egress::Outbound;
@@ -49,6 +50,8 @@ pub(crate) struct Services {
     pub(crate) clock: SharedClock,
     pub(crate) entropy: SharedEntropy,
     pub(crate) telemetry: Telemetry,
+    /// What plugins say to everybody's clients.
+    pub(crate) notices: tokio::sync::broadcast::Sender<Notice>,
 }
 
 /// What is known of the call. All of it from the host.
@@ -93,6 +96,7 @@ pub(crate) struct CallContext {
     pub(super) limits: CallLimits,
     pub(super) lent: Lent,
     pub(super) reports: Reports,
+    pub(super) client: Told,
     pub(super) placeholders: Placeholders,
     pub(super) patience: Patience,
     grants: Grants,
@@ -118,6 +122,7 @@ impl CallContext {
         grants: Grants,
         limits: CallLimits,
         progress: Option<ProgressSink>,
+        client: ClientSide,
         tape: Option<Box<Recorder>>,
     ) -> Self {
         let lent = Lent::new();
@@ -134,6 +139,7 @@ impl CallContext {
             placeholders: Placeholders::new(),
             lent,
             reports: Reports::new(progress),
+            client: Told::new(client, limits.log_bytes),
             patience: Patience::start(),
             grants,
             usage: Usage::default(),

@@ -4,6 +4,8 @@
 //! the call's context. Every host call that reaches out goes the same way: canonicalise, decide,
 //! record, act on the value that was decided on, bound the reply. Nothing here trusts a guest.
 
+mod ask;
+mod client;
 mod clock;
 mod context;
 mod credentials;

@@ -17,8 +17,8 @@ use crate::digest::Digest;
 use crate::egress;
 use crate::runtime::bindings::clock::Datetime;
 use crate::runtime::bindings::http::{Credential, Request, Response, Scheme, Signing};
-use crate::runtime::bindings::{tools, types};
-use crate::runtime::{Answer, CallState, Ending, classify};
+use crate::runtime::bindings::types;
+use crate::runtime::{Answer, Answered, CallState, Ending, classify};
 use crate::tape::{Asked, Fields, Function, Reader, Taped, Writer};
 
 impl CallState {
@@ -199,11 +199,11 @@ impl Taped for Secret {
     }
 }
 
-/// Digest of what a plugin's `call` returned: each member of it, in the order of the contract.
+/// Digest of what a plugin gave: each member of it, in the order of the contract.
 pub(crate) fn digest(answer: &Answer) -> Digest {
     let mut to = Writer::default();
     match answer {
-        Ok(tools::Outcome::Complete(said)) => {
+        Ok(Answered::Tool(said)) => {
             to.byte(0);
             to.number(said.content.len() as u64);
             for block in &said.content {
@@ -213,7 +213,36 @@ pub(crate) fn digest(answer: &Answer) -> Digest {
             said.is_error.write(&mut to);
             said.meta.write(&mut to);
         }
-        Ok(tools::Outcome::InputRequired(asked)) => {
+        // Only tools are taped; the others are told apart all the same.
+        Ok(Answered::Prompt(said)) => {
+            to.byte(5);
+            said.description.write(&mut to);
+            to.number(said.messages.len() as u64);
+            for message in &said.messages {
+                to.byte(match message.role {
+                    types::Role::User => 0,
+                    types::Role::Assistant => 1,
+                });
+                content(&message.content, &mut to);
+            }
+        }
+        Ok(Answered::Resource(said)) => {
+            to.byte(6);
+            to.number(said.len() as u64);
+            for part in said {
+                content(&types::Content::Resource(part.clone()), &mut to);
+            }
+        }
+        Ok(Answered::Values(said)) => {
+            to.byte(7);
+            to.number(said.values.len() as u64);
+            for value in &said.values {
+                to.text(value);
+            }
+            said.total.write(&mut to);
+            said.more.write(&mut to);
+        }
+        Ok(Answered::Asks(asked)) => {
             to.byte(1);
             to.number(asked.questions.len() as u64);
             for question in &asked.questions {
@@ -222,12 +251,12 @@ pub(crate) fn digest(answer: &Answer) -> Digest {
             }
             asked.state.write(&mut to);
         }
-        Err(tools::CallError::UnknownTool) => to.byte(2),
-        Err(tools::CallError::InvalidArguments(message)) => {
+        Err(types::CallError::UnknownTool) => to.byte(2),
+        Err(types::CallError::InvalidArguments(message)) => {
             to.byte(3);
             to.text(message);
         }
-        Err(tools::CallError::Failed(message)) => {
+        Err(types::CallError::Failed(message)) => {
             to.byte(4);
             to.text(message);
         }
@@ -235,23 +264,23 @@ pub(crate) fn digest(answer: &Answer) -> Digest {
     Digest::of(to.as_bytes())
 }
 
-fn question(kind: &tools::QuestionKind, to: &mut Writer) {
+fn question(kind: &types::QuestionKind, to: &mut Writer) {
     match kind {
-        tools::QuestionKind::Form(form) => {
+        types::QuestionKind::Form(form) => {
             to.byte(0);
             to.text(&form.message);
             to.text(&form.schema);
         }
-        tools::QuestionKind::Url(url) => {
+        types::QuestionKind::Url(url) => {
             to.byte(1);
             to.text(&url.message);
             to.text(&url.url);
         }
-        tools::QuestionKind::Sampling(parameters) => {
+        types::QuestionKind::Sampling(parameters) => {
             to.byte(2);
             to.text(parameters);
         }
-        tools::QuestionKind::Roots => to.byte(3),
+        types::QuestionKind::Roots => to.byte(3),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod client;
 mod people;
 mod plugins;
 mod policy;
@@ -13,6 +14,7 @@ pub(crate) use audit::{
     Audit, AuditCommand, Check as CheckFile, Export, Form, Search, Since, Tail, Verify,
 };
 pub(crate) use backup::{Backup, Restore};
+pub(crate) use client::{ClientCommand, ClientEntry};
 pub(crate) use people::{Approvals, Person};
 pub(crate) use plugins::{Plugins, PluginsCommand};
 pub(crate) use policy::{Explain, Policy};
@@ -20,7 +22,6 @@ pub(crate) use replay::Replay;
 pub(crate) use task::{BoundArgument, Task, TaskStart};
 pub(crate) use token::{Token, Ttl};
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use self::token::{overlap, ttl};
 use super::exit::Exit;
+use crate::config::Listen;
 use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::name::PluginName;
@@ -115,6 +117,9 @@ pub(crate) enum Command {
     /// Add, list and remove agents; rotate their tokens.
     #[command(subcommand)]
     Agent(Agent),
+    /// Put this host into the configuration of a client, such as Claude Code or Cursor.
+    #[command(subcommand)]
+    Client(ClientCommand),
     /// Make tokens for one step and hand-offs, and narrow them.
     #[command(subcommand)]
     Token(Token),
@@ -183,9 +188,9 @@ pub(crate) struct Revoke {
 /// `tollgate serve`.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Where the HTTP endpoint listens, in the place of the configured address.
-    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "stdio")]
-    pub(crate) listen: Option<SocketAddr>,
+    /// Where the HTTP endpoint listens, in the place of what is configured: an address and a port, or `unix:PATH`.
+    #[arg(long, value_name = "PLACE", conflicts_with = "stdio")]
+    pub(crate) listen: Option<Listen>,
     /// Make a first agent if there is none, and print how to connect.
     #[arg(long, conflicts_with_all = ["stdio", "background"])]
     pub(crate) quickstart: bool,

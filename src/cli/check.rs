@@ -57,6 +57,7 @@ pub(crate) async fn run(
     findings.extend(super::policy::case_findings(home, &policies.set));
     findings.extend(secrets::findings(home, &config, &loaded));
     findings.extend(issuers::findings(&config));
+    findings.extend(super::endpoint::findings(home, &config));
     findings.extend(permissions(home));
     if zero_standing {
         findings.extend(standing::findings(home, &config, &policies.set, &loaded)?);
@@ -152,21 +153,22 @@ fn plugins(home: &Home, loaded: &[Loaded]) -> Vec<Finding> {
                 continue;
             }
         };
-        for tool in &plugin.description.tools {
-            match names.get(&tool.name.wire()) {
+        for (tool, listed) in plugin.listed().filter(|(_, listed)| listed.is_named()) {
+            match names.get(&listed.name) {
                 Some(taken) if taken.plugin() != &plugin.name => {
                     let message = format!(
-                        "agents would see its tool `{}` as `{}`, which is the name of `{taken}` already",
-                        tool.name,
-                        tool.name.wire()
+                        "agents would see its tool `{tool}` as `{}`, which is the name of `{taken}` already",
+                        listed.name
                     );
-                    findings.push(
-                        Finding::new(Level::Error, place.clone(), message)
-                            .help("rename one of the two files"),
+                    let help = format!(
+                        "set another `prefix` in `[plugin.{}]` or `[plugin.{}]` of `tollgate.toml`",
+                        plugin.name,
+                        taken.plugin()
                     );
+                    findings.push(Finding::new(Level::Error, place.clone(), message).help(help));
                 }
                 _ => {
-                    names.insert(tool.name.wire(), tool.name.clone());
+                    names.insert(listed.name.clone(), tool.clone());
                 }
             }
         }

@@ -57,7 +57,13 @@ impl Exit {
             return Self::Invalid;
         }
         match (reason, reason.kind()) {
-            (Reason::LimitConcurrency | Reason::LimitBreaker | Reason::LimitTokens, _)
+            (
+                Reason::LimitConcurrency
+                | Reason::LimitBreaker
+                | Reason::LimitTokens
+                | Reason::LimitRate,
+                _,
+            )
             | (_, Kind::Refused | Kind::ApprovalRequired) => Self::Denied,
             (_, Kind::Limit | Kind::Failed) => Self::Failed,
         }
@@ -110,6 +116,7 @@ mod tests {
             (Reason::ApprovalRequired, Exit::Denied),
             (Reason::LimitBreaker, Exit::Denied),
             (Reason::LimitTokens, Exit::Denied),
+            (Reason::LimitRate, Exit::Denied),
             (Reason::JournalUnavailable, Exit::Denied),
             (Reason::TrapFuel, Exit::Failed),
             (Reason::PluginFailed, Exit::Failed),

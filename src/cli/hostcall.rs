@@ -4,11 +4,11 @@ use url::Url;
 
 use super::fault::Fault;
 use crate::name::ToolName;
-use crate::plugin::Plugin;
+use crate::plugin::{Plugin, QuestionKind};
 use crate::policy::{HostAction, Supposed, SupposedRequest, requirement_to};
 
 /// What `--host-call` takes, for messages.
-const FORMS: &str = "write `GET https://example.com/path`, `use-secret NAME`, `reveal-secret NAME`, `clock` or `random`";
+const FORMS: &str = "write `GET https://example.com/path`, `use-secret NAME`, `reveal-secret NAME`, `clock`, `random`, or `ask form` (`url`, `sampling`, `roots`)";
 
 /// Reads what was typed, for a call of `tool` of `plugin`: a first request with nothing in it.
 pub(crate) fn parse(text: &str, plugin: &Plugin, tool: &ToolName) -> Result<Supposed, Fault> {
@@ -29,6 +29,9 @@ fn read(
     match *words.as_slice() {
         ["clock"] => Ok(Supposed::bare(HostAction::Clock)),
         ["random"] => Ok(Supposed::bare(HostAction::Random)),
+        ["ask", kind] if QuestionKind::ALL.iter().any(|known| known.as_str() == kind) => {
+            Ok(Supposed::ask(kind, None))
+        }
         ["use-secret", name] => secret(HostAction::UseSecret, name, secret_origin),
         ["reveal-secret", name] => secret(HostAction::RevealSecret, name, secret_origin),
         [method, url] if method.bytes().all(|b| b.is_ascii_uppercase()) => {

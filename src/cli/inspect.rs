@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::home::Home;
 use crate::journal::escape;
 use crate::name::PluginName;
-use crate::plugin::{Description, OriginScope, Plugin, Requirement, Tool};
+use crate::plugin::{Description, Offer, OriginScope, Plugin, Requirement, Tool};
 
 pub(crate) async fn run(what: &str, home: &Home, printer: &mut Printer) -> Result<(), Fault> {
     let config =
@@ -158,7 +158,19 @@ fn tool_lines(tool: &Tool, printer: &Printer) -> Vec<String> {
     if tool.hints.open_world {
         hints.push("reaches out");
     }
-    lines.push(format!("    says that it is: {}", hints.join(", ")));
+    match &tool.offer {
+        Offer::Tool => lines.push(format!("    says that it is: {}", hints.join(", "))),
+        Offer::Prompt { .. } => lines.push(String::from("    a prompt")),
+        Offer::Resource { uri, .. } => lines.push(format!("    a resource, at {}", escape(uri))),
+        Offer::Template { template, .. } => {
+            lines.push(format!("    resources, at {}", escape(template)));
+        }
+        Offer::Completion => lines.push(String::from("    completion of arguments")),
+    }
+    if !tool.asks.is_empty() {
+        let asks: Vec<_> = tool.asks.iter().map(|kind| kind.as_str()).collect();
+        lines.push(format!("    asks clients: {}", asks.join(", ")));
+    }
     let uses: Vec<String> = tool.uses.iter().map(|name| escape(name)).collect();
     let uses = if uses.is_empty() {
         "nothing".to_owned()

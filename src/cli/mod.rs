@@ -11,9 +11,11 @@ mod backup;
 mod call;
 mod check;
 mod client;
+mod clients;
 mod compiling;
 mod credential;
 mod daemon;
+mod endpoint;
 mod exit;
 mod fault;
 mod finding;
@@ -109,6 +111,7 @@ fn dispatch(command: Command, global: &Global, printer: &mut Printer) -> Result<
         Command::Policy(command) => wait(policy::run(command, &home, printer)),
         Command::Check(check) => wait(check::run(check.zero_standing, &home, printer)),
         Command::Agent(command) => agent::run(command, &home, printer),
+        Command::Client(command) => clients::run(&command, &home, printer),
         Command::Task(command) => task::run(command, &home, printer),
         Command::Revoke(revoke) => revoke::run(&revoke, &home, printer),
         Command::Approvals(command) => approvals::run(command, &home, printer),

@@ -1,6 +1,5 @@
 //! `tollgate serve --quickstart`: the first agent, and how to connect to it.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::json;
@@ -13,16 +12,12 @@ use crate::host::Host;
 pub(crate) const FIRST: &str = "quickstart";
 
 /// Makes the first agent where there is none, and prints how to connect.
-pub(crate) async fn run(
-    host: &Host,
-    listen: SocketAddr,
-    printer: &mut Printer,
-) -> Result<(), Fault> {
+pub(crate) async fn run(host: &Host, endpoint: &str, printer: &mut Printer) -> Result<(), Fault> {
     let token = first_agent(host).await?;
     let program = std::env::current_exe().unwrap_or_else(|_| "tollgate".into());
     show(
         &Facts {
-            endpoint: format!("http://{listen}/mcp"),
+            endpoint: endpoint.to_owned(),
             token: token.as_ref().map(|token| token.expose()),
             home: host.home().root(),
             program: &program,
@@ -83,17 +78,10 @@ fn show(facts: &Facts<'_>, printer: &mut Printer) -> Result<(), Fault> {
             "there are agents already: `tollgate agent list` shows them, `tollgate agent add NAME` makes another",
         )),
     }
-    text.push(String::new());
-    text.push(head(printer, "add it to Claude Code"));
-    text.push(format!(
-        "  claude mcp add --transport http tollgate {endpoint} --header \"Authorization: Bearer {shown}\""
-    ));
-    text.push(String::new());
-    text.push(head(printer, "or to a client that takes `mcpServers`"));
-    let server = json!({"mcpServers": {"tollgate": {
-        "type": "http", "url": endpoint, "headers": {"Authorization": format!("Bearer {shown}")},
-    }}});
-    text.push(indented(&serde_json::to_string_pretty(&server)?));
+    // What clients take is a URL; over a socket there is none.
+    if endpoint.starts_with("http") {
+        text.extend(over_http(printer, endpoint, shown)?);
+    }
     text.push(String::new());
     text.push(head(
         printer,
@@ -111,6 +99,22 @@ fn show(facts: &Facts<'_>, printer: &mut Printer) -> Result<(), Fault> {
         printer.line(&line)?;
     }
     Ok(())
+}
+
+fn over_http(printer: &Printer, endpoint: &str, token: &str) -> Result<Vec<String>, Fault> {
+    let server = json!({"mcpServers": {"tollgate": {
+        "type": "http", "url": endpoint, "headers": {"Authorization": format!("Bearer {token}")},
+    }}});
+    Ok(vec![
+        String::new(),
+        printer.paint(STRONG, "add it to Claude Code"),
+        format!(
+            "  claude mcp add --transport http tollgate {endpoint} --header \"Authorization: Bearer {token}\""
+        ),
+        String::new(),
+        printer.paint(STRONG, "or to a client that takes `mcpServers`"),
+        indented(&serde_json::to_string_pretty(&server)?),
+    ])
 }
 
 fn indented(text: &str) -> String {

@@ -2,7 +2,6 @@
 
 mod listeners;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::finding::number;
 use super::printer::Printer;
-use super::{check, log, quickstart};
+use super::{check, endpoint, log, quickstart};
 use crate::config::Config;
 use crate::control::Operator;
 use crate::daemon::{Connection, Daemon, DaemonError, bridge_stdio, detach};
@@ -27,7 +26,7 @@ use crate::host::{Host, Options, StartError, Watch};
 use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::journal::OpenError;
-use crate::mcp::GateError;
+use crate::mcp::{GateError, Listener};
 use crate::telemetry;
 use crate::webhook::Pauses;
 
@@ -133,10 +132,8 @@ async fn daemon(
     printer: &mut Printer,
 ) -> Result<Exit, Fault> {
     let mut signals = Signals::new()?;
-    let listener = listeners::endpoint(serve, config).await?;
-    let address = listener
-        .as_ref()
-        .and_then(|listener| listener.local_addr().ok());
+    let listener = endpoint::open(serve, config).await?;
+    let place = listener.as_ref().map(Listener::endpoint);
     let compiling = Compiling::watch(home, printer);
     let host = tokio::select! {
         host = opened(home) => host?,
@@ -163,11 +160,11 @@ async fn daemon(
         ended.clone(),
     ));
     let anchoring = tokio::spawn(crate::host::anchors::run(Arc::clone(&host)));
-    let operator = Arc::new(Operator::new(Arc::clone(&host), address));
+    let operator = Arc::new(Operator::new(Arc::clone(&host), place.clone()));
     let over = CancellationToken::new();
     let local = tokio::spawn(daemon.serve(Arc::<Host>::clone(&host), operator, over.clone()));
     let mut http = listener.map(|listener| {
-        let settings = listeners::http_config(config, address);
+        let settings = endpoint::settings(config, &listener);
         tokio::spawn(crate::mcp::serve(
             listener,
             Arc::<Host>::clone(&host),
@@ -181,7 +178,7 @@ async fn daemon(
     }
     drop(compiling);
     if !host.is_draining() {
-        greet(serve, &host, address, printer).await?;
+        greet(serve, &host, place.as_deref(), printer).await?;
     }
 
     let draining = host.draining();
@@ -287,16 +284,16 @@ async fn opened(home: &Home) -> Result<Arc<Host>, Fault> {
 async fn greet(
     serve: &Serve,
     host: &Arc<Host>,
-    address: Option<SocketAddr>,
+    place: Option<&str>,
     printer: &mut Printer,
 ) -> Result<(), Fault> {
     let catalogue = host.catalogue();
     let serving = catalogue.serving.len();
     let held = catalogue.entries.len().saturating_sub(serving);
-    if let (true, Some(address)) = (serve.quickstart, address) {
-        quickstart::run(host, address, printer).await?;
+    if let (true, Some(place)) = (serve.quickstart, place) {
+        quickstart::run(host, place, printer).await?;
     }
-    let place = address.map_or_else(String::new, |address| format!(" on http://{address}/mcp"));
+    let place = place.map_or_else(String::new, |place| format!(" on {place}"));
     let how = if serve.background {
         ""
     } else {

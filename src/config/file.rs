@@ -10,21 +10,22 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::limits::{
-    ApprovalsTable, CallTable, ConcurrencyTable, DescribeTable, MOST_CALLS, TapesTable,
+    ApprovalsTable, CallTable, ConcurrencyTable, DescribeTable, MOST_CALLS, RateTable, TapesTable,
 };
 use super::outside::{AdminTable, WebhookTable};
 use super::quantity::{Counted, Quantity, Unit};
 use super::secret::Secret;
+use super::server::ServerTable;
 use super::telemetry::TelemetryTable;
 use super::{Anchor, Format, Leases, Level, Proxy, SecretPlace, Sync, Tier, Vault};
-use crate::name::{self, PluginName, ToolName};
+use crate::name::{self, PluginName, Prefix, ToolName};
 use crate::plugin::{Key, TrustedKey};
 
 /// `tollgate.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
-    pub(super) server: Server,
+    pub(super) server: ServerTable,
     pub(super) issuer: super::issuer::Issuers,
     pub(super) admin: Option<AdminTable>,
     pub(super) webhook: Vec<WebhookTable>,
@@ -32,6 +33,7 @@ pub(super) struct File {
     pub(super) describe: DescribeTable,
     pub(super) approvals: ApprovalsTable,
     pub(super) concurrency: ConcurrencyTable,
+    pub(super) rate: RateTable,
     pub(super) tools: Tools,
     pub(super) tier: BTreeMap<Spanned<Name>, OwnTier>,
     pub(super) tasks: Tasks,
@@ -45,40 +47,6 @@ pub(super) struct File {
     pub(super) journal: Journal,
     pub(super) log: Log,
     pub(super) telemetry: TelemetryTable,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Server {
-    pub(super) listen: Option<Spanned<Listen>>,
-    pub(super) allowed_hosts: Vec<String>,
-    pub(super) allowed_origins: Vec<String>,
-    pub(super) resource: Option<Resource>,
-}
-
-/// The URL of this server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Resource(pub(super) String);
-
-impl<'de> Deserialize<'de> for Resource {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let good = url::Url::parse(&text).is_ok_and(|url| {
-            matches!(url.scheme(), "http" | "https")
-                && url.as_str() == text
-                && url.fragment().is_none()
-                && url.username().is_empty()
-        });
-        // Tokens are held against it byte by byte, so it stands in the one form that it has.
-        if good {
-            Ok(Self(text))
-        } else {
-            Err(D::Error::custom(format_args!(
-                "`{}` is not the URL of this server in its canonical form, such as \"https://tools.example/mcp\"",
-                text.escape_default()
-            )))
-        }
-    }
 }
 
 /// `[tools]`: what goes for every tool.
@@ -161,6 +129,7 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Plugin {
+    pub(super) prefix: Option<Prefix>,
     pub(super) tier: Option<Spanned<TierName>>,
     pub(super) approvals: Option<People>,
     pub(super) tape: Option<bool>,
@@ -399,18 +368,11 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-/// Where the host listens.
+/// Where a listener of the host's is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Listen(pub(super) SocketAddr);
+pub(super) struct Address(pub(super) SocketAddr);
 
-impl Default for Listen {
-    fn default() -> Self {
-        // Loopback only: tokens go over it in the clear.
-        Self(SocketAddr::from(([127, 0, 0, 1], 8787)))
-    }
-}
-
-impl<'de> Deserialize<'de> for Listen {
+impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map(Self).map_err(|_| {

@@ -96,6 +96,19 @@ impl Config {
             (&self.server, &self.egress, &self.log, &self.concurrency);
         [
             ("server.listen", server.listen != started.server.listen),
+            ("server.tls", server.tls != started.server.tls),
+            (
+                "server.socket_mode",
+                server.socket_mode != started.server.socket_mode,
+            ),
+            (
+                "server.sessions",
+                server.sessions != started.server.sessions,
+            ),
+            (
+                "server.sessions_per_agent",
+                server.sessions_per_agent != started.server.sessions_per_agent,
+            ),
             (
                 "server.allowed_hosts",
                 server.allowed_hosts != started.server.allowed_hosts,
@@ -142,11 +155,11 @@ impl Config {
     pub fn findings(&self, plugins: &BTreeMap<PluginName, Option<Description>>) -> Vec<Finding> {
         let mut found = Vec::new();
         let mut add = |key: &str, message| found.push(self.lines.finding(key, message));
-        if !self.server.listen.ip().is_loopback() {
+        if self.server.is_exposed() {
             add(
                 "server.listen",
                 format!(
-                    "`{}` can be reached from other machines, and tokens go over it in the clear: put a TLS proxy in front, or listen on 127.0.0.1",
+                    "`{}` can be reached from other machines, and tokens go over it in the clear: set `tls`, put a TLS proxy in front, or listen on 127.0.0.1",
                     self.server.listen
                 ),
             );

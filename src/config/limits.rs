@@ -11,7 +11,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Vi
 use super::quantity::{Counted, Quantity, Unit};
 use crate::approval::Settings as Approvals;
 use crate::json::Limits as JsonLimits;
-use crate::limits::{CallLimits, Concurrency, DescribeLimits, HttpLimits};
+use crate::limits::{CallLimits, Concurrency, DescribeLimits, HttpLimits, Rate};
 use crate::tape::{LARGEST, Settings as Tapes};
 
 const KIB: u64 = 1 << 10;
@@ -172,6 +172,15 @@ limits_table! {
         agent: Count, 1, MOST_CALLS;
         host: Count, 1, MOST_CALLS;
         wait: Time, 1, 60 * SECOND;
+    }
+    with {}
+}
+
+limits_table! {
+    /// `[rate]`.
+    RateTable for Rate {
+        per_second: Count, 1, 1_000_000;
+        burst: Count, 1, 10_000_000;
     }
     with {}
 }

@@ -16,6 +16,7 @@ mod own;
 mod places;
 mod quantity;
 mod secret;
+mod server;
 mod telemetry;
 mod tier;
 
@@ -27,8 +28,8 @@ use std::path::Path;
 use crate::approval::Settings as Approvals;
 use crate::digest::Digest;
 use crate::home::Home;
-use crate::limits::{CallLimits, Concurrency, DescribeLimits};
-use crate::name::{PluginName, ToolName};
+use crate::limits::{CallLimits, Concurrency, DescribeLimits, Rate};
+use crate::name::{PluginName, Prefix, ToolName};
 use crate::plugin::Trust;
 use crate::tape::Settings as Tapes;
 
@@ -37,11 +38,12 @@ pub use error::ConfigError;
 pub use findings::Finding;
 pub use issuer::{AgentClaim, Issuer, KeySource};
 pub use outside::{Admin, Webhook};
-pub use own::{Egress, Format, Journal, Level, Log, Proxy, Server, Sync, Tasks};
+pub use own::{Egress, Format, Journal, Level, Log, Proxy, Sync, Tasks};
 pub use places::{
     GitHubAppSecret, JwtSecret, LeaseTerms, Leases, OAuthSecret, SecretPlace, Vault, VaultLogin,
     VaultSecret,
 };
+pub use server::{Listen, ParseListenError, Server, Tls};
 pub use telemetry::{Otlp, Sample, Telemetry};
 pub use tier::Tier;
 
@@ -75,6 +77,8 @@ pub struct Config {
     tapes_any: bool,
     /// Calls at once.
     pub concurrency: Concurrency,
+    /// How often one agent may ask.
+    pub rate: Rate,
     /// Whose signatures of components count.
     pub trust: Trust,
     /// The server of secrets, where there is one.
@@ -120,7 +124,7 @@ impl Config {
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let mut file: file::File =
             toml::from_str(text).map_err(|e| ConfigError::from_toml(path, text, &e))?;
-        if let Some((span, message)) = file.tier_fault() {
+        if let Some((span, message)) = file.tier_fault().or_else(|| file.server.fault()) {
             return Err(ConfigError::at(path, text, span, message));
         }
         let lines = findings::Lines::of(path, text);
@@ -130,6 +134,7 @@ impl Config {
             .for_each(|webhook| webhook.within(folder));
         file.telemetry.within(folder);
         let mut config = Self::from_file(file, lines);
+        config.server.within(folder);
         for anchor in &mut config.anchors {
             anchor.within(folder);
         }
@@ -160,26 +165,14 @@ impl Config {
     fn from_file(file: file::File, lines: findings::Lines) -> Self {
         let mut concurrency = Concurrency::default();
         file.concurrency.apply(&mut concurrency);
-        let listen = file
-            .server
-            .listen
-            .as_ref()
-            .map_or_else(file::Listen::default, |l| *l.get_ref())
-            .0;
+        let mut rate = Rate::default();
+        file.rate.apply(&mut rate);
         let mut approvals = Approvals::default();
         file.approvals.apply(&mut approvals);
         let mut tapes = Tapes::default();
         file.tapes.apply(&mut tapes);
         Self {
-            server: Server {
-                listen,
-                allowed_hosts: file.server.allowed_hosts.clone(),
-                allowed_origins: file.server.allowed_origins.clone(),
-                resource: match &file.server.resource {
-                    Some(url) => url.0.clone(),
-                    None => format!("http://{listen}/mcp"),
-                },
-            },
+            server: file.server.server(),
             admin: file.admin.as_ref().map(outside::AdminTable::admin),
             webhooks: file
                 .webhook
@@ -203,6 +196,7 @@ impl Config {
             tapes,
             tapes_any: file.any_tape(),
             concurrency,
+            rate,
             trust: Trust {
                 keys: file
                     .plugins
@@ -256,6 +250,13 @@ impl Config {
             plugin.describe.apply(&mut limits);
         }
         limits
+    }
+
+    /// What agents see before the names of the tools of `plugin`.
+    #[must_use]
+    pub fn prefix(&self, plugin: &PluginName) -> Prefix {
+        let set = self.file.plugin(plugin).and_then(|p| p.prefix.clone());
+        set.unwrap_or_else(|| Prefix::of(plugin))
     }
 
     /// How many calls of `plugin` there may be at once.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::SecretPlace;
-use super::file::Listen;
+use super::file::Address;
 use super::secret::Secret;
 
 /// The listener of the admin API and the approval page.
@@ -40,7 +40,7 @@ pub struct Webhook {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AdminTable {
-    listen: Option<Spanned<Listen>>,
+    listen: Option<Spanned<Address>>,
     url: Option<Base>,
     allowed_hosts: Vec<String>,
 }

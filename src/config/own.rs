@@ -1,23 +1,9 @@
-//! What the host itself is set to: its endpoint, journal, log and way out.
+//! What the host itself is set to: its journal, log and way out.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-
-/// The HTTP endpoint for agents.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// Values of `Host` that are answered, besides the address itself and, on loopback, `localhost`.
-    pub allowed_hosts: Vec<String>,
-    /// Values of `Origin` that are answered. A request without one comes from no browser.
-    pub allowed_origins: Vec<String>,
-    /// The URL under which agents know this server: the audience of tokens for it.
-    pub resource: String,
-}
 
 /// Requests that plugins make.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

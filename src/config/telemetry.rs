@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::SecretPlace;
-use super::file::Listen;
+use super::file::Address;
 use super::outside::{Place, service};
 use super::quantity::{Quantity, Unit};
 
@@ -55,7 +55,7 @@ pub enum Sample {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct TelemetryTable {
-    prometheus: Option<Spanned<Listen>>,
+    prometheus: Option<Spanned<Address>>,
     otlp: Option<OtlpTable>,
 }
 

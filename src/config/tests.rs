@@ -59,13 +59,19 @@ fn the_template_and_nothing_are_the_defaults() {
 
 #[test]
 fn the_template_shows_the_true_defaults() {
-    let text = written_out().replace("proxy = \"http://127.0.0.1:3128\"\n", "");
+    let examples = ["proxy = ", "tls = "];
+    let text: String = written_out()
+        .lines()
+        .filter(|line| !examples.iter().any(|example| line.starts_with(example)))
+        .flat_map(|line| [line, "\n"])
+        .collect();
     assert!(text.lines().count() > 35, "{text}");
     let shown = parse(&text).unwrap();
     let nothing = Config::default();
     let any = tool("jq.filter");
     assert_eq!(shown.limits(&any), nothing.limits(&any));
     assert_eq!(shown.concurrency, nothing.concurrency);
+    assert_eq!(shown.rate, nothing.rate);
     assert_eq!(shown.server, nothing.server);
     assert_eq!(shown.egress, nothing.egress);
     assert_eq!(shown.journal, nothing.journal);
@@ -140,6 +146,20 @@ fn a_tool_goes_before_its_plugin_and_that_before_the_host() {
     assert_eq!(config.tier(&tool("jq.filter")), Tier::Log);
     assert_eq!(config.plugin_concurrency(tool("github.x").plugin()), 3);
     assert_eq!(config.plugin_concurrency(tool("jq.x").plugin()), 64);
+}
+
+#[test]
+fn a_plugin_has_its_name_for_a_prefix_unless_the_operator_says_otherwise() {
+    let config = parse("[plugin.github]\nprefix = \"\"\n[plugin.jq]\nprefix = \"J-q\"").unwrap();
+    let wire = |name: &str| {
+        let tool = tool(name);
+        config.prefix(tool.plugin()).wire(&tool).unwrap()
+    };
+    assert_eq!(wire("github.search"), "search");
+    assert_eq!(wire("jq.filter"), "J-q_filter");
+    assert_eq!(wire("time.now"), "time_now");
+    let said = wrong("[plugin.jq]\nprefix = \"a b\"");
+    assert!(said.contains("`a b` can't be a name"), "{said}");
 }
 
 #[test]
@@ -280,8 +300,8 @@ fn each_kind_of_mistake_has_its_message() {
     /home/tollgate.toml:1:9: `GitHub` can't be a name: use 1 to 32 of `a`-`z`, `A`-`Z`, `0`-`9`, `_` and `-`, starting with a letter or digit
     /home/tollgate.toml:1:21: `a b` can't be a name: use 1 to 64 of `a`-`z`, `A`-`Z`, `0`-`9`, `_` and `-`, starting with a letter or digit
     /home/tollgate.toml:2:7: invalid type: integer `5`, expected a string
-    /home/tollgate.toml:1:2: unknown field `sevrer`, expected one of `server`, `issuer`, `admin`, `webhook`, `limits`, `describe`, `approvals`, `concurrency`, `tools`, `tier`, `tasks`, `tapes`, `plugins`, `plugin`, `secret`, `vault`, `leases`, `egress`, `journal`, `log`, `telemetry`
-    /home/tollgate.toml:2:10: `localhost` is no address to listen on: write an IP address and a port, such as "127.0.0.1:8787" or "[::1]:8787"
+    /home/tollgate.toml:1:2: unknown field `sevrer`, expected one of `server`, `issuer`, `admin`, `webhook`, `limits`, `describe`, `approvals`, `concurrency`, `rate`, `tools`, `tier`, `tasks`, `tapes`, `plugins`, `plugin`, `secret`, `vault`, `leases`, `egress`, `journal`, `log`, `telemetry`
+    /home/tollgate.toml:2:10: `localhost` is no address to listen on: write an IP address and a port, such as "127.0.0.1:8787" or "[::1]:8787", or a Unix socket, "unix:/run/tollgate/mcp.sock"
     /home/tollgate.toml:2:9: `proxy` is not an HTTP proxy: write "http://<host>:<port>", without user, path or query
     /home/tollgate.toml:1:1: a secret with `source = "vault"` needs `path`
     /home/tollgate.toml:2:1: a secret with `source = "env"` needs `variable`, and nothing else
@@ -362,7 +382,7 @@ sync = "interval"
         .map(|f| format!("{}: {}", f.line, f.message))
         .collect();
     insta::assert_snapshot!(found.join("\n"), @r#"
-    3: `0.0.0.0:8787` can be reached from other machines, and tokens go over it in the clear: put a TLS proxy in front, or listen on 127.0.0.1
+    3: `0.0.0.0:8787` can be reached from other machines, and tokens go over it in the clear: set `tls`, put a TLS proxy in front, or listen on 127.0.0.1
     4: there is no plugin `gihub`: nothing in `[plugin.gihub]` has an effect
     6: the plugin `jq` asks for no setting `colour`
     7: the plugin `jq` has no tool `fliter`: nothing in `[plugin.jq.tool.fliter]` has an effect

@@ -52,6 +52,8 @@ enum What {
     Credential,
     /// A token that was asked for.
     Token,
+    /// A request of an agent that makes too many.
+    Request,
 }
 
 impl What {
@@ -60,13 +62,14 @@ impl What {
             Self::Identity => "identity.refused",
             Self::Credential => "credential.refused",
             Self::Token => "token.refused",
+            Self::Request => "request.refused",
         }
     }
 
     const fn how(self) -> &'static str {
         match self {
             Self::Identity | Self::Credential => "presented",
-            Self::Token => "asked for",
+            Self::Token | Self::Request => "asked for",
         }
     }
 }
@@ -108,6 +111,16 @@ impl TurnedAway {
             what: What::Token,
             reason,
             door,
+            identity: Some(agent.to_owned()),
+        }
+    }
+
+    /// A request of an agent that makes too many.
+    pub(super) fn rate(agent: &str) -> Self {
+        Self {
+            what: What::Request,
+            reason: Reason::LimitRate,
+            door: Door::Mcp,
             identity: Some(agent.to_owned()),
         }
     }

@@ -25,6 +25,7 @@ pub use start::{Options, StartError};
 pub use watch::Watch;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -76,6 +77,8 @@ pub struct Host {
     draining: CancellationToken,
     /// Changes with whatever may change what an agent sees.
     changes: tokio::sync::watch::Sender<u64>,
+    /// Whether all of `plugins/` was looked at since the start.
+    looked: AtomicBool,
     /// One change of what is in force at a time.
     refreshing: tokio::sync::Mutex<refresh::Seen>,
     /// One round of anchoring at a time.

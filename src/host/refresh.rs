@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +61,9 @@ pub struct RefreshFinding {
 impl Host {
     /// Takes in what changed on disk since the last time. Returns once it is in force.
     pub async fn refresh(&self) -> Refreshed {
-        self.look(Which::New).await
+        let refreshed = self.look(Which::New).await;
+        self.looked.store(true, Ordering::Relaxed);
+        refreshed
     }
 
     /// The same, but for plugins that would have to be compiled first.

@@ -86,17 +86,18 @@ impl Host {
                     Status::Quarantined(refusal) => (PluginStatus::Quarantined, Some(refusal)),
                     Status::Refused(refusal) => (PluginStatus::Refused, Some(refusal)),
                 };
-                let description = entry.plugin.as_ref().map(|plugin| &plugin.description);
+                let plugin = entry.plugin.as_ref();
+                let description = plugin.map(|plugin| &plugin.description);
                 PluginReport {
                     file: file.clone(),
                     status,
                     digest: entry.digest,
                     version: description.map(|d| d.version.clone()),
                     summary: description.map(|d| d.summary.clone()),
-                    tools: description
+                    tools: plugin
                         .into_iter()
-                        .flat_map(|d| &d.tools)
-                        .map(|tool| tool.name.wire())
+                        .flat_map(|plugin| plugin.listed())
+                        .map(|(_, listed)| listed.name.clone())
                         .collect(),
                     reason: refusal.map(|refusal| refusal.reason),
                     message: refusal.map(|refusal| refusal.message.to_string()),

@@ -1,19 +1,24 @@
 //! The host as the protocol sees it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Host;
 use super::doors::{Door, TurnedAway};
-use crate::call::{Arrival, Reply};
+use crate::call::{Arrival, Notice, Reply};
 use crate::config::Tier;
 use crate::id::{ApprovalId, TaskId};
 use crate::identity::{AuthenticateError, Authenticated, MintRequest, Minted, StepKind};
 use crate::journal::record::{Changed, Event};
-use crate::mcp::{Backend, Credentials, ListedTool, Metadata, Unauthorized};
+use crate::mcp::{
+    Backend, Completed, Credentials, ListedTool, Metadata, TooOften, Unauthorized, Unknown,
+};
+use crate::name::{PluginName, ToolName};
+use crate::plugin::{COMPLETE, Kind, Offer};
 use crate::reason::{Reason, Refusal};
 
 #[async_trait::async_trait]
@@ -21,44 +26,67 @@ impl Backend for Host {
     /// What could be allowed to this agent, in the order of names. A decision about a call is
     /// another one, made when it comes.
     fn tools(&self, who: &Authenticated, task: Option<TaskId>) -> Vec<Arc<ListedTool>> {
-        let only = who.step.as_ref().and_then(|step| step.tool());
-        let policy = self.policy();
-        // A task that was handed on is another agent's of the chain.
-        let owner = task
-            .and_then(|id| self.tasks().get(id))
-            .map(|task| task.agent.clone())
-            .filter(|owner| who.agents().any(|agent| agent == owner))
-            .unwrap_or_else(|| who.agent.clone());
-        let on = self
-            .tasks()
-            .shown_to(&owner, task, self.config().tasks.required);
-        let mut tools = Vec::new();
-        if self.in_force(&who.agent, &who.chain).is_err() {
-            return tools;
-        }
-        for plugin in self.catalogue().serving.values() {
-            if self.plugin_in_force(&plugin.name).is_err() {
-                continue;
-            }
-            for (tool, listed) in plugin.listed() {
-                if self.tier(plugin, tool) != Tier::Forbid
-                    && on.shows(tool)
-                    && only.is_none_or(|only| only == tool)
-                    && policy.may_all_call(who.agents(), who.user.as_deref(), tool)
-                {
-                    tools.push(Arc::clone(listed));
-                }
-            }
-        }
-        tools
+        self.seen(who, task, |tool| tool.offer == Offer::Tool)
+    }
+
+    fn offers(
+        &self,
+        who: &Authenticated,
+        task: Option<TaskId>,
+        kind: Kind,
+    ) -> Vec<Arc<ListedTool>> {
+        self.seen(who, task, |tool| kind == tool.offer.kind())
+    }
+
+    fn completes(
+        &self,
+        who: &Authenticated,
+        task: Option<TaskId>,
+        of: Completed<'_>,
+    ) -> Result<Option<(String, String)>, Unknown> {
+        let seen = self.seen(who, task, |tool| match (of, &tool.offer) {
+            (Completed::Prompt(name), Offer::Prompt { .. }) => tool.name == name,
+            (Completed::Template(wanted), Offer::Template { template, .. }) => template == wanted,
+            (Completed::Template(wanted), Offer::Resource { uri, .. }) => uri == wanted,
+            _ => false,
+        });
+        let found = seen.first().and_then(|tool| tool.full.as_ref());
+        let found = found.ok_or(Unknown)?;
+        let plugin = found.plugin();
+        let completes = ToolName::new(plugin.clone(), COMPLETE).ok();
+        let catalogue = self.catalogue();
+        let serving = catalogue.serving.get(plugin);
+        let completes = completes.filter(|name| {
+            serving.is_some_and(|plugin| {
+                plugin
+                    .tool(name)
+                    .is_some_and(|(tool, _)| tool.kind() == Kind::Completion)
+            })
+        });
+        Ok(completes.map(|name| (name.to_string(), found.tool().to_owned())))
+    }
+
+    fn reads(&self, who: &Authenticated, task: Option<TaskId>, uri: &str) -> bool {
+        let Some((_, name, _)) = self.catalogue().resource(uri) else {
+            return false;
+        };
+        !self
+            .seen(who, task, |tool| tool.full.as_ref() == Some(&name))
+            .is_empty()
+    }
+
+    fn owner(&self, uri: &str) -> Option<PluginName> {
+        let (_, name, _) = self.catalogue().resource(uri)?;
+        Some(name.plugin().clone())
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.services().notices.subscribe()
     }
 
     fn tool(&self, wire: &str) -> Option<Arc<ListedTool>> {
         let (plugin, name) = self.catalogue().find(wire)?;
-        plugin
-            .listed()
-            .find(|(tool, _)| **tool == name)
-            .map(|(_, listed)| Arc::clone(listed))
+        plugin.shown(&name).map(Arc::clone)
     }
 
     async fn call(self: Arc<Self>, arrival: Arrival, cancel: CancellationToken) -> Reply {
@@ -114,6 +142,22 @@ impl Backend for Host {
         })
     }
 
+    fn admits(&self, who: &Authenticated) -> Result<(), TooOften> {
+        let rate = self.config().rate;
+        let asked = self.pace().rates.ask(&who.agent, rate, Instant::now());
+        asked.map_err(|wait| {
+            let message = format!(
+                "limit `rate` reached: more than {} requests a second, or {} at once; ask again in {} ms",
+                rate.per_second,
+                rate.burst,
+                wait.as_millis() + 1
+            );
+            let what = TurnedAway::rate(who.agent.as_str());
+            self.turned_away(&what, "");
+            TooOften { wait, message }
+        })
+    }
+
     fn metadata(&self) -> Option<Metadata> {
         let (issuers, scopes) = self.identities().issuers();
         (!issuers.is_empty()).then(|| Metadata {
@@ -135,12 +179,68 @@ impl Backend for Host {
         self.approvals().wait(approval, limit).await;
     }
 
+    fn ready(&self) -> Result<(), &'static str> {
+        if self.is_draining() {
+            return Err("ending");
+        }
+        // One that is dropped later is loaded beside those that serve.
+        if !self.looked.load(Ordering::Relaxed) {
+            return Err("loading");
+        }
+        if self.journal().failure().borrow().is_some() {
+            return Err("journal");
+        }
+        Ok(())
+    }
+
     fn draining(&self) -> CancellationToken {
         Self::draining(self)
     }
 }
 
 impl Host {
+    /// What of what plugins offer could be allowed to this agent, in the order of names.
+    fn seen(
+        &self,
+        who: &Authenticated,
+        task: Option<TaskId>,
+        wanted: impl Fn(&ListedTool) -> bool,
+    ) -> Vec<Arc<ListedTool>> {
+        let only = who.step.as_ref().and_then(|step| step.tool());
+        let policy = self.policy();
+        // A task that was handed on is another agent's of the chain.
+        let owner = task
+            .and_then(|id| self.tasks().get(id))
+            .map(|task| task.agent.clone())
+            .filter(|owner| who.agents().any(|agent| agent == owner))
+            .unwrap_or_else(|| who.agent.clone());
+        let on = self
+            .tasks()
+            .shown_to(&owner, task, self.config().tasks.required);
+        let mut tools = Vec::new();
+        if self.in_force(&who.agent, &who.chain).is_err() {
+            return tools;
+        }
+        for plugin in self.catalogue().serving.values() {
+            if self.plugin_in_force(&plugin.name).is_err() {
+                continue;
+            }
+            for (tool, listed) in plugin.listed() {
+                if wanted(listed)
+                    && self.tier(plugin, tool) != Tier::Forbid
+                    && on.shows(tool)
+                    && only.is_none_or(|only| only == tool)
+                    && policy.may_all_call(who.agents(), who.user.as_deref(), tool)
+                {
+                    tools.push(Arc::clone(listed));
+                }
+            }
+        }
+        // By what agents see, whatever plugin it is of: the order is then one that a page can go on from.
+        tools.sort_by(|a, b| a.name.cmp(&b.name));
+        tools
+    }
+
     /// Makes a token out of the right of `who`, and writes down that it did before it is handed out.
     ///
     /// # Errors

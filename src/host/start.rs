@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -109,6 +110,9 @@ pub enum StartError {
     Key(PathBuf, String),
 }
 
+/// What plugins say to everybody's clients and nobody heard yet. Who misses some is told that lists may have changed.
+const NOTICES: usize = 256;
+
 /// How long the end of the host waits for leases to be taken back.
 const ENDING: Duration = Duration::from_secs(5);
 
@@ -211,6 +215,7 @@ impl Host {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
             telemetry: Telemetry::new(&config.telemetry, Arc::clone(&clock), Arc::clone(&entropy)),
+            notices: tokio::sync::broadcast::Sender::new(NOTICES),
         });
         let registry = Registry::new(
             home.plugins(),
@@ -246,6 +251,7 @@ impl Host {
             places,
             draining: CancellationToken::new(),
             changes: tokio::sync::watch::Sender::new(0),
+            looked: AtomicBool::new(false),
             refreshing: tokio::sync::Mutex::new(Seen::default()),
             anchoring: tokio::sync::Mutex::default(),
             home,

@@ -13,7 +13,7 @@ mod task;
 pub use approval::{ApprovalAnswered, ApprovalAsked, ApprovalEnded, ApprovalUsed};
 pub use call::{
     ArgumentsView, Caller, Held, HostCall, HostCallOutcome, HostCallRef, Intent, Outcome, Refused,
-    SecretUse,
+    RoundOf, SecretUse,
 };
 pub use lease::LeaseChange;
 pub use segment::{SegmentClosed, SegmentOpened};

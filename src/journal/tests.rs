@@ -57,6 +57,8 @@ pub(super) fn intent(call: CallId) -> Event {
             chain: Vec::new(),
         },
         tool: "github.search".parse().unwrap(),
+        kind: Default::default(),
+        round: None,
         plugin: Digest::of(b"plugin"),
         arguments: ArgumentsView {
             digest: Some(Digest::of(b"{}")),

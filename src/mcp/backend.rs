@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Arrival, Reply};
+use crate::call::{Arrival, Notice, Reply};
 use crate::id::{ApprovalId, TaskId};
 use crate::identity::{Authenticated, MintRequest, Minted};
-use crate::plugin::{Description, Hints, Tool};
+use crate::name::{PluginName, ToolName};
+use crate::plugin::{Hints, Kind, Offer, QuestionKind, Tool};
 use crate::reason::{Reason, Refusal};
 
 /// The host, as the protocol sees it.
@@ -19,6 +20,46 @@ pub trait Backend: Send + Sync + 'static {
     /// The tools that `who` could be allowed to call on `task`, where it names one, in an order that
     /// stays the same while they do.
     fn tools(&self, who: &Authenticated, task: Option<TaskId>) -> Vec<Arc<ListedTool>>;
+
+    /// What else `who` could be allowed to use, of this kind: the same, and in the same way.
+    fn offers(
+        &self,
+        _who: &Authenticated,
+        _task: Option<TaskId>,
+        _kind: Kind,
+    ) -> Vec<Arc<ListedTool>> {
+        Vec::new()
+    }
+
+    /// The name by which the completion of an argument is called, and that of what it is an argument of, as
+    /// the plugin knows it. None where its plugin completes nothing.
+    ///
+    /// # Errors
+    ///
+    /// `who` sees no such prompt or resource.
+    fn completes(
+        &self,
+        _who: &Authenticated,
+        _task: Option<TaskId>,
+        _of: Completed<'_>,
+    ) -> Result<Option<(String, String)>, Unknown> {
+        Err(Unknown)
+    }
+
+    /// Whether `who` could be allowed to read the resource at `uri`.
+    fn reads(&self, _who: &Authenticated, _task: Option<TaskId>, _uri: &str) -> bool {
+        false
+    }
+
+    /// Whose resource is at `uri`.
+    fn owner(&self, _uri: &str) -> Option<PluginName> {
+        None
+    }
+
+    /// What plugins say to everybody's clients.
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        broadcast::Sender::new(1).subscribe()
+    }
 
     /// The tool that agents see by this name. Used to check a request's headers against its body,
     /// never to decide anything.
@@ -40,6 +81,15 @@ pub trait Backend: Send + Sync + 'static {
         credentials: Credentials<'_>,
     ) -> Result<Authenticated, Unauthorized>;
 
+    /// Counts a request of `who`, before it is read.
+    ///
+    /// # Errors
+    ///
+    /// It asks too often.
+    fn admits(&self, _who: &Authenticated) -> Result<(), TooOften> {
+        Ok(())
+    }
+
     /// Where clients get tokens for this server (RFC 9728); none where it takes only those that its
     /// operator hands out.
     fn metadata(&self) -> Option<Metadata>;
@@ -60,9 +110,34 @@ pub trait Backend: Send + Sync + 'static {
     /// again.
     async fn answered(&self, _approval: ApprovalId, _limit: Duration) {}
 
+    /// Whether calls that come now can run; where not, a word that says why.
+    ///
+    /// # Errors
+    ///
+    /// They are all refused for now, or for good.
+    fn ready(&self) -> Result<(), &'static str> {
+        if self.draining().is_cancelled() {
+            return Err("ending");
+        }
+        Ok(())
+    }
+
     /// Cancelled once the host takes no more calls.
     fn draining(&self) -> CancellationToken;
 }
+
+/// What is being completed.
+#[derive(Debug, Clone, Copy)]
+pub enum Completed<'a> {
+    /// An argument of the prompt that agents see by this name.
+    Prompt(&'a str),
+    /// A variable of the resources with this template.
+    Template(&'a str),
+}
+
+/// There is nothing of that name, or not for this agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unknown;
 
 /// What a request presents.
 #[derive(Clone, Copy)]
@@ -104,11 +179,23 @@ pub enum Unauthorized {
     Unavailable,
 }
 
+/// An agent asks more often than it may.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct TooOften {
+    /// After this time it may ask again.
+    pub wait: Duration,
+    /// Which limit that is.
+    pub message: String,
+}
+
 /// A tool as agents see it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListedTool {
     /// The name on the wire.
     pub name: String,
+    /// The name in policy and records; none where the tool is of no plugin.
+    pub full: Option<ToolName>,
     /// For people.
     pub title: Option<String>,
     /// For the model.
@@ -119,6 +206,10 @@ pub struct ListedTool {
     pub output_schema: Option<Arc<Map<String, Value>>>,
     /// The plugin's own word on its effects.
     pub hints: Hints,
+    /// What it is, beyond that.
+    pub offer: Offer,
+    /// What it may ask clients.
+    pub asks: Vec<QuestionKind>,
     /// Whether the schema asks for arguments to be repeated in headers (`x-mcp-header`).
     in_headers: bool,
 }
@@ -133,39 +224,41 @@ impl ListedTool {
     ) -> Self {
         Self {
             name: name.into(),
+            full: None,
             title: None,
             description: description.into(),
             in_headers: members_ask_for_headers(&input_schema),
             input_schema: Arc::new(input_schema),
             output_schema: None,
             hints: Hints::default(),
+            offer: Offer::Tool,
+            asks: Vec::new(),
         }
     }
 
-    /// The tool as its checked description has it. A schema that is not an object, which no checked
-    /// description has, is listed as one that takes any object.
+    /// The tool as its checked description has it, by the name `wire`. A schema that is not an object,
+    /// which no checked description has, is listed as one that takes any object.
     #[must_use]
-    pub fn of(tool: &Tool) -> Self {
+    pub fn of(tool: &Tool, wire: String) -> Self {
         let object = |schema: &Value| schema.as_object().cloned();
         let mut listed = Self::new(
-            tool.name.wire(),
+            wire,
             tool.description.clone(),
             object(&tool.input_schema).unwrap_or_else(any_object),
         );
+        listed.full = Some(tool.name.clone());
         listed.title.clone_from(&tool.title);
         listed.output_schema = tool.output_schema.as_ref().and_then(object).map(Arc::new);
         listed.hints = tool.hints;
+        listed.offer = tool.offer.clone();
+        listed.asks.clone_from(&tool.asks);
         listed
     }
 
-    /// The tools of a description, in its order.
+    /// Whether agents use it by its name: tools and prompts.
     #[must_use]
-    pub fn all_of(description: &Description) -> Vec<Arc<Self>> {
-        description
-            .tools
-            .iter()
-            .map(|tool| Arc::new(Self::of(tool)))
-            .collect()
+    pub(crate) const fn is_named(&self) -> bool {
+        matches!(self.offer, Offer::Tool | Offer::Prompt { .. })
     }
 
     /// Whether the schema asks for arguments to be repeated in headers.

@@ -16,7 +16,7 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::Full;
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, Implementation, MetaObject, RequestMetaObject};
+use rmcp::model::{CallToolResult, ErrorCode, Implementation, MetaObject, RequestMetaObject};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -26,16 +26,17 @@ use tokio_util::task::TaskTracker;
 
 use super::envelope::Call;
 use super::http::SESSION;
+use super::rounds;
 use super::server::{Shared, parent_of};
 use crate::call::{Arrival, Reply};
 use crate::telemetry::TraceParent;
 
-const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// The revision without sessions. A later one may ask for more, and goes to `rmcp`.
-const STATELESS: &str = "2026-07-28";
+pub(super) const STATELESS: &str = "2026-07-28";
 
 /// A value of `Mcp-Name` that begins so is the name in base64.
 const ENCODED: &str = "=?base64?";
@@ -72,8 +73,11 @@ pub(super) fn client_of(
     if meta.0.0.keys().any(|key| key.starts_with(OWN)) {
         return None;
     }
-    // Who can be asked something may get a question for an answer.
-    if meta.client_capabilities()?.elicitation.is_some() {
+    // Who can be asked something may get a question for an answer, and who wants lines gets a stream.
+    let capabilities = meta.client_capabilities()?;
+    if !rounds::offers(Some(&capabilities)).is_empty()
+        || meta.0.0.contains_key("io.modelcontextprotocol/logLevel")
+    {
         return None;
     }
     let parent = parent_of(|key| meta.0.0.get(key));
@@ -137,6 +141,9 @@ pub(super) async fn answer(
     };
     let (status, result, error) = match ended {
         Some(Ok(result)) => (StatusCode::OK, Some(result), None),
+        Some(Err(error)) if error.code == ErrorCode::MISSING_REQUIRED_CLIENT_CAPABILITY => {
+            (StatusCode::BAD_REQUEST, None, Some(error))
+        }
         Some(Err(error)) => (StatusCode::OK, None, Some(error)),
         None => {
             let error = ErrorData::internal_error("the host ended before the call", None);

@@ -11,10 +11,12 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
+use super::backend::TooOften;
 use crate::json;
+use crate::reason::Reason;
 
 /// Bytes of a request's id. Clients count or use UUIDs; the id comes back in every answer.
 const MAX_ID: usize = 256;
@@ -29,6 +31,11 @@ const PARAMS: json::Limits = json::Limits {
 pub(super) const PARSE_ERROR: i32 = -32700;
 pub(super) const INVALID_REQUEST: i32 = -32600;
 pub(super) const INVALID_PARAMS: i32 = -32602;
+/// What a head and its body say is not the same.
+pub(super) const HEADER_MISMATCH: i32 = -32020;
+/// The client asks too often. The protocol has no code of its own for it; this is the first of those that
+/// JSON-RPC leaves to servers, and `data.code` says what it is.
+pub(super) const TOO_OFTEN: i32 = -32000;
 
 /// What is wrong with a message, as the client is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +44,8 @@ pub(super) struct Fault {
     pub(super) message: String,
     /// The request's id, where it could be read.
     pub(super) id: Option<Value>,
+    /// What a program can tell it by; boxed, since hardly any has it.
+    pub(super) data: Option<Box<Value>>,
 }
 
 impl Fault {
@@ -45,10 +54,22 @@ impl Fault {
             code,
             message: message.into(),
             id: None,
+            data: None,
         }
     }
 
-    fn with_id(mut self, id: Option<&RawValue>) -> Self {
+    /// The one of a client that asks too often.
+    pub(super) fn too_often(why: &TooOften) -> Self {
+        let mut fault = Self::new(TOO_OFTEN, why.message.clone());
+        let millis = u64::try_from(why.wait.as_millis()).unwrap_or(u64::MAX);
+        fault.data = Some(Box::new(json!({
+            "code": Reason::LimitRate.code(),
+            "retryAfterMs": millis.saturating_add(1),
+        })));
+        fault
+    }
+
+    pub(super) fn with_id(mut self, id: Option<&RawValue>) -> Self {
         self.id = id.and_then(|id| serde_json::from_str(id.get()).ok());
         self
     }
@@ -66,6 +87,8 @@ impl Fault {
         struct Inner<'a> {
             code: i32,
             message: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            data: Option<&'a Value>,
         }
         let answer = Answer {
             jsonrpc: "2.0",
@@ -73,6 +96,7 @@ impl Fault {
             error: Inner {
                 code: self.code,
                 message: &self.message,
+                data: self.data.as_deref(),
             },
         };
         // Text, numbers and the id as it was read: nothing that can fail to be written.
@@ -225,7 +249,16 @@ pub(super) fn read(text: &[u8]) -> Result<Message<'_>, Fault> {
         (Some(_), None) => {
             if let Some(params) = envelope.params {
                 check(params).map_err(|message| Fault::new(INVALID_PARAMS, message).with_id(id))?;
-                if envelope.method.as_deref() == Some("tools/list")
+                let lists = [
+                    "tools/list",
+                    "prompts/list",
+                    "resources/list",
+                    "resources/templates/list",
+                ];
+                if envelope
+                    .method
+                    .as_deref()
+                    .is_some_and(|method| lists.contains(&method))
                     && serde_json::from_str::<Option<ListParams>>(params.get()).is_err()
                 {
                     let fault = Fault::new(INVALID_PARAMS, "malformed parameters");

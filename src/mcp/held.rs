@@ -10,44 +10,27 @@
 //! | older session, declares `elicitation.url` | `elicitation/create` with the page, within the call | the same, once the page was opened |
 //! | any other | `approval_required`, with the page in it | the call again, whenever |
 //!
-//! The state is sealed: it holds the approval and a word that is good once, under a key of this process,
-//! and is bound to agent, method, tool and arguments, for five minutes.
+//! The state is sealed (`seal`), and holds the round that the call is in as well (`rounds`): what a client
+//! answered before the call was held is not asked again.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rmcp::RoleServer;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, ElicitRequest, ElicitRequestParams, ElicitationAction,
-    InputRequest, InputRequests, InputRequiredResult, InputResponses, MetaObject,
-    RequestStateCodec, SealOptions,
+    ElicitRequest, ElicitRequestParams, ElicitationAction, InputRequest, InputRequests,
+    InputRequiredResult, InputResponses, MetaObject,
 };
 use rmcp::service::{Peer, RequestContext};
-use rmcp::{ErrorData, RoleServer};
-use tokio::time::Instant;
 
-use super::result::{meta_of, result_of};
-use super::server::{Arrived, Handler};
-use crate::digest::Digest;
-use crate::entropy::{Entropy, SystemEntropy};
+use super::server::Handler;
+use crate::call::Reply;
 use crate::id::ApprovalId;
-use crate::identity::AgentId;
-use crate::json::{Arguments, Limits};
-
-/// The first revision without sessions.
-const STATELESS: &str = "2026-07-28";
-
-/// How long a state is good.
-const STATE: Duration = Duration::from_secs(5 * 60);
-
-/// States that were used and are not over, at once. Each took a call and a person's page.
-const MOST_USED: usize = 16_384;
 
 /// How long a call that came again waits for the person. Most clients give a call up after a minute.
-const AGAIN: Duration = Duration::from_secs(25);
+pub(super) const AGAIN: Duration = Duration::from_secs(25);
 
 /// How long a session's client may take to show the page, and the person to answer.
-const SHOWING: Duration = Duration::from_secs(50);
+pub(super) const SHOWING: Duration = Duration::from_secs(50);
 
 /// The one thing that is asked for, by name.
 const PAGE: &str = "approval";
@@ -60,15 +43,8 @@ fn opens_pages(context: &RequestContext<RoleServer>) -> bool {
         .is_some_and(|elicitation| elicitation.url.is_some())
 }
 
-/// Whether it speaks the revision that asks by its results.
-fn is_stateless(context: &RequestContext<RoleServer>) -> bool {
-    context
-        .protocol_version()
-        .is_some_and(|version| version.as_str() >= STATELESS)
-}
-
 /// Whether the client says that it showed the page. Nothing but waiting follows from it.
-fn was_opened(responses: Option<&InputResponses>) -> bool {
+pub(super) fn was_opened(responses: Option<&InputResponses>) -> bool {
     responses
         .and_then(|responses| responses.get(PAGE))
         .and_then(|response| response.get("action"))
@@ -94,7 +70,7 @@ fn page(tool: &str, url: String, id: ApprovalId) -> ElicitRequestParams {
 }
 
 /// The result that asks the client to show the page, and to call again.
-fn ask(
+pub(super) fn ask(
     tool: &str,
     url: String,
     id: ApprovalId,
@@ -109,7 +85,7 @@ fn ask(
 }
 
 /// Asks the client of an older session to show the page; whether it says that it did.
-async fn show(peer: &Peer<RoleServer>, tool: &str, url: String, id: ApprovalId) -> bool {
+pub(super) async fn show(peer: &Peer<RoleServer>, tool: &str, url: String, id: ApprovalId) -> bool {
     let shown = peer
         .create_elicitation_with_timeout(page(tool, url, id), Some(SHOWING))
         .await;
@@ -122,139 +98,11 @@ async fn show(peer: &Peer<RoleServer>, tool: &str, url: String, id: ApprovalId) 
     }
 }
 
-/// What a state is bound to.
-struct Round(Digest);
-
-impl Round {
-    fn new(agent: &AgentId, tool: &str, arguments: &[u8]) -> Self {
-        // By their canonical text, where they have one: a client may write the same object anew.
-        let digest = match arguments {
-            [] => Arguments::empty().digest(),
-            text => Arguments::parse(text, &Limits::default())
-                .map_or_else(|_| Digest::of(text), |arguments| arguments.digest()),
-        };
-        Self(Digest::of_parts([
-            agent.as_str().as_bytes(),
-            b"tools/call",
-            tool.as_bytes(),
-            digest.as_bytes(),
-        ]))
-    }
-}
-
-/// Seals states, and opens each of them once.
-pub(super) struct Seals {
-    /// None where there were no random bytes for a key; then no client is asked.
-    codec: Option<RequestStateCodec>,
-    used: Mutex<HashMap<[u8; 16], Instant>>,
-}
-
-impl Seals {
-    pub(super) fn new() -> Self {
-        let mut key = zeroize::Zeroizing::new([0; 32]);
-        let codec = SystemEntropy
-            .fill(&mut *key)
-            .ok()
-            .and_then(|()| RequestStateCodec::try_new(key.to_vec()).ok());
-        Self {
-            codec,
-            used: Mutex::default(),
-        }
-    }
-
-    /// A state for `id`, within `round`.
-    fn seal(&self, round: &Round, id: ApprovalId) -> Option<String> {
-        let mut word = [0; 16];
-        SystemEntropy.fill(&mut word).ok()?;
-        let text = format!("{id} {}", hex::encode(word));
-        let options = SealOptions::new()
-            .associated_data(round.0.as_bytes())
-            .ttl(STATE);
-        Some(self.codec.as_ref()?.seal_with(text.as_bytes(), &options))
-    }
-
-    /// The approval that a state is about, if it was given for this round and did not come before.
-    fn open(&self, round: &Round, state: &str) -> Result<ApprovalId, ErrorData> {
-        self.opened(round, state).ok_or_else(|| {
-            tracing::warn!("a call came with a request state that was not given for it");
-            ErrorData::invalid_params(
-                "the request state is not one for this call, or not any more; call again without it",
-                None,
-            )
-        })
-    }
-
-    fn opened(&self, round: &Round, state: &str) -> Option<ApprovalId> {
-        let codec = self.codec.as_ref()?;
-        let text = codec.open_with(state, round.0.as_bytes()).ok()?;
-        let (id, word) = std::str::from_utf8(&text).ok()?.split_once(' ')?;
-        let id = id.parse().ok()?;
-        let mut bytes = [0; 16];
-        hex::decode_to_slice(word, &mut bytes).ok()?;
-        let now = Instant::now();
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.retain(|_, over| *over > now);
-        if used.len() >= MOST_USED {
-            return None;
-        }
-        // As long as it could come again.
-        used.insert(bytes, now + STATE).is_none().then_some(id)
-    }
-}
-
 impl Handler {
-    /// Hands a call to the host; where it is held and its client can show the page, asks for that.
-    pub(super) async fn call_or_ask(
-        &self,
-        request: &CallToolRequestParams,
-        arrived: &Arrived,
-        tool: &str,
-        context: &RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
-        // Made where there is a state to open or to seal: most calls have neither.
-        let round = || Round::new(&arrived.who.agent, tool, &arrived.arguments);
-        let before = match &request.request_state {
-            Some(state) => Some(self.shared.seals.open(&round(), state)?),
-            None => None,
-        };
-        if let Some(approval) = before
-            && was_opened(request.input_responses.as_ref())
-        {
-            self.wait(approval, AGAIN, context).await;
-        }
-        let reply = self.carry_out(arrived, tool, context).await?;
-        let server_info = &self.shared.server_info;
-        let complete = |reply| result_of(reply, tool, server_info).map(CallToolResponse::Complete);
-        // One round is enough: clients stop after some, and the result says how to go on.
-        let Some((approval, url)) = self.page_of(&reply, context).filter(|_| before.is_none())
-        else {
-            return complete(reply);
-        };
-        if is_stateless(context) {
-            let Some(state) = self.shared.seals.seal(&round(), approval) else {
-                return complete(reply);
-            };
-            let meta = meta_of(serde_json::Map::new(), reply.call, server_info);
-            let asking = ask(tool, url, approval, state, meta);
-            return Ok(CallToolResponse::InputRequired(asking));
-        }
-        let draining = self.shared.backend.draining();
-        let shown = tokio::select! {
-            shown = show(&context.peer, tool, url, approval) => shown,
-            () = context.ct.cancelled() => false,
-            () = draining.cancelled() => false,
-        };
-        if !shown {
-            return complete(reply);
-        }
-        self.wait(approval, SHOWING, context).await;
-        complete(self.carry_out(arrived, tool, context).await?)
-    }
-
     /// The page of the approval that a call waits for, where its client can show one.
-    fn page_of(
+    pub(super) fn page_of(
         &self,
-        reply: &crate::call::Reply,
+        reply: &Reply,
         context: &RequestContext<RoleServer>,
     ) -> Option<(ApprovalId, String)> {
         let refusal = reply.refusal.as_ref()?;
@@ -264,7 +112,7 @@ impl Handler {
     }
 
     /// Waits for a person, unless the client gives up or the host ends. No time of the call passes.
-    async fn wait(
+    pub(super) async fn wait(
         &self,
         approval: ApprovalId,
         limit: Duration,
@@ -284,51 +132,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn round(agent: &str, tool: &str, arguments: &str) -> Round {
-        Round::new(&AgentId::local(agent).unwrap(), tool, arguments.as_bytes())
-    }
-
-    fn id() -> ApprovalId {
-        "approval_aaaaaaaaaaaaaaaa".parse().unwrap()
-    }
-
-    #[test]
-    fn a_state_is_for_one_call_of_one_agent_once() {
-        let seals = Seals::new();
-        let own = || round("alice", "p_t", r#"{"a":1,"b":2}"#);
-        for other in [
-            round("bob", "p_t", r#"{"a":1,"b":2}"#),
-            round("alice", "p_u", r#"{"a":1,"b":2}"#),
-            round("alice", "p_t", r#"{"a":1,"b":3}"#),
-            round("alice", "p_t", ""),
-        ] {
-            let state = seals.seal(&own(), id()).unwrap();
-            assert_eq!(seals.opened(&other, &state), None);
-        }
-        let state = seals.seal(&own(), id()).unwrap();
-        let same = round("alice", "p_t", r#"{ "b":2, "a":1 }"#);
-        assert_eq!(seals.opened(&same, &state), Some(id()));
-        assert_eq!(seals.opened(&own(), &state), None, "once");
-        let elsewhere = Seals::new();
-        let state = seals.seal(&own(), id()).unwrap();
-        assert_eq!(elsewhere.opened(&own(), &state), None, "another key");
-    }
-
-    #[test]
-    fn a_state_that_was_touched_is_none() {
-        let seals = Seals::new();
-        let own = round("alice", "p_t", "{}");
-        let state = seals.seal(&own, id()).unwrap();
-        for at in 0..state.len() {
-            let mut touched = state.clone().into_bytes();
-            touched[at] = if touched[at] == b'x' { b'y' } else { b'x' };
-            let touched = String::from_utf8(touched).unwrap();
-            assert_eq!(seals.opened(&own, &touched), None, "{at}");
-        }
-        assert!(seals.open(&own, "").is_err());
-        assert_eq!(seals.opened(&own, &state), Some(id()));
-    }
 
     #[test]
     fn only_the_word_that_the_page_was_shown_waits() {

@@ -5,16 +5,15 @@
 //! stateless revision, of which `rmcp` would find nothing to say, goes to the host by itself (`direct`).
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    TRANSFER_ENCODING,
 };
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
@@ -22,18 +21,17 @@ use axum::response::Response;
 use axum::routing::{any, get, post as posted};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http_body_util::Full;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Frame, SizeHint};
 use rmcp::model::InitializeRequestParams;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::backend::{Backend, Credentials, Unauthorized};
+use super::backend::{Backend, Credentials, TooOften, Unauthorized};
+use super::body::{self, Held};
 use super::challenge::challenge;
 use super::direct;
-use super::envelope::{self, Fault, INVALID_PARAMS, INVALID_REQUEST, Kind};
+use super::envelope::{self, Fault, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, Kind};
 use super::gate::{Bearer, Gate, GateError, HANDOFF, bearer, handoff};
 use super::server::{Arrived, Handler, Shared};
 use super::session::{Answering, CREATOR, Sessions};
@@ -171,11 +169,11 @@ pub(super) fn routes_with(
         .with_state(http))
 }
 
-async fn ready(State(http): State<Arc<Http>>) -> (StatusCode, &'static str) {
-    if http.shared.backend.draining().is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
-    } else {
-        (StatusCode::OK, "ok\n")
+/// Whether this host can be sent work. That it answers at all is `/healthz`.
+async fn ready(State(http): State<Arc<Http>>) -> (StatusCode, String) {
+    match http.shared.backend.ready() {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 
@@ -231,6 +229,9 @@ async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
         Ok(who) => Arc::new(who),
         Err(response) => return *response,
     };
+    if let Err(why) = http.shared.backend.admits(&who) {
+        return too_often(&why);
+    }
     // From here on nothing needs the tokens, and what has none can't log or leak them.
     request.headers_mut().remove(AUTHORIZATION);
     request.headers_mut().remove(HANDOFF);
@@ -242,14 +243,31 @@ async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
         post(&http, request, who, session.as_deref()).await
     } else {
         let (parts, _) = request.into_parts();
+        let ends = parts.method == Method::DELETE;
         let bare = Request::from_parts(parts, Full::new(Bytes::new()));
-        rmcp(&http, bare).await.map(Body::new)
+        let mut response = rmcp(&http, bare).await.map(Body::new);
+        // The session has ended, and is not about to: the official Python client warns of anything else.
+        if ends && response.status() == StatusCode::ACCEPTED {
+            *response.status_mut() = StatusCode::NO_CONTENT;
+        }
+        response
     }
+}
+
+/// The answer to who asks too often, before anything of its request is read.
+fn too_often(why: &TooOften) -> Response {
+    let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, &Fault::too_often(why));
+    // In whole seconds, and never too early.
+    let seconds = why.wait.as_secs().saturating_add(1);
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
 }
 
 async fn token(State(http): State<Arc<Http>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    match body_of(&http, body, token::MAX_BODY).await {
+    match body::read(body, token::MAX_BODY, http.body_time).await {
         Ok(text) => token::exchange(&*http.shared.backend, &parts.headers, &text).await,
         Err(response) => *response,
     }
@@ -304,36 +322,6 @@ fn task_of(request: &Request, who: &Authenticated) -> Result<Option<TaskId>, Ref
     })
 }
 
-async fn body_of(http: &Http, body: Body, most: usize) -> Result<Bytes, Refused> {
-    let too_large = || {
-        refuse(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            &Fault::new(
-                INVALID_REQUEST,
-                format!("a message has at most {most} bytes"),
-            ),
-        )
-    };
-    if hyper::body::Body::size_hint(&body).lower() > most as u64 {
-        return Err(too_large().into());
-    }
-    let read = Limited::new(body, most).collect();
-    match tokio::time::timeout(http.body_time, read).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large().into()),
-        Ok(Err(_)) => Err(refuse(
-            StatusCode::BAD_REQUEST,
-            &Fault::new(INVALID_REQUEST, "the body could not be read"),
-        )
-        .into()),
-        Err(_) => Err(refuse(
-            StatusCode::REQUEST_TIMEOUT,
-            &Fault::new(INVALID_REQUEST, "the body took too long"),
-        )
-        .into()),
-    }
-}
-
 async fn post(
     http: &Http,
     request: Request,
@@ -345,7 +333,7 @@ async fn post(
         Err(response) => return *response,
     };
     let (mut parts, body) = request.into_parts();
-    let text = match body_of(http, body, super::MAX_MESSAGE).await {
+    let text = match body::read(body, super::MAX_MESSAGE, http.body_time).await {
         Ok(text) => text,
         Err(response) => return *response,
     };
@@ -353,6 +341,17 @@ async fn post(
         Ok(message) => message,
         Err(fault) => return refuse(StatusCode::BAD_REQUEST, &fault),
     };
+    // `rmcp` goes by the first, and whoever stands before this host may have gone by another.
+    if parts
+        .headers
+        .get_all(direct::VERSION)
+        .iter()
+        .nth(1)
+        .is_some()
+    {
+        let fault = message.fault(HEADER_MISMATCH, "more than one MCP-Protocol-Version header");
+        return refuse(StatusCode::BAD_REQUEST, &fault);
+    }
     let slot = match (session, message.id_key()) {
         (Some(session), Some(id)) if !matches!(message.kind, Kind::Answer) => {
             let Some(slot) = http.answering.take(session, id) else {
@@ -365,7 +364,7 @@ async fn post(
         }
         _ => None,
     };
-    let starts = matches!(message.kind, Kind::Request) && message.method() == Some("initialize");
+    let starts = matches!(message.kind, Kind::Request) && starts_session(&message, &parts.headers);
     let principal = who.principal();
     if starts && let Err(fault) = may_start(http, &message, &principal) {
         let status = if fault.code == INVALID_PARAMS {
@@ -404,7 +403,7 @@ async fn post(
                 .arrival(&arrived, tool, Some(&client), arrived.task)
         };
         let response = direct::answer(&http.shared, &http.end, arrival, id).await;
-        return response.map(|body| Body::new(Held { body, _held: held }));
+        return response.map(|body| Body::new(Held::new(body, held)));
     }
     let rewritten = Bytes::from(message.rewritten(keep));
     parts.headers.remove(TRANSFER_ENCODING);
@@ -417,7 +416,7 @@ async fn post(
         rmcp(http, request).await
     };
     match held {
-        Some(_) => response.map(|body| Body::new(Held { body, _held: held })),
+        Some(_) => response.map(|body| Body::new(Held::new(body, held))),
         None => response.map(Body::new),
     }
 }
@@ -430,40 +429,27 @@ fn rmcp(
     Box::pin(http.service.handle(request))
 }
 
+/// Whether it asks for a session of an older revision. The stateless one has no such method: what names that
+/// revision and is no handshake either goes on, to be told so.
+fn starts_session(message: &envelope::Message<'_>, headers: &HeaderMap) -> bool {
+    let stateless = headers
+        .get(direct::VERSION)
+        .is_some_and(|version| version.as_bytes() >= direct::STATELESS.as_bytes());
+    message.method() == Some("initialize") && (!stateless || is_handshake(message))
+}
+
+fn is_handshake(message: &envelope::Message<'_>) -> bool {
+    let params = message.params().map_or("null", |params| params.get());
+    serde_json::from_str::<InitializeRequestParams>(params).is_ok()
+}
+
 fn may_start(http: &Http, message: &envelope::Message<'_>, who: &Principal) -> Result<(), Fault> {
     // Otherwise `rmcp` takes it for another method and asks for a session.
-    let params = message.params().map_or("null", |params| params.get());
-    if serde_json::from_str::<InitializeRequestParams>(params).is_err() {
+    if !is_handshake(message) {
         return Err(message.fault(INVALID_PARAMS, "malformed parameters"));
     }
     if !http.sessions.room(who) {
         return Err(message.fault(INVALID_REQUEST, "too many sessions; close one or wait"));
     }
     Ok(())
-}
-
-/// A body that counts as a call under way until it has been sent, so that draining waits for it.
-struct Held<B> {
-    body: B,
-    _held: Option<TaskTrackerToken>,
-}
-
-impl<B: hyper::body::Body + Unpin> hyper::body::Body for Held<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

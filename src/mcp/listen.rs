@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::backend::Backend;
 use super::gate::GateError;
 use super::http::{HttpConfig, routes};
 use super::server::Shared;
-use crate::connections::{self, Bounds};
+use crate::connections::{self, Bounds, Listener};
 
 /// Serves MCP on `listener` until the host drains: then no connection is taken any more, calls
 /// under way are answered, for `config.drain` at most, and what streams is ended.
@@ -18,7 +17,7 @@ use crate::connections::{self, Bounds};
 ///
 /// The configuration names a host or an origin that is none.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     backend: Arc<dyn Backend>,
     config: HttpConfig,
 ) -> Result<(), GateError> {

@@ -7,7 +7,9 @@
 //! what comes back is only written in MCP's form.
 
 mod backend;
+mod body;
 mod challenge;
+mod changes;
 mod direct;
 mod envelope;
 mod gate;
@@ -15,21 +17,31 @@ mod held;
 mod http;
 mod listen;
 mod metadata;
+mod offers;
+mod page;
+mod promised;
 mod result;
+mod rounds;
+mod seal;
 mod server;
 mod session;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
 mod token;
+mod told;
 mod tools;
 
-pub use backend::{Backend, Credentials, ListedTool, Metadata, Unauthorized};
+pub use backend::{
+    Backend, Completed, Credentials, ListedTool, Metadata, TooOften, Unauthorized, Unknown,
+};
 pub use gate::GateError;
 pub(crate) use gate::{Bearer, Gate, bearer};
 pub use http::{HttpConfig, router};
 pub use listen::serve;
 pub use stream::serve_stream;
+
+pub use crate::connections::{Certificates, Listener, TlsError};
 
 /// Bytes of one message. Arguments are bounded far below by the host; this is what is read before
 /// anyone has looked at them, and what every MCP server on HTTP takes.

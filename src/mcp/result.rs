@@ -4,10 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rmcp::ErrorData;
 use rmcp::model::{
-    AudioContent, CallToolResult, ContentBlock, EmbeddedResource, ImageContent, MetaObject,
-    Resource, ResourceContents, Role, TextContent,
+    AudioContent, CacheScope, CallToolResult, CompleteResult, CompletionInfo, ContentBlock,
+    EmbeddedResource, ErrorCode, GetPromptResult, ImageContent, MetaObject, PromptMessage,
+    ReadResourceResult, Resource, ResourceContents, Role, TextContent,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::call::{Annotations, Completion, Content, Reply, ResourceBody};
 use crate::journal::record::CallId;
@@ -65,6 +66,129 @@ fn unknown(call: CallId, tool: &str) -> ErrorData {
     data.insert("code".to_owned(), Reason::NameUnknown.code().into());
     data.insert("call".to_owned(), call.to_string().into());
     ErrorData::invalid_params(format!("unknown tool `{shown}`"), Some(Value::Object(data)))
+}
+
+/// What is refused of a request whose result has no word for it. JSON-RPC leaves this code to servers.
+const REFUSED: ErrorCode = ErrorCode(-32000);
+
+/// The error of a call that has no result: what a tool's result would say is its data.
+fn refused(reply: Reply, name: &str) -> Result<Completion, ErrorData> {
+    let Some(refusal) = &reply.refusal else {
+        return Ok(reply.completion);
+    };
+    let code = match refusal.reason {
+        Reason::NameUnknown => return Err(unknown_offer(name, Some(reply.call))),
+        reason if reason.code().starts_with("args.") => ErrorCode::INVALID_PARAMS,
+        _ => REFUSED,
+    };
+    let message = format!("{}: {}", refusal.reason.code(), refusal.message);
+    Err(ErrorData::new(code, message, reply.completion.structured))
+}
+
+/// The same for a prompt that does not exist and one that this agent may not know of.
+pub(super) fn unknown_offer(name: &str, call: Option<CallId>) -> ErrorData {
+    let shown: String = name
+        .chars()
+        .take(64)
+        .flat_map(char::escape_default)
+        .collect();
+    let mut data = Map::new();
+    data.insert("code".to_owned(), Reason::NameUnknown.code().into());
+    if let Some(call) = call {
+        data.insert("call".to_owned(), call.to_string().into());
+    }
+    ErrorData::invalid_params(format!("there is no `{shown}`"), Some(Value::Object(data)))
+}
+
+/// The same for a resource. `rmcp` gives it the code of the client's revision.
+pub(super) fn no_resource(uri: &str, call: Option<CallId>) -> ErrorData {
+    let mut data = json!({"uri": uri, "code": Reason::NameUnknown.code()});
+    if let (Some(call), Value::Object(members)) = (call, &mut data) {
+        members.insert("call".to_owned(), call.to_string().into());
+    }
+    ErrorData::resource_not_found("there is no such resource", Some(data))
+}
+
+/// A prompt's result.
+pub(super) fn prompt_of(
+    reply: Reply,
+    name: &str,
+    server_info: &Value,
+) -> Result<GetPromptResult, ErrorData> {
+    let call = reply.call;
+    let Completion {
+        content,
+        structured,
+        meta,
+        ..
+    } = refused(reply, name)?;
+    let member = |key: &str| structured.as_ref().and_then(|said| said.get(key));
+    let roles = member("roles").and_then(Value::as_array);
+    let messages = roles
+        .into_iter()
+        .flatten()
+        .zip(content)
+        .map(|(role, content)| {
+            let role = if role == "assistant" {
+                Role::Assistant
+            } else {
+                Role::User
+            };
+            PromptMessage::new(role, block(content))
+        });
+    let mut result = GetPromptResult::new(messages.collect());
+    result.description = member("description")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
+    result.meta = Some(meta_of(meta, call, server_info));
+    Ok(result)
+}
+
+/// What a resource holds.
+pub(super) fn resource_of(
+    reply: Reply,
+    uri: &str,
+    server_info: &Value,
+) -> Result<ReadResourceResult, ErrorData> {
+    let call = reply.call;
+    if reply
+        .refusal
+        .as_ref()
+        .is_some_and(|refusal| refusal.reason == Reason::NameUnknown)
+    {
+        return Err(no_resource(uri, Some(call)));
+    }
+    let Completion { content, meta, .. } = refused(reply, uri)?;
+    let contents = content
+        .into_iter()
+        .filter_map(|content| match block(content) {
+            ContentBlock::Resource(resource) => Some(resource.resource),
+            _ => None,
+        });
+    let mut result = ReadResourceResult::new(contents.collect())
+        // It may be another thing the next time, and is nobody else's to read.
+        .with_ttl_ms(0)
+        .with_cache_scope(CacheScope::Private);
+    result.meta = Some(meta_of(meta, call, server_info));
+    Ok(result)
+}
+
+/// Values that complete an argument.
+pub(super) fn completion_of(
+    reply: Reply,
+    name: &str,
+    server_info: &Value,
+) -> Result<CompleteResult, ErrorData> {
+    let call = reply.call;
+    let Completion {
+        structured, meta, ..
+    } = refused(reply, name)?;
+    let completion: CompletionInfo = structured
+        .and_then(|said| serde_json::from_value(said).ok())
+        .unwrap_or_default();
+    let mut result = CompleteResult::new(completion);
+    result.meta = Some(meta_of(meta, call, server_info));
+    Ok(result)
 }
 
 pub(super) fn meta_of(
@@ -177,6 +301,7 @@ mod tests {
             call: CallId(uuid::Uuid::nil()),
             completion,
             refusal,
+            asks: None,
         }
     }
 

@@ -259,6 +259,11 @@ impl<R: AsyncRead + Send + Unpin> Lines<R> {
             return Ok(None);
         }
         let message = envelope::read(&text)?;
+        if matches!(message.kind, Kind::Call(_) | Kind::Request)
+            && let Err(why) = self.shared.backend.admits(&self.who)
+        {
+            return Err(Fault::too_often(&why).with_id(message.id()));
+        }
         let keep = match &message.kind {
             Kind::Call(call) => self
                 .shared

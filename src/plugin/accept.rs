@@ -88,7 +88,7 @@ impl Registry {
         name: &PluginName,
         shown: Shown,
     ) -> Result<(Digest, Digest), String> {
-        let _looking = self.looking.lock().await;
+        let seen = self.looking.lock().await;
         let waiting = self.waiting(config, name)?;
         let (digest, diff) = (waiting.found.component, waiting.diff().digest());
         if shown.component.is_some_and(|named| named != digest) {
@@ -108,7 +108,7 @@ impl Registry {
             return Err(format!("`{name}` waits: {why}"));
         }
         // While it waited, another plugin may have come to serve under one of its names.
-        if let Some(refusal) = self.collision(&waiting.plugin) {
+        if let Some(refusal) = self.collision(&waiting.plugin, &seen) {
             return Err(format!("`{name}` can't serve: {refusal}"));
         }
         self.record(Changed {

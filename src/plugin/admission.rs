@@ -148,17 +148,16 @@ fn taken_for(plugin: &Plugin, catalogue: &Catalogue, accepted: &[PluginName]) ->
             "its name can be taken for that of `{known}`, which was accepted"
         )));
     }
-    plugin.description.tools.iter().find_map(|tool| {
-        let wire = tool.name.wire();
-        let look = looks(&wire);
-        let (_, taken) = catalogue
+    let mut named = plugin.listed().filter(|(_, listed)| listed.is_named());
+    named.find_map(|(tool, listed)| {
+        let look = looks(&listed.name);
+        let (other, taken) = catalogue
             .wire
             .iter()
             .find(|(other, of)| of.plugin() != name && looks(other) == look)?;
         Some(wait(format!(
-            "agents would see its tool `{}` as `{wire}`, which can be taken for `{}` of `{taken}`",
-            tool.name,
-            taken.wire()
+            "agents would see its tool `{tool}` as `{}`, which can be taken for `{other}` of `{taken}`",
+            listed.name
         )))
     })
 }

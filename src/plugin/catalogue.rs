@@ -1,12 +1,17 @@
 //! What is known of the plugins at one moment: one value, published whole.
 
+use std::collections::hash_map;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::description::{Kind, Offer};
 use super::load::Plugin;
+use super::template::{Template, URI};
 use crate::digest::Digest;
 use crate::name::{PluginName, ToolName};
 use crate::reason::Refusal;
+
+use serde_json::{Map, Value};
 
 /// Where a plugin stands.
 #[derive(Debug, Clone)]
@@ -39,6 +44,9 @@ pub(crate) struct Catalogue {
     /// Every file, by its name.
     pub(crate) entries: BTreeMap<String, Entry>,
     pub(super) wire: HashMap<String, ToolName>,
+    /// Where resources are.
+    pub(super) uris: HashMap<String, ToolName>,
+    pub(super) templates: Vec<(Template, ToolName)>,
 }
 
 impl Catalogue {
@@ -65,25 +73,87 @@ impl Catalogue {
         catalogue
     }
 
-    /// Brings the names that agents see in line with what serves.
+    /// Brings the names that agents see in line with what serves. While prefixes change, two plugins can
+    /// have one name for a moment: then it is neither's.
     pub(super) fn index(&mut self) {
-        let tools = self
-            .serving
-            .values()
-            .flat_map(|plugin| &plugin.description.tools);
-        self.wire = tools
-            .map(|tool| (tool.name.wire(), tool.name.clone()))
+        let all = || {
+            self.serving
+                .values()
+                .flat_map(|plugin| &plugin.description.tools)
+        };
+        let listed = self.serving.values().flat_map(|plugin| plugin.listed());
+        let mut wire: HashMap<String, Option<ToolName>> = HashMap::new();
+        for (tool, listed) in listed.filter(|(_, listed)| listed.is_named()) {
+            match wire.entry(listed.name.clone()) {
+                hash_map::Entry::Vacant(free) => {
+                    free.insert(Some(tool.clone()));
+                }
+                hash_map::Entry::Occupied(mut taken) => {
+                    taken.insert(None);
+                }
+            }
+        }
+        let wire = wire
+            .into_iter()
+            .filter_map(|(name, tool)| Some((name, tool?)))
             .collect();
+        let uris = all()
+            .filter_map(|tool| match &tool.offer {
+                Offer::Resource { uri, .. } => Some((uri.clone(), tool.name.clone())),
+                _ => None,
+            })
+            .collect();
+        let templates = all()
+            .filter_map(|tool| match &tool.offer {
+                Offer::Template { template, .. } => {
+                    Some((Template::parse(template).ok()?, tool.name.clone()))
+                }
+                _ => None,
+            })
+            .collect();
+        (self.wire, self.uris, self.templates) = (wire, uris, templates);
     }
 
     /// The tool that is asked for by this name, exactly: as agents see it, or the full name.
     pub(crate) fn find(&self, asked: &str) -> Option<(Arc<Plugin>, ToolName)> {
+        self.named(Kind::Tool, asked)
+    }
+
+    /// The same, of any kind that has a name.
+    pub(crate) fn named(&self, kind: Kind, asked: &str) -> Option<(Arc<Plugin>, ToolName)> {
         let name = match self.wire.get(asked) {
             Some(name) => name.clone(),
             None => asked.parse().ok()?,
         };
         let plugin = self.serving.get(name.plugin())?;
-        plugin.tool(&name)?;
-        Some((Arc::clone(plugin), name))
+        let (tool, _) = plugin.tool(&name)?;
+        (tool.kind() == kind).then(|| (Arc::clone(plugin), name))
+    }
+
+    /// The resource at `uri`, and what a reading of it takes: exactly one, or none. A URI that templates
+    /// of two plugins match is nobody's.
+    pub(crate) fn resource(
+        &self,
+        uri: &str,
+    ) -> Option<(Arc<Plugin>, ToolName, Map<String, Value>)> {
+        let (name, values) = match self.uris.get(uri) {
+            Some(name) => (name, Map::new()),
+            None => {
+                let mut found = self
+                    .templates
+                    .iter()
+                    .filter_map(|(template, name)| Some((name, template.values(uri)?)));
+                let first = found.next()?;
+                if found.any(|(name, _)| name.plugin() != first.0.plugin()) {
+                    tracing::warn!("a resource was asked for that templates of two plugins match");
+                    return None;
+                }
+                first
+            }
+        };
+        let plugin = self.serving.get(name.plugin())?;
+        let mut arguments = values;
+        arguments.insert(URI.to_owned(), uri.into());
+        Some((Arc::clone(plugin), name.clone(), arguments))
     }
 }

@@ -9,15 +9,17 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::Value;
 
 use super::description::{
-    Description, Hints, HttpRequirement, OriginScope, Requirement, SecretRequirement,
+    Description, Hints, HttpRequirement, Kind, Offer, OriginScope, Requirement, SecretRequirement,
     SettingRequirement, Tool,
 };
+use super::offers;
 use super::schema::Schema;
 use super::text::hidden;
 use crate::egress;
 use crate::json;
 use crate::name::{PluginName, ToolName, is_plain};
 use crate::reason::{Reason, Refusal};
+use crate::runtime::Said;
 use crate::runtime::bindings::tools as wit;
 
 /// Tools of one plugin; clients show lists of a few dozen.
@@ -42,21 +44,37 @@ pub(crate) struct ToolSchemas {
     pub(crate) output: Option<Schema>,
 }
 
-fn refuse(reason: Reason, message: String) -> Refusal {
+pub(super) fn refuse(reason: Reason, message: String) -> Refusal {
     Refusal::new(reason, message)
 }
 
+/// A name from the component, for people: it may hold anything.
+pub(super) fn shown(text: &str) -> String {
+    text.chars()
+        .take(80)
+        .flat_map(char::escape_default)
+        .collect()
+}
+
 /// Checks what `plugin` says of itself against every rule, and against `capabilities`, which its
-/// component imports.
+/// component imports; `completes` says whether it exports completion.
 pub(super) fn check(
     plugin: &PluginName,
-    said: wit::Description,
+    said: Said,
     capabilities: &BTreeSet<String>,
+    completes: bool,
 ) -> Result<Described, Refusal> {
+    let Said {
+        plugin: said,
+        prompts,
+        resources,
+        questions,
+    } = said;
     let describe = |message: String| refuse(Reason::ComponentDescribe, message);
     text("the version", &said.version)?;
     text("the summary", &said.summary)?;
-    if said.tools.is_empty() || said.tools.len() > MAX_TOOLS {
+    let offers_else = !prompts.is_empty() || !resources.is_empty();
+    if (said.tools.is_empty() && !offers_else) || said.tools.len() > MAX_TOOLS {
         return Err(describe(format!(
             "{} tools; a plugin has 1 to {MAX_TOOLS}",
             said.tools.len()
@@ -88,14 +106,24 @@ pub(super) fn check(
     for said in said.tools {
         tools.push(tool(plugin, said, &names)?);
     }
+    tools.extend(offers::prompts(plugin, prompts, &names)?);
+    tools.extend(offers::resources(plugin, resources, &names)?);
+    if completes {
+        tools.push(offers::completion(plugin)?);
+    }
+    offers::questions(&mut tools, questions)?;
     tools.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
-    if let Some(name) = tools.windows(2).find_map(|pair| match pair {
-        [(a, _), (b, _)] if a.name == b.name => Some(&a.name),
+    if let Some((name, kinds)) = tools.windows(2).find_map(|pair| match pair {
+        [(a, _), (b, _)] if a.name == b.name => Some((&a.name, [a.kind(), b.kind()])),
         _ => None,
     }) {
+        let what = match kinds {
+            [Kind::Tool, Kind::Tool] => "tools",
+            _ => "tools, prompts or resources",
+        };
         return Err(refuse(
             Reason::NameCollision,
-            format!("the plugin has two tools named `{}`", name.tool()),
+            format!("the plugin has two {what} named `{}`", name.tool()),
         ));
     }
     let (tools, schemas) = tools.into_iter().unzip();
@@ -111,7 +139,7 @@ pub(super) fn check(
     })
 }
 
-fn text(what: &str, text: &str) -> Result<(), Refusal> {
+pub(super) fn text(what: &str, text: &str) -> Result<(), Refusal> {
     if text.len() > MAX_TEXT {
         return Err(refuse(
             Reason::ComponentText,
@@ -228,6 +256,8 @@ fn tool(
         input_schema,
         output_schema,
         uses: said.uses,
+        offer: Offer::Tool,
+        asks: Vec::new(),
     };
     Ok((tool, ToolSchemas { input, output }))
 }

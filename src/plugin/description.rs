@@ -5,6 +5,44 @@ use serde_json::Value;
 
 use crate::name::{PluginName, ToolName};
 
+/// What kind of thing it is that a plugin offers, and so what kind of call it takes.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// What a model calls.
+    #[default]
+    Tool,
+    /// A prompt that a person picks.
+    Prompt,
+    /// A resource, or a family of them, that is read.
+    Resource,
+    /// Values for arguments of prompts and resources.
+    Completion,
+}
+
+impl Kind {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tool => "tool",
+            Self::Prompt => "prompt",
+            Self::Resource => "resource",
+            Self::Completion => "completion",
+        }
+    }
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
+    pub(crate) fn is_tool(&self) -> bool {
+        *self == Self::Tool
+    }
+}
+
 /// A checked description. Its canonical JSON is part of the plugin's pin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Description {
@@ -14,7 +52,7 @@ pub struct Description {
     pub version: String,
     /// For the operator.
     pub summary: String,
-    /// In the order of their names.
+    /// Tools, prompts, resources and completion, in the order of their names.
     pub tools: Vec<Tool>,
     /// In the order that the plugin gave.
     pub requirements: Vec<Requirement>,
@@ -34,7 +72,7 @@ impl Description {
     }
 }
 
-/// A tool.
+/// A tool; or a prompt, a resource or completion, which are called like one and have a name among them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tool {
     /// Its full name.
@@ -51,6 +89,112 @@ pub struct Tool {
     pub hints: Hints,
     /// Names of the requirements that it uses.
     pub uses: Vec<String>,
+    /// What it is, beyond that.
+    #[serde(default, skip_serializing_if = "Offer::is_tool")]
+    pub offer: Offer,
+    /// What it may ask clients.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asks: Vec<QuestionKind>,
+}
+
+impl Tool {
+    /// What kind of call it takes.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.offer.kind()
+    }
+}
+
+/// What a thing that a plugin offers is, beyond what all of them have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Offer {
+    /// A tool.
+    #[default]
+    Tool,
+    /// A prompt.
+    Prompt {
+        /// What it takes, in the order that the plugin gave.
+        arguments: Vec<PromptArgument>,
+    },
+    /// A resource.
+    Resource {
+        /// Its URI.
+        uri: String,
+        /// Its media type.
+        mime_type: Option<String>,
+        /// Its size in bytes.
+        size: Option<u64>,
+    },
+    /// A family of resources.
+    Template {
+        /// The template of their URIs.
+        template: String,
+        /// Their media type.
+        mime_type: Option<String>,
+    },
+    /// Values for arguments of the plugin's prompts and resources.
+    Completion,
+}
+
+impl Offer {
+    /// What kind of call it takes.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Tool => Kind::Tool,
+            Self::Prompt { .. } => Kind::Prompt,
+            Self::Resource { .. } | Self::Template { .. } => Kind::Resource,
+            Self::Completion => Kind::Completion,
+        }
+    }
+
+    fn is_tool(&self) -> bool {
+        *self == Self::Tool
+    }
+}
+
+/// What a prompt takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromptArgument {
+    /// Its name.
+    pub name: String,
+    /// For people.
+    pub title: Option<String>,
+    /// For people and the model.
+    pub description: Option<String>,
+    /// Whether it must be there.
+    pub required: bool,
+}
+
+/// What a client can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QuestionKind {
+    /// To have a form filled in.
+    Form,
+    /// To open an address.
+    Url,
+    /// To have its model complete something.
+    Sampling,
+    /// For its roots.
+    Roots,
+}
+
+impl QuestionKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Form, Self::Url, Self::Sampling, Self::Roots];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Form => "form",
+            Self::Url => "url",
+            Self::Sampling => "sampling",
+            Self::Roots => "roots",
+        }
+    }
 }
 
 /// The plugin's own word on a tool's effects.

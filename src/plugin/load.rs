@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::describe::{self, ToolSchemas};
-use super::description::{Description, Tool};
+use super::description::{Description, Offer, Tool};
 use super::folder::{Content, name_of};
 use super::signature;
 use crate::capability::log::GuestLog;
@@ -16,7 +16,7 @@ use crate::grant::Grants;
 use crate::json;
 use crate::limits::CallLimits;
 use crate::mcp::ListedTool;
-use crate::name::{PluginName, ToolName};
+use crate::name::{ParseNameError, PluginName, ToolName};
 use crate::reason::{Reason, Refusal};
 use crate::runtime::{Code, Runtime};
 use crate::secret::Lent;
@@ -116,7 +116,7 @@ impl Plugin {
                 )
                 .with_detail(refusal.detail.unwrap_or_default())
             })?;
-        let described = describe::check(name, said, code.capabilities())?;
+        let described = describe::check(name, said, code.capabilities(), code.completes())?;
         let settings: BTreeMap<String, String> = config
             .settings(name)
             .into_iter()
@@ -131,12 +131,17 @@ impl Plugin {
             .enumerate()
             .map(|(index, (tool, schemas))| (tool.name.clone(), (index, schemas)))
             .collect();
+        let prefix = config.prefix(name);
         let listed = described
             .description
             .tools
             .iter()
-            .map(|tool| (tool.name.clone(), Arc::new(ListedTool::of(tool))))
-            .collect();
+            .map(|tool| {
+                let listed = ListedTool::of(tool, prefix.wire(&tool.name)?);
+                Ok((tool.name.clone(), Arc::new(listed)))
+            })
+            .collect::<Result<_, ParseNameError>>()
+            .map_err(|error| Refusal::new(Reason::NameInvalid, error.to_string()))?;
         Ok(Self {
             name: name.clone(),
             listed,
@@ -157,7 +162,24 @@ impl Plugin {
         Some((self.description.tools.get(*index)?, schemas))
     }
 
-    /// Its tools as agents see them, in the order of names.
+    /// The tool of this name, as agents see it.
+    pub(crate) fn shown(&self, name: &ToolName) -> Option<&Arc<ListedTool>> {
+        let (index, _) = self.schemas.get(name)?;
+        self.listed.get(*index).map(|(_, listed)| listed)
+    }
+
+    /// Where its resources are, those with one address each.
+    pub(crate) fn places_of_resources(&self) -> impl Iterator<Item = (&ToolName, &String)> {
+        self.description
+            .tools
+            .iter()
+            .filter_map(|tool| match &tool.offer {
+                Offer::Resource { uri, .. } => Some((&tool.name, uri)),
+                _ => None,
+            })
+    }
+
+    /// All that it offers, as agents see it, in the order of names.
     pub(crate) fn listed(&self) -> impl Iterator<Item = (&ToolName, &Arc<ListedTool>)> {
         self.listed.iter().map(|(name, listed)| (name, listed))
     }

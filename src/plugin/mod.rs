@@ -13,20 +13,25 @@ mod description;
 mod diff;
 mod folder;
 mod load;
+mod offers;
 mod registry;
 mod schema;
 pub mod signature;
+mod template;
 mod text;
 mod version;
 
 pub(crate) use accept::{Shown, Waiting};
 pub(crate) use catalogue::{Catalogue, Status};
 pub use description::{
-    Description, Hints, HttpRequirement, OriginScope, Requirement, SecretRequirement,
-    SettingRequirement, Tool,
+    Description, Hints, HttpRequirement, Kind, Offer, OriginScope, PromptArgument, QuestionKind,
+    Requirement, SecretRequirement, SettingRequirement, Tool,
 };
 pub use diff::{Change, Diff, Side, What};
 pub(crate) use folder::{Content, files as component_files, name_of, read as read_component};
 pub(crate) use load::Plugin;
+pub(crate) use offers::COMPLETE;
 pub(crate) use registry::{Registry, Which};
+pub(crate) use schema::Schema;
 pub use signature::{Key, Trust, TrustedKey};
+pub(crate) use text::hidden;

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::digest::Digest;
 use crate::journal::record::{Changed, Event};
 use crate::journal::{Journal, Unwritable};
-use crate::name::PluginName;
+use crate::name::{PluginName, ToolName};
 use crate::reason::{Reason, Refusal};
 use crate::runtime::Runtime;
 use crate::state::{AcceptedBy, Pin, State};
@@ -198,7 +198,7 @@ impl Registry {
         }
         match loaded {
             Err(Unusable { digest, refusal }) => self.refuse(file, path, digest, refusal),
-            Ok(plugin) => self.admit(config, file, path, Arc::new(plugin)),
+            Ok(plugin) => self.admit(config, seen, file, path, Arc::new(plugin)),
         }
     }
 
@@ -208,8 +208,15 @@ impl Registry {
     }
 
     /// Puts a loaded plugin in force, or in quarantine.
-    fn admit(&self, config: &Config, file: &str, path: &Path, plugin: Arc<Plugin>) {
-        if let Some(refusal) = self.collision(&plugin) {
+    fn admit(
+        &self,
+        config: &Config,
+        seen: &HashMap<String, Stamps>,
+        file: &str,
+        path: &Path,
+        plugin: Arc<Plugin>,
+    ) {
+        if let Some(refusal) = self.collision(&plugin, seen) {
             return self.refuse(file, path, Some(plugin.digest), refusal);
         }
         let pin = pin_of(config, &plugin, self.clock.now(), AcceptedBy::FirstSeen);
@@ -294,22 +301,49 @@ impl Registry {
         self.publish(file, Err(digest), Status::Refused(refusal));
     }
 
-    /// Whether a tool of `plugin` would take a name that another plugin's tool has.
-    pub(super) fn collision(&self, plugin: &Plugin) -> Option<Refusal> {
+    /// Whether a tool of `plugin` would take a name that another plugin's tool has. One that was not `seen`
+    /// yet by this look has its name from before, which may be another by its end.
+    pub(super) fn collision(
+        &self,
+        plugin: &Plugin,
+        seen: &HashMap<String, Stamps>,
+    ) -> Option<Refusal> {
+        let own: HashMap<&str, &ToolName> = plugin
+            .listed()
+            .filter(|(_, listed)| listed.is_named())
+            .map(|(tool, listed)| (listed.name.as_str(), tool))
+            .collect();
         let catalogue = self.catalogue();
-        plugin.description.tools.iter().find_map(|tool| {
-            let taken = catalogue.wire.get(&tool.name.wire())?;
-            (taken.plugin() != &plugin.name).then(|| {
-                Refusal::new(
+        for (tool, place) in plugin.places_of_resources() {
+            if let Some(taken) = catalogue.uris.get(place)
+                && taken.plugin() != &plugin.name
+            {
+                return Some(Refusal::new(
                     Reason::NameCollision,
                     format!(
-                        "agents would see its tool `{}` as `{}`, which is the name of `{taken}` already; rename one of the two files",
-                        tool.name,
-                        tool.name.wire()
+                        "its resource `{tool}` is at `{place}`, which is the address of `{taken}` already"
                     ),
-                )
-            })
-        })
+                ));
+            }
+        }
+        let others = catalogue.serving.values().filter(|other| {
+            other.name != plugin.name && seen.contains_key(&format!("{}.wasm", other.name))
+        });
+        let (tool, name, taken) = others
+            .flat_map(|other| other.listed())
+            .filter(|(_, listed)| listed.is_named())
+            .find_map(|(taken, listed)| {
+                let (name, tool) = own.get_key_value(listed.name.as_str())?;
+                Some((*tool, *name, taken.clone()))
+            })?;
+        Some(Refusal::new(
+            Reason::NameCollision,
+            format!(
+                "agents would see its tool `{tool}` as `{name}`, which is the name of `{taken}` already; set another `prefix` in `[plugin.{}]` or `[plugin.{}]`",
+                plugin.name,
+                taken.plugin()
+            ),
+        ))
     }
 
     fn drop_gone(&self, found: &BTreeMap<String, PathBuf>, seen: &mut HashMap<String, Stamps>) {
@@ -320,6 +354,15 @@ impl Registry {
             .filter(|file| !found.contains_key(*file))
             .cloned()
             .collect();
+        if !gone.is_empty() {
+            // Whose name was taken is looked at again: it may be free now.
+            for (file, entry) in &catalogue.entries {
+                if matches!(&entry.status, Status::Refused(why) if why.reason == Reason::NameCollision)
+                {
+                    seen.remove(file);
+                }
+            }
+        }
         for file in gone {
             seen.remove(&file);
             tracing::info!(%file, "plugin removed");
@@ -372,6 +415,8 @@ impl Registry {
             serving: current.serving.clone(),
             entries: current.entries.clone(),
             wire: HashMap::new(),
+            uris: HashMap::new(),
+            templates: Vec::new(),
         };
         change(&mut next);
         next.index();

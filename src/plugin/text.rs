@@ -2,16 +2,22 @@
 
 /// Why a text is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Hidden {
+pub(crate) struct Hidden {
     /// The code point.
-    pub(super) code_point: u32,
+    pub(crate) code_point: u32,
     /// What it is.
-    pub(super) what: &'static str,
+    pub(crate) what: &'static str,
+}
+
+impl std::fmt::Display for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (U+{:04X})", self.what, self.code_point)
+    }
 }
 
 /// The first character of `text` that a reader does not see and a model does, or that makes a
 /// terminal or a bidirectional display show something else than what stands there.
-pub(super) fn hidden(text: &str) -> Option<Hidden> {
+pub(crate) fn hidden(text: &str) -> Option<Hidden> {
     text.chars().find_map(|c| {
         let what = match c {
             '\n' | '\t' => return None,

@@ -16,7 +16,7 @@ use super::entities::{self, Directory};
 use super::load::PolicySet;
 use super::question::{ApproveQuestion, CallFacts, CallQuestion, HostQuestion};
 use super::slice::{Asked, Prepared};
-use super::vocabulary::APPROVE;
+use super::vocabulary::{APPROVE, called};
 use super::{Ground, PolicyRef};
 
 /// Persons that rules name and that are tried out one set after the other; beyond, all of them.
@@ -154,7 +154,7 @@ impl PolicySet {
             user: call.user,
             group: APPROVE,
             tool: call.tool,
-            resource: ("tool", ""),
+            resource: called(tool.kind),
         };
         let prepared = self.prepare(plugin, &asked, directory)?;
         let pairs = context::approve(&tool.arguments, &prepared.seen, question)?;

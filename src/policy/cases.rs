@@ -132,6 +132,8 @@ struct HostCall {
     #[serde(default)]
     scheme: Option<String>,
     #[serde(default)]
+    kind: Option<String>,
+    #[serde(default)]
     address: Option<std::net::IpAddr>,
 }
 
@@ -350,6 +352,11 @@ impl HostCall {
                 self.scheme.as_deref().ok_or_else(|| needs("scheme"))?,
             ),
             HostAction::Clock | HostAction::Random => Supposed::bare(action),
+            HostAction::Ask => {
+                let kind = self.kind.as_deref().ok_or_else(|| needs("kind"))?;
+                let url = self.url.is_some().then(url).transpose()?;
+                Supposed::ask(kind, url.as_ref())
+            }
         })
     }
 }

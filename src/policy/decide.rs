@@ -15,7 +15,7 @@ use super::load::{PluginPolicies, PolicySet};
 use super::question::{CallFacts, CallQuestion, HostQuestion, Target};
 use super::schema::ToolModel;
 use super::slice::{Asked, Prepared, Subject};
-use super::vocabulary::{CALL, HostAction};
+use super::vocabulary::{HostAction, called, group_of};
 use super::{Checked, Ground, HostVerdict, Permit, Verdict};
 
 /// An answer, before it becomes a proof.
@@ -114,9 +114,9 @@ impl PolicySet {
             principal: call.agent.as_str(),
             asker: None,
             user: call.user,
-            group: CALL,
+            group: group_of(tool.kind),
             tool: call.tool,
-            resource: ("tool", ""),
+            resource: called(tool.kind),
         };
         let prepared = self.prepare(plugin, &subject, directory)?;
         let pairs = context::call(&tool.arguments, &prepared.seen, question)?;
@@ -143,7 +143,9 @@ impl PolicySet {
             (HostAction::UseSecret | HostAction::RevealSecret, Target::Secret(name)) => {
                 ("secret", name)
             }
-            (HostAction::Clock | HostAction::Random, Target::Plugin) => ("plugin", ""),
+            (HostAction::Clock | HostAction::Random | HostAction::Ask, Target::Plugin) => {
+                ("plugin", "")
+            }
             (action, target) => {
                 return Err(format!("`{}` has no target {target:?}", action.group()));
             }

@@ -23,6 +23,8 @@ struct Types {
     group: EntityTypeName,
     plugin: EntityTypeName,
     tool: EntityTypeName,
+    prompt: EntityTypeName,
+    resource: EntityTypeName,
     origin: EntityTypeName,
     secret: EntityTypeName,
     action: EntityTypeName,
@@ -37,6 +39,8 @@ static TYPES: LazyLock<Types> = LazyLock::new(|| {
         group: named("Group"),
         plugin: named("Plugin"),
         tool: named("Tool"),
+        prompt: named("Prompt"),
+        resource: named("Resource"),
         origin: named("Origin"),
         secret: named("Secret"),
         action: named("Action"),
@@ -51,7 +55,9 @@ macro_rules! uids {
     )*};
 }
 
-uids!(agent, user, plugin, tool, origin, secret, action);
+uids!(
+    agent, user, plugin, tool, prompt, resource, origin, secret, action
+);
 
 /// Who is in which groups.
 #[derive(Debug, Clone)]

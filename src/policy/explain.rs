@@ -23,7 +23,7 @@ use super::load::PolicySet;
 use super::question::{ApproveQuestion, CallFacts, CallQuestion, HostQuestion};
 use super::slice::{Prepared, Scope};
 use super::source::Rule;
-use super::vocabulary::{APPROVE, CALL};
+use super::vocabulary::{APPROVE, group_of};
 use super::{Ground, PolicyRef};
 
 /// Why a question was answered as it was. Its JSON form is [`serde`]'s, its text form `Display`'s.
@@ -106,11 +106,13 @@ impl PolicySet {
     #[must_use]
     pub fn explain_call(&self, question: &CallQuestion<'_>, approved: bool) -> Explanation {
         let tool = question.call.tool;
+        let kind = self.tool(tool).map(|(_, model)| model.kind);
+        let group = group_of(kind.unwrap_or_default());
         self.explain_chain(
             &question.call,
             approved,
             |agent| self.prepare_call(&question.of(agent), None),
-            [format!("{CALL}:{tool}"), tool.to_string()],
+            [format!("{group}:{tool}"), tool.to_string()],
         )
     }
 

@@ -20,6 +20,7 @@ use super::entities::{self, Directory};
 use super::literal::{Compared, canonical_origin, dots, is_host, key_of, pattern, starts};
 use super::load::{Finding, PluginPolicies, SHARED, Severity};
 use super::source::{Rule, Source};
+use super::vocabulary::type_of;
 
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 const TRANSPORTS: &[&str] = &["http", "stdio", "cli"];
@@ -177,14 +178,15 @@ impl<'a> Linter<'a> {
                     self.absent(at, uid, "plugin");
                 }
             }
-            "Tool" => {
+            what @ ("Tool" | "Prompt" | "Resource") => {
                 let known = id.parse::<ToolName>().is_ok_and(|name| {
-                    self.plugins
-                        .iter()
-                        .any(|p| p.model.tools.contains_key(&name))
+                    self.plugins.iter().any(|plugin| {
+                        let model = plugin.model.tools.get(&name);
+                        model.is_some_and(|model| type_of(model.kind) == what)
+                    })
                 });
                 if !known {
-                    self.absent(at, uid, "tool");
+                    self.absent(at, uid, &what.to_lowercase());
                 }
             }
             "Secret" => {

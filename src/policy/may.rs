@@ -24,7 +24,7 @@ use super::entities::Directory;
 use super::load::{PluginPolicies, PolicySet};
 use super::slice::{Asked, Prepared, Scope, Subject};
 use super::source::Rule;
-use super::vocabulary::{APPROVE, CALL, HostAction};
+use super::vocabulary::{APPROVE, HostAction, called, group_of};
 
 /// Some origin, not known yet. No origin has this id.
 const ANY_ORIGIN: (&str, &str) = ("origin", "");
@@ -74,7 +74,10 @@ impl PolicySet {
     /// The same, for one agent.
     #[must_use]
     pub fn may_call(&self, agent: &AgentId, user: Option<&str>, tool: &ToolName) -> bool {
-        self.may(agent, user, CALL, tool, ("tool", ""))
+        let Ok((_, model)) = self.tool(tool) else {
+            return false;
+        };
+        self.may(agent, user, group_of(model.kind), tool, called(model.kind))
     }
 
     /// Whether a call of this tool by this agent could be allowed to use this requirement: which
@@ -122,7 +125,7 @@ impl PolicySet {
             return false;
         };
         let groups = model.actions.iter().map(|action| action.group());
-        [CALL]
+        [group_of(model.kind)]
             .into_iter()
             .chain(groups)
             .filter_map(|group| plugin.by_action.get(&format!("{group}:{tool}")))

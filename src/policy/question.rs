@@ -148,6 +148,7 @@ pub trait HostQuestion {
 
     /// What is known of it. `http`: `method`, `path`, `scheme`, `host`, `port`, `requirement`,
     /// `query`, `body_bytes`, `secrets`, `http_calls`. `use-secret` and `reveal-secret`: `origin`,
-    /// `scheme`. `connect`: `address`, `port`, `host`. `clock` and `random`: nothing.
+    /// `scheme`. `connect`: `address`, `port`, `host`. `ask`: `kind`, `host`, `round`. `clock` and
+    /// `random`: nothing.
     fn facts(&self) -> Vec<(&'static str, Fact)>;
 }

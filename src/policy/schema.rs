@@ -9,11 +9,12 @@ use cedar_policy::{Schema, SchemaFragment};
 use serde_json::{Map, Value, json};
 
 use crate::name::{PluginName, ToolName};
-use crate::plugin::{Description, Requirement, Tool};
+use crate::plugin::{self, Description, Requirement, Tool};
 
 use super::argument::{Field, Kind, Unmapped, fields};
 use super::vocabulary::{
-    APPROVE, APPROVE_KEYS, CALL, CALL_KEYS, COMMON, HostAction, Key, TASK, Type,
+    APPROVE, APPROVE_KEYS, CALL, CALL_KEYS, CALLS, COMMON, HostAction, Key, TASK, Type, group_of,
+    type_of,
 };
 
 /// What policy needs to know of one plugin.
@@ -29,13 +30,15 @@ pub(super) struct Model {
 pub(super) struct ToolModel {
     pub(super) arguments: Vec<Field>,
     pub(super) actions: Vec<HostAction>,
+    /// What kind of call it takes.
+    pub(super) kind: plugin::Kind,
 }
 
 impl Model {
     /// The names of all its actions.
     pub(super) fn actions(&self) -> impl Iterator<Item = String> {
         self.tools.iter().flat_map(|(name, tool)| {
-            [CALL, APPROVE]
+            [group_of(tool.kind), APPROVE]
                 .into_iter()
                 .chain(tool.actions.iter().map(|kind| kind.group()))
                 .map(move |group| format!("{group}:{name}"))
@@ -49,7 +52,12 @@ impl Model {
             let (arguments, left) = fields(&tool.name.to_string(), &tool.input_schema);
             unmapped.extend(left);
             let actions = host_actions(description, tool);
-            tools.insert(tool.name.clone(), ToolModel { arguments, actions });
+            let model = ToolModel {
+                arguments,
+                actions,
+                kind: tool.kind(),
+            };
+            tools.insert(tool.name.clone(), model);
         }
         Self {
             plugin: description.plugin.clone(),
@@ -76,6 +84,9 @@ pub(super) fn host_actions(description: &Description, tool: &Tool) -> Vec<HostAc
             Some(Requirement::Setting(_)) | None => {}
         }
     }
+    if !tool.asks.is_empty() {
+        actions.push(HostAction::Ask);
+    }
     actions.sort_unstable();
     actions.dedup();
     actions
@@ -88,7 +99,9 @@ pub(super) fn json<'a>(
     bare: impl IntoIterator<Item = &'a String>,
 ) -> Value {
     let mut actions = Map::new();
-    actions.insert(CALL.to_owned(), json!({}));
+    for group in CALLS {
+        actions.insert(group.to_owned(), json!({}));
+    }
     actions.insert(APPROVE.to_owned(), json!({}));
     for action in HostAction::ALL {
         actions.insert(action.group().to_owned(), json!({}));
@@ -100,13 +113,14 @@ pub(super) fn json<'a>(
     for model in models {
         for (name, tool) in &model.tools {
             let arguments = record(&tool.arguments);
+            let (group, called) = (group_of(tool.kind), type_of(tool.kind));
             actions.insert(
-                format!("{CALL}:{name}"),
-                action(CALL, "Agent", "Tool", CALL_KEYS, &arguments),
+                format!("{group}:{name}"),
+                action(group, "Agent", called, CALL_KEYS, &arguments),
             );
             actions.insert(
                 format!("{APPROVE}:{name}"),
-                action(APPROVE, "User", "Tool", APPROVE_KEYS, &arguments),
+                action(APPROVE, "User", called, APPROVE_KEYS, &arguments),
             );
             for kind in &tool.actions {
                 actions.insert(
@@ -130,6 +144,8 @@ pub(super) fn json<'a>(
             "User": inside("Group"),
             "Plugin": {},
             "Tool": inside("Plugin"),
+            "Prompt": inside("Plugin"),
+            "Resource": inside("Plugin"),
             "Origin": inside("Plugin"),
             "Secret": inside("Plugin"),
         },

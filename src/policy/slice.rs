@@ -82,6 +82,8 @@ impl Asked<'_> {
             action: entities::action(self.action()),
             resource: match self.resource {
                 ("tool", _) => entities::tool(self.tool),
+                ("prompt", _) => entities::prompt(self.tool),
+                ("resource", _) => entities::resource(self.tool),
                 ("origin", id) => entities::origin(id),
                 ("secret", id) => entities::secret(id),
                 _ => plugin.clone(),

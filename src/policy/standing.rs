@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::PolicyRef;
 use super::load::{PluginPolicies, PolicySet};
 use super::source::Rule;
-use super::vocabulary::CALL;
+use super::vocabulary::CALLS;
 use crate::name::PluginName;
 
 impl PolicySet {
@@ -36,7 +36,8 @@ impl PolicySet {
 
 fn standing(plugin: &PluginPolicies) -> impl Iterator<Item = &Rule> {
     let groups = plugin.by_action.iter().filter(|(action, rules)| {
-        action.split(':').next() == Some(CALL) && !rules.iter().any(|r| is_guard(r))
+        let called = action.split(':').next();
+        called.is_some_and(|group| CALLS.contains(&group)) && !rules.iter().any(|r| is_guard(r))
     });
     groups
         .flat_map(|(_, rules)| rules)

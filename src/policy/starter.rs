@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::plugin::{Description, OriginScope, Requirement, SecretRequirement, Tool};
+use super::vocabulary::{group_of, type_of};
+use crate::plugin::{Description, Kind, OriginScope, Requirement, SecretRequirement, Tool};
 
 /// The longest text of the plugin's own that a comment takes.
 const MAX_COMMENT: usize = 200;
@@ -74,11 +75,29 @@ fn tool_rules(
     rule(
         out,
         name.to_string().as_str(),
-        "call",
+        group_of(tool.kind()),
         tool,
-        &format!("resource == Tool::\"{name}\""),
+        &match tool.kind() {
+            Kind::Completion => format!("resource == Plugin::\"{}\"", description.plugin),
+            kind => format!("resource == {}::\"{name}\"", type_of(kind)),
+        },
         condition,
     );
+    if !tool.asks.is_empty() {
+        let kinds: Vec<String> = tool.asks.iter().map(|k| literal(k.as_str())).collect();
+        line(
+            out,
+            "\n// Questions to the client: it answers, or its user does, and either is its word.",
+        );
+        rule(
+            out,
+            &format!("{name}.ask"),
+            "ask",
+            tool,
+            &format!("resource == Plugin::\"{}\"", description.plugin),
+            &format!("\nwhen {{ {} }}", one_of("context.kind", &kinds)),
+        );
+    }
     for used in &tool.uses {
         match description.requirement(used) {
             Some(Requirement::Http(http)) => {

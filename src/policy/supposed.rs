@@ -100,6 +100,23 @@ impl Supposed {
     }
 }
 
+impl Supposed {
+    /// A question to the client, in the first round.
+    #[must_use]
+    pub fn ask(kind: &str, url: Option<&Url>) -> Self {
+        let host = url.and_then(Url::host_str).unwrap_or_default();
+        Self {
+            action: HostAction::Ask,
+            target: String::new(),
+            facts: vec![
+                ("kind", text(kind)),
+                ("host", text(host)),
+                ("round", Fact::Whole(1)),
+            ],
+        }
+    }
+}
+
 impl HostQuestion for Supposed {
     fn action(&self) -> HostAction {
         self.action
@@ -109,7 +126,7 @@ impl HostQuestion for Supposed {
         match self.action {
             HostAction::Http | HostAction::Connect => Target::Origin(&self.target),
             HostAction::UseSecret | HostAction::RevealSecret => Target::Secret(&self.target),
-            HostAction::Clock | HostAction::Random => Target::Plugin,
+            HostAction::Clock | HostAction::Random | HostAction::Ask => Target::Plugin,
         }
     }
 

@@ -2,8 +2,44 @@
 //!
 //! Schema, contexts and lint all read these tables, so that a key is defined once.
 
-/// The group of the call question's actions.
+use crate::plugin::Kind;
+
+/// The group of the actions of tools' calls.
 pub(super) const CALL: &str = "call";
+
+/// The groups of the call question's actions, by what is called.
+pub(super) const CALLS: [&str; 4] = [CALL, "get-prompt", "read-resource", "complete"];
+
+/// The group of the actions of calls of this kind.
+pub(super) const fn group_of(kind: Kind) -> &'static str {
+    let [tool, prompt, resource, completion] = CALLS;
+    match kind {
+        Kind::Tool => tool,
+        Kind::Prompt => prompt,
+        Kind::Resource => resource,
+        Kind::Completion => completion,
+    }
+}
+
+/// The entity type of what is called.
+pub(super) const fn type_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Tool => "Tool",
+        Kind::Prompt => "Prompt",
+        Kind::Resource => "Resource",
+        Kind::Completion => "Plugin",
+    }
+}
+
+/// What is called, as a question names it.
+pub(super) const fn called(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Tool => ("tool", ""),
+        Kind::Prompt => ("prompt", ""),
+        Kind::Resource => ("resource", ""),
+        Kind::Completion => ("plugin", ""),
+    }
+}
 
 /// The group of the actions of people who answer what is held.
 pub(super) const APPROVE: &str = "approve";
@@ -23,6 +59,8 @@ pub enum HostAction {
     Random,
     /// Connecting to an address that is not public.
     Connect,
+    /// Asking the client something.
+    Ask,
 }
 
 impl HostAction {
@@ -34,6 +72,7 @@ impl HostAction {
         Self::Clock,
         Self::Random,
         Self::Connect,
+        Self::Ask,
     ];
 
     /// Its action group, and what stands before the `:` in its actions.
@@ -46,6 +85,7 @@ impl HostAction {
             Self::Clock => "clock",
             Self::Random => "random",
             Self::Connect => "connect",
+            Self::Ask => "ask",
         }
     }
 
@@ -60,7 +100,7 @@ impl HostAction {
         match self {
             Self::Http | Self::Connect => "Origin",
             Self::UseSecret | Self::RevealSecret => "Secret",
-            Self::Clock | Self::Random => "Plugin",
+            Self::Clock | Self::Random | Self::Ask => "Plugin",
         }
     }
 
@@ -71,6 +111,7 @@ impl HostAction {
             Self::UseSecret | Self::RevealSecret => SECRET,
             Self::Clock | Self::Random => &[],
             Self::Connect => CONNECT,
+            Self::Ask => ASK,
         }
     }
 }
@@ -165,6 +206,12 @@ const HTTP: &[Key] = &[
 ];
 
 const SECRET: &[Key] = &[key("origin", Type::Text), key("scheme", Type::Text)];
+
+const ASK: &[Key] = &[
+    key("kind", Type::Text),
+    key("host", Type::Text),
+    key("round", Type::Whole),
+];
 
 const CONNECT: &[Key] = &[
     key("address", Type::Address),

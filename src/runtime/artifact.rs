@@ -16,8 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::bindings::tools;
-use super::described;
+use super::described::{self, Said};
 use crate::digest::Digest;
 use crate::reason::{Reason, Refusal};
 
@@ -106,22 +105,13 @@ impl Artifacts {
     }
 
     /// What the component with this digest said of itself, where this host kept it.
-    pub(super) fn description(
-        &self,
-        engine: &Engine,
-        digest: Digest,
-    ) -> Option<tools::Description> {
+    pub(super) fn description(&self, engine: &Engine, digest: Digest) -> Option<Said> {
         let kept = self.read(engine, digest, Kind::Description)?;
         described::read(&kept)
     }
 
     /// Keeps what the component said of itself.
-    pub(super) fn keep_description(
-        &self,
-        engine: &Engine,
-        digest: Digest,
-        said: &tools::Description,
-    ) {
+    pub(super) fn keep_description(&self, engine: &Engine, digest: Digest, said: &Said) {
         let kept = described::write(said)
             .map_err(std::io::Error::other)
             .and_then(|text| self.keep(engine, digest, Kind::Description, &text));

@@ -16,7 +16,8 @@
 mod generated {
     wasmtime::component::bindgen!({
         path: "wit",
-        world: "plugin",
+        // All that a plugin can export, most of which it may leave out.
+        world: "everything",
         imports: {
             // Only these wait for something: the journal's disk, a name server, the far side, a
             // source of secrets.
@@ -33,8 +34,9 @@ mod generated {
     });
 }
 
-pub(crate) use generated::PluginPre as PluginExportsPre;
-pub(crate) use generated::exports::tollgate::plugin::tools;
+pub(crate) use generated::exports::tollgate::plugin::{
+    completion, prompts, questions, resources, tools,
+};
 pub(crate) use generated::tollgate::plugin::{
-    clock, http, log, progress, random, secrets, settings, types,
+    client, clock, http, log, progress, random, secrets, settings, types,
 };

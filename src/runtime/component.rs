@@ -4,23 +4,77 @@ use std::collections::BTreeSet;
 
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, ComponentExportIndex, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
-use super::bindings::PluginExportsPre;
 use super::linker::{CONTRACT, FLOOR};
 use super::state::CallState;
 use crate::digest::Digest;
 use crate::reason::{Reason, Refusal};
 
-/// What plugins export.
+/// What every plugin exports.
 const TOOLS: &str = "tollgate:plugin/tools@0.1.0";
+/// What a plugin may export beside it.
+const PROMPTS: &str = "tollgate:plugin/prompts@0.1.0";
+const RESOURCES: &str = "tollgate:plugin/resources@0.1.0";
+const COMPLETION: &str = "tollgate:plugin/completion@0.1.0";
+const QUESTIONS: &str = "tollgate:plugin/questions@0.1.0";
+
+/// The exports of a plugin. Looking one up and checking its type, the large types of `describe` among
+/// them, would cost a call more than lowering its arguments; so each call looks at its own alone.
+pub(super) struct Exports {
+    pub(super) describe: ComponentExportIndex,
+    pub(super) call: ComponentExportIndex,
+    pub(super) prompts: Option<Pair>,
+    pub(super) resources: Option<Pair>,
+    pub(super) complete: Option<ComponentExportIndex>,
+    pub(super) questions: Option<ComponentExportIndex>,
+}
+
+/// What an interface says of itself, and what carries out its calls.
+pub(super) struct Pair {
+    pub(super) describe: ComponentExportIndex,
+    pub(super) call: ComponentExportIndex,
+}
+
+impl Exports {
+    fn of(component: &Component) -> Result<Self, String> {
+        let function = |interface: &str, name: &str| {
+            component
+                .get_export_index(None, interface)
+                .and_then(|instance| component.get_export_index(Some(&instance), name))
+                .ok_or_else(|| format!("`{interface}` exports no `{name}`"))
+        };
+        let exports = |interface: &str| component.get_export_index(None, interface).is_some();
+        let pair = |interface: &str, call: &str| -> Result<Option<Pair>, String> {
+            if !exports(interface) {
+                return Ok(None);
+            }
+            Ok(Some(Pair {
+                describe: function(interface, "describe")?,
+                call: function(interface, call)?,
+            }))
+        };
+        let optional = |interface: &str, name: &str| {
+            exports(interface)
+                .then(|| function(interface, name))
+                .transpose()
+        };
+        Ok(Self {
+            describe: function(TOOLS, "describe")?,
+            call: function(TOOLS, "call")?,
+            prompts: pair(PROMPTS, "get")?,
+            resources: pair(RESOURCES, "read")?,
+            complete: optional(COMPLETION, "complete")?,
+            questions: optional(QUESTIONS, "describe")?,
+        })
+    }
+}
 
 /// A plugin's code, linked, from which each call gets a fresh instance.
 pub(crate) struct Code {
-    pub(super) pre: PluginExportsPre<CallState>,
-    /// The export that each call enters by. Looking up and checking every export of an instance, the
-    /// large types of `describe` among them, would cost a call more than lowering its arguments.
-    pub(super) call: ComponentExportIndex,
+    pub(super) pre: InstancePre<CallState>,
+    /// Where calls enter.
+    pub(super) exports: Exports,
     /// Digest of the component that it was compiled from.
     pub(super) digest: Digest,
     capabilities: BTreeSet<String>,
@@ -57,15 +111,11 @@ impl Code {
         };
         let pre = linker
             .instantiate_pre(component)
-            .and_then(PluginExportsPre::new)
             .map_err(|error| unfit(format!("{error:#}")))?;
-        let call = component
-            .get_export_index(None, TOOLS)
-            .and_then(|tools| component.get_export_index(Some(&tools), "call"))
-            .ok_or_else(|| unfit(format!("`{TOOLS}` exports no `call`")))?;
+        let exports = Exports::of(component).map_err(unfit)?;
         Ok(Self {
             pre,
-            call,
+            exports,
             digest,
             capabilities,
         })
@@ -74,6 +124,11 @@ impl Code {
     /// The capabilities whose functions it imports: `http`, `secrets`, `settings`, `clock`, ...
     pub(crate) const fn capabilities(&self) -> &BTreeSet<String> {
         &self.capabilities
+    }
+
+    /// Whether it completes arguments of its prompts and resources.
+    pub(crate) const fn completes(&self) -> bool {
+        self.exports.complete.is_some()
     }
 }
 

@@ -5,17 +5,91 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bindings::tools as wit;
+use super::bindings::{prompts, questions, resources, tools as wit};
 
-/// As the contract has it; the names of its parts are those of `wit/tools.wit`.
+/// All that a component says of itself, unchecked.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) plugin: wit::Description,
+    pub(crate) prompts: Vec<prompts::Prompt>,
+    pub(crate) resources: Vec<resources::Offer>,
+    pub(crate) questions: Vec<questions::Asking>,
+}
+
+/// As the contract has it; the names of its parts are those of `wit/`. None of them may be missing: what
+/// an earlier host kept may leave out what it did not ask for, and is asked anew.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Said {
+struct Kept {
     version: String,
     summary: String,
     tools: Vec<Tool>,
     requirements: Vec<Requirement>,
+    prompts: Vec<Prompt>,
+    resources: Vec<Resource>,
+    questions: Vec<Asking>,
 }
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Prompt {
+    name: String,
+    title: Option<String>,
+    description: String,
+    arguments: Vec<Argument>,
+    uses: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Argument {
+    name: String,
+    title: Option<String>,
+    description: Option<String>,
+    required: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Resource {
+    name: String,
+    title: Option<String>,
+    description: String,
+    at: Place,
+    mime_type: Option<String>,
+    size: Option<u64>,
+    uses: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Place {
+    Uri(String),
+    Template(String),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asking {
+    of: String,
+    kinds: Vec<Question>,
+    why: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Question {
+    Form,
+    Url,
+    Sampling,
+    Roots,
+}
+
+/// Every kind of question, and its flag in the contract.
+const QUESTIONS: [(Question, questions::Kinds); 4] = [
+    (Question::Form, questions::Kinds::FORM),
+    (Question::Url, questions::Kinds::URL),
+    (Question::Sampling, questions::Kinds::SAMPLING),
+    (Question::Roots, questions::Kinds::ROOTS),
+];
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,28 +156,139 @@ enum Origin {
 }
 
 /// What is kept of `said`.
-pub(super) fn write(said: &wit::Description) -> serde_json::Result<Vec<u8>> {
-    serde_json::to_vec(&Said {
-        version: said.version.clone(),
-        summary: said.summary.clone(),
-        tools: said.tools.iter().map(Tool::from).collect(),
-        requirements: said.requirements.iter().map(Requirement::from).collect(),
+pub(super) fn write(said: &Said) -> serde_json::Result<Vec<u8>> {
+    let Said {
+        plugin,
+        prompts,
+        resources,
+        questions,
+    } = said;
+    serde_json::to_vec(&Kept {
+        version: plugin.version.clone(),
+        summary: plugin.summary.clone(),
+        tools: plugin.tools.iter().map(Tool::from).collect(),
+        requirements: plugin.requirements.iter().map(Requirement::from).collect(),
+        prompts: prompts.iter().map(Prompt::from).collect(),
+        resources: resources.iter().map(Resource::from).collect(),
+        questions: questions.iter().map(Asking::from).collect(),
     })
 }
 
 /// What was said, from what was kept; none where it is of another form.
-pub(super) fn read(kept: &[u8]) -> Option<wit::Description> {
-    let said: Said = serde_json::from_slice(kept).ok()?;
-    Some(wit::Description {
-        version: said.version,
-        summary: said.summary,
-        tools: said.tools.into_iter().map(wit::Tool::from).collect(),
-        requirements: said
-            .requirements
-            .into_iter()
-            .map(wit::Requirement::from)
-            .collect(),
+pub(super) fn read(kept: &[u8]) -> Option<Said> {
+    let kept: Kept = serde_json::from_slice(kept).ok()?;
+    Some(Said {
+        plugin: wit::Description {
+            version: kept.version,
+            summary: kept.summary,
+            tools: kept.tools.into_iter().map(wit::Tool::from).collect(),
+            requirements: kept
+                .requirements
+                .into_iter()
+                .map(wit::Requirement::from)
+                .collect(),
+        },
+        prompts: kept.prompts.into_iter().map(Prompt::into).collect(),
+        resources: kept.resources.into_iter().map(Resource::into).collect(),
+        questions: kept.questions.into_iter().map(Asking::into).collect(),
     })
+}
+
+impl From<&prompts::Prompt> for Prompt {
+    fn from(said: &prompts::Prompt) -> Self {
+        let argument = |said: &prompts::Argument| Argument {
+            name: said.name.clone(),
+            title: said.title.clone(),
+            description: said.description.clone(),
+            required: said.required,
+        };
+        Self {
+            name: said.name.clone(),
+            title: said.title.clone(),
+            description: said.description.clone(),
+            arguments: said.arguments.iter().map(argument).collect(),
+            uses: said.uses.clone(),
+        }
+    }
+}
+
+impl From<Prompt> for prompts::Prompt {
+    fn from(kept: Prompt) -> Self {
+        let argument = |kept: Argument| prompts::Argument {
+            name: kept.name,
+            title: kept.title,
+            description: kept.description,
+            required: kept.required,
+        };
+        Self {
+            name: kept.name,
+            title: kept.title,
+            description: kept.description,
+            arguments: kept.arguments.into_iter().map(argument).collect(),
+            uses: kept.uses,
+        }
+    }
+}
+
+impl From<&resources::Offer> for Resource {
+    fn from(said: &resources::Offer) -> Self {
+        Self {
+            name: said.name.clone(),
+            title: said.title.clone(),
+            description: said.description.clone(),
+            at: match &said.at {
+                resources::Place::Uri(uri) => Place::Uri(uri.clone()),
+                resources::Place::Template(template) => Place::Template(template.clone()),
+            },
+            mime_type: said.mime_type.clone(),
+            size: said.size,
+            uses: said.uses.clone(),
+        }
+    }
+}
+
+impl From<Resource> for resources::Offer {
+    fn from(kept: Resource) -> Self {
+        Self {
+            name: kept.name,
+            title: kept.title,
+            description: kept.description,
+            at: match kept.at {
+                Place::Uri(uri) => resources::Place::Uri(uri),
+                Place::Template(template) => resources::Place::Template(template),
+            },
+            mime_type: kept.mime_type,
+            size: kept.size,
+            uses: kept.uses,
+        }
+    }
+}
+
+impl From<&questions::Asking> for Asking {
+    fn from(said: &questions::Asking) -> Self {
+        Self {
+            of: said.of.clone(),
+            kinds: QUESTIONS
+                .iter()
+                .filter(|(_, flag)| said.kinds.contains(*flag))
+                .map(|(kind, _)| *kind)
+                .collect(),
+            why: said.why.clone(),
+        }
+    }
+}
+
+impl From<Asking> for questions::Asking {
+    fn from(kept: Asking) -> Self {
+        Self {
+            of: kept.of,
+            kinds: QUESTIONS
+                .iter()
+                .filter(|(kind, _)| kept.kinds.contains(kind))
+                .fold(questions::Kinds::empty(), |all, (_, flag)| all | *flag),
+            why: kept.why,
+        }
+    }
 }
 
 impl From<&wit::Tool> for Tool {
@@ -256,7 +441,7 @@ mod tests {
             hints,
             uses: vec!["api".into()],
         };
-        let said = wit::Description {
+        let plugin = wit::Description {
             version: "1".into(),
             summary: "s".into(),
             tools: vec![
@@ -285,6 +470,39 @@ mod tests {
                 wit::Requirement::Clock(wit::PlainRequirement { why: "c".into() }),
                 wit::Requirement::Random(wit::PlainRequirement { why: "r".into() }),
             ],
+        };
+        let resource = |name: &str, at| resources::Offer {
+            name: name.into(),
+            title: None,
+            description: "d".into(),
+            at,
+            mime_type: Some("text/plain".into()),
+            size: Some(7),
+            uses: Vec::new(),
+        };
+        let said = Said {
+            plugin,
+            prompts: vec![prompts::Prompt {
+                name: "p".into(),
+                title: Some("P".into()),
+                description: "d".into(),
+                arguments: vec![prompts::Argument {
+                    name: "a".into(),
+                    title: None,
+                    description: Some("d".into()),
+                    required: true,
+                }],
+                uses: vec!["api".into()],
+            }],
+            resources: vec![
+                resource("r", resources::Place::Uri("x://r".into())),
+                resource("s", resources::Place::Template("x://{s}".into())),
+            ],
+            questions: vec![questions::Asking {
+                of: "a".into(),
+                kinds: questions::Kinds::FORM | questions::Kinds::ROOTS,
+                why: "w".into(),
+            }],
         };
         let kept = write(&said).unwrap();
         let back = read(&kept).expect("its own form");

@@ -17,6 +17,7 @@ pub(crate) const CONTRACT: &[&str] = &[
     "tollgate:plugin/settings",
     "tollgate:plugin/log",
     "tollgate:plugin/progress",
+    "tollgate:plugin/client",
     "tollgate:plugin/clock",
     "tollgate:plugin/random",
 ];
@@ -63,6 +64,7 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
     bindings::settings::add_to_linker::<_, HasSelf<_>>(l, |state| state)?;
     bindings::log::add_to_linker::<_, HasSelf<_>>(l, |state| state)?;
     bindings::progress::add_to_linker::<_, HasSelf<_>>(l, |state| state)?;
+    bindings::client::add_to_linker::<_, HasSelf<_>>(l, |state| state)?;
     bindings::clock::add_to_linker::<_, HasSelf<_>>(l, |state| state)?;
     bindings::random::add_to_linker::<_, HasSelf<_>>(l, |state| state)?;
 

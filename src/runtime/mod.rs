@@ -9,6 +9,7 @@ pub(crate) mod bindings;
 mod component;
 mod described;
 mod engine;
+mod enter;
 mod floor;
 mod linker;
 mod patience;
@@ -22,9 +23,11 @@ pub use artifact::{Artifacts, MAX_COMPONENT, compile_child};
 pub use engine::Settings;
 
 pub(crate) use component::Code;
+pub(crate) use described::Said;
+pub(crate) use enter::{Answer, Answered, Entering};
 pub(crate) use patience::Patience;
 pub(crate) use replay::Replayed;
-pub(crate) use run::{Answer, Ended};
+pub(crate) use run::Ended;
 pub(crate) use state::CallState;
 pub(crate) use trap::{Ending, classify};
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::component::Code;
+use super::enter::{self, Answer, Entering};
 use super::patience::Patience;
-use super::run::{self, Answer};
+use super::run;
 use super::state::Surroundings;
 use super::stdio::GuestOutput;
 use super::{Runtime, artifact};
@@ -49,8 +50,15 @@ impl Runtime {
         let log = GuestLog::new(tool.plugin().clone(), None, Lent::new(), limits.log_bytes);
         let output = GuestOutput::new(log);
         let mut store = self.store(limits, &output, Surroundings::Tape(player));
-        let invocation = run::invocation(tool.tool(), arguments);
-        let calling = run::call(&mut store, code, &invocation);
+        // Only first rounds of tools are taped.
+        let entering = Entering::default();
+        let calling = enter::call(
+            &mut store,
+            code,
+            tool.tool(),
+            arguments.to_owned(),
+            entering,
+        );
         let time = limits.time.max(PATIENCE);
         let never = CancellationToken::new();
         let result = self

@@ -6,8 +6,9 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::{CallHook, Store};
 
 use super::Runtime;
-use super::bindings::tools;
 use super::component::Code;
+use super::described::Said;
+use super::enter::{self, Answer, Entering};
 use super::patience::Patience;
 use super::state::{CallState, Surroundings};
 use super::stdio::GuestOutput;
@@ -55,9 +56,6 @@ impl Remains {
     }
 }
 
-/// What the plugin's `call` returned.
-pub(crate) type Answer = Result<tools::Outcome, tools::CallError>;
-
 impl Runtime {
     /// Runs the call that `permit` allows, in a fresh instance of `code`.
     ///
@@ -66,12 +64,12 @@ impl Runtime {
         &self,
         permit: Permit,
         code: &Code,
+        entering: Entering,
         context: Box<CallContext>,
         limits: &CallLimits,
         cancel: &CancellationToken,
     ) -> Ended {
-        let arguments = context.arguments().canonical();
-        let invocation = invocation(permit.tool().tool(), arguments);
+        let arguments = context.arguments().canonical().to_owned();
         // INVARIANT: policy decided on exactly the component that runs and the text that it gets.
         if context.arguments().digest() != permit.arguments_digest()
             || code.digest != permit.plugin_digest()
@@ -89,7 +87,7 @@ impl Runtime {
         let output = GuestOutput::new(context.log());
         let patience = context.patience();
         let mut store = self.store(limits, &output, Surroundings::Call(context));
-        let calling = call(&mut store, code, &invocation);
+        let calling = enter::call(&mut store, code, permit.tool().tool(), arguments, entering);
         let result = self.bounded(limits.time, &patience, cancel, calling).await;
         output.finish();
         let (answer, fuel, surroundings) = ended(&mut store, limits, result);
@@ -112,7 +110,7 @@ impl Runtime {
         code: &Code,
         limits: &CallLimits,
         log: std::sync::Arc<GuestLog>,
-    ) -> Result<tools::Description, Refusal> {
+    ) -> Result<Said, Refusal> {
         if let Some(said) = self.artifacts.description(&self.engine, code.digest) {
             return Ok(said);
         }
@@ -127,16 +125,10 @@ impl Runtime {
         code: &Code,
         limits: &CallLimits,
         log: std::sync::Arc<GuestLog>,
-    ) -> Result<tools::Description, Refusal> {
+    ) -> Result<Said, Refusal> {
         let output = GuestOutput::new(log);
         let mut store = self.store(limits, &output, Surroundings::Nothing);
-        let calling = async {
-            let plugin = code.pre.instantiate_async(&mut store).await?;
-            plugin
-                .tollgate_plugin_tools()
-                .call_describe(&mut store)
-                .await
-        };
+        let calling = enter::describe(&mut store, code);
         let result = self
             .bounded(
                 limits.time,
@@ -207,33 +199,6 @@ impl Runtime {
             )),
         }
     }
-}
-
-/// What a plugin's `call` is called with.
-pub(super) fn invocation(tool: &str, arguments: &str) -> tools::Invocation {
-    tools::Invocation {
-        tool: tool.to_owned(),
-        arguments: arguments.to_owned(),
-        answers: Vec::new(),
-        state: None,
-    }
-}
-
-/// Calls `call` in a fresh instance of `code`.
-pub(super) async fn call(
-    store: &mut Store<CallState>,
-    code: &Code,
-    invocation: &tools::Invocation,
-) -> wasmtime::Result<Answer> {
-    let instance = code
-        .pre
-        .instance_pre()
-        .instantiate_async(&mut *store)
-        .await?;
-    let call =
-        instance.get_typed_func::<(&tools::Invocation,), (Answer,)>(&mut *store, &code.call)?;
-    let (answer,) = call.call_async(&mut *store, (invocation,)).await?;
-    Ok(answer)
 }
 
 /// The answer or why there is none, the fuel used, and what stood behind the host calls.

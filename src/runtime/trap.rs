@@ -16,6 +16,13 @@ impl From<Refusal> for Ending {
     }
 }
 
+impl Ending {
+    /// The reason.
+    pub(crate) fn into_refusal(self) -> Refusal {
+        self.0
+    }
+}
+
 impl std::fmt::Display for Ending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(&self.0, f)

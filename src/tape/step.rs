@@ -50,6 +50,12 @@ functions! {
     SecretsOpen = 8, "secrets.open";
     SecretPlaceholder = 9, "secret.placeholder";
     SecretReveal = 10, "secret.reveal";
+    ClientOffers = 11, "client.offers-of-client";
+    ClientLog = 12, "client.log";
+    ClientToolsChanged = 13, "client.tools-changed";
+    ClientPromptsChanged = 14, "client.prompts-changed";
+    ClientResourcesChanged = 15, "client.resources-changed";
+    ClientResourceUpdated = 16, "client.resource-updated";
     MonotonicNow = 32, "wasi:clocks/monotonic-clock.now";
     MonotonicResolution = 33, "wasi:clocks/monotonic-clock.resolution";
     SubscribeInstant = 34, "wasi:clocks/monotonic-clock.subscribe-instant";

@@ -14,8 +14,8 @@ use super::family::{
     ACTIVE, APPROVALS, CALL_TIME, CALLS, DECISIONS, DROPPED, FUEL, Family, HOST_CALL_TIME,
     HOST_CALLS, START,
 };
+use super::trace::Called;
 use crate::journal::record::Event;
-use crate::name::ToolName;
 use crate::reason::Reason;
 
 /// Series of one metric. Sixty tools, each with some reasons, fit; a collector takes tens of thousands.
@@ -122,19 +122,20 @@ impl Metrics {
         self.approvals.add(vec![what.into()], 1);
     }
 
-    /// Counts what a record of a call says, `took` after it arrived. `tool` is one that there is; what a
+    /// Counts what a record of a call says, `took` after it arrived. `called` is one that there is; what a
     /// model asked for and there is not counts as `unknown`. `capability` is that of a host call that ends.
     pub(super) fn saw(
         &self,
         event: &Event,
-        tool: Option<&ToolName>,
+        called: Option<&Called>,
         capability: Option<&'static str>,
         took: Duration,
     ) {
-        let name: Cow<'static, str> =
-            tool.map_or(Cow::Borrowed("unknown"), |tool| tool.wire().into());
-        let plugin: Cow<'static, str> = tool.map_or(Cow::Borrowed("unknown"), |tool| {
-            tool.plugin().as_str().to_owned().into()
+        let name: Cow<'static, str> = called.map_or(Cow::Borrowed("unknown"), |called| {
+            called.wire.to_string().into()
+        });
+        let plugin: Cow<'static, str> = called.map_or(Cow::Borrowed("unknown"), |called| {
+            called.tool.plugin().as_str().to_owned().into()
         });
         match event {
             Event::Intent(_) => self.decided("call", "allow"),

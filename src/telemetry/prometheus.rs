@@ -243,6 +243,7 @@ mod tests {
     use std::borrow::Cow;
 
     use super::super::metrics::Metrics;
+    use super::super::trace::Called;
     use super::*;
     use crate::journal::record::{CallId, Event, Outcome, Refused};
     use crate::reason::Reason;
@@ -266,10 +267,18 @@ mod tests {
         })
     }
 
+    fn called(tool: &str, wire: &str) -> Called {
+        Called {
+            tool: tool.parse().unwrap(),
+            wire: wire.into(),
+            method: "tools/call",
+        }
+    }
+
     #[test]
     fn the_text_is_what_prometheus_reads() {
         let metrics = Metrics::new(Duration::from_secs(1_795_305_600));
-        let tool = "github.search".parse().unwrap();
+        let tool = called("github.search", "github_search");
         for millis in [3, 40, 700_000] {
             metrics.saw(
                 &outcome("ok", millis),
@@ -342,7 +351,8 @@ mod tests {
     fn there_is_an_end_to_series() {
         let metrics = Metrics::new(Duration::ZERO);
         for number in 0..3_000 {
-            let tool = format!("p{}.t{number}", number % 7).parse().unwrap();
+            let name = format!("p{}.t{number}", number % 7);
+            let tool = called(&name, &format!("t{number}"));
             metrics.saw(&outcome("ok", 1), Some(&tool), None, Duration::ZERO);
         }
         let all = metrics.snapshot(0);

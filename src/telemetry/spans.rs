@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::Telemetry;
 use super::context::TraceParent;
 use super::feed::{Attribute, Span, SpanKind, Trace};
+use super::trace::Called;
 use crate::egress::CanonicalUrl;
 use crate::journal::record::{CallId, Caller, Event, HostCall, HostCallRef};
-use crate::name::ToolName;
 
 /// Spans of one call, its own included; a plugin that makes thousands of requests has a trace of the first ones, and the
 /// call's span says how many are missing.
@@ -185,7 +185,7 @@ impl Spans {
     /// The whole trace, of a call of `tool` that began at `start` and ended `now` with `event`.
     pub(super) fn ended(
         mut self,
-        tool: Option<&ToolName>,
+        tool: Option<&Called>,
         event: &Event,
         (start, now): (Duration, Duration),
     ) -> Trace {
@@ -204,18 +204,19 @@ impl Spans {
     /// The call's own span, from what its last record says.
     fn of_call(
         &mut self,
-        tool: Option<&ToolName>,
+        tool: Option<&Called>,
         event: &Event,
         (start, end): (Duration, Duration),
     ) -> Span {
         let mut attributes = std::mem::take(&mut self.caller);
-        attributes.push(("mcp.method.name", "tools/call".into()));
+        let method = tool.map_or("tools/call", |called| called.method);
+        attributes.push(("mcp.method.name", method.into()));
         attributes.push(("gen_ai.operation.name", "execute_tool".into()));
         let name = match tool {
-            Some(tool) => {
-                attributes.push(("gen_ai.tool.name", tool.wire().into()));
+            Some(Called { tool, wire, .. }) => {
+                attributes.push(("gen_ai.tool.name", wire.to_string().into()));
                 attributes.push(("tollgate.tool", tool.to_string().into()));
-                format!("tools/call {}", tool.wire())
+                format!("{method} {wire}")
             }
             // A name that there is no tool of is only what a model wrote.
             None => String::from("tools/call"),

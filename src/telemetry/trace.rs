@@ -15,6 +15,7 @@ use super::spans::Spans;
 use crate::config::Sample;
 use crate::journal::record::{CallId, Caller, Event, HostCallRef};
 use crate::name::ToolName;
+use crate::plugin::Kind;
 use crate::policy::Ground;
 use crate::reason::{Reason, Refusal};
 
@@ -35,12 +36,22 @@ struct Of {
 
 #[derive(Debug, Default)]
 struct Told {
-    tool: Option<ToolName>,
+    tool: Option<Called>,
     /// Host calls that were allowed and have not ended: numbers and capabilities.
     allowed: Vec<(u32, &'static str)>,
     /// Nothing where no trace is kept of this call.
     trace: Option<Spans>,
     ended: bool,
+}
+
+/// The tool of a call, which there is.
+#[derive(Debug, Clone)]
+pub(crate) struct Called {
+    pub(super) tool: ToolName,
+    /// The name that agents see.
+    pub(super) wire: Arc<str>,
+    /// The method of MCP that calls it.
+    pub(super) method: &'static str,
 }
 
 /// A stage of the pipeline.
@@ -95,8 +106,17 @@ impl Telemetry {
 
 impl CallTrace {
     /// It is a call of this tool, which there is.
-    pub(crate) fn tool(&self, tool: &ToolName) {
-        self.told().tool = Some(tool.clone());
+    pub(crate) fn tool(&self, tool: &ToolName, wire: &str, kind: Kind) {
+        self.told().tool = Some(Called {
+            tool: tool.clone(),
+            wire: wire.into(),
+            method: match kind {
+                Kind::Tool => "tools/call",
+                Kind::Prompt => "prompts/get",
+                Kind::Resource => "resources/read",
+                Kind::Completion => "completion/complete",
+            },
+        });
     }
 
     /// A stage begins.
@@ -114,14 +134,14 @@ impl CallTrace {
             Stage::Decision => String::from("decision"),
             Stage::Hold => String::from("hold"),
             Stage::Instance => match &told.tool {
-                Some(tool) => format!("execute_tool {}", tool.wire()),
+                Some(called) => format!("execute_tool {}", called.wire),
                 None => String::from("execute_tool"),
             },
         };
         let attributes = match (stage, &told.tool) {
-            (Stage::Instance, Some(tool)) => vec![
+            (Stage::Instance, Some(called)) => vec![
                 ("gen_ai.operation.name", Attribute::from("execute_tool")),
-                ("gen_ai.tool.name", tool.wire().into()),
+                ("gen_ai.tool.name", called.wire.to_string().into()),
                 ("gen_ai.tool.type", Attribute::from("extension")),
             ],
             _ => Vec::new(),

@@ -5,7 +5,9 @@ import assert from 'node:assert/strict';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 
-import { exercise, httpOptions, stdioOptions, url } from './exercise.mjs';
+import { approve, exercise, httpOptions, shownAPage, stdioOptions, url } from './exercise.mjs';
+
+const pages = [];
 
 for (const mode of ['legacy', 'auto']) {
   const options = mode === 'auto' ? { versionNegotiation: { mode: 'auto' } } : {};
@@ -17,5 +19,19 @@ for (const mode of ['legacy', 'auto']) {
     await client.connect(transport());
     await exercise(assert, client, `client, ${where}, ${mode}`);
     await client.close();
+
+    const opens = new Client(
+      { name: 'tests', version: '1.0.0' },
+      { ...options, capabilities: { elicitation: { url: {} } } },
+    );
+    opens.setRequestHandler('elicitation/create', async ({ params }) => {
+      assert.equal(params.mode, 'url');
+      pages.push(params.url);
+      approve(params.url.split('/').pop());
+      return { action: 'accept' };
+    });
+    await opens.connect(transport());
+    await shownAPage(assert, opens, `client, ${where}, ${mode}`, pages);
+    await opens.close();
   }
 }

@@ -100,6 +100,15 @@ fn build() -> Result<()> {
         "The hostile plugin of `tests/guests/probe`.",
     )?;
 
+    let built = xtask::build(&toolchain, &plugins, &target, "conformance", &[], true)?;
+    let path = keep(&built, &out, "conformance")?;
+    constant(
+        &mut constants,
+        "conformance",
+        &path,
+        "What the protocol's own conformance suite asks of a server.",
+    )?;
+
     let built = xtask::build(&toolchain, &plugins, &target, "misfits", &["http"], true)?;
     let path = keep(&built, &out, "liar")?;
     constant(
@@ -133,7 +142,7 @@ fn build() -> Result<()> {
 fn watch(root: &Path, plugins: &Path) -> Result<()> {
     println!("cargo::rerun-if-env-changed=TOLLGATE_GUEST_TOOLCHAIN");
     println!("cargo::rerun-if-changed={}", root.join("wit").display());
-    for part in ["build.rs", "probe", "misfits"] {
+    for part in ["build.rs", "probe", "misfits", "conformance"] {
         println!(
             "cargo::rerun-if-changed={}",
             root.join("tests/guests").join(part).display()

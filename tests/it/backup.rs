@@ -103,7 +103,10 @@ async fn a_backup_that_was_taken_under_load_serves_elsewhere_once_it_is_let() {
     let mut daemon = Daemon::start(&other).await;
     let client = daemon.client(&token);
     let reply = client.call("probe_echo", &json!({"text": "x"})).await;
-    assert_eq!(reply["structuredContent"]["code"], "revoked.all", "{reply}");
+    assert_eq!(
+        reply["_meta"]["dev.tollgate/refusal"]["code"], "revoked.all",
+        "{reply}"
+    );
     let said = run(&other, &["revoke", "--lift"]).await;
     assert_eq!(said.code, 0, "{said:?}");
     let reply = client.call("probe_echo", &json!({"text": "x"})).await;

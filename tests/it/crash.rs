@@ -105,7 +105,9 @@ impl Lane {
             let path = format!("/approved/{}/{life}", self.number);
             let held = daemon.client(&self.bob);
             let held = held.call("probe_send", &self.get(&path)).await;
-            let id = held["structuredContent"]["approvalId"].as_str().unwrap();
+            let id = held["_meta"]["dev.tollgate/refusal"]["approvalId"]
+                .as_str()
+                .unwrap();
             let said = run_as(&self.home, &self.ada, &["approvals", "approve", id]).await;
             assert_eq!(said.code, 0, "{said:?}");
             self.approved.push((id.to_owned(), path.clone()));

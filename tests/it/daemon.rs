@@ -297,7 +297,8 @@ async fn agents_are_told_when_their_tools_change() {
     place(&home.plugins().join("guest.wasm"), &misfit("plain"));
     loop {
         let told = client.receive().await.expect("the session goes on");
-        assert_eq!(told["method"], "notifications/tools/list_changed", "{told}");
+        let method = told["method"].as_str().unwrap_or_default();
+        assert!(method.ends_with("/list_changed"), "{told}");
         if names(&client.request("tools/list", json!({})).await).contains(&"guest_act".to_owned()) {
             break;
         }

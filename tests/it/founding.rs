@@ -131,7 +131,7 @@ async fn reads_run_alone_and_a_write_runs_once_after_a_person_agreed_to_exactly_
         story.send("POST", "/write", Some("to Eve")),
     );
     let held = story.daemon.client(&alice).call("probe_send", &write).await;
-    let told = &held["structuredContent"];
+    let told = &held["_meta"]["dev.tollgate/refusal"];
     assert_eq!(told["code"], "approval_required", "{held}");
     let id = told["approvalId"].as_str().unwrap();
     assert_eq!(story.sent().await.len(), 2, "nothing was written yet");
@@ -191,7 +191,7 @@ async fn a_revoked_agents_running_call_dies() {
     story.run(&["revoke", "agent", "alice"]).await;
     let ended = running.await.unwrap();
     assert_eq!(
-        ended["structuredContent"]["code"], "revoked.agent",
+        ended["_meta"]["dev.tollgate/refusal"]["code"], "revoked.agent",
         "{ended}"
     );
     story.upstream.closed().await;

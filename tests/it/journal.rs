@@ -130,7 +130,7 @@ async fn a_disk_that_takes_nothing_more_stops_every_effect() {
         assert!(answered < 10_000, "the disk never filled");
     };
     let unavailable = |reply: &serde_json::Value| {
-        let code = reply["structuredContent"]["code"].as_str();
+        let code = reply["_meta"]["dev.tollgate/refusal"]["code"].as_str();
         matches!(code, Some("journal.unavailable" | "host.draining"))
     };
     assert!(answered > 0);

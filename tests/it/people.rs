@@ -117,7 +117,7 @@ async fn a_held_call_is_answered_at_a_terminal() {
     let hostile = "x\u{1b}[2J\u{202e}y";
     let arguments = json!({"text": hostile});
     let held = client.call("probe_echo", &arguments).await;
-    let told = &held["structuredContent"];
+    let told = &held["_meta"]["dev.tollgate/refusal"];
     assert_eq!(told["code"], "approval_required", "{held}");
     assert_eq!(told["retry"], "same arguments");
     assert!(
@@ -140,7 +140,7 @@ async fn a_held_call_is_answered_at_a_terminal() {
     assert_eq!(result["isError"], false, "{result}");
     // Denied: the words go to the agent, and the exit code of a late answer says that it was refused.
     let held = client.call("probe_echo", &arguments).await;
-    let id = text(&held["structuredContent"], "approvalId");
+    let id = text(&held["_meta"]["dev.tollgate/refusal"], "approvalId");
     let denied = run_as(
         &home,
         ada,
@@ -149,7 +149,10 @@ async fn a_held_call_is_answered_at_a_terminal() {
     .await;
     assert_eq!(denied.code, 0, "{denied:?}");
     let result = client.call("probe_echo", &arguments).await;
-    assert_eq!(result["structuredContent"]["code"], "approval.denied");
+    assert_eq!(
+        result["_meta"]["dev.tollgate/refusal"]["code"],
+        "approval.denied"
+    );
     assert!(result.to_string().contains("not on a Sunday"), "{result}");
     let late = run_as(&home, ada, &["approvals", "approve", id]).await;
     assert_eq!(late.code, 2, "{late:?}");
@@ -186,7 +189,7 @@ async fn what_a_person_agreed_to_goes_when_the_person_does() {
         .out;
     let arguments = json!({"text": "a"});
     let held = client.call("probe_echo", &arguments).await;
-    let id = text(&held["structuredContent"], "approvalId").to_owned();
+    let id = text(&held["_meta"]["dev.tollgate/refusal"], "approvalId").to_owned();
     let approve = ["approvals", "approve", &id, "--standing", "2h"];
     assert_eq!(run_as(&home, bob.trim(), &approve).await.code, 0);
     let result = client.call("probe_echo", &arguments).await;
@@ -195,7 +198,7 @@ async fn what_a_person_agreed_to_goes_when_the_person_does() {
     let removed = run_as(&home, ada.trim(), &remove).await;
     assert_eq!(removed.lines()[0]["approvals"], json!([id]), "{removed:?}");
     let held = client.call("probe_echo", &arguments).await;
-    let told = &held["structuredContent"];
+    let told = &held["_meta"]["dev.tollgate/refusal"];
     assert_eq!(told["code"], "approval_required", "{held}");
     assert_ne!(text(told, "approvalId"), id);
 }
@@ -213,7 +216,7 @@ async fn a_watcher_sees_what_waits_and_what_comes() {
         .unwrap();
     let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
     let first = client.call("probe_echo", &json!({"text": "a"})).await;
-    let id = text(&first["structuredContent"], "approvalId").to_owned();
+    let id = text(&first["_meta"]["dev.tollgate/refusal"], "approvalId").to_owned();
     let asked: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
     assert_eq!(
         (text(&asked, "event"), text(&asked, "id")),
@@ -303,7 +306,7 @@ pub(crate) async fn a_client_that_opens_pages_is_asked_to_and_that_approves_noth
     // The page was shown, and refused: that is what the client says, and nothing was approved.
     let declined = json!({"approval": {"action": "decline"}});
     let waits = ask(&client, again(&arguments, &state, &declined)).await;
-    let told = &waits["result"]["structuredContent"];
+    let told = &waits["result"]["_meta"]["dev.tollgate/refusal"];
     assert_eq!(told["code"], "approval_required", "{waits}");
     assert_eq!(text(told, "approvalUrl"), url);
     // Once, and not again.
@@ -324,7 +327,7 @@ pub(crate) async fn a_client_that_opens_pages_is_asked_to_and_that_approves_noth
         json!({"elicitation": {"form": {}}});
     let held = ask(&client, form).await;
     assert_eq!(
-        held["result"]["structuredContent"]["code"],
+        held["result"]["_meta"]["dev.tollgate/refusal"]["code"],
         "approval_required"
     );
 }
@@ -369,7 +372,7 @@ async fn a_session_of_an_older_client_shows_the_page_within_the_call() {
             .await;
         let answer = client.answer(call).await;
         assert_eq!(
-            answer["result"]["structuredContent"]["code"], code,
+            answer["result"]["_meta"]["dev.tollgate/refusal"]["code"], code,
             "{answer}"
         );
     }

@@ -3,9 +3,10 @@
 use serde_json::json;
 use tollgate::digest::Digest;
 use tollgate::host::PluginStatus;
+use tollgate::journal::record::Event;
 use tollgate::reason::Reason;
 
-use crate::harness::{Bench, Look as _, Setup, change, misfit};
+use crate::harness::{Bench, Look as _, PROBE_POLICY, Setup, change, misfit};
 
 /// A plugin `guest` of its own beside the probe.
 fn with_guest() -> Setup {
@@ -307,4 +308,110 @@ async fn a_setting_that_changes_waits_like_code_that_changes() {
         "https://granted.example",
         "what was accepted goes on"
     );
+}
+
+/// The probe and a plugin `other` of the same code, with these prefixes; none where the name is enough.
+fn prefixes(probe: Option<&str>, other: Option<&str>) -> String {
+    let table = |plugin: &str, prefix: Option<&str>| {
+        let prefix = prefix.map_or_else(String::new, |text| format!("prefix = \"{text}\"\n"));
+        format!(
+            "[plugin.{plugin}]\n{prefix}[plugin.{plugin}.settings]\norigin = \"https://granted.example\"\n"
+        )
+    };
+    format!("{}{}", table("probe", probe), table("other", other))
+}
+
+fn prefixed(probe: Option<&str>, other: Option<&str>) -> Setup {
+    Setup::empty()
+        .component("probe", guests::PROBE)
+        .policy("probe", PROBE_POLICY)
+        .toml(&prefixes(probe, other))
+}
+
+#[tokio::test]
+async fn the_operator_says_by_which_names_agents_see_a_plugin() {
+    let bench = prefixed(None, None).start().await;
+    let config = bench.host.home().config();
+    let kept = std::fs::read_to_string(&config).unwrap();
+    let set = async |probe, other| {
+        let text = kept.replace(&prefixes(None, None), &prefixes(probe, other));
+        assert_ne!(text, kept);
+        std::fs::write(&config, text).unwrap();
+        bench.refresh().await;
+    };
+    let echoes = || -> Vec<String> {
+        let mut names = crate::tasks::tools(&bench, "alice", None);
+        assert!(names.is_sorted(), "{names:?}");
+        names.retain(|name| name.ends_with("echo"));
+        names
+    };
+    assert_eq!(echoes(), ["probe_echo"]);
+
+    for (prefix, name) in [("", "echo"), ("Pr-1", "Pr-1_echo")] {
+        set(Some(prefix), None).await;
+        assert_eq!(echoes(), [name]);
+        let reply = bench.call(name, json!({"text": "x"})).await;
+        assert_eq!(reply.reason(), None, "{}", reply.text());
+        // Policy and record know it by its own name, by which it may be called as well.
+        let full = bench.call("probe.echo", json!({"text": "x"})).await;
+        for call in [reply.call, full.call] {
+            let events = bench.records_of(call);
+            let intent = events.iter().find_map(|event| match event {
+                Event::Intent(intent) => Some(intent.tool.to_string()),
+                _ => None,
+            });
+            assert_eq!(intent.as_deref(), Some("probe.echo"), "{events:?}");
+        }
+        // What it was called before is nobody's.
+        let gone = bench.call("probe_echo", json!({"text": "x"})).await;
+        bench.assert_refused(&gone, Reason::NameUnknown);
+    }
+
+    // A second plugin that would take the same names is refused, and both are named.
+    set(Some(""), Some("")).await;
+    let other = std::fs::read(guests::PROBE).unwrap();
+    let about = bench.drop_plugin("other", &other).await;
+    let refused = change(&about, "plugin.refused");
+    assert_eq!(refused.reason, Some(Reason::NameCollision));
+    let says = refused.detail.as_ref().unwrap();
+    assert!(
+        says.contains("`other.") && says.contains("`probe."),
+        "{says}"
+    );
+    assert_eq!(echoes(), ["echo"], "the one that was there first goes on");
+
+    // Names that change places within one change of the configuration are no collision.
+    for (probe, other) in [("one", "two"), ("two", "one")] {
+        set(Some(probe), Some(other)).await;
+        let reports = bench.host.plugins();
+        assert_eq!(reports.len(), 2);
+        for (report, prefix) in reports.iter().zip([other, probe]) {
+            assert_eq!(report.status, PluginStatus::Serving, "{report:?}");
+            assert!(
+                report.tools.contains(&format!("{prefix}_echo")),
+                "{report:?}"
+            );
+        }
+        assert_eq!(
+            echoes(),
+            [format!("{probe}_echo")],
+            "alice's policy is for the probe"
+        );
+    }
+    bench.verify();
+}
+
+#[tokio::test]
+async fn a_name_that_was_taken_is_free_once_its_owner_is_gone() {
+    let bench = prefixed(Some(""), Some("")).start().await;
+    let other = std::fs::read(guests::PROBE).unwrap();
+    let about = bench.drop_plugin("other", &other).await;
+    let refused = change(&about, "plugin.refused");
+    assert_eq!(refused.reason, Some(Reason::NameCollision));
+    std::fs::remove_file(bench.plugin_file("probe")).unwrap();
+    bench.refresh().await;
+    let reports = bench.host.plugins();
+    assert_eq!(reports.len(), 1);
+    assert_eq!(reports[0].status, PluginStatus::Serving, "{reports:?}");
+    assert!(reports[0].tools.contains(&String::from("echo")));
 }

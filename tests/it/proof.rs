@@ -13,7 +13,9 @@ use std::time::Duration;
 use tollgate::clock::{Clock, SystemClock};
 use tollgate::journal::record::{Changed, Event};
 use tollgate::journal::storage::{Disk, Name, Storage as _};
-use tollgate::journal::{BadPlace, Journal, OpenError, Options, Reader, verify, verify_in};
+use tollgate::journal::{
+    BadPlace, Journal, OpenError, Options, Reader, Recovery, verify, verify_in,
+};
 use tollgate::reason::{Reason, Refusal};
 
 use self::failing::{Failing, Fault};
@@ -270,6 +272,20 @@ pub(crate) fn a_log_made_to_exhaust_its_reader_ends_at_its_first_bad_line() {
     }
 }
 
+/// The journal at `path`. A process that another test starts has this one's files until it is another program,
+/// and with them the lock.
+fn opened(path: &Path) -> (Journal, Recovery) {
+    let began = std::time::Instant::now();
+    loop {
+        match Journal::open(path, options()) {
+            Err(OpenError::Locked) if began.elapsed().as_secs() < 30 => {
+                std::thread::yield_now();
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 /// The log as it is after a fault: whole, and gone on with.
 fn goes_on(path: &Path, at_least: u64) {
     // Before the first record there is no log: nothing, or keys that have signed nothing.
@@ -277,7 +293,7 @@ fn goes_on(path: &Path, at_least: u64) {
         let left = verify(path, |_| ()).unwrap();
         assert_eq!(left.first_bad, None);
     }
-    let (journal, recovery) = Journal::open(path, options()).unwrap();
+    let (journal, recovery) = opened(path);
     assert!(recovery.seq >= at_least);
     let later = journal.append(&changed("later")).unwrap().seq();
     drop(journal);

@@ -374,7 +374,7 @@ async fn power_is_taken_back_from_a_host_that_is_ending() {
     let said = binary::run(&home, &["revoke", "all"]).await;
     assert_eq!(said.code, 0, "{}", said.err);
     let answer = under_way.await.unwrap().unwrap();
-    let code = &answer["structuredContent"]["code"];
+    let code = &answer["_meta"]["dev.tollgate/refusal"]["code"];
     assert_eq!(code, "revoked.all", "{answer}");
     assert_eq!(stopping.await.unwrap().code, 0);
     daemon.ended().await;
@@ -430,7 +430,7 @@ async fn a_revocation_given_just_before_a_kill_is_in_force_after_it() {
             assert_eq!(answer.status, 401, "{}", answer.body);
             continue;
         }
-        let told = &answer.messages()[0]["result"]["structuredContent"]["code"];
+        let told = &answer.messages()[0]["result"]["_meta"]["dev.tollgate/refusal"]["code"];
         assert_eq!(*told, code, "{}", answer.body);
         if code == "revoked.all" {
             let said = binary::run(&home, &["revoke", "--lift"]).await;

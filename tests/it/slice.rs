@@ -283,12 +283,7 @@ async fn every_way_to_fail_has_its_own_reason() {
             Reason::ResultInvalid,
             "",
         ),
-        (
-            "probe_input_required",
-            json!({}),
-            Reason::InputUnsupported,
-            "",
-        ),
+        ("probe_input_required", json!({}), Reason::GrantAbsent, ""),
     ] {
         let reply = bench.call(tool, arguments).await;
         assert_eq!(reply.reason(), Some(reason), "{tool}");

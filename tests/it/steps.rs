@@ -84,7 +84,7 @@ async fn a_step_token_that_was_used_is_used_after_a_restart() {
     let mut daemon = Daemon::start(&home).await;
     let result = daemon.client(&token).call("probe_echo", &x()).await;
     assert_eq!(
-        result["structuredContent"]["code"], "token.used",
+        result["_meta"]["dev.tollgate/refusal"]["code"], "token.used",
         "{result}"
     );
     // The key is kept, and what was not used is good.

@@ -342,7 +342,7 @@ async fn a_client_names_its_task() {
     };
     let code = |answer: &crate::harness::mcp::Answer| {
         let last = answer.messages().pop().unwrap();
-        last["result"]["structuredContent"]["code"].clone()
+        last["result"]["_meta"]["dev.tollgate/refusal"]["code"].clone()
     };
     let (echo, remember) = (ids[0].as_str(), ids[1].as_str());
     assert_eq!(code(&post("tools/call", "", "").await), "task.required");
@@ -393,7 +393,7 @@ async fn a_kill_gives_no_task_anything_back_and_revives_none() {
         let on = [("tollgate-task", task)];
         let answer = client.request_with(&on, "tools/call", params).await;
         let mut last = answer.unwrap().messages().pop().unwrap();
-        last["result"]["structuredContent"]["code"].take()
+        last["result"]["_meta"]["dev.tollgate/refusal"]["code"].take()
     };
 
     let client = daemon.client(&token);

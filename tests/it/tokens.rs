@@ -199,7 +199,10 @@ async fn tokens_are_rotated_listed_narrowed_and_revoked() {
         .client(narrowed.out.trim())
         .call("probe_echo", &json!({"text": "a"}))
         .await;
-    assert_eq!(result["structuredContent"]["code"], "token.check_failed");
+    assert_eq!(
+        result["_meta"]["dev.tollgate/refusal"]["code"],
+        "token.check_failed"
+    );
     let json = run(&home, &[&["--format", "json"][..], &make].concat()).await;
     let (id, token) = (
         json.lines()[0]["id"].as_str().unwrap().to_owned(),

@@ -72,6 +72,12 @@ pub fn test() -> Result<u8> {
         run.current_dir(root());
         steps.push(("with real clients", run));
     }
+    let conformance = root().join("tests/conformance/run");
+    if conformance.is_file() {
+        let mut run = Command::new(conformance);
+        run.current_dir(root());
+        steps.push(("with the protocol's own conformance suite", run));
+    }
     for (what, mut step) in steps {
         say(format_args!("testing {what}"));
         let status = step

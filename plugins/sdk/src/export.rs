@@ -2,7 +2,16 @@
 
 use std::marker::PhantomData;
 
+use serde_json::Value;
+
+use crate::bindings::asking::exports::tollgate::plugin::questions;
+use crate::bindings::completing::exports::tollgate::plugin::completion;
 use crate::bindings::exports::tollgate::plugin::tools::{self, CallError, Guest};
+use crate::bindings::prompting::exports::tollgate::plugin::prompts;
+use crate::bindings::reading::exports::tollgate::plugin::resources;
+use crate::offer::{
+    Asking, Completes, Place, PromptReply, Prompts, ResourceReply, Resources, Typed,
+};
 use crate::{Invocation, Plugin, ToolDescription};
 
 /// The component of a plugin.
@@ -51,5 +60,110 @@ fn describe(tool: ToolDescription) -> tools::Tool {
         output_schema: tool.output_schema.map(|schema| schema.to_string()),
         hints,
         uses: tool.uses.iter().map(|&name| name.to_owned()).collect(),
+    }
+}
+
+impl<P: Prompts> prompts::Guest for Component<P> {
+    fn describe() -> Vec<prompts::Prompt> {
+        let owned = |uses: &[&str]| uses.iter().map(|&name| name.to_owned()).collect();
+        let all = P::ALL.iter().map(|prompt| prompts::Prompt {
+            name: prompt.name.to_owned(),
+            title: prompt.title.map(str::to_owned),
+            description: prompt.description.to_owned(),
+            arguments: prompt
+                .arguments
+                .iter()
+                .map(|argument| prompts::Argument {
+                    name: argument.name.to_owned(),
+                    title: None,
+                    description: argument.description.map(str::to_owned),
+                    required: argument.required,
+                })
+                .collect(),
+            uses: owned(prompt.uses),
+        });
+        all.collect()
+    }
+
+    fn get(said: prompts::Invocation) -> Result<prompts::Outcome, CallError> {
+        Invocation::of(said.prompt, said.arguments, said.answers, said.state)
+            .and_then(P::get)
+            .map(|reply| match reply {
+                PromptReply::Messages(messages) => prompts::Outcome::Complete(prompts::Messages {
+                    description: None,
+                    messages: messages
+                        .into_iter()
+                        .map(|(role, content)| prompts::Message { role, content })
+                        .collect(),
+                }),
+                PromptReply::Ask(request) => {
+                    prompts::Outcome::InputRequired(request.into_binding())
+                }
+            })
+            .map_err(crate::Error::into_call_error)
+    }
+}
+
+impl<R: Resources> resources::Guest for Component<R> {
+    fn describe() -> Vec<resources::Offer> {
+        let all = R::ALL.iter().map(|resource| resources::Offer {
+            name: resource.name.to_owned(),
+            title: resource.title.map(str::to_owned),
+            description: resource.description.to_owned(),
+            at: match resource.at {
+                Place::Uri(uri) => resources::Place::Uri(uri.to_owned()),
+                Place::Template(template) => resources::Place::Template(template.to_owned()),
+            },
+            mime_type: resource.mime_type.map(str::to_owned),
+            size: None,
+            uses: resource.uses.iter().map(|&name| name.to_owned()).collect(),
+        });
+        all.collect()
+    }
+
+    fn read(said: resources::Invocation) -> Result<resources::Outcome, CallError> {
+        Invocation::of(said.name, said.arguments, said.answers, said.state)
+            .and_then(R::read)
+            .map(|reply| match reply {
+                ResourceReply::Contents(contents) => resources::Outcome::Complete(contents),
+                ResourceReply::Ask(request) => {
+                    resources::Outcome::InputRequired(request.into_binding())
+                }
+            })
+            .map_err(crate::Error::into_call_error)
+    }
+}
+
+impl<C: Completes> completion::Guest for Component<C> {
+    fn complete(request: completion::Request) -> Result<completion::Values, CallError> {
+        let known = match serde_json::from_str(&request.known) {
+            Ok(Value::Object(known)) => known,
+            _ => serde_json::Map::new(),
+        };
+        let typed = Typed {
+            of: request.of,
+            argument: request.argument,
+            value: request.value,
+            known,
+        };
+        let mut values = C::complete(typed).map_err(crate::Error::into_call_error)?;
+        let total = values.len();
+        values.truncate(100);
+        Ok(completion::Values {
+            more: total > values.len(),
+            total: u32::try_from(total).ok(),
+            values,
+        })
+    }
+}
+
+impl<A: Asking> questions::Guest for Component<A> {
+    fn describe() -> Vec<questions::Asking> {
+        let all = A::all().into_iter().map(|asks| questions::Asking {
+            of: asks.of.to_owned(),
+            kinds: asks.kinds,
+            why: asks.why.to_owned(),
+        });
+        all.collect()
     }
 }

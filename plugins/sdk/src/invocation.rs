@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::bindings::exports::tollgate::plugin::tools;
+use crate::bindings::tollgate::plugin::types;
 
 /// One call of a tool. A tool that takes an `&Invocation` beside its arguments gets this.
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ impl Invocation {
         self
     }
 
-    /// The tool's name.
+    /// The name of the tool, the prompt or the resource.
     #[must_use]
     pub fn tool(&self) -> &str {
         &self.tool
@@ -97,8 +98,22 @@ impl Invocation {
     }
 
     pub(crate) fn from_binding(invocation: tools::Invocation) -> Result<Self, Error> {
-        let answers = invocation
-            .answers
+        let tools::Invocation {
+            tool,
+            arguments,
+            answers,
+            state,
+        } = invocation;
+        Self::of(tool, arguments, answers, state)
+    }
+
+    pub(crate) fn of(
+        tool: String,
+        arguments: String,
+        answers: Vec<types::Answer>,
+        state: Option<Vec<u8>>,
+    ) -> Result<Self, Error> {
+        let answers = answers
             .into_iter()
             .map(|answer| {
                 Ok(Answer {
@@ -108,10 +123,10 @@ impl Invocation {
             })
             .collect::<Result<_, Error>>()?;
         Ok(Self {
-            tool: invocation.tool,
-            arguments: invocation.arguments,
+            tool,
+            arguments,
             answers,
-            state: invocation.state,
+            state,
         })
     }
 }

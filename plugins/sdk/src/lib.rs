@@ -42,6 +42,7 @@ mod error;
 pub mod export;
 mod host;
 mod invocation;
+pub mod offer;
 mod output;
 mod question;
 pub mod requirement;
@@ -50,7 +51,7 @@ mod tool;
 
 pub use content::{Completion, Content, ContentExt};
 pub use error::{Error, ErrorKind, HostError};
-pub use host::{clock, http, log, progress, random, secrets, settings};
+pub use host::{client, clock, http, log, progress, random, secrets, settings};
 pub use invocation::{Answer, Invocation};
 pub use output::{Json, Outcome, Output, Reply};
 pub use question::{InputRequest, Question};
@@ -62,7 +63,7 @@ pub use tool::{Description, Hints, NoArguments, Plugin, Tool, ToolDescription, T
 pub mod prelude {
     pub use crate::{
         Completion, Content, ContentExt, Error, InputRequest, Invocation, Json, Question, Reply,
-        clock, http, log, plugin, progress, random, secrets, settings, tool,
+        client, clock, http, log, plugin, progress, random, secrets, settings, tool,
     };
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};
@@ -70,13 +71,20 @@ pub mod prelude {
 
 /// Declares the plugin: what it is for, what it needs, what it offers. Once per crate.
 ///
-/// `requires` takes values of the functions in [`requirement`], which are in scope there.
+/// `requires` takes values of the functions in [`requirement`], which are in scope there. After `tools` may come, in this
+/// order, `prompts`, `resources` and `completes`, each a type that implements the trait of [`offer`], and `asks`, with
+/// values of [`offer::asks`]: what may ask clients, without which no question of it is put.
 #[macro_export]
 macro_rules! plugin {
     (
         summary: $summary:expr,
         $(requires: [$($requirement:expr),* $(,)?],)?
-        tools: [$($tool:path),+ $(,)?] $(,)?
+        tools: [$($tool:path),+ $(,)?]
+        $(, prompts: $prompts:ty)?
+        $(, resources: $resources:ty)?
+        $(, completes: $completes:ty)?
+        $(, asks: [$($asks:expr),+ $(,)?])?
+        $(,)?
     ) => {
         /// The plugin of this crate.
         #[doc(hidden)]
@@ -100,6 +108,54 @@ macro_rules! plugin {
             type Component = $crate::export::Component<ThisPlugin>;
             $crate::bindings::export_component!(Component with_types_in $crate::bindings);
         };
+
+        $(
+            #[cfg(target_family = "wasm")]
+            const _: () = {
+                type Component = $crate::export::Component<$prompts>;
+                $crate::bindings::prompting::export_prompts!(
+                    Component with_types_in $crate::bindings::prompting
+                );
+            };
+        )?
+
+        $(
+            #[cfg(target_family = "wasm")]
+            const _: () = {
+                type Component = $crate::export::Component<$resources>;
+                $crate::bindings::reading::export_resources!(
+                    Component with_types_in $crate::bindings::reading
+                );
+            };
+        )?
+
+        $(
+            #[cfg(target_family = "wasm")]
+            const _: () = {
+                type Component = $crate::export::Component<$completes>;
+                $crate::bindings::completing::export_completion!(
+                    Component with_types_in $crate::bindings::completing
+                );
+            };
+        )?
+
+        $(
+            impl $crate::offer::Asking for ThisPlugin {
+                fn all() -> ::std::vec::Vec<$crate::offer::Asks> {
+                    #[allow(unused_imports, reason = "a plugin uses some of them")]
+                    use $crate::offer::{Kinds, asks};
+                    ::std::vec![$($asks),+]
+                }
+            }
+
+            #[cfg(target_family = "wasm")]
+            const _: () = {
+                type Component = $crate::export::Component<ThisPlugin>;
+                $crate::bindings::asking::export_questions!(
+                    Component with_types_in $crate::bindings::asking
+                );
+            };
+        )?
 
         #[cfg(test)]
         mod description_tests {

@@ -14,6 +14,11 @@ fn what_the_documentation_shows_can_be_typed() {
         "serve",
         "serve --quickstart",
         "serve --listen 127.0.0.1:0 --home /srv",
+        "serve --listen unix:/run/tollgate/mcp.sock",
+        "client add claude",
+        "client add cursor --agent builder --project --replace",
+        "client add codex --http https://tools.example/mcp --token-variable TOLLGATE_TOKEN",
+        "client print vscode --name tools --task task_aaaaaaaaaaaaaaaa",
         "serve --stdio --agent claude",
         "call jq_run {} --agent claude",
         "call jq.run - --format json",
@@ -132,6 +137,7 @@ fn the_help_of_the_main_command() {
       policy     Write, explain and test policies
       check      Check configuration, policies, entities, plugins, cases and secrets; needs no daemon
       agent      Add, list and remove agents; rotate their tokens
+      client     Put this host into the configuration of a client, such as Claude Code or Cursor
       token      Make tokens for one step and hand-offs, and narrow them
       task       Start, show, list and end tasks of agents
       revoke     Take power back at once: calls under way are stopped

@@ -1,4 +1,4 @@
-//! The addresses that a daemon listens on: for agents, for people, for Prometheus.
+//! The addresses that a daemon listens on for people and for Prometheus; `cli::endpoint` has that for agents.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -12,7 +12,6 @@ use crate::cli::exit::Exit;
 use crate::cli::fault::Fault;
 use crate::config::Config;
 use crate::host::Host;
-use crate::mcp::HttpConfig;
 use crate::telemetry;
 
 /// What an address is for.
@@ -25,11 +24,6 @@ struct Purpose {
     mend: &'static str,
 }
 
-const AGENTS: Purpose = Purpose {
-    listen: "listen",
-    missing: "no HTTP endpoint",
-    mend: "name another address with `--listen ADDRESS:PORT`, or in `[server]` of `tollgate.toml`",
-};
 const PEOPLE: Purpose = Purpose {
     listen: "listen for people",
     missing: "no admin listener (`tollgate approvals` needs none)",
@@ -63,12 +57,6 @@ async fn bind(
         ErrorKind::AddrInUse => fault.exit(Exit::Conflict),
         _ => fault,
     })
-}
-
-/// Takes the HTTP endpoint's address.
-pub(super) async fn endpoint(serve: &Serve, config: &Config) -> Result<Option<TcpListener>, Fault> {
-    let address = serve.listen.unwrap_or(config.server.listen);
-    bind(serve, address, &AGENTS).await
 }
 
 /// Takes the admin listener's address, where the configuration asks for one, and serves people there.
@@ -110,39 +98,4 @@ pub(super) async fn prometheus(
         });
     }
     Ok(())
-}
-
-/// Who may ask, by `Host` and `Origin`.
-pub(super) fn http_config(config: &Config, address: Option<SocketAddr>) -> HttpConfig {
-    let mut hosts = config.server.allowed_hosts.clone();
-    if let Some(address) = address {
-        let ip = address.ip();
-        if ip.is_loopback() {
-            hosts.extend(HttpConfig::default().hosts);
-        }
-        // Every address of the machine is no address that a request can be sent to.
-        if !ip.is_unspecified() {
-            hosts.push(ip.to_string());
-        }
-    }
-    HttpConfig {
-        hosts,
-        origins: config.server.allowed_origins.clone(),
-        ..HttpConfig::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_answers_to_its_names_and_the_wildcard_address_to_none() {
-        let config = Config::default();
-        let loopback = http_config(&config, Some("127.0.0.2:80".parse().unwrap()));
-        assert!(loopback.hosts.contains(&"localhost".to_owned()));
-        assert!(loopback.hosts.contains(&"127.0.0.2".to_owned()));
-        let any = http_config(&config, Some("0.0.0.0:80".parse().unwrap()));
-        assert!(any.hosts.is_empty());
-    }
 }

@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::name::ToolName;
+use crate::plugin::Kind;
 use crate::policy::Ground;
 use crate::reason::Reason;
 
@@ -71,8 +72,14 @@ pub struct Intent {
     pub call: CallId,
     /// Who asks.
     pub caller: Caller,
-    /// The tool.
+    /// The tool; or the prompt, the resource, completion.
     pub tool: ToolName,
+    /// Which of them it is.
+    #[serde(default, skip_serializing_if = "Kind::is_tool")]
+    pub kind: Kind,
+    /// Which round it is, where it is not the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<RoundOf>,
     /// Digest of the component that runs.
     pub plugin: Digest,
     /// The arguments.
@@ -83,6 +90,19 @@ pub struct Intent {
     pub grants: Vec<String>,
     /// What the decision rests on.
     pub decision: Ground,
+}
+
+/// A round that brings a client's answers to a plugin's questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundOf {
+    /// 2 for the first that does.
+    pub number: u32,
+    /// The call of the first round, where the host asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<CallId>,
+    /// Digest of the answers, as one canonical object.
+    pub answers: Digest,
 }
 
 /// Something was refused. Exactly one record says so for each refusal.

@@ -49,6 +49,8 @@ fn begins(call: CallId, caller: Caller, tool: &str) -> Event {
     Event::Intent(Intent {
         caller,
         tool: tool.parse().unwrap(),
+        kind: Default::default(),
+        round: None,
         arguments: ArgumentsView {
             view: format!("{{\"note\":{FORGED:?}}}"),
             ..base.arguments.clone()

@@ -147,7 +147,10 @@ async fn plain_calls_go_to_the_host_and_are_answered_as_rmcp_does() {
         good().swap(r#""name":"t_echo""#, r#""name":"t\u005fecho""#),
         good().swap(r#""version":"1""#, r#""version":"1","title":"T""#),
         good().swap(r#""name":"test""#, r#""name":"te\u0000st""#),
-        good().swap(r#"Capabilities":{}"#, r#"Capabilities":{"roots":{}}"#),
+        good().swap(
+            r#"Capabilities":{}"#,
+            r#"Capabilities":{"experimental":{"x":{}}}"#,
+        ),
         good().swap(r#""_meta":{"#, r#""_meta":{"traceparent":5,"#),
         good().with("accept", &["TEXT/event-stream,application/JSON , */*"]),
         good().with("content-type", &["application/json; charset=utf-8"]),

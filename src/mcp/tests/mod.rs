@@ -140,6 +140,7 @@ impl Backend for Fake {
             call: CallId(uuid::Uuid::nil()),
             completion,
             refusal,
+            asks: None,
         }
     }
 

@@ -269,7 +269,7 @@ impl HostQuestion for Asks {
         match self.0 {
             HostAction::Http | HostAction::Connect => Target::Origin(self.1),
             HostAction::UseSecret | HostAction::RevealSecret => Target::Secret(self.1),
-            HostAction::Clock | HostAction::Random => Target::Plugin,
+            HostAction::Clock | HostAction::Random | HostAction::Ask => Target::Plugin,
         }
     }
 

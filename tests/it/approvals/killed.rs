@@ -98,7 +98,7 @@ impl Life {
     /// A call that is held; which approval it waits for.
     async fn held(&self, arguments: &Value) -> String {
         let held = self.call(arguments).await;
-        let told = &held["structuredContent"];
+        let told = &held["_meta"]["dev.tollgate/refusal"];
         assert_eq!(told["code"], "approval_required", "{held}");
         told["approvalId"].as_str().unwrap().to_owned()
     }
@@ -111,7 +111,7 @@ impl Life {
         });
         let mut answer = client.request("tools/call", params).await;
         assert!(client.rest().await.1.success());
-        answer["result"]["structuredContent"]["code"].take()
+        answer["result"]["_meta"]["dev.tollgate/refusal"]["code"].take()
     }
 
     async fn approve(&self, id: &str) -> Said {

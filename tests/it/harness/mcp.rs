@@ -194,7 +194,21 @@ pub(crate) struct Pipe {
 impl Pipe {
     /// Starts the client and shakes hands.
     pub(crate) async fn start(home: &Home, agent: &str) -> Self {
-        let mut client = Self::spawn(home, agent);
+        Self::spawn(home, agent).begun().await
+    }
+
+    /// Starts a program as a client does that has these words in its configuration, and shakes hands.
+    pub(crate) async fn of(program: &str, arguments: &[&str]) -> Self {
+        let mut command = tokio::process::Command::new(program);
+        command
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        Self::run(command).begun().await
+    }
+
+    async fn begun(mut self) -> Self {
+        let client = &mut self;
         let hello = json!({
             "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"},
         });
@@ -206,12 +220,19 @@ impl Pipe {
         client
             .send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
             .await;
-        client
+        self
     }
 
     /// Starts the client.
     pub(crate) fn spawn(home: &Home, agent: &str) -> Self {
-        let mut child = super::binary::command(home, &["serve", "--stdio", "--agent", agent])
+        Self::run(super::binary::command(
+            home,
+            &["serve", "--stdio", "--agent", agent],
+        ))
+    }
+
+    fn run(mut command: tokio::process::Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
@@ -239,7 +260,10 @@ impl Pipe {
 
     /// The next line, which must be a message of the protocol.
     pub(crate) async fn receive(&mut self) -> Option<Value> {
-        let line = self.output.next_line().await.unwrap()?;
+        // A minute: a test that waits for what never comes fails, and does not hang.
+        let line =
+            tokio::time::timeout(std::time::Duration::from_secs(60), self.output.next_line());
+        let line = line.await.expect("a message within a minute").unwrap()?;
         let message: Value =
             serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert_eq!(message["jsonrpc"], "2.0", "{line}");

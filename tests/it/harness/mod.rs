@@ -90,6 +90,9 @@ pub(crate) fn arrival(name: &str, tool: &str, arguments: impl Into<Vec<u8>>) -> 
         arguments: arguments.into().into(),
         credential: None,
         progress: None,
+        client: Default::default(),
+        round: None,
+        kind: Default::default(),
         approval: None,
         trace: None,
     }

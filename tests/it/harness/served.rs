@@ -176,7 +176,7 @@ pub(crate) fn code(answer: &Answer) -> String {
         return format!("http {}", answer.status);
     }
     let last = answer.messages().pop().unwrap();
-    match last["result"]["structuredContent"]["code"].as_str() {
+    match last["result"]["_meta"]["dev.tollgate/refusal"]["code"].as_str() {
         Some(code) if last["result"]["isError"] == true => code.to_owned(),
         _ => String::from("ok"),
     }

@@ -167,7 +167,7 @@ pub(crate) async fn fifty_restarts_under_load_lose_no_lease_approval_or_revocati
                 .client(&token)
                 .call("probe_echo", &echo(number))
                 .await;
-            let id = held["structuredContent"]["approvalId"]
+            let id = held["_meta"]["dev.tollgate/refusal"]["approvalId"]
                 .as_str()
                 .unwrap()
                 .to_owned();

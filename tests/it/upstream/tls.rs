@@ -77,6 +77,14 @@ fn certificate(name: &str) -> CertifiedKey {
     CertifiedKey::new(chain, signer)
 }
 
+/// A certificate for `name` of the authority that every host of these tests trusts, and its key, as PEM.
+pub(crate) fn pem(name: &str) -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let signed = params.signed_by(&key, &*AUTHORITY.issuer).unwrap();
+    (signed.pem(), key.serialize_pem())
+}
+
 /// Accepts TLS for any name.
 pub(super) fn acceptor() -> TlsAcceptor {
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(

@@ -1,5 +1,6 @@
 //! What the host offers, one module per interface of `wit/`.
 
+pub mod client;
 pub mod clock;
 pub mod http;
 pub mod log;

@@ -1,0 +1,541 @@
+//! Calls in rounds: what a plugin asks its client before it goes on, in both eras.
+//!
+//! | client | what it is asked by | what comes back |
+//! | --- | --- | --- |
+//! | stateless revision | `input_required`, with a sealed state (`seal`) | the call again, with answers and state |
+//! | older session | requests of its own, within the call | their results; the host calls the plugin again |
+//!
+//! The plugin can't tell the two apart. Each round is a call of its own to the host, which decides and
+//! records it; here it is only asked and carried. Answers that come without a state were not asked for:
+//! the plugin gets them without a state of its own.
+
+use bytes::Bytes;
+use rmcp::model::{
+    ClientCapabilities, ElicitationCapability, InputRequest, InputRequests, InputRequiredResult,
+    InputResponses, RootsCapabilities, SamplingCapability,
+};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::held::{AGAIN, SHOWING, ask, show, was_opened};
+use super::result::meta_of;
+use super::seal::{Asked, Bound, Carried};
+use super::server::{Arrived, Handler};
+use crate::call::{Ask, Question, Questions, Reply, Round};
+use crate::name::is_plain;
+use crate::plugin::{Kind, QuestionKind, Schema};
+use crate::reason::Reason;
+
+/// The first revision without sessions.
+const STATELESS: &str = "2026-07-28";
+
+/// Rounds of one call. Clients stop after about as many.
+const MOST_ROUNDS: u32 = 10;
+
+/// Answers in one round, and bytes of them all.
+const MOST_ANSWERS: usize = 16;
+const ANSWERS: usize = 256 << 10;
+
+/// How long a session's client may take with one question: a person fills in a form.
+const ANSWERING: std::time::Duration = std::time::Duration::from_secs(5 * 60);
+
+/// Whether it speaks the revision that asks by its results.
+pub(super) fn is_stateless(context: &RequestContext<RoleServer>) -> bool {
+    context
+        .protocol_version()
+        .is_some_and(|version| version.as_str() >= STATELESS)
+}
+
+/// What a client can be asked, by what it declares.
+pub(super) fn offers(capabilities: Option<&ClientCapabilities>) -> Vec<QuestionKind> {
+    let Some(capabilities) = capabilities else {
+        return Vec::new();
+    };
+    let mut offers = Vec::new();
+    if let Some(elicitation) = &capabilities.elicitation {
+        // One that names no mode has forms: there was nothing else when it was written.
+        if elicitation.form.is_some() || elicitation.url.is_none() {
+            offers.push(QuestionKind::Form);
+        }
+        if elicitation.url.is_some() {
+            offers.push(QuestionKind::Url);
+        }
+    }
+    if capabilities.sampling.is_some() {
+        offers.push(QuestionKind::Sampling);
+    }
+    if capabilities.roots.is_some() {
+        offers.push(QuestionKind::Roots);
+    }
+    offers
+}
+
+/// The capabilities that these kinds take, as the client would declare them.
+pub(super) fn capabilities(kinds: &[QuestionKind]) -> ClientCapabilities {
+    let mut wanted = ClientCapabilities::default();
+    for kind in kinds {
+        match kind {
+            QuestionKind::Form => {
+                wanted
+                    .elicitation
+                    .get_or_insert_default()
+                    .form
+                    .get_or_insert_default();
+            }
+            QuestionKind::Url => {
+                let elicitation: &mut ElicitationCapability =
+                    wanted.elicitation.get_or_insert_default();
+                elicitation.url.get_or_insert_default();
+            }
+            QuestionKind::Sampling => wanted.sampling = Some(SamplingCapability::default()),
+            QuestionKind::Roots => wanted.roots = Some(RootsCapabilities::default()),
+        }
+    }
+    wanted
+}
+
+/// The protocol's own error for a call that has to ask what the client does not offer.
+pub(super) fn lacking(reply: &Reply, offers: &[QuestionKind]) -> Option<ErrorData> {
+    let refused = reply.refusal.as_ref()?.reason == Reason::InputUnsupported;
+    let questions = reply.asks.as_ref().filter(|_| refused)?;
+    let lacking = capabilities(&questions.beyond(offers));
+    Some(ErrorData::missing_required_client_capability(lacking))
+}
+
+/// What a request asks for, whichever method it came by.
+pub(super) struct Request<'a> {
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    pub(super) arguments: Bytes,
+    pub(super) responses: Option<&'a InputResponses>,
+    pub(super) state: Option<&'a str>,
+}
+
+/// How a request is answered.
+pub(super) enum Answered {
+    Complete(Reply),
+    Asks(InputRequiredResult),
+}
+
+/// The answers among `responses`: of what was `asked`, or, where nothing was, of what they answer unasked.
+/// What else stands there is left out.
+fn answers(
+    responses: Option<&InputResponses>,
+    asked: Option<&[Asked]>,
+) -> Result<Vec<(String, Value)>, ErrorData> {
+    let wrong = |key: &str| {
+        let shown: String = key
+            .chars()
+            .take(64)
+            .flat_map(char::escape_default)
+            .collect();
+        ErrorData::invalid_params(format!("`inputResponses.{shown}` is no answer"), None)
+    };
+    let mut answers = Vec::new();
+    let mut bytes = 0;
+    for (key, value) in responses.into_iter().flatten() {
+        let question = match asked {
+            None if !is_plain(key) => continue,
+            None => None,
+            Some(asked) => match asked.iter().find(|question| question.key == *key) {
+                Some(question) => Some(question),
+                None => continue,
+            },
+        };
+        if !is_answer(value, question) {
+            return Err(wrong(key));
+        }
+        bytes += key.len() + value.to_string().len();
+        if answers.len() == MOST_ANSWERS || bytes > ANSWERS {
+            return Err(ErrorData::invalid_params(
+                format!("`inputResponses` has more than {MOST_ANSWERS} answers or {ANSWERS} bytes"),
+                None,
+            ));
+        }
+        answers.push((key.clone(), value.clone()));
+    }
+    Ok(answers)
+}
+
+/// Whether `value` has the form of an answer, to `question` where it is known which.
+fn is_answer(value: &Value, question: Option<&Asked>) -> bool {
+    let Some(members) = value.as_object() else {
+        return false;
+    };
+    let Some(question) = question else {
+        return true;
+    };
+    match question.kind {
+        QuestionKind::Form | QuestionKind::Url => {
+            let content = members.get("content");
+            match members.get("action").and_then(Value::as_str) {
+                Some("accept") => is_filled_in(content, question.schema.as_ref()),
+                Some("decline" | "cancel") => content.is_none_or(Value::is_object),
+                _ => false,
+            }
+        }
+        QuestionKind::Sampling => members.contains_key("content"),
+        QuestionKind::Roots => members.get("roots").is_some_and(Value::is_array),
+    }
+}
+
+/// Whether a form's content is what its schema asks for.
+fn is_filled_in(content: Option<&Value>, schema: Option<&Value>) -> bool {
+    let Some(schema) = schema else {
+        return content.is_none_or(Value::is_object);
+    };
+    // It was compiled when the plugin asked.
+    let compiled = Schema::compile(schema, "a question").ok();
+    content.is_some_and(|content| {
+        content.is_object() && compiled.is_some_and(|schema| schema.fault(content).is_none())
+    })
+}
+
+fn as_asked(question: &Question) -> Asked {
+    Asked {
+        key: question.key.clone(),
+        kind: question.ask.kind(),
+        schema: match &question.ask {
+            Ask::Form { schema, .. } => Some(schema.clone()),
+            Ask::Url { .. } | Ask::Sampling(_) | Ask::Roots => None,
+        },
+    }
+}
+
+/// The round after the one that `reply` ended, without its answers.
+fn next(before: Option<&Round>, reply: &Reply, questions: &Questions) -> Round {
+    Round {
+        number: before.map_or(1, |round| round.number).saturating_add(1),
+        first: before.and_then(|round| round.first).or(Some(reply.call)),
+        answers: Vec::new(),
+        state: questions.state.clone(),
+    }
+}
+
+/// A question in the types of the protocol; none where it is none there: a form with a schema that MCP does
+/// not have.
+fn request_of(question: &Question) -> Option<InputRequest> {
+    serde_json::from_value(question.ask.to_request())
+        .inspect_err(|error| {
+            tracing::warn!(key = question.key, %error, "a plugin asks what the protocol has no form for");
+        })
+        .ok()
+}
+
+fn unaskable() -> ErrorData {
+    ErrorData::internal_error(
+        "the tool asks something that the protocol has no form for",
+        None,
+    )
+}
+
+fn too_many() -> ErrorData {
+    ErrorData::internal_error(format!("the tool asked {MOST_ROUNDS} times and more"), None)
+}
+
+impl Handler {
+    /// Hands a request to the host, as often as it takes: where the call is held, its client is asked to show
+    /// the page of the approval; where the plugin asks something, the client is asked that.
+    pub(super) async fn in_rounds(
+        &self,
+        request: &Request<'_>,
+        arrived: &Arrived,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Answered, ErrorData> {
+        // Made where there is a state to open or to seal: most calls have neither.
+        let bound = || {
+            Bound::new(
+                &arrived.who,
+                request.kind,
+                &request.name,
+                &request.arguments,
+            )
+        };
+        let carried = match request.state {
+            Some(state) => Some(self.shared.seals.open(&bound(), state)?),
+            None => None,
+        };
+        let approval = carried.as_ref().and_then(|carried| carried.approval);
+        let round = self.round_of(request, carried)?;
+        if let Some(approval) = approval
+            && was_opened(request.responses)
+        {
+            self.wait(approval, AGAIN, context).await;
+        }
+        if !is_stateless(context) {
+            return self.within(request, arrived, context).await;
+        }
+        let reply = self
+            .carry_out(request, round.clone(), arrived, context)
+            .await?;
+        // The page is shown once: clients stop after some rounds, and the result says how to go on.
+        if let Some((waits_for, url)) = self.page_of(&reply, context).filter(|_| approval.is_none())
+        {
+            let carried = Carried {
+                approval: Some(waits_for),
+                round: round.map(|round| (round, Vec::new())),
+            };
+            let Some(state) = self.shared.seals.seal(&bound(), &carried) else {
+                return Ok(Answered::Complete(reply));
+            };
+            let meta = meta_of(serde_json::Map::new(), reply.call, &self.shared.server_info);
+            let asking = ask(&request.name, url, waits_for, state, meta);
+            return Ok(Answered::Asks(asking));
+        }
+        let Some(questions) = reply.asks.as_ref().filter(|_| reply.refusal.is_none()) else {
+            return Ok(Answered::Complete(reply));
+        };
+        let next = next(round.as_ref(), &reply, questions);
+        if next.number > MOST_ROUNDS {
+            return Err(too_many());
+        }
+        let mut requests = InputRequests::new();
+        for question in &questions.asked {
+            let request = request_of(question).ok_or_else(unaskable)?;
+            requests.insert(question.key.clone(), request);
+        }
+        let carried = Carried {
+            approval: None,
+            round: Some((next, questions.asked.iter().map(as_asked).collect())),
+        };
+        let state = self.shared.seals.seal(&bound(), &carried).ok_or_else(|| {
+            ErrorData::internal_error("there is no key to seal the state of a question", None)
+        })?;
+        let mut result = InputRequiredResult::new(Some(requests), Some(state));
+        let meta = meta_of(serde_json::Map::new(), reply.call, &self.shared.server_info);
+        result.meta = Some(meta);
+        Ok(Answered::Asks(result))
+    }
+
+    /// Which round a request is.
+    fn round_of(
+        &self,
+        request: &Request<'_>,
+        carried: Option<Carried>,
+    ) -> Result<Option<Round>, ErrorData> {
+        let Some(carried) = carried else {
+            let answers = answers(request.responses, None)?;
+            return Ok((!answers.is_empty()).then(|| Round {
+                number: 2,
+                answers,
+                ..Round::default()
+            }));
+        };
+        let Some((mut round, asked)) = carried.round else {
+            return Ok(None);
+        };
+        // A call that was held has its answers in the state already.
+        if !asked.is_empty() {
+            round.answers = answers(request.responses, Some(&asked))?;
+        }
+        Ok(Some(round))
+    }
+
+    /// All rounds within one request, for an older session.
+    async fn within(
+        &self,
+        request: &Request<'_>,
+        arrived: &Arrived,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Answered, ErrorData> {
+        let draining = self.shared.backend.draining();
+        let mut round: Option<Round> = None;
+        let mut shown = false;
+        loop {
+            let reply = self
+                .carry_out(request, round.clone(), arrived, context)
+                .await?;
+            if let Some((approval, url)) = self.page_of(&reply, context).filter(|_| !shown) {
+                shown = true;
+                let opened = tokio::select! {
+                    opened = show(&context.peer, &request.name, url, approval) => opened,
+                    () = context.ct.cancelled() => false,
+                    () = draining.cancelled() => false,
+                };
+                if !opened {
+                    return Ok(Answered::Complete(reply));
+                }
+                self.wait(approval, SHOWING, context).await;
+                continue;
+            }
+            let Some(questions) = reply.asks.as_ref().filter(|_| reply.refusal.is_none()) else {
+                return Ok(Answered::Complete(reply));
+            };
+            let mut next = next(round.as_ref(), &reply, questions);
+            if next.number > MOST_ROUNDS {
+                return Err(too_many());
+            }
+            for question in &questions.asked {
+                let asked = request_of(question).ok_or_else(unaskable)?;
+                let answer = perform(asked, context, &draining).await?;
+                if let Some(answer) = answer.filter(|a| is_answer(a, Some(&as_asked(question)))) {
+                    next.answers.push((question.key.clone(), answer));
+                }
+            }
+            round = Some(next);
+            // What a person agreed to was the round before.
+            shown = false;
+        }
+    }
+}
+
+/// Asks the client of an older session one thing. One that does not answer a person's question cancels it;
+/// of another there is no answer, and the plugin sees that.
+async fn perform(
+    request: InputRequest,
+    context: &RequestContext<RoleServer>,
+    draining: &CancellationToken,
+) -> Result<Option<Value>, ErrorData> {
+    let over = || ErrorData::internal_error("the call ended while its client was asked", None);
+    tokio::select! {
+        answer = put(request, context) => Ok(answer),
+        () = context.ct.cancelled() => Err(over()),
+        () = draining.cancelled() => Err(over()),
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "the protocol is about to give sampling and roots up, and clients of older revisions have them"
+)]
+async fn put(request: InputRequest, context: &RequestContext<RoleServer>) -> Option<Value> {
+    let peer = &context.peer;
+    let (answer, person) = match request {
+        InputRequest::Elicitation(request) => {
+            let answer = peer.create_elicitation_with_timeout(request.params, Some(ANSWERING));
+            let answer = answer.await.map(|answer| serde_json::to_value(answer).ok());
+            (answer, true)
+        }
+        InputRequest::CreateMessage(request) => {
+            let answer = tokio::time::timeout(ANSWERING, peer.create_message(request.params)).await;
+            let answer = answer.ok()?.map(|answer| serde_json::to_value(answer).ok());
+            (answer, false)
+        }
+        InputRequest::ListRoots(_) => {
+            let answer = tokio::time::timeout(ANSWERING, peer.list_roots()).await;
+            let answer = answer.ok()?.map(|answer| serde_json::to_value(answer).ok());
+            (answer, false)
+        }
+        _ => return None,
+    };
+    match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            tracing::debug!(%error, "a client did not answer a plugin's question");
+            person.then(|| serde_json::json!({"action": "cancel"}))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn responses(value: Value) -> InputResponses {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn answers_are_of_what_was_asked_and_have_its_form() {
+        let asked = [
+            Asked {
+                key: "name".into(),
+                kind: QuestionKind::Form,
+                schema: Some(json!({
+                    "type": "object",
+                    "properties": {"name": {"type": "string", "maxLength": 20}},
+                    "required": ["name"],
+                })),
+            },
+            Asked {
+                key: "roots".into(),
+                kind: QuestionKind::Roots,
+                schema: None,
+            },
+        ];
+        let given = responses(json!({
+            "name": {"action": "accept", "content": {"name": "Ada"}},
+            "other": {"action": "accept"},
+        }));
+        let found = answers(Some(&given), Some(&asked)).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].0, "name");
+        for wrong in [
+            json!({"name": 12345}),
+            json!({"name": {"action": "yes"}}),
+            json!({"name": {"action": "accept", "content": 1}}),
+            json!({"name": {"action": "accept"}}),
+            json!({"name": {"action": "accept", "content": {}}}),
+            json!({"name": {"action": "accept", "content": {"name": 1}}}),
+            json!({"name": {"action": "accept", "content": {"name": "far too long for a name"}}}),
+            json!({"name": {"action": "decline", "content": 1}}),
+            json!({"roots": {"roots": "all"}}),
+        ] {
+            assert!(answers(Some(&responses(wrong)), Some(&asked)).is_err());
+        }
+        let declined = responses(json!({"name": {"action": "decline"}}));
+        assert_eq!(answers(Some(&declined), Some(&asked)).unwrap().len(), 1);
+        assert!(answers(None, Some(&asked)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn unasked_answers_are_objects_and_few() {
+        let given = responses(json!({"a": {"action": "accept"}, "no name": {}}));
+        assert_eq!(answers(Some(&given), None).unwrap().len(), 1);
+        assert!(answers(Some(&responses(json!({"a": 1}))), None).is_err());
+        let many: serde_json::Map<_, _> = (0..17).map(|n| (format!("a{n}"), json!({}))).collect();
+        assert!(answers(Some(&responses(many.into())), None).is_err());
+        let large = json!({"a": {"x": "y".repeat(ANSWERS)}});
+        assert!(answers(Some(&responses(large)), None).is_err());
+    }
+
+    #[test]
+    fn what_a_client_declares_is_what_it_is_asked() {
+        let of = |value: Value| offers(Some(&serde_json::from_value(value).unwrap()));
+        assert!(of(json!({})).is_empty());
+        assert_eq!(of(json!({"elicitation": {}})), [QuestionKind::Form]);
+        assert_eq!(of(json!({"elicitation": {"url": {}}})), [QuestionKind::Url]);
+        assert_eq!(
+            of(json!({"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}})),
+            QuestionKind::ALL
+        );
+        let wanted = capabilities(&QuestionKind::ALL);
+        assert_eq!(offers(Some(&wanted)), QuestionKind::ALL);
+        let sampling = serde_json::to_value(capabilities(&[QuestionKind::Sampling])).unwrap();
+        assert_eq!(sampling, json!({"sampling": {}}));
+    }
+
+    #[test]
+    fn every_question_has_its_form_in_the_protocol() {
+        let question = |ask| Question {
+            key: "k".into(),
+            ask,
+        };
+        let form = Ask::Form {
+            message: "m".into(),
+            schema: json!({"type": "object", "properties": {"a": {"type": "string"}}}),
+        };
+        let url = Ask::Url {
+            message: "m".into(),
+            url: "https://a.example/".into(),
+        };
+        let sampling = Ask::Sampling(json!({
+            "messages": [{"role": "user", "content": {"type": "text", "text": "t"}}],
+            "maxTokens": 10,
+        }));
+        for ask in [form, url, sampling, Ask::Roots] {
+            let method = ask.to_request()["method"].clone();
+            let request = request_of(&question(ask)).unwrap();
+            assert_eq!(serde_json::to_value(&request).unwrap()["method"], method);
+        }
+        let odd = Ask::Form {
+            message: "m".into(),
+            schema: json!({"type": "array"}),
+        };
+        assert!(request_of(&question(odd)).is_none());
+    }
+}
