@@ -137,6 +137,16 @@ pub(crate) async fn percentiles<T>(label: &str, mut once: impl AsyncFnMut() -> T
     spread(label, times);
 }
 
+/// The one in the middle.
+pub(crate) fn median(times: &[u64]) -> u64 {
+    let mut sorted = times.to_vec();
+    let middle = sorted.len() / 2;
+    match sorted.get(middle) {
+        Some(_) => *sorted.select_nth_unstable(middle).1,
+        None => 0,
+    }
+}
+
 /// Prints the spread of the times of single calls.
 #[expect(clippy::print_stderr, reason = "a note beside criterion's own report")]
 pub(crate) fn spread(label: &str, mut times: Vec<Duration>) {

@@ -93,6 +93,7 @@ pub(super) fn settings(config: &Config, listener: &Listener) -> HttpConfig {
     HttpConfig {
         hosts: hosts(config, listener.local_addr()),
         origins: server.allowed_origins.clone(),
+        connections: server.connections,
         sessions: server.sessions,
         sessions_per_agent: server.sessions_per_agent,
         ..HttpConfig::default()

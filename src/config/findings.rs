@@ -102,6 +102,10 @@ impl Config {
                 server.socket_mode != started.server.socket_mode,
             ),
             (
+                "server.connections",
+                server.connections != started.server.connections,
+            ),
+            (
                 "server.sessions",
                 server.sessions != started.server.sessions,
             ),

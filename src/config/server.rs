@@ -27,6 +27,8 @@ pub struct Server {
     pub allowed_origins: Vec<String>,
     /// The URL under which agents know this server: the audience of tokens for it.
     pub resource: String,
+    /// Connections at once: one for each client that asks or listens.
+    pub connections: usize,
     /// Sessions of clients of older revisions, in all.
     pub sessions: usize,
     /// Of these, sessions of one agent.
@@ -155,6 +157,23 @@ impl<'de> Deserialize<'de> for Sessions {
     }
 }
 
+/// Connections at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Connections(usize);
+
+impl<'de> Deserialize<'de> for Connections {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let quantity = Quantity {
+            name: "connections",
+            unit: Unit::Count,
+            least: 1,
+            // More than a process may have descriptors, nearly everywhere.
+            most: 100_000,
+        };
+        quantity.read(deserializer).map(Self)
+    }
+}
+
 /// The URL of this server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Resource(String);
@@ -190,6 +209,7 @@ pub(super) struct ServerTable {
     allowed_hosts: Vec<String>,
     allowed_origins: Vec<String>,
     resource: Option<Resource>,
+    connections: Option<Connections>,
     sessions: Option<Sessions>,
     sessions_per_agent: Option<Sessions>,
 }
@@ -216,6 +236,7 @@ impl ServerTable {
             allowed_hosts: self.allowed_hosts.clone(),
             allowed_origins: self.allowed_origins.clone(),
             resource,
+            connections: self.connections.map_or(CONNECTIONS, |most| most.0),
             sessions: self.sessions.map_or(SESSIONS, |sessions| sessions.0),
             sessions_per_agent: self
                 .sessions_per_agent
@@ -234,6 +255,9 @@ impl ServerTable {
         })
     }
 }
+
+/// Each may hold a message of 4 MiB: 1 GiB at the very worst, all of it from agents with a token.
+const CONNECTIONS: usize = 256;
 
 /// Thousands of clients of one host; each of them also needs a connection while it asks.
 const SESSIONS: usize = 1_024;
@@ -285,6 +309,14 @@ mod tests {
             assert_eq!(listen.parse::<Listen>().unwrap().to_string(), listen);
         }
         assert!(read("socket_mode = \"777\"").is_err());
+    }
+
+    #[test]
+    fn there_are_as_many_connections_as_are_asked_for() {
+        assert_eq!(read("").unwrap().server().connections, CONNECTIONS);
+        let table = read("connections = 2_000").unwrap();
+        assert_eq!(table.server().connections, 2_000);
+        assert!(read("connections = 0").is_err());
     }
 
     #[test]

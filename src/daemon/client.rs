@@ -25,8 +25,8 @@ use crate::identity::AgentId;
 /// How long a daemon may take from its start to its first answer. It checks its journal first.
 const START: Duration = Duration::from_secs(60);
 
-/// How often a client looks whether the daemon answers.
-const POLL: Duration = Duration::from_millis(20);
+/// How often a client looks whether the daemon answers: one with its plugins compiled does within some 60 ms.
+const POLL: Duration = Duration::from_millis(5);
 
 /// How long the daemon may take to answer a hello.
 const HELLO: Duration = Duration::from_secs(10);

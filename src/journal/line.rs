@@ -139,19 +139,25 @@ impl<'a> Head<'a> {
 
     /// Reads the whole record. `scratch` is memory to reuse.
     pub(super) fn record(&self, scratch: &mut String) -> Result<Record, BadLine> {
-        let event = self.event(scratch)?;
-        // The opening brace stands at the start of the line, before its own fields.
-        if !plain::is_written_as(&event, [b"{", self.event]) {
-            return bad(
-                "not in the one form that a record has: a key twice, a field unknown, or text spelt otherwise",
-            );
-        }
         Ok(Record {
+            event: self.checked(scratch)?,
             seq: self.seq,
             time: self.time.to_owned(),
             prev: self.prev,
-            event,
         })
+    }
+
+    /// The event, where it stands in the one form that it has.
+    pub(super) fn checked(&self, scratch: &mut String) -> Result<Event, BadLine> {
+        let event = self.event(scratch)?;
+        // The opening brace stands at the start of the line, before its own fields.
+        if plain::is_written_as(&event, [b"{", self.event]) {
+            Ok(event)
+        } else {
+            bad(
+                "not in the one form that a record has: a key twice, a field unknown, or text spelt otherwise",
+            )
+        }
     }
 
     fn event(&self, scratch: &mut String) -> Result<Event, BadLine> {

@@ -21,6 +21,11 @@ pub(crate) const fn is_unsafe(c: char) -> bool {
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Whether a byte is a letter that stands for itself, whatever stands beside it.
+const fn is_plain(b: u8) -> bool {
+    (b >= 0x20) & (b < 0x7f) & (b != b'"') & (b != b'\\')
+}
+
 /// Appends `value` to `out`: control characters (C0, DEL, C1), line and paragraph separators, bidirectional
 /// and invisible characters are written as escapes.
 ///
@@ -43,6 +48,7 @@ trait Sink {
 }
 
 impl Sink for Vec<u8> {
+    #[inline]
     fn put(&mut self, text: &[u8]) -> Result<(), Error> {
         self.extend_from_slice(text);
         Ok(())
@@ -53,15 +59,35 @@ impl Sink for Vec<u8> {
 struct Expected<'a>([&'a [u8]; 2]);
 
 impl Sink for Expected<'_> {
+    #[inline]
     fn put(&mut self, text: &[u8]) -> Result<(), Error> {
         let [first, second] = &mut self.0;
         // What is put never goes over from one piece to the next.
         let piece = if first.is_empty() { second } else { first };
-        *piece = piece
-            .strip_prefix(text)
-            .ok_or_else(|| Error::custom("another text"))?;
-        Ok(())
+        match piece.split_at_checked(text.len()) {
+            Some((start, rest)) if same(start, text) => {
+                *piece = rest;
+                Ok(())
+            }
+            _ => Err(other()),
+        }
     }
+}
+
+/// Most pieces are a few bytes, for which a call to compare memory takes longer than the comparison.
+#[inline]
+fn same(one: &[u8], two: &[u8]) -> bool {
+    match (one, two) {
+        ([a], [b]) => a == b,
+        ([a, b], [c, d]) => a == c && b == d,
+        _ if one.len() <= 16 => one.iter().zip(two).all(|(a, b)| a == b),
+        _ => one == two,
+    }
+}
+
+#[cold]
+fn other() -> Error {
+    Error::custom("another text")
 }
 
 struct Writer<'s, S> {
@@ -81,8 +107,8 @@ impl<'s, S: Sink> Writer<'s, S> {
     fn text(&mut self, text: &str) -> Result<(), Error> {
         self.sink.put(b"\"")?;
         // All of it, and not up to the first that is not plain: so many bytes are looked at at once.
-        let plain = |all, b: &u8| all & (0x20..0x7f).contains(b) & (*b != b'"') & (*b != b'\\');
-        if text.as_bytes().iter().fold(true, plain) {
+        let odd = |odd, b: &u8| odd | u8::from(!is_plain(*b));
+        if text.as_bytes().iter().fold(0, odd) == 0 {
             self.sink.put(text.as_bytes())?;
         } else {
             self.escaped(text)?;
@@ -91,13 +117,22 @@ impl<'s, S: Sink> Writer<'s, S> {
     }
 
     fn escaped(&mut self, text: &str) -> Result<(), Error> {
-        let mut rest = text;
-        while let Some((before, c)) = rest
-            .char_indices()
-            .find(|(_, c)| is_unsafe(*c) || matches!(c, '"' | '\\'))
-            .and_then(|(at, c)| Some((rest.get(..at)?, c)))
-        {
-            self.sink.put(before.as_bytes())?;
+        let (mut from, mut at) = (0, 0);
+        let piece = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+        loop {
+            let rest = piece(at, text.len());
+            let odd = rest.bytes().position(|b| !is_plain(b));
+            let Some((odd, c)) =
+                odd.and_then(|odd| Some((at + odd, rest.get(odd..)?.chars().next()?)))
+            else {
+                return self.sink.put(piece(from, text.len()).as_bytes());
+            };
+            at = odd + c.len_utf8();
+            if !is_unsafe(c) && !matches!(c, '"' | '\\') {
+                continue;
+            }
+            self.sink.put(piece(from, odd).as_bytes())?;
+            from = at;
             let short: &[u8] = match c {
                 '"' => b"\\\"",
                 '\\' => b"\\\\",
@@ -114,9 +149,7 @@ impl<'s, S: Sink> Writer<'s, S> {
                     self.sink.put(format!("\\u{unit:04x}").as_bytes())?;
                 }
             }
-            rest = rest.get(before.len() + c.len_utf8()..).unwrap_or_default();
         }
-        self.sink.put(rest.as_bytes())
     }
 
     /// A number, or what else is written without quotes.
@@ -173,9 +206,15 @@ impl<'w, 's, S: Sink> Several<'w, 's, S> {
     }
 
     fn field(&mut self, key: &'static str, value: &(impl Serialize + ?Sized)) -> Result<(), Error> {
-        self.comma()?;
-        self.writer.text(key)?;
-        self.writer.sink.put(b":")?;
+        // A field's name in Rust: nothing of it is ever escaped.
+        let open: &[u8] = if std::mem::replace(&mut self.is_first, false) {
+            b"\""
+        } else {
+            b",\""
+        };
+        self.writer.sink.put(open)?;
+        self.writer.sink.put(key.as_bytes())?;
+        self.writer.sink.put(b"\":")?;
         value.serialize(&mut *self.writer)
     }
 

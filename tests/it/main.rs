@@ -33,6 +33,7 @@ mod handoff;
 mod journal;
 mod leases;
 mod limits;
+mod load;
 mod oauth;
 mod oidc;
 mod people;

@@ -153,6 +153,30 @@ pub fn fuzz(seconds: u32) -> Result<u8> {
     Ok(0)
 }
 
+/// The test of `tests/it/load.rs`.
+const LOAD: &str = "load::clients_stall_and_vanish_and_nothing_is_lost";
+
+/// Has many clients call a host for so many seconds, while others stall or vanish, and says how it was served.
+pub fn load(seconds: u32) -> Result<u8> {
+    toolchain::ensure()?;
+    // What it leaves says that it ran: a name that no test has any more passes as well.
+    let report = target().join("tmp/load.txt");
+    if report.exists() {
+        std::fs::remove_file(&report).with_context(|| format!("remove `{}`", report.display()))?;
+    }
+    let mut test = cargo_with(["test", "--workspace", "--locked", "--quiet", "--test", "it"]);
+    test.args(["--", "--exact", LOAD, "--nocapture"])
+        .env("TOLLGATE_LOAD", seconds.to_string());
+    say(format_args!("serving many clients for {seconds} s"));
+    if !test.status().context("start cargo")?.success() {
+        return Ok(1);
+    }
+    if !report.is_file() {
+        bail!("there is no test `{LOAD}`, so nothing was served");
+    }
+    Ok(0)
+}
+
 fn cargo_with<const N: usize>(arguments: [&str; N]) -> Command {
     let mut cargo = cargo();
     cargo.args(arguments);

@@ -12,6 +12,7 @@ Usage: cargo xtask <command>
   serve [args]    build the plugins and the host, then run `tollgate serve --quickstart [args]`
   test            make sure that guests can be built, then run every test
   fuzz [seconds]  run each fuzz target of `tests/fuzz` for so long, 60 unless told
+  load [seconds]  have 64 clients call a host for so long, 60 unless told, while others stall or vanish
   toolchain       make sure that guests can be built
 ";
 
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         Some("plugins") => xtask::plugins().map(|()| 0),
         Some("serve") => xtask::serve(arguments.collect()).map(|never| match never {}),
         Some("test") => xtask::test(),
+        Some("load") => seconds(arguments.next()).and_then(xtask::load),
         Some("fuzz") => seconds(arguments.next()).and_then(xtask::fuzz),
         Some("toolchain") => xtask::toolchain::ensure().map(|_| 0),
         Some("help" | "--help" | "-h") => {

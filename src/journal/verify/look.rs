@@ -110,7 +110,7 @@ impl Looked {
             return Err(Fault::Line(why));
         }
         // Before the link: a line that is no record is to blame itself.
-        let record = head.record(scratch).map_err(bad)?;
+        let event = head.checked(scratch).map_err(bad)?;
         if self.leaves.last().is_some_and(|last| *last != head.prev) {
             return Err(Fault::Link);
         }
@@ -123,12 +123,12 @@ impl Looked {
         }
         // Times have one form and one length: their order is that of their letters.
         head.time.clone_into(&mut self.last_time);
-        match &record.event {
+        match &event {
             Event::SegmentOpened(_) | Event::SegmentClosed(_) => {
-                self.own.push((self.leaves.len(), record.event));
+                self.own.push((self.leaves.len(), event));
             }
             Event::Changed(changed) if changed.change == PRUNED => {
-                self.own.push((self.leaves.len(), record.event));
+                self.own.push((self.leaves.len(), event));
             }
             _ => {}
         }

@@ -147,6 +147,11 @@ impl Daemon {
         }
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     /// Adds an agent and gives its token.
     pub(crate) async fn agent(&self, name: &str) -> String {
         let said = run(&self.home, &["--format", "json", "agent", "add", name]).await;

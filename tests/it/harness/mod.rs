@@ -38,17 +38,21 @@ use tollgate::journal::{Reader, verify};
 /// 2026-11-22, when the certificates of the fixtures are valid.
 pub(crate) const NOW: Duration = Duration::from_secs(1_795_305_600);
 
-/// Adds agents to a home that no host serves yet.
-pub(crate) fn known(home: &Home, names: &[&str]) {
+/// Adds agents to a home that no host serves yet, and gives their tokens.
+pub(crate) fn known<S: AsRef<str>>(home: &Home, names: &[S]) -> Vec<String> {
     let state = tollgate::state::State::open(&home.database()).unwrap();
     let identities = tollgate::identity::Identities::new(
         state,
         Arc::new(tollgate::clock::SystemClock),
         Arc::new(SystemEntropy),
     );
-    for name in names {
-        identities.issue(name, None).unwrap();
-    }
+    names
+        .iter()
+        .map(|name| {
+            let issued = identities.issue(name.as_ref(), None).unwrap();
+            issued.token.expose().to_owned()
+        })
+        .collect()
 }
 
 /// The root of the repository.
