@@ -10,6 +10,7 @@ mod client;
 mod entry;
 mod given;
 mod hold;
+mod lasts;
 mod pace;
 mod questions;
 mod rate;
@@ -40,6 +41,7 @@ use crate::limits::CallLimits;
 use crate::name::ToolName;
 use crate::plugin::{Kind, Plugin};
 use crate::reason::{Reason, Refusal};
+use crate::revocation::Scope;
 use crate::running::Underway;
 use crate::runtime::Entering;
 use crate::tape::{Head, Limits, Recorder};
@@ -100,7 +102,7 @@ async fn admit(
 
     // One reading, one canonical text: policy judges, the plugin gets, and the journal digests the same.
     let config = host.config();
-    let limits = config.limits(&tool);
+    let limits = lasts::limits(&config, &plugin, &tool, arrival)?;
     let arguments = match arrival.arguments.as_ref() {
         [] => Arguments::empty(),
         text => Arguments::parse(text, &limits.arguments)?,
@@ -127,6 +129,9 @@ async fn admit(
                 .take()
                 .or(line.user().map(str::to_owned));
             entry.on_task(&arrival.caller, &line);
+            if let Some(job) = &arrival.job {
+                line.ids().for_each(|id| job.rests_on(Scope::Task(id)));
+            }
             Some(line.enter(&tool, &arguments, limits.fuel)?)
         }
     };
@@ -223,6 +228,7 @@ async fn run(
         places,
     } = permitted;
     let cancel = under_way.cancel().clone();
+    let is_job = arrival.job.is_some();
     let fuel = task.as_ref().map(|task| task.fuel(limits.fuel));
     if let Some((fuel, _)) = fuel {
         limits.fuel = fuel;
@@ -252,12 +258,16 @@ async fn run(
         return entry.refused(refusal).await;
     }
 
+    // Whoever is given the handle finds the job after a restart, whatever became of its call.
+    if let Some(job) = &arrival.job
+        && let Err(refusal) = job.begins(entry.call()).await
+    {
+        return entry.refused(refusal).await;
+    }
+
     // INVARIANT: the intent is written before anything runs. It need not be on the disk yet: each host
     // call that leaves the host waits for the disk itself, and a pure call has no effect to be lost.
-    if let Err(refusal) = entry
-        .intent(&permit, &grants, arrival.kind, arrival.round.as_ref())
-        .await
-    {
+    if let Err(refusal) = entry.intent(&permit, &grants, &arrival).await {
         return entry.refused(refusal).await;
     }
 
@@ -321,6 +331,9 @@ async fn run(
         .await;
     running.used(ended.fuel, ended.answer.as_ref().err());
     drop(lent);
+    if is_job && let Err(refusal) = &mut ended.answer {
+        lasts::names_its_limit(refusal);
+    }
     if let Some(task) = &task {
         if let (Some((reserved, true)), Err(refusal)) = (fuel, &mut ended.answer)
             && refusal.reason == Reason::TrapFuel

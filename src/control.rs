@@ -116,8 +116,13 @@ impl Operator {
             credential: None,
             approval: None,
             progress: Some(sink),
-            client: ClientSide::default(),
+            // Whoever types it waits for it.
+            client: ClientSide {
+                jobs: true,
+                ..ClientSide::default()
+            },
             round: None,
+            job: None,
             trace: None,
         };
         let reply = self.host.call(arrival, cancel).await;

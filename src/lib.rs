@@ -16,6 +16,7 @@
 //! | the call question: a permit, a hold, a refusal | [`policy`] |
 //! | a hold waits for a person, and a person's answer becomes a permit, once | [`approval`] |
 //! | requirements that policy leaves open become grants | [`grant`], [`plugin`] |
+//! | where its client does not wait, it runs as a job | [`job`] |
 //! | grants become an instance, under fuel, time and memory | [`runtime`] |
 //! | each host call: canonicalise, decide, record, act, bound | `capability`, [`egress`], [`secret`], [`lease`] |
 //! | the result is bounded, checked and redacted; the entry is closed | [`call`] |
@@ -45,6 +46,7 @@ pub mod home;
 pub mod host;
 pub mod id;
 pub mod identity;
+pub mod job;
 pub mod journal;
 pub mod json;
 pub mod lease;

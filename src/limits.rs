@@ -30,6 +30,8 @@ pub struct CallLimits {
     pub fuel: u64,
     /// Wall-clock time from the permit to the result, host calls included.
     pub time: Duration,
+    /// The same of a call that runs as a job.
+    pub job_time: Duration,
     /// Bytes of linear memory in all.
     pub memory: usize,
     /// Entries in one table.
@@ -106,6 +108,8 @@ impl Default for CallLimits {
             fuel: 2_000_000_000,
             // Models and their clients give up at 60 s; leave them time to hear why.
             time: Duration::from_secs(30),
+            // Nobody waits for it at a screen; what computes is stopped by its fuel long before.
+            job_time: Duration::from_secs(10 * 60),
             // A QuickJS or a Go runtime with a few MiB of data fits; Python needs it raised.
             memory: 64 << 20,
             // A table entry costs the host 16 bytes; language runtimes use a few thousand.

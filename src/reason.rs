@@ -244,6 +244,8 @@ reasons! {
     LimitTokens = "limit.tokens", Limit;
     /// An agent asked more often than it may; wait.
     LimitRate = "limit.rate", Limit;
+    /// Too many calls that run as jobs, of this agent or in all, or too much kept of them.
+    LimitJobs = "limit.jobs", Limit;
     /// A time-out of a connection: connect, first byte, idle or in all.
     LimitHttpTime = "limit.http_time", Limit;
     /// A request larger than allowed.
@@ -259,6 +261,13 @@ reasons! {
     ResultSchema = "result.schema", Failed;
     /// The plugin asks for input, and this client can't be asked.
     InputUnsupported = "input.unsupported", Failed;
+
+    /// Calls of the tool run as jobs only, and the client has none.
+    JobRequired = "job.required", Refused;
+    /// Calls of the tool run as jobs only, and the operator forbids that.
+    JobForbidden = "job.forbidden", Refused;
+    /// The host ended while the job was under way, or its time was over.
+    JobLost = "job.lost", Failed;
 
     /// The call was cancelled.
     CallCancelled = "call.cancelled", Failed;

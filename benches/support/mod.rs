@@ -83,6 +83,7 @@ pub(crate) fn arrival(tool: &str, arguments: &'static str) -> Arrival {
         progress: None,
         client: Default::default(),
         round: None,
+        job: None,
         kind: Default::default(),
         trace: None,
     }

@@ -31,6 +31,7 @@ pub(crate) fn intent(call: CallId, agent: &str, user: Option<String>, view: Stri
         tool: "github.search".parse().expect("a tool"),
         kind: Default::default(),
         round: None,
+        job: None,
         plugin: Digest::of(b"plugin"),
         arguments: ArgumentsView {
             digest: Some(Digest::of(view.as_bytes())),

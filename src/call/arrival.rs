@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::client::ClientSide;
 use super::questions::Round;
 use crate::identity::Authenticated;
+use crate::job::Job;
 use crate::journal::record::Caller;
 use crate::plugin::Kind;
 use crate::telemetry::TraceParent;
@@ -35,6 +36,8 @@ pub struct Arrival {
     pub client: ClientSide,
     /// Which round it is, where it is not the first.
     pub round: Option<Round>,
+    /// The job that it is a call of.
+    pub job: Option<Arc<Job>>,
     /// The trace that the client says the call is a part of. For monitoring, and nothing else.
     pub trace: Option<TraceParent>,
 }

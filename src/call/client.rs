@@ -15,6 +15,8 @@ pub struct ClientSide {
     pub offers: Vec<QuestionKind>,
     /// Where lines go that it asked for.
     pub log: Option<LogSink>,
+    /// Whether it has jobs: it takes a handle for an answer, and asks again.
+    pub jobs: bool,
 }
 
 /// How much a line matters (RFC 5424), the least first.

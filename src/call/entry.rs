@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Arrival;
 use super::answer::Answer;
-use super::questions::Round;
 use super::reply::{Completion, Content, Reply};
 use crate::digest::Digest;
 use crate::grant::Grants;
@@ -20,7 +19,7 @@ use crate::journal::record::{
 use crate::journal::{Unwritable, escape_bytes, view, view_of_text};
 use crate::json::Arguments;
 use crate::name::ToolName;
-use crate::plugin::{self, Plugin};
+use crate::plugin::Plugin;
 use crate::policy::{Ground, Permit};
 use crate::reason::{Kind, Reason, Refusal};
 use crate::revocation::Scope;
@@ -183,8 +182,7 @@ impl<'a> Entry<'a> {
         &mut self,
         permit: &Permit,
         grants: &Grants,
-        kind: plugin::Kind,
-        round: Option<&Round>,
+        arrival: &Arrival,
     ) -> Result<(), Refusal> {
         if let Some(stopped) = self.stopped() {
             return Err(stopped);
@@ -193,12 +191,13 @@ impl<'a> Entry<'a> {
             call: self.call,
             caller: self.caller.clone(),
             tool: permit.tool().clone(),
-            kind,
-            round: round.map(|round| RoundOf {
+            kind: arrival.kind,
+            round: arrival.round.as_ref().map(|round| RoundOf {
                 number: round.number,
                 first: round.first,
                 answers: round.digest(),
             }),
+            job: arrival.job.as_ref().map(|job| job.id()),
             plugin: permit.plugin_digest(),
             arguments: self.shown(),
             attempt: self.attempt,

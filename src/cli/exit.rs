@@ -61,7 +61,8 @@ impl Exit {
                 Reason::LimitConcurrency
                 | Reason::LimitBreaker
                 | Reason::LimitTokens
-                | Reason::LimitRate,
+                | Reason::LimitRate
+                | Reason::LimitJobs,
                 _,
             )
             | (_, Kind::Refused | Kind::ApprovalRequired) => Self::Denied,

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::home::Home;
 use crate::journal::escape;
 use crate::name::PluginName;
-use crate::plugin::{Description, Offer, OriginScope, Plugin, Requirement, Tool};
+use crate::plugin::{Description, Lasts, Offer, OriginScope, Plugin, Requirement, Tool};
 
 pub(crate) async fn run(what: &str, home: &Home, printer: &mut Printer) -> Result<(), Fault> {
     let config =
@@ -171,6 +171,9 @@ fn tool_lines(tool: &Tool, printer: &Printer) -> Vec<String> {
         let asks: Vec<_> = tool.asks.iter().map(|kind| kind.as_str()).collect();
         lines.push(format!("    asks clients: {}", asks.join(", ")));
     }
+    if let Some(lasts) = tool.lasts {
+        lines.push(format!("    {}", job_line(lasts)));
+    }
     let uses: Vec<String> = tool.uses.iter().map(|name| escape(name)).collect();
     let uses = if uses.is_empty() {
         "nothing".to_owned()
@@ -264,6 +267,21 @@ fn indented(text: &str, by: usize) -> String {
         .map(|line| format!("{margin}{line}"))
         .collect();
     lines.join("\n")
+}
+
+/// How calls of a tool that does long work run.
+fn job_line(lasts: Lasts) -> String {
+    let how = if lasts.must {
+        "run as jobs only"
+    } else {
+        "may run as jobs"
+    };
+    let first = if lasts.asks_first {
+        ", once what it asks first is answered"
+    } else {
+        ""
+    };
+    format!("its calls {how}{first}")
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::limits::{
-    ApprovalsTable, CallTable, ConcurrencyTable, DescribeTable, MOST_CALLS, RateTable, TapesTable,
+    ApprovalsTable, CallTable, ConcurrencyTable, DescribeTable, JobsTable, MOST_CALLS, RateTable,
+    TapesTable,
 };
 use super::outside::{AdminTable, WebhookTable};
 use super::quantity::{Counted, Quantity, Unit};
@@ -34,6 +35,7 @@ pub(super) struct File {
     pub(super) approvals: ApprovalsTable,
     pub(super) concurrency: ConcurrencyTable,
     pub(super) rate: RateTable,
+    pub(super) jobs: JobsTable,
     pub(super) tools: Tools,
     pub(super) tier: BTreeMap<Spanned<Name>, OwnTier>,
     pub(super) tasks: Tasks,
@@ -56,6 +58,7 @@ pub(super) struct Tools {
     pub(super) tier: Option<Spanned<TierName>>,
     pub(super) approvals: Option<People>,
     pub(super) tape: Option<bool>,
+    pub(super) jobs: Option<bool>,
 }
 
 /// `[tier.<name>]`: a tier of the operator's own.
@@ -133,6 +136,7 @@ pub(super) struct Plugin {
     pub(super) tier: Option<Spanned<TierName>>,
     pub(super) approvals: Option<People>,
     pub(super) tape: Option<bool>,
+    pub(super) jobs: Option<bool>,
     pub(super) concurrency: Option<Calls>,
     pub(super) limits: CallTable,
     pub(super) describe: DescribeTable,
@@ -147,6 +151,7 @@ pub(super) struct Tool {
     pub(super) tier: Option<Spanned<TierName>>,
     pub(super) approvals: Option<People>,
     pub(super) tape: Option<bool>,
+    pub(super) jobs: Option<bool>,
     pub(super) labels: BTreeSet<Name>,
     pub(super) limits: CallTable,
 }

@@ -10,6 +10,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Vi
 
 use super::quantity::{Counted, Quantity, Unit};
 use crate::approval::Settings as Approvals;
+use crate::job::Settings as Jobs;
 use crate::json::Limits as JsonLimits;
 use crate::limits::{CallLimits, Concurrency, DescribeLimits, HttpLimits, Rate};
 use crate::tape::{LARGEST, Settings as Tapes};
@@ -110,6 +111,7 @@ limits_table! {
     CallTable for CallLimits {
         fuel: Count, 10_000, 10_000_000_000_000;
         time: Time, 10, HOUR;
+        job_time: Time, 10, 24 * HOUR;
         // The whole of a 32-bit memory.
         memory: Bytes, MIB, 4 * GIB;
         table_entries: Count, 100, 10_000_000;
@@ -193,6 +195,18 @@ limits_table! {
         wait: Time, 0, HOUR;
         park: Time, 0, HOUR;
         per_minute: Count, 1, 10_000;
+    }
+    with {}
+}
+
+limits_table! {
+    /// `[jobs]`.
+    JobsTable for Jobs {
+        agent: Count, 1, MOST_CALLS;
+        host: Count, 1, MOST_CALLS;
+        // Shorter than a client takes to ask once is no use; a week is a queue, which this is not.
+        ttl: Time, 10 * SECOND, 7 * 24 * HOUR;
+        space: Bytes, MIB, 64 * GIB;
     }
     with {}
 }

@@ -28,6 +28,7 @@ use std::path::Path;
 use crate::approval::Settings as Approvals;
 use crate::digest::Digest;
 use crate::home::Home;
+use crate::job::Settings as Jobs;
 use crate::limits::{CallLimits, Concurrency, DescribeLimits, Rate};
 use crate::name::{PluginName, Prefix, ToolName};
 use crate::plugin::Trust;
@@ -79,6 +80,8 @@ pub struct Config {
     pub concurrency: Concurrency,
     /// How often one agent may ask.
     pub rate: Rate,
+    /// Calls that run as jobs.
+    pub jobs: Jobs,
     /// Whose signatures of components count.
     pub trust: Trust,
     /// The server of secrets, where there is one.
@@ -167,6 +170,8 @@ impl Config {
         file.concurrency.apply(&mut concurrency);
         let mut rate = Rate::default();
         file.rate.apply(&mut rate);
+        let mut jobs = Jobs::default();
+        file.jobs.apply(&mut jobs);
         let mut approvals = Approvals::default();
         file.approvals.apply(&mut approvals);
         let mut tapes = Tapes::default();
@@ -197,6 +202,7 @@ impl Config {
             tapes_any: file.any_tape(),
             concurrency,
             rate,
+            jobs,
             trust: Trust {
                 keys: file
                     .plugins
@@ -318,6 +324,19 @@ impl Config {
             .or_else(|| plugin.and_then(|p| p.tape))
             .or(self.file.tools.tape)
             .unwrap_or(false)
+    }
+
+    /// Whether calls of `tool` may run as jobs, where its plugin says that they can: the tool's own word, or
+    /// its plugin's, or the host's.
+    #[must_use]
+    pub fn may_last(&self, tool: &ToolName) -> bool {
+        let plugin = self.file.plugin(tool.plugin());
+        self.file
+            .tool(tool)
+            .and_then(|t| t.jobs)
+            .or_else(|| plugin.and_then(|p| p.jobs))
+            .or(self.file.tools.jobs)
+            .unwrap_or(true)
     }
 
     /// The labels that a call of `tool` puts on its task: what the task has seen then.

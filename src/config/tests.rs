@@ -283,7 +283,7 @@ fn each_kind_of_mistake_has_its_message() {
             .all(|m| !m.contains('\n') && !m.contains("hunter2"))
     );
     insta::assert_snapshot!(messages.join("\n"), @r#"
-    /home/tollgate.toml:3:1: unknown field `tiem`, expected one of `fuel`, `time`, `memory`, `table_entries`, `handles`, `host_calls`, `host_bytes`, `host_call_bytes`, `refusals`, `output`, `log_bytes`, `failures`, `pause`, `arguments`, `http`
+    /home/tollgate.toml:3:1: unknown field `tiem`, expected one of `fuel`, `time`, `job_time`, `memory`, `table_entries`, `handles`, `host_calls`, `host_bytes`, `host_call_bytes`, `refusals`, `output`, `log_bytes`, `failures`, `pause`, `arguments`, `http`
     /home/tollgate.toml:2:10: `time` needs a unit: write "30s" or "30ms"
     /home/tollgate.toml:2:8: invalid value: string "30", expected a time from "10ms" to "1h" (units: ms, s, min, h) for `time`
     /home/tollgate.toml:2:8: `time` can't be "0s": use a time from "10ms" to "1h" (units: ms, s, min, h)
@@ -291,7 +291,7 @@ fn each_kind_of_mistake_has_its_message() {
     /home/tollgate.toml:2:8: `fuel` can't be 0: use an integer from 10000 to 10000000000000
     /home/tollgate.toml:2:8: `fuel` can't be -1: use an integer from 10000 to 10000000000000
     /home/tollgate.toml:2:17: `header_fields` can't be 40000: use an integer from 1 to 1000
-    /home/tollgate.toml:2:1: unknown field `fule`, expected one of `fuel`, `time`, `memory`, `table_entries`, `handles`, `host_calls`, `host_bytes`, `host_call_bytes`, `refusals`, `output`, `log_bytes`, `failures`, `pause`, `arguments`, `http`
+    /home/tollgate.toml:2:1: unknown field `fule`, expected one of `fuel`, `time`, `job_time`, `memory`, `table_entries`, `handles`, `host_calls`, `host_bytes`, `host_call_bytes`, `refusals`, `output`, `log_bytes`, `failures`, `pause`, `arguments`, `http`
     /home/tollgate.toml:2:8: there is no tier `never`: use "auto", "log", "hold", "forbid", or the name of a table `[tier.<name>]`
     /home/tollgate.toml:1:7: `hold` is a tier that there is already: choose another name
     /home/tollgate.toml:2:8: unknown variant `own`, expected one of `auto`, `log`, `hold`, `forbid`
@@ -300,7 +300,7 @@ fn each_kind_of_mistake_has_its_message() {
     /home/tollgate.toml:1:9: `GitHub` can't be a name: use 1 to 32 of `a`-`z`, `A`-`Z`, `0`-`9`, `_` and `-`, starting with a letter or digit
     /home/tollgate.toml:1:21: `a b` can't be a name: use 1 to 64 of `a`-`z`, `A`-`Z`, `0`-`9`, `_` and `-`, starting with a letter or digit
     /home/tollgate.toml:2:7: invalid type: integer `5`, expected a string
-    /home/tollgate.toml:1:2: unknown field `sevrer`, expected one of `server`, `issuer`, `admin`, `webhook`, `limits`, `describe`, `approvals`, `concurrency`, `rate`, `tools`, `tier`, `tasks`, `tapes`, `plugins`, `plugin`, `secret`, `vault`, `leases`, `egress`, `journal`, `log`, `telemetry`
+    /home/tollgate.toml:1:2: unknown field `sevrer`, expected one of `server`, `issuer`, `admin`, `webhook`, `limits`, `describe`, `approvals`, `concurrency`, `rate`, `jobs`, `tools`, `tier`, `tasks`, `tapes`, `plugins`, `plugin`, `secret`, `vault`, `leases`, `egress`, `journal`, `log`, `telemetry`
     /home/tollgate.toml:2:10: `localhost` is no address to listen on: write an IP address and a port, such as "127.0.0.1:8787" or "[::1]:8787", or a Unix socket, "unix:/run/tollgate/mcp.sock"
     /home/tollgate.toml:2:9: `proxy` is not an HTTP proxy: write "http://<host>:<port>", without user, path or query
     /home/tollgate.toml:1:1: a secret with `source = "vault"` needs `path`

@@ -39,6 +39,7 @@ use crate::config::{Config, Tier};
 use crate::entropy::SharedEntropy;
 use crate::home::Home;
 use crate::identity::{Identities, People};
+use crate::job::Jobs;
 use crate::journal::Journal;
 use crate::journal::record::{Changed, Event};
 use crate::name::ToolName;
@@ -69,6 +70,7 @@ pub struct Host {
     entropy: SharedEntropy,
     reach: crate::secret::Reach,
     tasks: Tasks,
+    jobs: Jobs,
     running: Running,
     followers: Followers,
     steady: Arc<Steady>,
@@ -208,6 +210,12 @@ impl Host {
     #[must_use]
     pub const fn tasks(&self) -> &Tasks {
         &self.tasks
+    }
+
+    /// The calls that run as jobs, and what came of them.
+    #[must_use]
+    pub const fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 
     pub(crate) fn telemetry(&self) -> &crate::telemetry::Telemetry {

@@ -9,16 +9,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::Host;
 use super::doors::{Door, TurnedAway};
+use crate::approval;
 use crate::call::{Arrival, Notice, Reply};
 use crate::config::Tier;
 use crate::id::{ApprovalId, TaskId};
 use crate::identity::{AuthenticateError, Authenticated, MintRequest, Minted, StepKind};
+use crate::job::{Jobs, Seat};
 use crate::journal::record::{Changed, Event};
 use crate::mcp::{
     Backend, Completed, Credentials, ListedTool, Metadata, TooOften, Unauthorized, Unknown,
 };
 use crate::name::{PluginName, ToolName};
-use crate::plugin::{COMPLETE, Kind, Offer};
+use crate::plugin::{COMPLETE, Kind, Lasts, Offer};
 use crate::reason::{Reason, Refusal};
 
 #[async_trait::async_trait]
@@ -100,6 +102,29 @@ impl Backend for Host {
         Self::call(&self, arrival, cancel).await
     }
 
+    async fn refuse(self: Arc<Self>, arrival: Arrival, refusal: Refusal) -> Reply {
+        crate::call::refuse(&self, &arrival, refusal).await
+    }
+
+    fn jobs(&self) -> Option<&Jobs> {
+        Some(Self::jobs(self))
+    }
+
+    fn lasts(&self, wire: &str) -> Option<Lasts> {
+        let (plugin, name) = self.catalogue().find(wire)?;
+        let lasts = plugin.tool(&name).and_then(|(tool, _)| tool.lasts)?;
+        self.config().may_last(&name).then_some(lasts)
+    }
+
+    fn job_of(&self, who: &Arc<Authenticated>, wire: &str) -> Result<Seat, Refusal> {
+        self.jobs().draft(&self.config().jobs, who, wire)
+    }
+
+    fn holds(&self, who: &Authenticated) -> Result<(), Refusal> {
+        self.in_force(&who.agent, &who.chain)?;
+        Ok(self.identities().still(who)?)
+    }
+
     fn tools_changed(&self) -> watch::Receiver<u64> {
         self.changes()
     }
@@ -175,8 +200,18 @@ impl Backend for Host {
         Self::approval_url(self, approval)
     }
 
-    async fn answered(&self, approval: ApprovalId, limit: Duration) {
-        self.approvals().wait(approval, limit).await;
+    async fn answered(&self, approval: ApprovalId, limit: Duration) -> bool {
+        let found = self.approvals().wait(approval, limit).await;
+        found.is_some_and(|approval| {
+            matches!(
+                approval.status,
+                approval::Status::Approved | approval::Status::Used | approval::Status::Denied
+            )
+        })
+    }
+
+    fn now(&self) -> Duration {
+        Self::now(self)
     }
 
     fn ready(&self) -> Result<(), &'static str> {

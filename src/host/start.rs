@@ -19,6 +19,7 @@ use crate::egress::{Connector, Outbound, OwnClient, Resolver};
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::home::Home;
 use crate::identity::{Identities, Issuers, People, Roots};
+use crate::job::Jobs;
 use crate::journal::record::{Event, Started};
 use crate::journal::{self, Journal};
 use crate::lease::{self, Leases};
@@ -113,7 +114,7 @@ pub enum StartError {
 /// What plugins say to everybody's clients and nobody heard yet. Who misses some is told that lists may have changed.
 const NOTICES: usize = 256;
 
-/// How long the end of the host waits for leases to be taken back.
+/// How long the end of the host waits for jobs to end, and then for leases to be taken back.
 const ENDING: Duration = Duration::from_secs(5);
 
 impl Host {
@@ -182,6 +183,12 @@ impl Host {
             Arc::clone(&clock),
             Arc::clone(&entropy),
         )?;
+        let jobs = Jobs::open(
+            state.clone(),
+            journal.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        )?;
         let approvals = Approvals::open(
             state.clone(),
             journal.clone(),
@@ -244,6 +251,7 @@ impl Host {
             services,
             state,
             tasks,
+            jobs,
             running: Running::default(),
             followers: Followers::default(),
             steady,
@@ -258,6 +266,7 @@ impl Host {
         });
         host.follow(Arc::new(host.approvals().clone()));
         host.follow(Arc::new(host.identities().clone()));
+        host.follow(Arc::new(host.jobs().clone()));
         host.refresh_compiled().await;
         host.journal().append(&Event::Started(Started {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -273,6 +282,8 @@ impl Host {
     /// Ends in order: writes that it stopped, and closes the journal.
     pub async fn stop(&self) {
         self.drain();
+        // First of all: their calls need what is closed below to end in order.
+        self.jobs.close(ENDING).await;
         // What is over is so on the disk, whatever the clock says at the next start.
         if let Err(refusal) = self.approvals().sweep().await {
             tracing::warn!(%refusal, "expired approvals could not be written down");

@@ -233,7 +233,7 @@ pub struct Changed {
     /// whatever can be revoked, `all.lifted`, `clock.stepped`, `person.added`, `person.rotated`,
     /// `person.removed`, `identity.refused`, `credential.refused`, `webhook.told`, `token.minted`,
     /// `token.handed_on`, `token.refused`, `token.key_rotated`, `anchor.sent`, `anchor.conflict`,
-    /// `state.restored`.
+    /// `state.restored`, `job.started`, `job.cancelled`, `job.ended`.
     pub change: String,
     /// On what: a plugin, an agent, a person, a secret's name.
     pub subject: Option<String>,

@@ -59,6 +59,7 @@ pub(super) fn intent(call: CallId) -> Event {
         tool: "github.search".parse().unwrap(),
         kind: Default::default(),
         round: None,
+        job: None,
         plugin: Digest::of(b"plugin"),
         arguments: ArgumentsView {
             digest: Some(Digest::of(b"{}")),

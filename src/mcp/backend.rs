@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::call::{Arrival, Notice, Reply};
 use crate::id::{ApprovalId, TaskId};
 use crate::identity::{Authenticated, MintRequest, Minted};
+use crate::job::{Jobs, Seat};
 use crate::name::{PluginName, ToolName};
-use crate::plugin::{Hints, Kind, Offer, QuestionKind, Tool};
+use crate::plugin::{Hints, Kind, Lasts, Offer, QuestionKind, Tool};
 use crate::reason::{Reason, Refusal};
 
 /// The host, as the protocol sees it.
@@ -68,6 +69,37 @@ pub trait Backend: Send + Sync + 'static {
     /// Runs a call, to its recorded end. Once `cancel` is cancelled it ends soon, and still answers.
     async fn call(self: Arc<Self>, arrival: Arrival, cancel: CancellationToken) -> Reply;
 
+    /// Refuses a call before it is looked at: with a record, like any other.
+    async fn refuse(self: Arc<Self>, arrival: Arrival, refusal: Refusal) -> Reply;
+
+    /// The calls that run as jobs, where this host has any.
+    fn jobs(&self) -> Option<&Jobs> {
+        None
+    }
+
+    /// How calls of the tool that agents see by this name run as jobs; none where they don't.
+    fn lasts(&self, _wire: &str) -> Option<Lasts> {
+        None
+    }
+
+    /// A job for a call of `who`.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for one.
+    fn job_of(&self, _who: &Arc<Authenticated>, _wire: &str) -> Result<Seat, Refusal> {
+        Err(Refusal::new(Reason::LimitJobs, "this host has no jobs"))
+    }
+
+    /// Whether `who` may have what is its own.
+    ///
+    /// # Errors
+    ///
+    /// It was revoked, or what it presented is no longer good.
+    fn holds(&self, _who: &Authenticated) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     /// Changes whenever what `tools` answers may have changed.
     fn tools_changed(&self) -> watch::Receiver<u64>;
 
@@ -106,9 +138,16 @@ pub trait Backend: Send + Sync + 'static {
         None
     }
 
-    /// Waits until a person answered, at most for `limit`. What the answer is shows when the call comes
-    /// again.
-    async fn answered(&self, _approval: ApprovalId, _limit: Duration) {}
+    /// Waits until a person answered, at most for `limit`; whether one did. What the answer is shows when the
+    /// call comes again.
+    async fn answered(&self, _approval: ApprovalId, _limit: Duration) -> bool {
+        false
+    }
+
+    /// The time, since 1970.
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Whether calls that come now can run; where not, a word that says why.
     ///
@@ -210,6 +249,8 @@ pub struct ListedTool {
     pub offer: Offer,
     /// What it may ask clients.
     pub asks: Vec<QuestionKind>,
+    /// How its calls run as jobs, by the plugin's word.
+    pub lasts: Option<Lasts>,
     /// Whether the schema asks for arguments to be repeated in headers (`x-mcp-header`).
     in_headers: bool,
 }
@@ -233,6 +274,7 @@ impl ListedTool {
             hints: Hints::default(),
             offer: Offer::Tool,
             asks: Vec::new(),
+            lasts: None,
         }
     }
 
@@ -252,6 +294,7 @@ impl ListedTool {
         listed.hints = tool.hints;
         listed.offer = tool.offer.clone();
         listed.asks.clone_from(&tool.asks);
+        listed.lasts = tool.lasts;
         listed
     }
 

@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use super::envelope::Call;
 use super::http::SESSION;
+use super::jobs::has_jobs;
 use super::rounds;
 use super::server::{Shared, parent_of};
 use crate::call::{Arrival, Reply};
@@ -45,10 +46,11 @@ const ENCODED: &str = "=?base64?";
 const OWN: &str = "dev.tollgate/";
 
 /// The client of a call that can be answered here, and the trace that it says the call is a part of; `None`
-/// for one that `rmcp` has to look at.
+/// for one that `rmcp` has to look at. A call of a tool that does long work (`lasts`) may be answered with a job.
 pub(super) fn client_of(
     headers: &HeaderMap,
     call: &mut Call<'_>,
+    lasts: bool,
 ) -> Option<(Implementation, Option<TraceParent>)> {
     let name = sole(headers, &NAME)?;
     let plain = sole(headers, &VERSION)? == STATELESS
@@ -78,6 +80,9 @@ pub(super) fn client_of(
     if !rounds::offers(Some(&capabilities)).is_empty()
         || meta.0.0.contains_key("io.modelcontextprotocol/logLevel")
     {
+        return None;
+    }
+    if lasts && has_jobs(Some(&capabilities)) {
         return None;
     }
     let parent = parent_of(|key| meta.0.0.get(key));

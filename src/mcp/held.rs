@@ -36,7 +36,7 @@ pub(super) const SHOWING: Duration = Duration::from_secs(50);
 const PAGE: &str = "approval";
 
 /// Whether this request's client opens pages for its user.
-fn opens_pages(context: &RequestContext<RoleServer>) -> bool {
+pub(super) fn opens_pages(context: &RequestContext<RoleServer>) -> bool {
     context
         .client_capabilities()
         .and_then(|capabilities| capabilities.elicitation)
@@ -67,6 +67,12 @@ fn page(tool: &str, url: String, id: ApprovalId) -> ElicitRequestParams {
         url,
         elicitation_id: id.to_string(),
     }
+}
+
+/// The request to show the page, by itself.
+pub(super) fn request(tool: &str, url: String, id: ApprovalId) -> Option<serde_json::Value> {
+    let request = InputRequest::Elicitation(ElicitRequest::new(page(tool, url, id)));
+    serde_json::to_value(request).ok()
 }
 
 /// The result that asks the client to show the page, and to call again.
@@ -120,7 +126,7 @@ impl Handler {
     ) {
         let draining = self.shared.backend.draining();
         tokio::select! {
-            () = self.shared.backend.answered(approval, limit) => {}
+            _ = self.shared.backend.answered(approval, limit) => {}
             () = context.ct.cancelled() => {}
             () = draining.cancelled() => {}
         }

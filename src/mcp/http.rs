@@ -374,15 +374,16 @@ async fn post(
         };
         return refuse(status, &fault);
     }
-    let (held, keep) = match &message.kind {
+    let (held, keep, lasts) = match &message.kind {
         Kind::Call(call) => {
             let tool = http.shared.backend.tool(&call.name);
             (
                 Some(http.shared.calls.token()),
-                tool.is_some_and(|tool| tool.in_headers()),
+                tool.as_ref().is_some_and(|tool| tool.in_headers()),
+                tool.is_some_and(|tool| tool.lasts.is_some()),
             )
         }
-        _ => (None, false),
+        _ => (None, false, false),
     };
     let arrived = Arrived {
         who,
@@ -393,7 +394,7 @@ async fn post(
     if http.direct
         && !keep
         && let (Some(id), Kind::Call(call)) = (message.id(), &mut message.kind)
-        && let Some((client, trace)) = direct::client_of(&parts.headers, call)
+        && let Some((client, trace)) = direct::client_of(&parts.headers, call, lasts)
     {
         let tool = call.name.to_string();
         let arrival = Arrival {

@@ -15,6 +15,7 @@ mod envelope;
 mod gate;
 mod held;
 mod http;
+mod jobs;
 mod listen;
 mod metadata;
 mod offers;
@@ -31,6 +32,7 @@ pub(crate) mod tests;
 mod token;
 mod told;
 mod tools;
+mod work;
 
 pub use backend::{
     Backend, Completed, Credentials, ListedTool, Metadata, TooOften, Unauthorized, Unknown,

@@ -19,6 +19,7 @@ use super::page::{PAGE, page};
 use super::result;
 use super::rounds::{self, Answered, Request};
 use super::server::{Handler, LIST_TTL_MS, arrived, task_of};
+use super::work::no_job;
 use crate::call::Reply;
 use crate::plugin::{Kind, Offer};
 
@@ -116,6 +117,7 @@ impl Handler {
         let arrived = arrived(context)?;
         match self.in_rounds(&asked, arrived, context).await? {
             Answered::Asks(asks) => Ok(GetPromptResponse::InputRequired(asks)),
+            Answered::Lasts(_) => Err(no_job()),
             Answered::Complete(reply) => self
                 .lacks(&reply, context)
                 .and_then(|()| result::prompt_of(reply, &asked.name, &self.shared.server_info))
@@ -138,6 +140,7 @@ impl Handler {
         let arrived = arrived(context)?;
         match self.in_rounds(&asked, arrived, context).await? {
             Answered::Asks(asks) => Ok(ReadResourceResponse::InputRequired(asks)),
+            Answered::Lasts(_) => Err(no_job()),
             Answered::Complete(reply) => self
                 .lacks(&reply, context)
                 .and_then(|()| result::resource_of(reply, &asked.name, &self.shared.server_info))

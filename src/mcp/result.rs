@@ -202,6 +202,16 @@ pub(super) fn meta_of(
     MetaObject(meta)
 }
 
+/// The same of a job, whose result has its own.
+pub(super) fn meta_of_job(call: Option<CallId>, server_info: &Value) -> MetaObject {
+    let mut meta = Map::new();
+    if let Some(call) = call {
+        meta.insert(CALL.to_owned(), call.to_string().into());
+    }
+    meta.insert(SERVER_INFO.to_owned(), server_info.clone());
+    MetaObject(meta)
+}
+
 fn block(content: Content) -> ContentBlock {
     match content {
         Content::Text { text, annotations } => {

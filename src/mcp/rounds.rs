@@ -11,8 +11,8 @@
 
 use bytes::Bytes;
 use rmcp::model::{
-    ClientCapabilities, ElicitationCapability, InputRequest, InputRequests, InputRequiredResult,
-    InputResponses, RootsCapabilities, SamplingCapability,
+    ClientCapabilities, CreateTaskResult, ElicitationCapability, InputRequest, InputRequests,
+    InputRequiredResult, InputResponses, RootsCapabilities, SamplingCapability,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::held::{AGAIN, SHOWING, ask, show, was_opened};
+use super::jobs;
 use super::result::meta_of;
 use super::seal::{Asked, Bound, Carried};
 use super::server::{Arrived, Handler};
@@ -32,7 +33,7 @@ use crate::reason::Reason;
 const STATELESS: &str = "2026-07-28";
 
 /// Rounds of one call. Clients stop after about as many.
-const MOST_ROUNDS: u32 = 10;
+pub(super) const MOST_ROUNDS: u32 = 10;
 
 /// Answers in one round, and bytes of them all.
 const MOST_ANSWERS: usize = 16;
@@ -98,7 +99,11 @@ pub(super) fn capabilities(kinds: &[QuestionKind]) -> ClientCapabilities {
 
 /// The protocol's own error for a call that has to ask what the client does not offer.
 pub(super) fn lacking(reply: &Reply, offers: &[QuestionKind]) -> Option<ErrorData> {
-    let refused = reply.refusal.as_ref()?.reason == Reason::InputUnsupported;
+    let reason = reply.refusal.as_ref()?.reason;
+    if reason == Reason::JobRequired {
+        return Some(jobs::required());
+    }
+    let refused = reason == Reason::InputUnsupported;
     let questions = reply.asks.as_ref().filter(|_| refused)?;
     let lacking = capabilities(&questions.beyond(offers));
     Some(ErrorData::missing_required_client_capability(lacking))
@@ -117,11 +122,13 @@ pub(super) struct Request<'a> {
 pub(super) enum Answered {
     Complete(Reply),
     Asks(InputRequiredResult),
+    /// It goes on, and is asked for later.
+    Lasts(CreateTaskResult),
 }
 
 /// The answers among `responses`: of what was `asked`, or, where nothing was, of what they answer unasked.
 /// What else stands there is left out.
-fn answers(
+pub(super) fn answers(
     responses: Option<&InputResponses>,
     asked: Option<&[Asked]>,
 ) -> Result<Vec<(String, Value)>, ErrorData> {
@@ -205,7 +212,7 @@ fn as_asked(question: &Question) -> Asked {
 }
 
 /// The round after the one that `reply` ended, without its answers.
-fn next(before: Option<&Round>, reply: &Reply, questions: &Questions) -> Round {
+pub(super) fn next(before: Option<&Round>, reply: &Reply, questions: &Questions) -> Round {
     Round {
         number: before.map_or(1, |round| round.number).saturating_add(1),
         first: before.and_then(|round| round.first).or(Some(reply.call)),
@@ -216,7 +223,7 @@ fn next(before: Option<&Round>, reply: &Reply, questions: &Questions) -> Round {
 
 /// A question in the types of the protocol; none where it is none there: a form with a schema that MCP does
 /// not have.
-fn request_of(question: &Question) -> Option<InputRequest> {
+pub(super) fn request_of(question: &Question) -> Option<InputRequest> {
     serde_json::from_value(question.ask.to_request())
         .inspect_err(|error| {
             tracing::warn!(key = question.key, %error, "a plugin asks what the protocol has no form for");
@@ -224,14 +231,14 @@ fn request_of(question: &Question) -> Option<InputRequest> {
         .ok()
 }
 
-fn unaskable() -> ErrorData {
+pub(super) fn unaskable() -> ErrorData {
     ErrorData::internal_error(
         "the tool asks something that the protocol has no form for",
         None,
     )
 }
 
-fn too_many() -> ErrorData {
+pub(super) fn too_many() -> ErrorData {
     ErrorData::internal_error(format!("the tool asked {MOST_ROUNDS} times and more"), None)
 }
 
@@ -266,6 +273,11 @@ impl Handler {
         }
         if !is_stateless(context) {
             return self.within(request, arrived, context).await;
+        }
+        if let Some(answered) =
+            Box::pin(self.as_job(request, round.as_ref(), arrived, context)).await?
+        {
+            return Ok(answered);
         }
         let reply = self
             .carry_out(request, round.clone(), arrived, context)

@@ -6,12 +6,13 @@ use std::time::Duration;
 use axum::http::request::Parts;
 use bytes::Bytes;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams,
-    CompleteResult, CustomRequest, CustomResult, ErrorCode, GetPromptRequestParams,
-    GetPromptResponse, Implementation, ListPromptsResult, ListResourceTemplatesResult,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
-    ReadResourceResponse, ServerCapabilities, ServerConfig, SubscribeRequestParams,
-    SubscriptionFilter, UnsubscribeRequestParams,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams,
+    CompleteRequestParams, CompleteResult, CustomRequest, CustomResult, ErrorCode,
+    GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult, Implementation,
+    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
+    ServerConfig, SubscribeRequestParams, SubscriptionFilter, TASKS_EXTENSION_ID,
+    UnsubscribeRequestParams, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::backend::Backend;
 use super::changes::{Changes, Subscribed};
+use super::jobs::has_jobs;
 use super::page::{PAGE, page};
 use super::result::{self, result_of};
 use super::rounds::{self, Answered, Request};
@@ -73,6 +75,10 @@ impl Shared {
             .build();
         // Lines, for who asks for them.
         capabilities.logging = Some(serde_json::Map::new());
+        if backend.jobs().is_some() {
+            let extensions = capabilities.extensions.get_or_insert_default();
+            extensions.insert(TASKS_EXTENSION_ID.to_owned(), serde_json::Map::new());
+        }
         let info = ServerConfig::new(capabilities).with_server_info(implementation);
         Arc::new(Self {
             backend,
@@ -109,6 +115,7 @@ impl Shared {
             progress: None,
             client: ClientSide::default(),
             round: None,
+            job: None,
             trace: None,
         }
     }
@@ -123,7 +130,7 @@ impl Shared {
     }
 
     /// What a call gave, in a form that every client takes.
-    fn complete(&self, reply: Reply, tool: &str) -> Result<CallToolResult, ErrorData> {
+    pub(super) fn complete(&self, reply: Reply, tool: &str) -> Result<CallToolResult, ErrorData> {
         let is_refused = reply.refusal.is_some();
         let result = result_of(reply, tool, &self.server_info)?;
         Ok(if is_refused {
@@ -209,6 +216,7 @@ impl Handler {
             client: ClientSide {
                 offers: rounds::offers(capabilities.as_ref()),
                 log,
+                jobs: rounds::is_stateless(context) && has_jobs(capabilities.as_ref()),
             },
             round,
             trace: parent_of(|key| context.meta.get(key)),
@@ -279,7 +287,7 @@ pub(super) fn parent_of<'a>(member: impl Fn(&str) -> Option<&'a Value>) -> Optio
 }
 
 /// A text that the client put into `_meta`. It names something; it never gives anything.
-fn named(context: &RequestContext<RoleServer>, key: &str) -> Option<String> {
+pub(super) fn named(context: &RequestContext<RoleServer>, key: &str) -> Option<String> {
     let text = context.meta.get(key)?.as_str()?;
     Some(text.chars().take(128).collect())
 }
@@ -384,6 +392,7 @@ impl ServerHandler for Handler {
         };
         match self.in_rounds(&asked, arrived, &context).await? {
             Answered::Asks(asks) => Ok(CallToolResponse::InputRequired(asks)),
+            Answered::Lasts(task) => Ok(CallToolResponse::Task(task)),
             Answered::Complete(reply) => self
                 .lacks(&reply, &context)
                 .and_then(|()| self.shared.complete(reply, &asked.name))
@@ -437,6 +446,30 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
         self.completion(&request, &context).await
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        self.job(&request, &context).await
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.answer_job(&request, &context).await
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.cancel_job(&request, &context).await
     }
 
     async fn subscribe(
@@ -515,7 +548,7 @@ impl ServerHandler for Handler {
         request: CustomRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        const KNOWN: [&str; 10] = [
+        const KNOWN: [&str; 13] = [
             "tools/list",
             "tools/call",
             "completion/complete",
@@ -526,6 +559,9 @@ impl ServerHandler for Handler {
             "resources/read",
             "server/discover",
             "subscriptions/listen",
+            "tasks/get",
+            "tasks/update",
+            "tasks/cancel",
         ];
         /// Those that the stateless revision has no more.
         const OLDER: [&str; 5] = [

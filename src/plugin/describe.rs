@@ -12,9 +12,9 @@ use super::description::{
     Description, Hints, HttpRequirement, Kind, Offer, OriginScope, Requirement, SecretRequirement,
     SettingRequirement, Tool,
 };
-use super::offers;
 use super::schema::Schema;
 use super::text::hidden;
+use super::{lasts, offers};
 use crate::egress;
 use crate::json;
 use crate::name::{PluginName, ToolName, is_plain};
@@ -69,6 +69,7 @@ pub(super) fn check(
         prompts,
         resources,
         questions,
+        jobs,
     } = said;
     let describe = |message: String| refuse(Reason::ComponentDescribe, message);
     text("the version", &said.version)?;
@@ -112,6 +113,7 @@ pub(super) fn check(
         tools.push(offers::completion(plugin)?);
     }
     offers::questions(&mut tools, questions)?;
+    lasts::jobs(&mut tools, jobs)?;
     tools.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
     if let Some((name, kinds)) = tools.windows(2).find_map(|pair| match pair {
         [(a, _), (b, _)] if a.name == b.name => Some((&a.name, [a.kind(), b.kind()])),
@@ -258,6 +260,7 @@ fn tool(
         uses: said.uses,
         offer: Offer::Tool,
         asks: Vec::new(),
+        lasts: None,
     };
     Ok((tool, ToolSchemas { input, output }))
 }

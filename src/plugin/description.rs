@@ -95,6 +95,9 @@ pub struct Tool {
     /// What it may ask clients.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asks: Vec<QuestionKind>,
+    /// How its calls run as jobs, where they may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lasts: Option<Lasts>,
 }
 
 impl Tool {
@@ -195,6 +198,15 @@ impl QuestionKind {
             Self::Roots => "roots",
         }
     }
+}
+
+/// How calls of a tool that does long work run as jobs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lasts {
+    /// A client that has no jobs is refused.
+    pub must: bool,
+    /// A call that brings no answers is a plain one: what the tool asks at first is asked before there is a job.
+    pub asks_first: bool,
 }
 
 /// The plugin's own word on a tool's effects.

@@ -12,6 +12,7 @@ mod describe;
 mod description;
 mod diff;
 mod folder;
+mod lasts;
 mod load;
 mod offers;
 mod registry;
@@ -24,8 +25,8 @@ mod version;
 pub(crate) use accept::{Shown, Waiting};
 pub(crate) use catalogue::{Catalogue, Status};
 pub use description::{
-    Description, Hints, HttpRequirement, Kind, Offer, OriginScope, PromptArgument, QuestionKind,
-    Requirement, SecretRequirement, SettingRequirement, Tool,
+    Description, Hints, HttpRequirement, Kind, Lasts, Offer, OriginScope, PromptArgument,
+    QuestionKind, Requirement, SecretRequirement, SettingRequirement, Tool,
 };
 pub use diff::{Change, Diff, Side, What};
 pub(crate) use folder::{Content, files as component_files, name_of, read as read_component};

@@ -22,7 +22,7 @@ const MAX_ARGUMENTS: usize = 32;
 /// The name by which completion is called.
 pub(crate) const COMPLETE: &str = "complete";
 
-type Entry = (Tool, ToolSchemas);
+pub(super) type Entry = (Tool, ToolSchemas);
 
 /// What is only read. What a prompt or a resource does beyond that, it does by its requirements.
 const READS: Hints = Hints {
@@ -81,6 +81,7 @@ impl Start<'_> {
             uses,
             offer,
             asks: Vec::new(),
+            lasts: None,
         };
         Ok((
             tool,

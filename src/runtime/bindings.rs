@@ -35,7 +35,7 @@ mod generated {
 }
 
 pub(crate) use generated::exports::tollgate::plugin::{
-    completion, prompts, questions, resources, tools,
+    completion, jobs, prompts, questions, resources, tools,
 };
 pub(crate) use generated::tollgate::plugin::{
     client, clock, http, log, progress, random, secrets, settings, types,

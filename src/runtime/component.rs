@@ -18,6 +18,7 @@ const PROMPTS: &str = "tollgate:plugin/prompts@0.1.0";
 const RESOURCES: &str = "tollgate:plugin/resources@0.1.0";
 const COMPLETION: &str = "tollgate:plugin/completion@0.1.0";
 const QUESTIONS: &str = "tollgate:plugin/questions@0.1.0";
+const JOBS: &str = "tollgate:plugin/jobs@0.1.0";
 
 /// The exports of a plugin. Looking one up and checking its type, the large types of `describe` among
 /// them, would cost a call more than lowering its arguments; so each call looks at its own alone.
@@ -28,6 +29,7 @@ pub(super) struct Exports {
     pub(super) resources: Option<Pair>,
     pub(super) complete: Option<ComponentExportIndex>,
     pub(super) questions: Option<ComponentExportIndex>,
+    pub(super) jobs: Option<ComponentExportIndex>,
 }
 
 /// What an interface says of itself, and what carries out its calls.
@@ -66,6 +68,7 @@ impl Exports {
             resources: pair(RESOURCES, "read")?,
             complete: optional(COMPLETION, "complete")?,
             questions: optional(QUESTIONS, "describe")?,
+            jobs: optional(JOBS, "describe")?,
         })
     }
 }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bindings::{prompts, questions, resources, tools as wit};
+use super::bindings::{jobs, prompts, questions, resources, tools as wit};
 
 /// All that a component says of itself, unchecked.
 #[derive(Debug)]
@@ -14,6 +14,7 @@ pub(crate) struct Said {
     pub(crate) prompts: Vec<prompts::Prompt>,
     pub(crate) resources: Vec<resources::Offer>,
     pub(crate) questions: Vec<questions::Asking>,
+    pub(crate) jobs: Vec<jobs::Lasting>,
 }
 
 /// As the contract has it; the names of its parts are those of `wit/`. None of them may be missing: what
@@ -28,6 +29,7 @@ struct Kept {
     prompts: Vec<Prompt>,
     resources: Vec<Resource>,
     questions: Vec<Asking>,
+    jobs: Vec<Lasting>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -73,6 +75,14 @@ struct Asking {
     of: String,
     kinds: Vec<Question>,
     why: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lasting {
+    of: String,
+    must: bool,
+    asks_first: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,6 +172,7 @@ pub(super) fn write(said: &Said) -> serde_json::Result<Vec<u8>> {
         prompts,
         resources,
         questions,
+        jobs,
     } = said;
     serde_json::to_vec(&Kept {
         version: plugin.version.clone(),
@@ -171,6 +182,7 @@ pub(super) fn write(said: &Said) -> serde_json::Result<Vec<u8>> {
         prompts: prompts.iter().map(Prompt::from).collect(),
         resources: resources.iter().map(Resource::from).collect(),
         questions: questions.iter().map(Asking::from).collect(),
+        jobs: jobs.iter().map(Lasting::from).collect(),
     })
 }
 
@@ -191,6 +203,7 @@ pub(super) fn read(kept: &[u8]) -> Option<Said> {
         prompts: kept.prompts.into_iter().map(Prompt::into).collect(),
         resources: kept.resources.into_iter().map(Resource::into).collect(),
         questions: kept.questions.into_iter().map(Asking::into).collect(),
+        jobs: kept.jobs.into_iter().map(Lasting::into).collect(),
     })
 }
 
@@ -287,6 +300,26 @@ impl From<Asking> for questions::Asking {
                 .filter(|(kind, _)| kept.kinds.contains(kind))
                 .fold(questions::Kinds::empty(), |all, (_, flag)| all | *flag),
             why: kept.why,
+        }
+    }
+}
+
+impl From<&jobs::Lasting> for Lasting {
+    fn from(said: &jobs::Lasting) -> Self {
+        Self {
+            of: said.of.clone(),
+            must: said.how.contains(jobs::How::MUST),
+            asks_first: said.how.contains(jobs::How::ASKS_FIRST),
+        }
+    }
+}
+
+impl From<Lasting> for jobs::Lasting {
+    fn from(kept: Lasting) -> Self {
+        let flag = |set: bool, flag| if set { flag } else { jobs::How::empty() };
+        Self {
+            of: kept.of,
+            how: flag(kept.must, jobs::How::MUST) | flag(kept.asks_first, jobs::How::ASKS_FIRST),
         }
     }
 }
@@ -502,6 +535,10 @@ mod tests {
                 of: "a".into(),
                 kinds: questions::Kinds::FORM | questions::Kinds::ROOTS,
                 why: "w".into(),
+            }],
+            jobs: vec![jobs::Lasting {
+                of: "a".into(),
+                how: jobs::How::ASKS_FIRST,
             }],
         };
         let kept = write(&said).unwrap();

@@ -5,7 +5,7 @@ use serde_json::Value;
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, Lift};
 
-use super::bindings::{completion, prompts, questions, resources, tools, types};
+use super::bindings::{completion, jobs, prompts, questions, resources, tools, types};
 use super::component::Code;
 use super::described::Said;
 use super::state::CallState;
@@ -217,11 +217,16 @@ pub(super) async fn describe(store: &mut Store<CallState>, code: &Code) -> wasmt
         Some(export) => described(store, &instance, export).await?,
         None => Vec::new(),
     };
+    let jobs: Vec<jobs::Lasting> = match &exports.jobs {
+        Some(export) => described(store, &instance, export).await?,
+        None => Vec::new(),
+    };
     Ok(Said {
         plugin,
         prompts,
         resources,
         questions,
+        jobs,
     })
 }
 

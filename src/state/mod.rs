@@ -1,4 +1,4 @@
-//! What the host remembers: agents, people, the plugins that were accepted, approvals, tasks, what was revoked,
+//! What the host remembers: agents, people, the plugins that were accepted, approvals, tasks, jobs, what was revoked,
 //! and credentials to be taken back.
 //!
 //! SQLite behind one small interface. One process, the daemon, owns it; so what calls need on their
@@ -8,6 +8,7 @@
 mod agents;
 mod approvals;
 mod backup;
+mod jobs;
 mod leases;
 mod people;
 mod pins;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 
 pub use agents::AgentRecord;
 pub(crate) use backup::copy_database;
+pub(crate) use jobs::JobRow;
 pub(crate) use leases::LeaseRow;
 pub use people::PersonRecord;
 pub(crate) use people::{Known as KnownPeople, people_in};

@@ -35,6 +35,7 @@ const MIGRATIONS: &[&str] = &[
     super::pins::FACTS,
     super::leases::TABLES,
     super::tokens::TABLES,
+    super::jobs::TABLES,
 ];
 
 /// Brings the database to the version that this host knows.

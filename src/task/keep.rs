@@ -1,5 +1,5 @@
 //! What goes on beside the calls: tasks expire, what was charged is written, and a clock that was set
-//! back is noticed; and tapes whose time is over go.
+//! back is noticed; jobs and tapes whose time is over go.
 
 use std::collections::HashMap;
 use std::sync::Weak;
@@ -40,6 +40,7 @@ pub(crate) async fn keep(host: Weak<Host>) {
             let tasks = host.tasks();
             expire(&host, &mut later).await;
             tasks.cover_pending().await;
+            host.jobs().sweep().await;
             if time_kept.elapsed() >= KEEP_TIME {
                 time_kept = Instant::now();
                 tasks.keep_time().await;

@@ -23,6 +23,7 @@ use tollgate::journal::record::{CallId, Event};
 use tollgate::journal::verify;
 use tollgate::reason::Reason;
 use tollgate::revocation::{Scope, revoke};
+use tollgate::state::State;
 
 use crate::attacks::stands_for;
 use crate::evidence::second;
@@ -267,6 +268,10 @@ async fn what_a_host_keeps_is_what_stands_in_the_home_of_before() {
         }
     }
     let (_folder, old, _) = before();
+    assert_eq!(schema(&old.database()).0, 8);
+    assert_eq!(schema(&home.database()).0, 9);
+    // The same, once that is brought up.
+    drop(State::open(&old.database()).unwrap());
     assert_eq!(schema(&home.database()), schema(&old.database()));
     assert_eq!(kinds(home.root()), kinds(&golden()));
     assert_eq!(record_kinds(&home), record_kinds(&old));
@@ -382,5 +387,8 @@ async fn served_on() {
     // In the same form, for whoever goes back to the host of before.
     assert!(second(&["log", journal.to_str().unwrap()]));
     drop(bench.host);
-    assert_eq!(schema(&home.database()), shape);
+    // What was there is as it was; what this host has beside it was added.
+    let (version, tables) = schema(&home.database());
+    assert_eq!((shape.0, version), (8, 9));
+    assert!(shape.1.iter().all(|table| tables.contains(table)));
 }

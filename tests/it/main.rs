@@ -30,6 +30,7 @@ mod fairness;
 mod formats;
 mod founding;
 mod handoff;
+mod jobs;
 mod journal;
 mod leases;
 mod limits;

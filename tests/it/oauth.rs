@@ -337,7 +337,7 @@ pub(crate) async fn two_issuers_with_one_key_are_not_both_believed() {
     assert_eq!(ran[0].caller.agent, foreign("reviewer"));
 }
 
-/// M06: a session of the older revisions belongs to the agent and the person of its creation.
+/// M06: a session of the older revisions belongs to the agent and the person of its creation, and so does a job.
 #[tokio::test]
 pub(crate) async fn a_session_is_of_one_agent_and_one_person() {
     let _row = crate::attacks::stands_for("M06");
@@ -368,6 +368,8 @@ pub(crate) async fn a_session_is_of_one_agent_and_one_person() {
     assert_eq!(within(ada).await, 202);
     assert_eq!(within(served.client(&token("eve", "client-1"))).await, 404);
     assert_eq!(within(served.client(&token("ada", "client-2"))).await, 404);
+    // Nor does the handle of a job give another anything.
+    crate::jobs::others_find_none().await;
 }
 
 /// M12, M13: nothing to register at, and nothing that a client names is fetched.

@@ -65,3 +65,14 @@ pub mod asking {
         default_bindings_module: "tollgate_plugin::bindings::asking",
     });
 }
+
+/// An optional export, a world of its own.
+pub mod lasting {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "lasting",
+        pub_export_macro: true,
+        export_macro_name: "export_jobs",
+        default_bindings_module: "tollgate_plugin::bindings::lasting",
+    });
+}

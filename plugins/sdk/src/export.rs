@@ -7,10 +7,11 @@ use serde_json::Value;
 use crate::bindings::asking::exports::tollgate::plugin::questions;
 use crate::bindings::completing::exports::tollgate::plugin::completion;
 use crate::bindings::exports::tollgate::plugin::tools::{self, CallError, Guest};
+use crate::bindings::lasting::exports::tollgate::plugin::jobs;
 use crate::bindings::prompting::exports::tollgate::plugin::prompts;
 use crate::bindings::reading::exports::tollgate::plugin::resources;
 use crate::offer::{
-    Asking, Completes, Place, PromptReply, Prompts, ResourceReply, Resources, Typed,
+    Asking, Completes, Lasting, Place, PromptReply, Prompts, ResourceReply, Resources, Typed,
 };
 use crate::{Invocation, Plugin, ToolDescription};
 
@@ -163,6 +164,16 @@ impl<A: Asking> questions::Guest for Component<A> {
             of: asks.of.to_owned(),
             kinds: asks.kinds,
             why: asks.why.to_owned(),
+        });
+        all.collect()
+    }
+}
+
+impl<L: Lasting> jobs::Guest for Component<L> {
+    fn describe() -> Vec<jobs::Lasting> {
+        let all = L::all().into_iter().map(|lasts| jobs::Lasting {
+            of: lasts.of.to_owned(),
+            how: lasts.how,
         });
         all.collect()
     }

@@ -72,8 +72,9 @@ pub mod prelude {
 /// Declares the plugin: what it is for, what it needs, what it offers. Once per crate.
 ///
 /// `requires` takes values of the functions in [`requirement`], which are in scope there. After `tools` may come, in this
-/// order, `prompts`, `resources` and `completes`, each a type that implements the trait of [`offer`], and `asks`, with
-/// values of [`offer::asks`]: what may ask clients, without which no question of it is put.
+/// order, `prompts`, `resources` and `completes`, each a type that implements the trait of [`offer`], `asks`, with
+/// values of [`offer::asks`]: what may ask clients, without which no question of it is put; and `lasts`, with values of
+/// [`offer::lasts`]: the tools that do long work, whose calls may run as jobs.
 #[macro_export]
 macro_rules! plugin {
     (
@@ -84,6 +85,7 @@ macro_rules! plugin {
         $(, resources: $resources:ty)?
         $(, completes: $completes:ty)?
         $(, asks: [$($asks:expr),+ $(,)?])?
+        $(, lasts: [$($lasts:expr),+ $(,)?])?
         $(,)?
     ) => {
         /// The plugin of this crate.
@@ -153,6 +155,24 @@ macro_rules! plugin {
                 type Component = $crate::export::Component<ThisPlugin>;
                 $crate::bindings::asking::export_questions!(
                     Component with_types_in $crate::bindings::asking
+                );
+            };
+        )?
+
+        $(
+            impl $crate::offer::Lasting for ThisPlugin {
+                fn all() -> ::std::vec::Vec<$crate::offer::Lasts> {
+                    #[allow(unused_imports, reason = "a plugin uses it")]
+                    use $crate::offer::lasts;
+                    ::std::vec![$($lasts),+]
+                }
+            }
+
+            #[cfg(target_family = "wasm")]
+            const _: () = {
+                type Component = $crate::export::Component<ThisPlugin>;
+                $crate::bindings::lasting::export_jobs!(
+                    Component with_types_in $crate::bindings::lasting
                 );
             };
         )?

@@ -1,8 +1,9 @@
-//! What a plugin offers beside tools: prompts, resources, completion; and what it says that it asks.
+//! What a plugin offers beside tools: prompts, resources, completion; and what it says that it asks, and of its long work.
 
 use serde_json::{Map, Value};
 
 pub use crate::bindings::asking::exports::tollgate::plugin::questions::Kinds;
+use crate::bindings::lasting::exports::tollgate::plugin::jobs::How;
 pub use crate::bindings::tollgate::plugin::types::{ResourceBody, ResourceContent, Role};
 use crate::{Content, ContentExt, Error, InputRequest, Invocation};
 
@@ -170,4 +171,42 @@ pub const fn asks(of: &'static str, kinds: Kinds, why: &'static str) -> Asks {
 pub trait Asking {
     /// Each that asks.
     fn all() -> Vec<Asks>;
+}
+
+/// A tool that does long work, and how its calls run as jobs.
+#[derive(Debug, Clone, Copy)]
+pub struct Lasts {
+    pub(crate) of: &'static str,
+    pub(crate) how: How,
+}
+
+impl Lasts {
+    /// A client that has no jobs is refused.
+    #[must_use]
+    pub const fn must(mut self) -> Self {
+        self.how = self.how.union(How::MUST);
+        self
+    }
+
+    /// What the tool asks at first is asked before there is a job.
+    #[must_use]
+    pub const fn asks_first(mut self) -> Self {
+        self.how = self.how.union(How::ASKS_FIRST);
+        self
+    }
+}
+
+/// That calls of the tool named `of` may run as jobs.
+#[must_use]
+pub const fn lasts(of: &'static str) -> Lasts {
+    Lasts {
+        of,
+        how: How::empty(),
+    }
+}
+
+/// What of a plugin does long work.
+pub trait Lasting {
+    /// Each tool that does.
+    fn all() -> Vec<Lasts>;
 }

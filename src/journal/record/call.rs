@@ -8,6 +8,7 @@ use super::{CallId, is_zero};
 use crate::digest::Digest;
 use crate::id::TaskId;
 use crate::identity::AgentId;
+use crate::job::JobId;
 use crate::name::ToolName;
 use crate::plugin::Kind;
 use crate::policy::Ground;
@@ -80,6 +81,9 @@ pub struct Intent {
     /// Which round it is, where it is not the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round: Option<RoundOf>,
+    /// The job that it is a call of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
     /// Digest of the component that runs.
     pub plugin: Digest,
     /// The arguments.

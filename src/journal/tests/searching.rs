@@ -51,6 +51,7 @@ fn begins(call: CallId, caller: Caller, tool: &str) -> Event {
         tool: tool.parse().unwrap(),
         kind: Default::default(),
         round: None,
+        job: None,
         arguments: ArgumentsView {
             view: format!("{{\"note\":{FORGED:?}}}"),
             ..base.arguments.clone()

@@ -96,7 +96,7 @@ impl Asked {
 
     fn is_direct(&self) -> bool {
         match envelope::read(self.body.as_bytes()).map(|message| message.kind) {
-            Ok(Kind::Call(mut call)) => client_of(&self.headers(), &mut call).is_some(),
+            Ok(Kind::Call(mut call)) => client_of(&self.headers(), &mut call, false).is_some(),
             _ => false,
         }
     }

@@ -95,6 +95,15 @@ impl Backend for Fake {
         }
     }
 
+    async fn refuse(self: Arc<Self>, _: Arrival, refusal: Refusal) -> Reply {
+        Reply {
+            call: CallId(uuid::Uuid::nil()),
+            completion: Completion::default(),
+            refusal: Some(refusal),
+            asks: None,
+        }
+    }
+
     async fn call(self: Arc<Self>, arrival: Arrival, cancel: CancellationToken) -> Reply {
         self.saw(Seen::Started {
             tool: arrival.tool.clone(),

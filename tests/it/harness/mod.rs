@@ -96,6 +96,7 @@ pub(crate) fn arrival(name: &str, tool: &str, arguments: impl Into<Vec<u8>>) -> 
         progress: None,
         client: Default::default(),
         round: None,
+        job: None,
         kind: Default::default(),
         approval: None,
         trace: None,

@@ -35,6 +35,8 @@ fn headers(n: u32) -> Value {
 const WITHOUT_OUTCOME: &[&str] = &[
     // Lines beyond it are dropped and counted in the log.
     "log_bytes",
+    // Of calls that run as jobs: `jobs::a_job_has_a_time_of_its_own`.
+    "job_time",
     // How long `failures` lasts; its message says it.
     "pause",
 ];

@@ -3,6 +3,7 @@
 
 mod asks;
 mod content;
+mod jobs;
 mod offers;
 mod says;
 
@@ -19,6 +20,10 @@ use asks::{
 use content::{
     json_schema_2020_12_tool, test_audio_content, test_custom_header, test_embedded_resource,
     test_error_handling, test_image_content, test_multiple_content_types, test_simple_text,
+};
+use jobs::{
+    confirm_delete, failing_job, greet, multi_input, protocol_error_job, slow_compute,
+    test_tool_with_task,
 };
 use offers::{Fixtures, Words};
 use says::{
@@ -39,6 +44,7 @@ plugin! {
         test_input_required_result_list_roots, test_input_required_result_request_state,
         test_input_required_result_multiple_inputs, test_input_required_result_multi_round,
         test_input_required_result_tampered_state, test_input_required_result_capabilities,
+        greet, slow_compute, failing_job, protocol_error_job, confirm_delete, multi_input, test_tool_with_task,
     ],
     prompts: Fixtures,
     resources: Fixtures,
@@ -59,5 +65,16 @@ plugin! {
         asks("test_input_required_result_tampered_state", Kinds::FORM, "the suite asks for it"),
         asks("test_input_required_result_capabilities", Kinds::all(), "the suite asks for it"),
         asks("test_input_required_result_prompt", Kinds::FORM, "the suite asks for it"),
+        asks("confirm_delete", Kinds::FORM, "the suite asks for it"),
+        asks("multi_input", Kinds::FORM, "the suite asks for it"),
+        asks("test_tool_with_task", Kinds::FORM, "the suite asks for it"),
+    ],
+    lasts: [
+        lasts("slow_compute"),
+        lasts("failing_job").must(),
+        lasts("protocol_error_job"),
+        lasts("confirm_delete"),
+        lasts("multi_input"),
+        lasts("test_tool_with_task").must().asks_first(),
     ],
 }

@@ -220,4 +220,5 @@ plugin! {
         output::big_output, output::invalid_result, output::stdout,
         state::panic, state::exit, state::environment, state::remember, state::chance,
     ],
+    lasts: [lasts("send"), lasts("sleep")],
 }
