@@ -77,10 +77,7 @@ pub(crate) fn confirm_delete(arguments: File, invocation: &Invocation) -> Reply<
 /// Asks two things at once.
 #[tool(read_only)]
 pub(crate) fn multi_input(invocation: &Invocation) -> Reply<String> {
-    match (
-        invocation.answer("name"),
-        invocation.answer("confirm"),
-    ) {
+    match (invocation.answer("name"), invocation.answer("confirm")) {
         (Some(name), Some(confirm)) => Reply::Done(format!("{name} and {confirm}")),
         _ => Reply::Ask(
             InputRequest::new([
