@@ -112,6 +112,12 @@ macro_rules! plugin {
         };
 
         $(
+            // Also where nothing is exported: the crate's own tests and lints see that it is used.
+            const _: () = {
+                const fn offers<T: $crate::offer::Prompts>() {}
+                offers::<$prompts>();
+            };
+
             #[cfg(target_family = "wasm")]
             const _: () = {
                 type Component = $crate::export::Component<$prompts>;
@@ -122,6 +128,12 @@ macro_rules! plugin {
         )?
 
         $(
+            // Also where nothing is exported: the crate's own tests and lints see that it is used.
+            const _: () = {
+                const fn offers<T: $crate::offer::Resources>() {}
+                offers::<$resources>();
+            };
+
             #[cfg(target_family = "wasm")]
             const _: () = {
                 type Component = $crate::export::Component<$resources>;
@@ -132,6 +144,12 @@ macro_rules! plugin {
         )?
 
         $(
+            // Also where nothing is exported: the crate's own tests and lints see that it is used.
+            const _: () = {
+                const fn offers<T: $crate::offer::Completes>() {}
+                offers::<$completes>();
+            };
+
             #[cfg(target_family = "wasm")]
             const _: () = {
                 type Component = $crate::export::Component<$completes>;

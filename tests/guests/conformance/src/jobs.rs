@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::Value;
 use tollgate_plugin::prelude::*;
 
 use crate::asks::{filled, form};
@@ -48,7 +48,7 @@ pub(crate) fn failing_job() -> Completion {
 /// Ends in the middle of its work.
 #[tool(read_only)]
 pub(crate) fn protocol_error_job() -> String {
-    panic!("this job has no result")
+    std::process::abort()
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -67,9 +67,7 @@ pub(crate) fn confirm_delete(arguments: File, invocation: &Invocation) -> Reply<
             let question = form("confirm", &message, "confirm", "boolean");
             Reply::Ask(InputRequest::new([question]))
         }
-        Some(confirmed) if confirmed == json!(true) => {
-            Reply::Done(format!("Deleted {}", arguments.filename))
-        }
+        Some(Value::Bool(true)) => Reply::Done(format!("Deleted {}", arguments.filename)),
         _ => Reply::Done(format!("Kept {}", arguments.filename)),
     }
 }
