@@ -49,7 +49,7 @@ async fn a_session_is_nobody_elses() {
     let _other = server.begin("token-b", OLDER[0]).await;
     assert_eq!(
         server.send("DELETE", &own, "").await.status(),
-        StatusCode::ACCEPTED
+        StatusCode::NO_CONTENT
     );
     assert_eq!(
         server.post(&own, &list).await.status(),
