@@ -82,6 +82,16 @@ fn note(text: &str, table: &str, members: &DeTable<'_>, lines: &mut BTreeMap<Str
     }
 }
 
+/// Keys by their dotted names, each with whether it differs between two configurations.
+macro_rules! changed {
+    [$one:expr, $other:expr; $($table:ident $(.$key:ident)?),* $(,)?] => {
+        [$((
+            concat!(stringify!($table) $(, ".", stringify!($key))?),
+            $one.$table $(.$key)? != $other.$table $(.$key)?,
+        )),*]
+    };
+}
+
 impl Config {
     /// The line of a table or key in `tollgate.toml`, by its dotted name, or of what it would stand in.
     #[must_use]
@@ -92,57 +102,11 @@ impl Config {
     /// What differs from `started`, under which the daemon began, and is in force only after a restart.
     #[must_use]
     pub fn waiting(&self, started: &Self) -> Vec<Finding> {
-        let (server, egress, log, concurrency) =
-            (&self.server, &self.egress, &self.log, &self.concurrency);
-        [
-            ("server.listen", server.listen != started.server.listen),
-            ("server.tls", server.tls != started.server.tls),
-            (
-                "server.socket_mode",
-                server.socket_mode != started.server.socket_mode,
-            ),
-            (
-                "server.connections",
-                server.connections != started.server.connections,
-            ),
-            (
-                "server.sessions",
-                server.sessions != started.server.sessions,
-            ),
-            (
-                "server.sessions_per_agent",
-                server.sessions_per_agent != started.server.sessions_per_agent,
-            ),
-            (
-                "server.allowed_hosts",
-                server.allowed_hosts != started.server.allowed_hosts,
-            ),
-            (
-                "server.allowed_origins",
-                server.allowed_origins != started.server.allowed_origins,
-            ),
-            ("admin", self.admin != started.admin),
-            (
-                "egress.extra_ca",
-                egress.extra_ca != started.egress.extra_ca,
-            ),
-            ("egress.proxy", egress.proxy != started.egress.proxy),
-            ("journal", self.journal != started.journal),
-            ("telemetry", self.telemetry != started.telemetry),
-            ("log.level", log.level != started.log.level),
-            ("log.format", log.format != started.log.format),
-            (
-                "concurrency.agent",
-                concurrency.agent != started.concurrency.agent,
-            ),
-            (
-                "concurrency.host",
-                concurrency.host != started.concurrency.host,
-            ),
-            (
-                "concurrency.wait",
-                concurrency.wait != started.concurrency.wait,
-            ),
+        changed![self, started;
+            server.listen, server.tls, server.socket_mode, server.connections, server.sessions,
+            server.sessions_per_agent, server.allowed_hosts, server.allowed_origins, egress.proxy,
+            journal, telemetry, log.level, log.format, concurrency.agent, concurrency.host,
+            concurrency.wait,
         ]
         .into_iter()
         .filter(|(_, changed)| *changed)

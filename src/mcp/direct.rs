@@ -24,20 +24,18 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::arrived::{STATELESS, parent_of};
+use super::declared;
 use super::envelope::Call;
 use super::http::SESSION;
 use super::jobs::has_jobs;
-use super::rounds;
-use super::server::{Shared, parent_of};
+use super::server::Shared;
 use crate::call::{Arrival, Reply};
 use crate::telemetry::TraceParent;
 
 pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
-
-/// The revision without sessions. A later one may ask for more, and goes to `rmcp`.
-pub(super) const STATELESS: &str = "2026-07-28";
 
 /// A value of `Mcp-Name` that begins so is the name in base64.
 const ENCODED: &str = "=?base64?";
@@ -77,7 +75,7 @@ pub(super) fn client_of(
     }
     // Who can be asked something may get a question for an answer, and who wants lines gets a stream.
     let capabilities = meta.client_capabilities()?;
-    if !rounds::offers(Some(&capabilities)).is_empty()
+    if !declared::offers(Some(&capabilities)).is_empty()
         || meta.0.0.contains_key("io.modelcontextprotocol/logLevel")
     {
         return None;

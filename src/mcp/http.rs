@@ -27,13 +27,14 @@ use rmcp::model::InitializeRequestParams;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
 
+use super::arrived::{self, Arrived};
 use super::backend::{Backend, Credentials, TooOften, Unauthorized};
 use super::body::{self, Held};
 use super::challenge::challenge;
 use super::direct;
 use super::envelope::{self, Fault, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, Kind};
 use super::gate::{Bearer, Gate, GateError, HANDOFF, bearer, handoff};
-use super::server::{Arrived, Handler, Shared};
+use super::server::{Handler, Shared};
 use super::session::{Answering, CREATOR, Sessions};
 use super::{metadata, token};
 use crate::call::Arrival;
@@ -435,7 +436,7 @@ fn rmcp(
 fn starts_session(message: &envelope::Message<'_>, headers: &HeaderMap) -> bool {
     let stateless = headers
         .get(direct::VERSION)
-        .is_some_and(|version| version.as_bytes() >= direct::STATELESS.as_bytes());
+        .is_some_and(|version| version.as_bytes() >= arrived::STATELESS.as_bytes());
     message.method() == Some("initialize") && (!stateless || is_handshake(message))
 }
 

@@ -13,9 +13,10 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Value, json};
 
-use super::rounds::{self, answers};
+use super::answers::answers;
+use super::arrived::{Arrived, arrived, is_stateless};
 use super::seal;
-use super::server::{Arrived, Handler, arrived};
+use super::server::Handler;
 use crate::clock::rfc3339;
 use crate::job::{JobId, Jobs, Shown, Status};
 use crate::plugin::QuestionKind;
@@ -121,7 +122,7 @@ impl Handler {
         let backend = &self.shared.backend;
         let jobs = backend
             .jobs()
-            .filter(|_| rounds::is_stateless(context))
+            .filter(|_| is_stateless(context))
             .ok_or_else(no_such_method)?;
         let arrived = arrived(context)?;
         backend.holds(&arrived.who).map_err(|refusal| {

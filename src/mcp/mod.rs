@@ -6,10 +6,14 @@
 //! nothing: every call goes to the [`Backend`], under every revision of the protocol alike, and
 //! what comes back is only written in MCP's form.
 
+mod answers;
+mod arrived;
 mod backend;
 mod body;
+mod carry;
 mod challenge;
 mod changes;
+mod declared;
 mod direct;
 mod envelope;
 mod gate;
@@ -20,7 +24,7 @@ mod listen;
 mod metadata;
 mod offers;
 mod page;
-mod promised;
+mod refusal;
 mod result;
 mod rounds;
 mod seal;

@@ -14,11 +14,13 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Map, Value, json};
 
+use super::arrived::{arrived, is_stateless, task_of};
 use super::backend::{Completed, ListedTool};
+use super::declared;
 use super::page::{PAGE, page};
 use super::result;
-use super::rounds::{self, Answered, Request};
-use super::server::{Handler, LIST_TTL_MS, arrived, task_of};
+use super::rounds::{Answered, Request};
+use super::server::{Handler, LIST_TTL_MS};
 use super::work::no_job;
 use crate::call::Reply;
 use crate::plugin::{Kind, Offer};
@@ -193,11 +195,11 @@ impl Handler {
     /// The protocol's own error where the client lacks what the call has to ask; older revisions have none,
     /// and get a result that says so.
     pub(super) fn lacks(&self, reply: &Reply, context: &Context) -> Result<(), ErrorData> {
-        if !rounds::is_stateless(context) {
+        if !is_stateless(context) {
             return Ok(());
         }
-        let offers = rounds::offers(context.client_capabilities().as_ref());
-        match rounds::lacking(reply, &offers) {
+        let offers = declared::offers(context.client_capabilities().as_ref());
+        match declared::lacking(reply, &offers) {
             Some(error) => Err(error),
             None => Ok(()),
         }

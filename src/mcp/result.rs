@@ -8,7 +8,7 @@ use rmcp::model::{
     EmbeddedResource, ErrorCode, GetPromptResult, ImageContent, MetaObject, PromptMessage,
     ReadResourceResult, Resource, ResourceContents, Role, TextContent,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::call::{Annotations, Completion, Content, Reply, ResourceBody};
 use crate::journal::record::CallId;
@@ -36,7 +36,8 @@ pub(super) fn result_of(
         .as_ref()
         .is_some_and(|refusal| refusal.reason == Reason::NameUnknown)
     {
-        return Err(unknown(reply.call, tool));
+        let message = format!("unknown tool `{}`", shown(tool));
+        return Err(unknown(message, Some(reply.call)));
     }
     let Completion {
         content,
@@ -55,17 +56,26 @@ pub(super) fn result_of(
     Ok(result)
 }
 
-/// The same for a tool that does not exist and one that this agent may not know of.
-fn unknown(call: CallId, tool: &str) -> ErrorData {
-    let shown: String = tool
-        .chars()
+/// A name that a client wrote, as an error shows it.
+pub(super) fn shown(name: &str) -> String {
+    name.chars()
         .take(64)
         .flat_map(char::escape_default)
-        .collect();
-    let mut data = Map::new();
+        .collect()
+}
+
+/// The same for what does not exist and for what this agent may not know of.
+fn unknown(message: String, call: Option<CallId>) -> ErrorData {
+    ErrorData::invalid_params(message, Some(absent(Map::new(), call)))
+}
+
+/// The data of an error that says so.
+fn absent(mut data: Map<String, Value>, call: Option<CallId>) -> Value {
     data.insert("code".to_owned(), Reason::NameUnknown.code().into());
-    data.insert("call".to_owned(), call.to_string().into());
-    ErrorData::invalid_params(format!("unknown tool `{shown}`"), Some(Value::Object(data)))
+    if let Some(call) = call {
+        data.insert("call".to_owned(), call.to_string().into());
+    }
+    Value::Object(data)
 }
 
 /// What is refused of a request whose result has no word for it. JSON-RPC leaves this code to servers.
@@ -85,27 +95,14 @@ fn refused(reply: Reply, name: &str) -> Result<Completion, ErrorData> {
     Err(ErrorData::new(code, message, reply.completion.structured))
 }
 
-/// The same for a prompt that does not exist and one that this agent may not know of.
+/// The same for a prompt, or what else is used by its name.
 pub(super) fn unknown_offer(name: &str, call: Option<CallId>) -> ErrorData {
-    let shown: String = name
-        .chars()
-        .take(64)
-        .flat_map(char::escape_default)
-        .collect();
-    let mut data = Map::new();
-    data.insert("code".to_owned(), Reason::NameUnknown.code().into());
-    if let Some(call) = call {
-        data.insert("call".to_owned(), call.to_string().into());
-    }
-    ErrorData::invalid_params(format!("there is no `{shown}`"), Some(Value::Object(data)))
+    unknown(format!("there is no `{}`", shown(name)), call)
 }
 
 /// The same for a resource. `rmcp` gives it the code of the client's revision.
 pub(super) fn no_resource(uri: &str, call: Option<CallId>) -> ErrorData {
-    let mut data = json!({"uri": uri, "code": Reason::NameUnknown.code()});
-    if let (Some(call), Value::Object(members)) = (call, &mut data) {
-        members.insert("call".to_owned(), call.to_string().into());
-    }
+    let data = absent(Map::from_iter([("uri".to_owned(), uri.into())]), call);
     ErrorData::resource_not_found("there is no such resource", Some(data))
 }
 
@@ -197,14 +194,19 @@ pub(super) fn meta_of(
     server_info: &Value,
 ) -> MetaObject {
     meta.retain(|key, _| !RESERVED.iter().any(|prefix| key.starts_with(prefix)));
-    meta.insert(CALL.to_owned(), call.to_string().into());
-    meta.insert(SERVER_INFO.to_owned(), server_info.clone());
-    MetaObject(meta)
+    host_meta(meta, Some(call), server_info)
 }
 
 /// The same of a job, whose result has its own.
 pub(super) fn meta_of_job(call: Option<CallId>, server_info: &Value) -> MetaObject {
-    let mut meta = Map::new();
+    host_meta(Map::new(), call, server_info)
+}
+
+fn host_meta(
+    mut meta: Map<String, Value>,
+    call: Option<CallId>,
+    server_info: &Value,
+) -> MetaObject {
     if let Some(call) = call {
         meta.insert(CALL.to_owned(), call.to_string().into());
     }

@@ -11,103 +11,27 @@
 
 use bytes::Bytes;
 use rmcp::model::{
-    ClientCapabilities, CreateTaskResult, ElicitationCapability, InputRequest, InputRequests,
-    InputRequiredResult, InputResponses, RootsCapabilities, SamplingCapability,
+    CreateTaskResult, InputRequest, InputRequests, InputRequiredResult, InputResponses,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::answers::{answers, as_asked, is_answer};
+use super::arrived::{Arrived, is_stateless};
 use super::held::{AGAIN, SHOWING, ask, show, was_opened};
-use super::jobs;
 use super::result::meta_of;
-use super::seal::{Asked, Bound, Carried};
-use super::server::{Arrived, Handler};
-use crate::call::{Ask, Question, Questions, Reply, Round};
-use crate::name::is_plain;
-use crate::plugin::{Kind, QuestionKind, Schema};
-use crate::reason::Reason;
-
-/// The first revision without sessions.
-const STATELESS: &str = "2026-07-28";
+use super::seal::{Bound, Carried};
+use super::server::Handler;
+use crate::call::{Question, Questions, Reply, Round};
+use crate::plugin::Kind;
 
 /// Rounds of one call. Clients stop after about as many.
 pub(super) const MOST_ROUNDS: u32 = 10;
 
-/// Answers in one round, and bytes of them all.
-const MOST_ANSWERS: usize = 16;
-const ANSWERS: usize = 256 << 10;
-
 /// How long a session's client may take with one question: a person fills in a form.
 const ANSWERING: std::time::Duration = std::time::Duration::from_secs(5 * 60);
-
-/// Whether it speaks the revision that asks by its results.
-pub(super) fn is_stateless(context: &RequestContext<RoleServer>) -> bool {
-    context
-        .protocol_version()
-        .is_some_and(|version| version.as_str() >= STATELESS)
-}
-
-/// What a client can be asked, by what it declares.
-pub(super) fn offers(capabilities: Option<&ClientCapabilities>) -> Vec<QuestionKind> {
-    let Some(capabilities) = capabilities else {
-        return Vec::new();
-    };
-    let mut offers = Vec::new();
-    if let Some(elicitation) = &capabilities.elicitation {
-        // One that names no mode has forms: there was nothing else when it was written.
-        if elicitation.form.is_some() || elicitation.url.is_none() {
-            offers.push(QuestionKind::Form);
-        }
-        if elicitation.url.is_some() {
-            offers.push(QuestionKind::Url);
-        }
-    }
-    if capabilities.sampling.is_some() {
-        offers.push(QuestionKind::Sampling);
-    }
-    if capabilities.roots.is_some() {
-        offers.push(QuestionKind::Roots);
-    }
-    offers
-}
-
-/// The capabilities that these kinds take, as the client would declare them.
-pub(super) fn capabilities(kinds: &[QuestionKind]) -> ClientCapabilities {
-    let mut wanted = ClientCapabilities::default();
-    for kind in kinds {
-        match kind {
-            QuestionKind::Form => {
-                wanted
-                    .elicitation
-                    .get_or_insert_default()
-                    .form
-                    .get_or_insert_default();
-            }
-            QuestionKind::Url => {
-                let elicitation: &mut ElicitationCapability =
-                    wanted.elicitation.get_or_insert_default();
-                elicitation.url.get_or_insert_default();
-            }
-            QuestionKind::Sampling => wanted.sampling = Some(SamplingCapability::default()),
-            QuestionKind::Roots => wanted.roots = Some(RootsCapabilities::default()),
-        }
-    }
-    wanted
-}
-
-/// The protocol's own error for a call that has to ask what the client does not offer.
-pub(super) fn lacking(reply: &Reply, offers: &[QuestionKind]) -> Option<ErrorData> {
-    let reason = reply.refusal.as_ref()?.reason;
-    if reason == Reason::JobRequired {
-        return Some(jobs::required());
-    }
-    let refused = reason == Reason::InputUnsupported;
-    let questions = reply.asks.as_ref().filter(|_| refused)?;
-    let lacking = capabilities(&questions.beyond(offers));
-    Some(ErrorData::missing_required_client_capability(lacking))
-}
 
 /// What a request asks for, whichever method it came by.
 pub(super) struct Request<'a> {
@@ -124,91 +48,6 @@ pub(super) enum Answered {
     Asks(InputRequiredResult),
     /// It goes on, and is asked for later.
     Lasts(CreateTaskResult),
-}
-
-/// The answers among `responses`: of what was `asked`, or, where nothing was, of what they answer unasked.
-/// What else stands there is left out.
-pub(super) fn answers(
-    responses: Option<&InputResponses>,
-    asked: Option<&[Asked]>,
-) -> Result<Vec<(String, Value)>, ErrorData> {
-    let wrong = |key: &str| {
-        let shown: String = key
-            .chars()
-            .take(64)
-            .flat_map(char::escape_default)
-            .collect();
-        ErrorData::invalid_params(format!("`inputResponses.{shown}` is no answer"), None)
-    };
-    let mut answers = Vec::new();
-    let mut bytes = 0;
-    for (key, value) in responses.into_iter().flatten() {
-        let question = match asked {
-            None if !is_plain(key) => continue,
-            None => None,
-            Some(asked) => match asked.iter().find(|question| question.key == *key) {
-                Some(question) => Some(question),
-                None => continue,
-            },
-        };
-        if !is_answer(value, question) {
-            return Err(wrong(key));
-        }
-        bytes += key.len() + value.to_string().len();
-        if answers.len() == MOST_ANSWERS || bytes > ANSWERS {
-            return Err(ErrorData::invalid_params(
-                format!("`inputResponses` has more than {MOST_ANSWERS} answers or {ANSWERS} bytes"),
-                None,
-            ));
-        }
-        answers.push((key.clone(), value.clone()));
-    }
-    Ok(answers)
-}
-
-/// Whether `value` has the form of an answer, to `question` where it is known which.
-fn is_answer(value: &Value, question: Option<&Asked>) -> bool {
-    let Some(members) = value.as_object() else {
-        return false;
-    };
-    let Some(question) = question else {
-        return true;
-    };
-    match question.kind {
-        QuestionKind::Form | QuestionKind::Url => {
-            let content = members.get("content");
-            match members.get("action").and_then(Value::as_str) {
-                Some("accept") => is_filled_in(content, question.schema.as_ref()),
-                Some("decline" | "cancel") => content.is_none_or(Value::is_object),
-                _ => false,
-            }
-        }
-        QuestionKind::Sampling => members.contains_key("content"),
-        QuestionKind::Roots => members.get("roots").is_some_and(Value::is_array),
-    }
-}
-
-/// Whether a form's content is what its schema asks for.
-fn is_filled_in(content: Option<&Value>, schema: Option<&Value>) -> bool {
-    let Some(schema) = schema else {
-        return content.is_none_or(Value::is_object);
-    };
-    // It was compiled when the plugin asked.
-    let compiled = Schema::compile(schema, "a question").ok();
-    content.is_some_and(|content| {
-        content.is_object() && compiled.is_some_and(|schema| schema.fault(content).is_none())
-    })
-}
-
-fn as_asked(question: &Question) -> Asked {
-    Asked {
-        key: question.key.clone(),
-        kind: question.ask.kind(),
-        schema: match &question.ask {
-            Ask::Form { schema, .. } => Some(schema.clone()),
-            Ask::Url { .. } | Ask::Sampling(_) | Ask::Roots => None,
-        },
-    }
 }
 
 /// The round after the one that `reply` ended, without its answers.
@@ -446,80 +285,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn responses(value: Value) -> InputResponses {
-        serde_json::from_value(value).unwrap()
-    }
-
-    #[test]
-    fn answers_are_of_what_was_asked_and_have_its_form() {
-        let asked = [
-            Asked {
-                key: "name".into(),
-                kind: QuestionKind::Form,
-                schema: Some(json!({
-                    "type": "object",
-                    "properties": {"name": {"type": "string", "maxLength": 20}},
-                    "required": ["name"],
-                })),
-            },
-            Asked {
-                key: "roots".into(),
-                kind: QuestionKind::Roots,
-                schema: None,
-            },
-        ];
-        let given = responses(json!({
-            "name": {"action": "accept", "content": {"name": "Ada"}},
-            "other": {"action": "accept"},
-        }));
-        let found = answers(Some(&given), Some(&asked)).unwrap();
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].0, "name");
-        for wrong in [
-            json!({"name": 12345}),
-            json!({"name": {"action": "yes"}}),
-            json!({"name": {"action": "accept", "content": 1}}),
-            json!({"name": {"action": "accept"}}),
-            json!({"name": {"action": "accept", "content": {}}}),
-            json!({"name": {"action": "accept", "content": {"name": 1}}}),
-            json!({"name": {"action": "accept", "content": {"name": "far too long for a name"}}}),
-            json!({"name": {"action": "decline", "content": 1}}),
-            json!({"roots": {"roots": "all"}}),
-        ] {
-            assert!(answers(Some(&responses(wrong)), Some(&asked)).is_err());
-        }
-        let declined = responses(json!({"name": {"action": "decline"}}));
-        assert_eq!(answers(Some(&declined), Some(&asked)).unwrap().len(), 1);
-        assert!(answers(None, Some(&asked)).unwrap().is_empty());
-    }
-
-    #[test]
-    fn unasked_answers_are_objects_and_few() {
-        let given = responses(json!({"a": {"action": "accept"}, "no name": {}}));
-        assert_eq!(answers(Some(&given), None).unwrap().len(), 1);
-        assert!(answers(Some(&responses(json!({"a": 1}))), None).is_err());
-        let many: serde_json::Map<_, _> = (0..17).map(|n| (format!("a{n}"), json!({}))).collect();
-        assert!(answers(Some(&responses(many.into())), None).is_err());
-        let large = json!({"a": {"x": "y".repeat(ANSWERS)}});
-        assert!(answers(Some(&responses(large)), None).is_err());
-    }
-
-    #[test]
-    fn what_a_client_declares_is_what_it_is_asked() {
-        let of = |value: Value| offers(Some(&serde_json::from_value(value).unwrap()));
-        assert!(of(json!({})).is_empty());
-        assert_eq!(of(json!({"elicitation": {}})), [QuestionKind::Form]);
-        assert_eq!(of(json!({"elicitation": {"url": {}}})), [QuestionKind::Url]);
-        assert_eq!(
-            of(json!({"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}})),
-            QuestionKind::ALL
-        );
-        let wanted = capabilities(&QuestionKind::ALL);
-        assert_eq!(offers(Some(&wanted)), QuestionKind::ALL);
-        let sampling = serde_json::to_value(capabilities(&[QuestionKind::Sampling])).unwrap();
-        assert_eq!(sampling, json!({"sampling": {}}));
-    }
+    use crate::call::Ask;
 
     #[test]
     fn every_question_has_its_form_in_the_protocol() {

@@ -1,10 +1,7 @@
-//! The handler of every revision of the protocol: lists tools and passes calls to the host.
+//! The handler of every revision of the protocol: what each method comes to.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
-use axum::http::request::Parts;
-use bytes::Bytes;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams,
     CompleteRequestParams, CompleteResult, CustomRequest, CustomResult, ErrorCode,
@@ -20,31 +17,21 @@ use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::arrived::{Arrived, arrived, client_name, is_stateless, task_of};
 use super::backend::Backend;
 use super::changes::{Changes, Subscribed};
-use super::jobs::has_jobs;
 use super::page::{PAGE, page};
 use super::result::{self, result_of};
-use super::rounds::{self, Answered, Request};
+use super::rounds::{Answered, Request};
 use super::seal::Seals;
-use super::told::{self, Told};
-use super::{promised, tools};
-use crate::call::{Arrival, ClientSide, LogLevel, Reply, Round};
+use super::{declared, refusal, told, tools};
+use crate::call::{Arrival, ClientSide, LogLevel, Reply};
 use crate::id::TaskId;
-use crate::identity::Authenticated;
 use crate::journal::record::Caller;
 use crate::plugin::Kind;
-use crate::telemetry::TraceParent;
 
 /// How long a client may keep a list of tools. It is told of changes; this is for when it is not.
 pub(super) const LIST_TTL_MS: u64 = 5_000;
-
-/// How long a cancelled call may take to end before its request is given up. The call goes on to
-/// its recorded end all the same.
-const CANCEL_GRACE: Duration = Duration::from_secs(10);
-
-/// How long the last reports of progress may take to be written.
-const PROGRESS_GRACE: Duration = Duration::from_secs(1);
 
 /// What the handlers of one transport share.
 pub(super) struct Shared {
@@ -123,7 +110,7 @@ impl Shared {
     /// What goes back to the client, whichever way the call took through the protocol.
     pub(super) fn result(&self, reply: Reply, tool: &str) -> Result<CallToolResult, ErrorData> {
         // What goes this way offers nothing.
-        match rounds::lacking(&reply, &[]) {
+        match declared::lacking(&reply, &[]) {
             Some(error) => Err(error),
             None => self.complete(reply, tool),
         }
@@ -134,30 +121,11 @@ impl Shared {
         let is_refused = reply.refusal.is_some();
         let result = result_of(reply, tool, &self.server_info)?;
         Ok(if is_refused {
-            promised::refused(result, || self.backend.tool(tool))
+            refusal::told(result, || self.backend.tool(tool))
         } else {
             result
         })
     }
-}
-
-/// What the client calls itself: for the record, never for a decision.
-fn client_name(client: &Implementation) -> String {
-    let shown =
-        |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(64).collect() };
-    format!("{} {}", shown(&client.name), shown(&client.version))
-}
-
-/// What the transport knows of a request, beside its text.
-#[derive(Clone)]
-pub(super) struct Arrived {
-    pub(super) who: Arc<Authenticated>,
-    /// The task that the transport named: a header, the credential, or the session's own.
-    pub(super) task: Option<TaskId>,
-    /// The text of a call's arguments.
-    pub(super) arguments: Bytes,
-    /// Keeps the request's id taken until it is answered.
-    pub(super) _slot: Option<Arc<dyn Send + Sync>>,
 }
 
 /// Serves one session, or one request of the stateless revision.
@@ -170,7 +138,7 @@ pub(super) struct Handler {
     /// What an older session asked to be told of.
     pub(super) subscribed: Arc<Subscribed>,
     /// The least of the lines that an older session wants, once it said so.
-    level: Mutex<Option<LogLevel>>,
+    pub(super) level: Mutex<Option<LogLevel>>,
 }
 
 impl Handler {
@@ -183,153 +151,11 @@ impl Handler {
             level: Mutex::default(),
         }
     }
-
-    /// The least of the lines that the client of this request wants; none where it wants none.
-    fn level(&self, context: &RequestContext<RoleServer>) -> Option<LogLevel> {
-        if rounds::is_stateless(context) {
-            return context.meta.log_level().map(told::level);
-        }
-        *self.level.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands a request to the host, as often as it comes.
-    pub(super) async fn carry_out(
-        &self,
-        request: &Request<'_>,
-        round: Option<Round>,
-        arrived: &Arrived,
-        context: &RequestContext<RoleServer>,
-    ) -> Result<Reply, ErrorData> {
-        let task = task_of(arrived, context)?;
-        let Told {
-            progress,
-            log,
-            queue,
-        } = Told::of(context, self.level(context));
-        let client = context.client_info();
-        let capabilities = context.client_capabilities();
-        let arrival = Arrival {
-            kind: request.kind,
-            arguments: request.arguments.clone(),
-            approval: named(context, "dev.tollgate/approval"),
-            progress,
-            client: ClientSide {
-                offers: rounds::offers(capabilities.as_ref()),
-                log,
-                jobs: rounds::is_stateless(context) && has_jobs(capabilities.as_ref()),
-            },
-            round,
-            trace: parent_of(|key| context.meta.get(key)),
-            ..self
-                .shared
-                .arrival(arrived, request.name.clone(), client.as_ref(), task)
-        };
-        self.run(arrival, context, queue).await
-    }
-
-    async fn run(
-        &self,
-        arrival: Arrival,
-        context: &RequestContext<RoleServer>,
-        queue: Option<told::Queue>,
-    ) -> Result<Reply, ErrorData> {
-        let held = self.shared.calls.token();
-        let cancel = CancellationToken::new();
-        // Whatever drops this future drops the call with it; then it must know.
-        let guard = cancel.clone().drop_guard();
-        let mut call = self.shared.backend.clone().call(arrival, cancel.clone());
-
-        let ended = CancellationToken::new();
-        let forward = told::forward(queue, context.peer.clone(), ended.clone());
-        tokio::pin!(forward);
-        let mut forwarding = true;
-        let grace = tokio::time::sleep(Duration::MAX);
-        tokio::pin!(grace);
-        let mut cancelled = false;
-        let reply = loop {
-            tokio::select! {
-                biased;
-                reply = &mut call => break Some(reply),
-                () = context.ct.cancelled(), if !cancelled => {
-                    cancelled = true;
-                    cancel.cancel();
-                    grace.as_mut().reset(tokio::time::Instant::now() + CANCEL_GRACE);
-                }
-                () = &mut grace, if cancelled => break None,
-                () = &mut forward, if forwarding => forwarding = false,
-            }
-        };
-        guard.disarm();
-        let Some(reply) = reply else {
-            tracing::warn!("a cancelled call did not end in time; its request is given up");
-            self.shared.calls.spawn(async move {
-                let _reply = call.await;
-                drop(held);
-            });
-            return Err(ErrorData::internal_error(
-                "the call was cancelled and has not ended yet",
-                None,
-            ));
-        };
-        ended.cancel();
-        if forwarding && !cancelled {
-            // A report that can't be written keeps no reply back.
-            let _ = tokio::time::timeout(PROGRESS_GRACE, forward).await;
-        }
-        Ok(reply)
-    }
-}
-
-/// The trace that the client says a call is a part of, by members of `_meta`.
-pub(super) fn parent_of<'a>(member: impl Fn(&str) -> Option<&'a Value>) -> Option<TraceParent> {
-    let text = |key: &str| member(key).and_then(Value::as_str);
-    TraceParent::read(text("traceparent")?, text("tracestate"))
-}
-
-/// A text that the client put into `_meta`. It names something; it never gives anything.
-pub(super) fn named(context: &RequestContext<RoleServer>, key: &str) -> Option<String> {
-    let text = context.meta.get(key)?.as_str()?;
-    Some(text.chars().take(128).collect())
-}
-
-pub(super) fn arrived(context: &RequestContext<RoleServer>) -> Result<&Arrived, ErrorData> {
-    context
-        .extensions
-        .get::<Parts>()
-        .and_then(|parts| parts.extensions.get::<Arrived>())
-        .or_else(|| context.extensions.get::<Arrived>())
-        .ok_or_else(|| {
-            tracing::error!("a request came without an agent");
-            ErrorData::internal_error("no agent", None)
-        })
-}
-
-/// The key of `_meta` that names a task.
-const TASK: &str = "dev.tollgate/task";
-
-/// The task that a request names, in `_meta` or by its transport. It selects among the agent's own
-/// tasks, no more.
-pub(super) fn task_of(
-    arrived: &Arrived,
-    context: &RequestContext<RoleServer>,
-) -> Result<Option<TaskId>, ErrorData> {
-    let wrong = |what: &'static str| ErrorData::invalid_params(what, None);
-    let Some(named) = context.meta.0.get(TASK) else {
-        return Ok(arrived.task);
-    };
-    let named: TaskId = named
-        .as_str()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| wrong("`dev.tollgate/task` is no identifier of a task"))?;
-    match arrived.task {
-        Some(task) if task != named => Err(wrong("the request names two tasks")),
-        _ => Ok(Some(named)),
-    }
 }
 
 /// Refuses a method that the stateless revision gave up, where the request is of that.
 fn of_a_session(context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
-    if rounds::is_stateless(context) {
+    if is_stateless(context) {
         return Err(ErrorData::new(
             ErrorCode::METHOD_NOT_FOUND,
             "this revision of the protocol has no such method",
@@ -572,8 +398,7 @@ impl ServerHandler for Handler {
             "resources/unsubscribe",
         ];
         let method = request.method.as_str();
-        let known =
-            KNOWN.contains(&method) || (OLDER.contains(&method) && !rounds::is_stateless(&context));
+        let known = KNOWN.contains(&method) || (OLDER.contains(&method) && !is_stateless(&context));
         if known {
             return Err(ErrorData::invalid_params("malformed parameters", None));
         }

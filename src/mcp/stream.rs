@@ -18,9 +18,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::MAX_MESSAGE;
+use super::arrived::Arrived;
 use super::backend::Backend;
 use super::envelope::{self, Fault, INVALID_REQUEST, Kind};
-use super::server::{Arrived, Handler, Shared};
+use super::server::{Handler, Shared};
 use crate::id::TaskId;
 use crate::identity::{AgentId, Authenticated};
 

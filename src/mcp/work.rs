@@ -15,10 +15,12 @@ use rmcp::{ErrorData, RoleServer};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::arrived::{Arrived, named, parent_of, task_of};
+use super::declared;
 use super::held;
 use super::jobs::{created, has_jobs};
 use super::rounds::{self, Answered, MOST_ROUNDS, Request};
-use super::server::{Arrived, Handler, Shared, named, parent_of, task_of};
+use super::server::{Handler, Shared};
 use crate::call::{Arrival, ClientSide, Content, Progress, ProgressSink, Reply, Round};
 use crate::id::{ApprovalId, TaskId};
 use crate::job::{End, Job, Seat, Stop};
@@ -101,7 +103,7 @@ impl Handler {
             name: request.name.clone(),
             client,
             task,
-            offers: rounds::offers(capabilities.as_ref()),
+            offers: declared::offers(capabilities.as_ref()),
             pages: held::opens_pages(context),
             approval: named(context, "dev.tollgate/approval"),
             trace: parent_of(|key| context.meta.get(key)),
@@ -286,7 +288,7 @@ impl Work {
             Some(Stop::For(refusal)) => return End::failed(&refusal, call),
             None => {}
         }
-        if let Some(error) = rounds::lacking(&reply, &self.offers) {
+        if let Some(error) = declared::lacking(&reply, &self.offers) {
             return protocol(&error);
         }
         match &reply.refusal {

@@ -49,15 +49,8 @@ async fn ask(client: &Client, method: &str, params: Value) -> Value {
 }
 
 async fn said(client: &Client, method: &str, params: Value) -> (Answer, Value) {
-    let uri = params["uri"].as_str().unwrap_or_default().to_owned();
-    let answer = client
-        .request_with(&[("mcp-name", uri.as_str())], method, params)
-        .await
-        .unwrap();
-    let message = answer
-        .messages()
-        .pop()
-        .unwrap_or_else(|| panic!("{answer:?}"));
+    let answer = client.request(method, params).await.unwrap();
+    let message = answer.last();
     (answer, message)
 }
 

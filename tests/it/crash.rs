@@ -24,7 +24,7 @@ use crate::upstream::Upstream;
 const LANES: usize = 4;
 
 /// `alice` sends as she likes, `bob` after a person agreed.
-const POLICY: &str = r#"
+pub(crate) const BOB_IS_HELD: &str = r#"
 @id("alice")
 permit (principal == Agent::"spiffe://tollgate.local/agent/alice", action in Action::"call", resource in Plugin::"probe");
 @id("bob")
@@ -60,7 +60,7 @@ struct Lane {
 impl Lane {
     async fn begin(number: usize) -> Self {
         let upstream = Upstream::start().await;
-        let setup = Setup::probe_at(&upstream.origin(), POLICY)
+        let setup = Setup::probe_at(&upstream.origin(), BOB_IS_HELD)
             .shared_rules()
             .toml("[approvals]\nper_minute = 1000");
         let (folder, home) = setup.make().await;

@@ -143,11 +143,7 @@ pub(crate) async fn others_find_none() {
     params["_meta"] = json!({"io.modelcontextprotocol/clientCapabilities": carol.capabilities});
     let answer = carol
         .client
-        .request_with(
-            &[("mcp-name", id.as_str()), ("tollgate-handoff", &handoff)],
-            "tasks/get",
-            params,
-        )
+        .request_with(&[("tollgate-handoff", &handoff)], "tasks/get", params)
         .await
         .unwrap();
     assert_eq!(answer.messages().pop().unwrap()["error"]["code"], -32602);

@@ -14,13 +14,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, Lines,
+    ReadHalf, WriteHalf,
+};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tollgate::journal::record::{Event, Refused};
 use tollgate::mcp::HttpConfig;
 
 use crate::harness::mcp::{Answer, Client};
-use crate::harness::{Bench, PROBE_POLICY, PROBE_TOML, Setup};
+use crate::harness::{Bench, PROBE_POLICY, PROBE_TOML, Setup, agent};
 
 /// Everyone may do what the probe does but `bob`, who may have it echo.
 const POLICY: &str = r#"
@@ -43,7 +47,44 @@ struct Door {
     bob: String,
 }
 
+/// A session of alice's over a stream of bytes.
+struct Line {
+    read: Lines<BufReader<ReadHalf<DuplexStream>>>,
+    write: WriteHalf<DuplexStream>,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Line {
+    async fn send(&mut self, message: &Value) {
+        let line = format!("{message}\n");
+        self.write.write_all(line.as_bytes()).await.unwrap();
+    }
+
+    async fn told(&mut self) -> Value {
+        let line = self.read.next_line().await.unwrap().unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+}
+
 impl Door {
+    /// A new session; some MiB may be under way on it.
+    fn line(&self) -> Line {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let serving = tokio::spawn(tollgate::mcp::serve_stream(
+            self.bench.host.clone(),
+            agent("alice"),
+            None,
+            far,
+            "stdio",
+        ));
+        let (read, write) = tokio::io::split(near);
+        Line {
+            read: BufReader::new(read).lines(),
+            write,
+            serving,
+        }
+    }
+
     async fn open() -> Self {
         Self::open_with("", HttpConfig::default()).await
     }

@@ -36,6 +36,12 @@ impl Answer {
             .map(|data| serde_json::from_str(data.trim()).unwrap())
             .collect()
     }
+
+    /// The last of them: what answers the request.
+    pub(crate) fn last(&self) -> Value {
+        let last = self.messages().pop();
+        last.unwrap_or_else(|| panic!("{self:?}"))
+    }
 }
 
 /// A client over HTTP.
@@ -127,7 +133,10 @@ impl Client {
             meta.as_object_mut().unwrap().extend(more.clone());
         }
         params["_meta"] = meta;
-        let name = params["name"].as_str().unwrap_or_default().to_owned();
+        // What the revision has a request's head name, by its method.
+        let named = ["name", "uri", "taskId"].map(|member| params[member].as_str());
+        let name = named.into_iter().flatten().next().unwrap_or_default();
+        let name = name.to_owned();
         let mut headers = vec![
             ("mcp-protocol-version", VERSION),
             ("mcp-method", method),

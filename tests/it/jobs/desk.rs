@@ -160,16 +160,8 @@ impl Asks {
     pub(super) async fn said(&self, method: &str, params: Value) -> (Answer, Value) {
         let mut params = params;
         params["_meta"] = json!({"io.modelcontextprotocol/clientCapabilities": self.capabilities});
-        let id = params["taskId"].as_str().unwrap_or_default().to_owned();
-        let answer = self
-            .client
-            .request_with(&[("mcp-name", id.as_str())], method, params)
-            .await
-            .unwrap();
-        let message = answer
-            .messages()
-            .pop()
-            .unwrap_or_else(|| panic!("{answer:?}"));
+        let answer = self.client.request(method, params).await.unwrap();
+        let message = answer.last();
         (answer, message)
     }
 

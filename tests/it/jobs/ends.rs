@@ -9,6 +9,7 @@ use tollgate::revocation::{Scope, revoke};
 use tollgate::task::End;
 
 use super::{Asks, Desk, FIXTURES, LONG, assert_unknown, changes, request, words};
+use crate::crash::BOB_IS_HELD;
 use crate::harness::binary::{Daemon, run, run_as};
 use crate::harness::{PROBE_POLICY, Setup, agent, assert_verifies, intents, records};
 use crate::tasks::task;
@@ -171,21 +172,10 @@ fn unknown_after(records: &[tollgate::journal::record::Record]) -> Vec<CallId> {
     recovered.unwrap_or_default()
 }
 
-/// Those of bob wait for a person.
-const HELD: &str = r#"
-@id("alice")
-permit (principal == Agent::"spiffe://tollgate.local/agent/alice", action in Action::"call", resource in Plugin::"probe");
-@id("bob")
-permit (principal == Agent::"spiffe://tollgate.local/agent/bob", action == Action::"call:probe.send", resource)
-when { context.approved };
-@id("requests")
-permit (principal in Group::"everyone", action == Action::"http:probe.send", resource);
-"#;
-
 #[tokio::test]
 async fn after_a_kill_a_job_has_failed_and_nothing_of_it_runs_again() {
     let upstream = Upstream::start().await;
-    let (_folder, home) = Setup::probe_at(&upstream.origin(), HELD)
+    let (_folder, home) = Setup::probe_at(&upstream.origin(), BOB_IS_HELD)
         .component("conformance", guests::CONFORMANCE)
         .policy("conformance", FIXTURES)
         .shared_rules()

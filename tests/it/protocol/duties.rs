@@ -3,11 +3,9 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tollgate::reason::Reason;
 
 use super::{Door, NEWEST, OLDER, error, hello, request, until};
-use crate::harness::agent;
 
 /// Every code of the newest revision that a server without further capabilities can give, with its status.
 #[tokio::test]
@@ -188,22 +186,10 @@ async fn an_agent_that_asks_too_often_is_told_to_wait() {
     );
 
     // Her sessions on other transports draw on the same.
-    let (near, far) = tokio::io::duplex(1 << 16);
-    tokio::spawn(tollgate::mcp::serve_stream(
-        door.bench.host.clone(),
-        agent("alice"),
-        None,
-        far,
-        "stdio",
-    ));
-    let (read, mut write) = tokio::io::split(near);
-    let mut lines = BufReader::new(read).lines();
+    let mut line = door.line();
     let mut ask = async |message: Value| -> Value {
-        write
-            .write_all(format!("{message}\n").as_bytes())
-            .await
-            .unwrap();
-        serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap()
+        line.send(&message).await;
+        line.told().await
     };
     // As soon as there is room for one request, the session begins; the next one is too many.
     let mut begun = None;

@@ -1,11 +1,10 @@
 //! Messages and heads that say two things, or nothing that can be.
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::AsyncWriteExt as _;
 use tollgate::reason::Reason;
 
 use super::{Door, NEWEST, OLDER, error, request, send};
-use crate::harness::agent;
 
 /// M08. A head that names one tool and a body that names another: refused, in so many words. Where the
 /// revision has no such heads they mean nothing, and policy reads the body.
@@ -203,41 +202,30 @@ pub(crate) async fn what_is_no_message_is_told_so_and_does_nothing() {
 #[tokio::test]
 async fn a_line_that_is_no_message_is_told_so_and_the_session_goes_on() {
     let door = Door::open().await;
-    let (near, far) = tokio::io::duplex(1 << 20);
-    let serving = tokio::spawn(tollgate::mcp::serve_stream(
-        door.bench.host.clone(),
-        agent("alice"),
-        None,
-        far,
-        "stdio",
-    ));
-    let (read, mut write) = tokio::io::split(near);
-    let mut lines = BufReader::new(read).lines();
-    let hello = super::hello(OLDER[0]);
-    write
-        .write_all(format!("{hello}\n").as_bytes())
-        .await
-        .unwrap();
-    let begun: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
-    assert_eq!(begun["result"]["protocolVersion"], OLDER[0]);
-    let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
-    write
-        .write_all(format!("{ready}\n").as_bytes())
-        .await
-        .unwrap();
+    let mut line = door.line();
+    line.send(&super::hello(OLDER[0])).await;
+    assert_eq!(line.told().await["result"]["protocolVersion"], OLDER[0]);
+    line.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        .await;
     for (text, code) in malformed() {
         // An empty line is none, and what has a line's end in it is two.
         if text.is_empty() {
             continue;
         }
         let shown = String::from_utf8_lossy(&text).into_owned();
-        write.write_all(&[&text[..], b"\n"].concat()).await.unwrap();
-        let told: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
+        let text = [&text[..], b"\n"].concat();
+        line.write.write_all(&text).await.unwrap();
+        let told = line.told().await;
         assert_eq!(told["error"]["code"], code, "{shown}: {told}");
     }
     door.assert_untouched().await;
     let ping = request(8, "ping", json!({}));
     let large = vec![b'x'; 10 << 20];
+    let super::Line {
+        mut read,
+        mut write,
+        serving,
+    } = line;
     let sending = async {
         write.write_all(&large).await.unwrap();
         write
@@ -248,7 +236,7 @@ async fn a_line_that_is_no_message_is_told_so_and_the_session_goes_on() {
     let told = async {
         let mut told = Vec::new();
         for _ in 0..2 {
-            let line = lines.next_line().await.unwrap().unwrap();
+            let line = read.next_line().await.unwrap().unwrap();
             told.push(serde_json::from_str::<Value>(&line).unwrap());
         }
         told

@@ -21,11 +21,7 @@ async fn by_every_revision(door: &Door, client: &Client, tool: &str, text: &str)
             ("mcp-protocol-version", version),
         ];
         let answer = client.post(&heads, message).await.unwrap();
-        let mut last = answer
-            .messages()
-            .pop()
-            .unwrap_or_else(|| panic!("{answer:?}"));
-        results.push(last["result"].take());
+        results.push(answer.last()["result"].take());
     }
     let meta = r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"test","version":"1"}}"#;
     let message = format!(
@@ -37,11 +33,7 @@ async fn by_every_revision(door: &Door, client: &Client, tool: &str, text: &str)
         ("mcp-name", tool),
     ];
     let answer = client.post(&heads, message).await.unwrap();
-    let mut last = answer
-        .messages()
-        .pop()
-        .unwrap_or_else(|| panic!("{answer:?}"));
-    results.push(last["result"].take());
+    results.push(answer.last()["result"].take());
     results
 }
 

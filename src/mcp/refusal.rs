@@ -15,7 +15,7 @@ use super::backend::ListedTool;
 const REFUSAL: &str = "dev.tollgate/refusal";
 
 /// The result of a call that the host refused. `tool` is asked only where that matters.
-pub(super) fn refused(
+pub(super) fn told(
     mut result: CallToolResult,
     tool: impl FnOnce() -> Option<Arc<ListedTool>>,
 ) -> CallToolResult {
@@ -45,7 +45,7 @@ mod tests {
             let mut result = CallToolResult::error(vec![ContentBlock::text("refused")]);
             let said = json!({"code": "policy.forbidden"});
             result.structured_content = Some(said.clone());
-            let written = serde_json::to_value(refused(result, || Some(tool.into()))).unwrap();
+            let written = serde_json::to_value(told(result, || Some(tool.into()))).unwrap();
             assert_eq!(written["content"][0]["text"], "refused");
             assert_eq!(written["_meta"][REFUSAL], said);
             let beside = if promises { Value::Null } else { said };
