@@ -4,6 +4,7 @@
 
 mod again;
 mod listener;
+mod patient;
 mod tls;
 
 use std::io;
@@ -24,10 +25,15 @@ use tokio_util::sync::CancellationToken;
 use self::again::Again;
 pub use self::listener::Listener;
 use self::listener::Stream;
+use self::patient::Patient;
 pub use self::tls::{Certificates, TlsError};
 
 /// How long connections may take to close once nothing is left to answer.
 const CLOSING: Duration = Duration::from_secs(2);
+
+/// How long a client may take nothing of what it is sent. One that reads a byte now and then opens its window
+/// seldom, so this is generous: it is for those that are gone, or wait on purpose.
+const TAKEN_WITHIN: Duration = Duration::from_secs(5 * 60);
 
 /// A pause where the system is out of something, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -77,12 +83,14 @@ pub(crate) async fn serve(
         let time = bounds.head_time;
         match (stream, &listener.tls) {
             (Stream::Tcp(stream), None) => open.spawn(Again::new(async move {
+                let stream = Patient::new(stream, TAKEN_WITHIN);
                 connection(stream, router, time, draining).await;
                 drop(place);
             })),
             (Stream::Tcp(stream), Some(certificates)) => {
                 let acceptor = certificates.acceptor();
                 open.spawn(Again::new(async move {
+                    let stream = Patient::new(stream, TAKEN_WITHIN);
                     if let Some(stream) = secured(stream, acceptor, time, &draining).await {
                         connection(stream, router, time, draining).await;
                     }
@@ -90,6 +98,7 @@ pub(crate) async fn serve(
                 }))
             }
             (Stream::Unix(stream), _) => open.spawn(Again::new(async move {
+                let stream = Patient::new(stream, TAKEN_WITHIN);
                 connection(stream, router, time, draining).await;
                 drop(place);
             })),
@@ -132,11 +141,11 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// Shakes hands over TLS, in bounded time and not once `draining`.
 async fn secured(
-    stream: TcpStream,
+    stream: Patient<TcpStream>,
     acceptor: TlsAcceptor,
     time: Duration,
     draining: &CancellationToken,
-) -> Option<TlsStream<TcpStream>> {
+) -> Option<TlsStream<Patient<TcpStream>>> {
     let shaken = tokio::select! {
         () = draining.cancelled() => return None,
         shaken = tokio::time::timeout(time, acceptor.accept(stream)) => shaken,
