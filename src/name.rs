@@ -6,6 +6,7 @@
 //! operator's to say, and never what anything is decided by.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -206,9 +207,34 @@ impl fmt::Display for PluginName {
     }
 }
 
-/// Makes a type that is written as text debug, serialise and read back as that text.
+/// Reads what is written as a text where it stands, without a copy of it.
+pub(crate) struct Parsed<T>(PhantomData<T>);
+
+impl<T> Parsed<T> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: FromStr<Err: fmt::Display>> serde::de::Visitor<'_> for Parsed<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+/// Makes types that are written as text debug, serialise and read back as that text: by their `as_str`, or
+/// those that have none as they are `shown`.
 macro_rules! as_text {
-    ($($name:ident),*) => {$(
+    (shown $name:ident) => {
+        as_text!($name, serializer => this => serializer.collect_str(this));
+    };
+    ($name:ident, $serializer:ident => $this:ident => $serialized:expr) => {
         impl std::fmt::Debug for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "`{self}`")
@@ -216,23 +242,27 @@ macro_rules! as_text {
         }
 
         impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+            fn serialize<S: serde::Serializer>(&self, $serializer: S) -> Result<S::Ok, S::Error> {
+                let $this = self;
+                $serialized
             }
         }
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                deserializer.deserialize_str($crate::name::Parsed::new())
             }
         }
-    )*};
+    };
+    ($($name:ident),*) => {
+        $($crate::name::as_text!($name, serializer => this => serializer.serialize_str(this.as_str()));)*
+    };
 }
 
 pub(crate) use as_text;
 
-as_text!(PluginName, ToolName, Prefix);
+as_text!(PluginName, Prefix);
+as_text!(shown ToolName);
 
 #[cfg(test)]
 mod tests {

@@ -68,8 +68,7 @@ impl serde::Serialize for JobId {
 
 impl<'de> serde::Deserialize<'de> for JobId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(crate::name::Parsed::new())
     }
 }
 

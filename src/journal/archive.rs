@@ -391,7 +391,7 @@ impl Archive {
 
 fn read(name: Name, line: &[u8]) -> Result<Record, ArchiveError> {
     Head::read(line)
-        .and_then(|head| head.record(&mut String::new()))
+        .and_then(|head| head.record())
         .map_err(|why| ArchiveError::Bad {
             file: name.to_string(),
             why,

@@ -130,10 +130,7 @@ impl Forge {
 
     pub(crate) fn record(&self, seq: u64) -> Record {
         let line = self.line(seq);
-        line::Head::read(line.as_bytes())
-            .unwrap()
-            .record(&mut String::new())
-            .unwrap()
+        line::Head::read(line.as_bytes()).unwrap().record().unwrap()
     }
 
     /// The proof of a record by one of the log's notes.

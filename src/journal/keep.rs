@@ -108,7 +108,7 @@ impl Tidy {
             }
             let leaf = merkle::leaf(line);
             if tree.is_none() {
-                let record = Head::read(line).and_then(|head| head.record(&mut String::new()));
+                let record = Head::read(line).and_then(|head| head.record());
                 tree = record.ok().and_then(|record| match record.event {
                     Event::SegmentOpened(opened) => opened_by(&opened, first).ok(),
                     _ => None,

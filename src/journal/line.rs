@@ -78,7 +78,7 @@ pub(super) fn hex(digest: &Digest) -> [u8; 64] {
 ///
 /// It is no record in the one form that it has.
 pub fn parse(line: &[u8]) -> Result<Record, BadLine> {
-    Head::read(line)?.record(&mut String::new())
+    Head::read(line)?.record()
 }
 
 /// A line's own fields, and where its event is: what can be said of it without reading the event.
@@ -137,10 +137,10 @@ impl<'a> Head<'a> {
         std::str::from_utf8(rest.get(..36)?).ok()
     }
 
-    /// Reads the whole record. `scratch` is memory to reuse.
-    pub(super) fn record(&self, scratch: &mut String) -> Result<Record, BadLine> {
+    /// Reads the whole record.
+    pub(super) fn record(&self) -> Result<Record, BadLine> {
         Ok(Record {
-            event: self.checked(scratch)?,
+            event: self.checked()?,
             seq: self.seq,
             time: self.time.to_owned(),
             prev: self.prev,
@@ -148,8 +148,8 @@ impl<'a> Head<'a> {
     }
 
     /// The event, where it stands in the one form that it has.
-    pub(super) fn checked(&self, scratch: &mut String) -> Result<Event, BadLine> {
-        let event = self.event(scratch)?;
+    pub(super) fn checked(&self) -> Result<Event, BadLine> {
+        let event = self.event()?;
         // The opening brace stands at the start of the line, before its own fields.
         if plain::is_written_as(&event, [b"{", self.event]) {
             Ok(event)
@@ -160,36 +160,34 @@ impl<'a> Head<'a> {
         }
     }
 
-    fn event(&self, scratch: &mut String) -> Result<Event, BadLine> {
+    fn event(&self) -> Result<Event, BadLine> {
         // Of the whole at once, and not of each text in it.
         let Ok(members) = std::str::from_utf8(self.members) else {
             return bad("not a record: it is not text in UTF-8");
         };
-        scratch.clear();
-        scratch.push('{');
-        scratch.push_str(members.strip_prefix(',').unwrap_or(members));
+        let members = members.strip_prefix(',').unwrap_or(members);
         // Each by its own type: the tagged enumeration would copy everything first.
         match self.kind {
-            "started" => read(scratch).map(Event::Started),
-            "recovered" => read(scratch).map(Event::Recovered),
+            "started" => read(members).map(Event::Started),
+            "recovered" => read(members).map(Event::Recovered),
             "stopped" if self.members == b"}" => Ok(Event::Stopped {}),
             "stopped" => bad("`stopped` has no fields"),
-            "changed" => read(scratch).map(Event::Changed),
-            "task-started" => read(scratch).map(Event::TaskStarted),
-            "revocation" => read(scratch).map(Event::Revocation),
-            "intent" => read(scratch).map(Event::Intent),
-            "refusal" => read(scratch).map(Event::Refusal),
-            "hold" => read(scratch).map(Event::Hold),
-            "host-call" => read(scratch).map(Event::HostCall),
-            "host-call-outcome" => read(scratch).map(Event::HostCallOutcome),
-            "outcome" => read(scratch).map(Event::Outcome),
-            "approval-asked" => read(scratch).map(Event::ApprovalAsked),
-            "approval-answered" => read(scratch).map(Event::ApprovalAnswered),
-            "approval-used" => read(scratch).map(Event::ApprovalUsed),
-            "approval-ended" => read(scratch).map(Event::ApprovalEnded),
-            "lease" => read(scratch).map(Event::Lease),
-            "segment-opened" => read(scratch).map(Event::SegmentOpened),
-            "segment-closed" => read(scratch).map(Event::SegmentClosed),
+            "changed" => read(members).map(Event::Changed),
+            "task-started" => read(members).map(Event::TaskStarted),
+            "revocation" => read(members).map(Event::Revocation),
+            "intent" => read(members).map(Event::Intent),
+            "refusal" => read(members).map(Event::Refusal),
+            "hold" => read(members).map(Event::Hold),
+            "host-call" => read(members).map(Event::HostCall),
+            "host-call-outcome" => read(members).map(Event::HostCallOutcome),
+            "outcome" => read(members).map(Event::Outcome),
+            "approval-asked" => read(members).map(Event::ApprovalAsked),
+            "approval-answered" => read(members).map(Event::ApprovalAnswered),
+            "approval-used" => read(members).map(Event::ApprovalUsed),
+            "approval-ended" => read(members).map(Event::ApprovalEnded),
+            "lease" => read(members).map(Event::Lease),
+            "segment-opened" => read(members).map(Event::SegmentOpened),
+            "segment-closed" => read(members).map(Event::SegmentClosed),
             "heartbeat" if self.members == b"}" => Ok(Event::Heartbeat {}),
             "heartbeat" => bad("`heartbeat` has no fields"),
             _ => bad("`kind` is not one that this host knows"),
@@ -197,8 +195,8 @@ impl<'a> Head<'a> {
     }
 }
 
-fn read<T: DeserializeOwned>(text: &str) -> Result<T, BadLine> {
-    serde_json::from_str(text).map_err(|error| BadLine(super::escape::escape(&error.to_string())))
+fn read<T: DeserializeOwned>(members: &str) -> Result<T, BadLine> {
+    plain::read_members(members).map_err(|error| BadLine(super::escape::escape(&error.to_string())))
 }
 
 fn expect<'a>(text: &'a [u8], what: &[u8]) -> Result<&'a [u8], BadLine> {

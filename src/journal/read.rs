@@ -72,7 +72,6 @@ pub struct Reader {
     storage: Disk,
     /// The segment being read, once there is one.
     current: Option<(u64, Lines)>,
-    scratch: String,
 }
 
 impl Reader {
@@ -82,7 +81,6 @@ impl Reader {
         Self {
             storage: Disk::new(directory),
             current: None,
-            scratch: String::new(),
         }
     }
 
@@ -117,7 +115,7 @@ impl Reader {
                     Next::Line(line) => {
                         let record = Head::read(line).and_then(|head| {
                             if wanted(&head, line) {
-                                head.record(&mut self.scratch).map(Some)
+                                head.record().map(Some)
                             } else {
                                 Ok(None)
                             }
@@ -312,7 +310,6 @@ fn last(directory: &Path, count: usize) -> Result<(Vec<Record>, Tail), ReadError
                 first,
                 Lines::new(source.map_err(failed(segment_name(first)))?),
             )),
-            scratch: String::new(),
         };
         let missing = count - found.len();
         let mut last = reader.last_of_segment(missing, newest.is_some())?;
@@ -365,7 +362,7 @@ impl Reader {
         kept.iter()
             .map(|(number, line)| {
                 Head::read(line)
-                    .and_then(|head| head.record(&mut self.scratch))
+                    .and_then(|head| head.record())
                     .map_err(|why| ReadError::Bad {
                         file: segment_name(*first),
                         line: *number,

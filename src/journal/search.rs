@@ -105,7 +105,6 @@ pub fn each(
     let segments = Segments::list(directory)?;
     let calls: HashSet<CallId> = found.calls.iter().copied().collect();
     let records: HashSet<u64> = found.records.iter().copied().collect();
-    let mut scratch = String::new();
     let firsts = match &found.within {
         Some(within) => within.as_slice(),
         None => {
@@ -129,7 +128,7 @@ pub fn each(
                 if !is_wanted && !records.contains(&head.seq) {
                     return Ok(ControlFlow::Continue(()));
                 }
-                let read = head.record(&mut scratch);
+                let read = head.record();
                 let flow = record(read.map_err(|why| block.bad(&segments, at, why))?);
                 is_enough = flow.is_break();
                 Ok(flow)

@@ -108,9 +108,7 @@ fn next(lines: &mut Lines, segment: u64) -> Result<Next<'_>, OpenError> {
 fn begins_whole(storage: &dyn Storage, segment: u64) -> Result<bool, OpenError> {
     let mut lines = lines_of(storage, segment, 0)?;
     Ok(match next(&mut lines, segment)? {
-        Next::Line(line) => Head::read(line)
-            .and_then(|head| head.record(&mut String::new()))
-            .is_ok(),
+        Next::Line(line) => Head::read(line).and_then(|head| head.record()).is_ok(),
         _ => false,
     })
 }
@@ -165,7 +163,6 @@ struct Reading<'a> {
     next_note: usize,
     /// The last of them speaks of other lines.
     contradicted: bool,
-    scratch: String,
 }
 
 impl<'a> Reading<'a> {
@@ -177,7 +174,6 @@ impl<'a> Reading<'a> {
             notes: Vec::new(),
             next_note: 0,
             contradicted: false,
-            scratch: String::new(),
         }
     }
 
@@ -255,7 +251,7 @@ impl<'a> Reading<'a> {
     ) -> Result<(), String> {
         let head = Head::read(line).map_err(|why| why.to_string())?;
         self.links(&head, self.segment)?;
-        let record = head.record(&mut self.scratch).map_err(|e| e.to_string())?;
+        let record = head.record().map_err(|e| e.to_string())?;
         let Event::SegmentOpened(opened) = record.event else {
             return Err(format!(
                 "a segment starts with `segment-opened`, not with `{}`",
@@ -298,7 +294,7 @@ impl<'a> Reading<'a> {
         // What is signed is what was written. Of the rest each line is vouched for by the one after it,
         // and the last by none.
         if self.next_note == self.notes.len() {
-            head.record(&mut self.scratch).map_err(|e| e.to_string())?;
+            head.record().map_err(|e| e.to_string())?;
         }
         self.note(&head)?;
         self.push(line, head.time)
@@ -345,14 +341,14 @@ impl<'a> Reading<'a> {
                 }
             }
             "refusal" | "recovered" => {
-                let record = head.record(&mut self.scratch).map_err(|e| e.to_string())?;
+                let record = head.record().map_err(|e| e.to_string())?;
                 Change::of(&record.event).apply(&mut self.found.begun);
             }
             "segment-opened" => {
                 return Err(String::from("a segment is opened within another"));
             }
             "segment-closed" => {
-                let record = head.record(&mut self.scratch).map_err(|e| e.to_string())?;
+                let record = head.record().map_err(|e| e.to_string())?;
                 if let Event::SegmentClosed(closed) = record.event {
                     let next = closed.next.parse::<VerifierKey>();
                     self.found.next = Some(next.map_err(|why| why.to_string())?);

@@ -111,7 +111,7 @@ fn told(memory: &Memory) -> Vec<(u64, Event)> {
     for lines in memory.segments().into_values() {
         for line in lines.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
             let head = super::line::Head::read(line).unwrap();
-            let record = head.record(&mut String::new()).unwrap();
+            let record = head.record().unwrap();
             if !matches!(
                 record.event,
                 Event::SegmentOpened(_) | Event::SegmentClosed(_)

@@ -5,6 +5,12 @@
 //! whole, and the same code that writes a value can say whether a text is what it would write. A journal
 //! that is verified does that for each of its lines.
 
+mod read;
+
+pub(crate) use read::read_members;
+
+use std::fmt::{Display, Write as _};
+
 use serde::Serialize;
 use serde::ser::{
     Error as _, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
@@ -26,6 +32,27 @@ const fn is_plain(b: u8) -> bool {
     (b >= 0x20) & (b < 0x7f) & (b != b'"') & (b != b'\\')
 }
 
+/// The same, looked up: quicker where each byte is asked for by itself.
+const PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0x20;
+    while byte < 0x7f {
+        table[byte as usize] = is_plain(byte);
+        byte += 1;
+    }
+    table
+};
+
+/// Whether all of them are. All are looked at, and not up to the first that is not plain: so many are at once.
+#[inline]
+fn are_plain(bytes: &[u8]) -> bool {
+    let plain = |bytes: &[u8]| bytes.iter().fold(true, |all, b| all & is_plain(*b));
+    let (chunks, rest) = bytes.as_chunks::<16>();
+    chunks.iter().fold(true, |all, chunk| all & plain(chunk))
+        // The last sixteen again, where there are as many, are quicker than some of them one by one.
+        & bytes.last_chunk::<16>().map_or_else(|| plain(rest), |last| plain(last))
+}
+
 /// Appends `value` to `out`: control characters (C0, DEL, C1), line and paragraph separators, bidirectional
 /// and invisible characters are written as escapes.
 ///
@@ -45,6 +72,9 @@ pub(crate) fn is_written_as(value: &(impl Serialize + ?Sized), pieces: [&[u8]; 2
 /// Where text goes.
 trait Sink {
     fn put(&mut self, text: &[u8]) -> Result<(), Error>;
+
+    /// Three texts, one behind the other.
+    fn put_all(&mut self, texts: [&[u8]; 3]) -> Result<(), Error>;
 }
 
 impl Sink for Vec<u8> {
@@ -53,36 +83,68 @@ impl Sink for Vec<u8> {
         self.extend_from_slice(text);
         Ok(())
     }
+
+    #[inline]
+    fn put_all(&mut self, texts: [&[u8]; 3]) -> Result<(), Error> {
+        for text in texts {
+            self.extend_from_slice(text);
+        }
+        Ok(())
+    }
 }
 
 /// Takes only what it has.
 struct Expected<'a>([&'a [u8]; 2]);
 
-impl Sink for Expected<'_> {
+impl<'a> Expected<'a> {
+    /// What comes next. What is put never goes over from one piece to the next.
     #[inline]
-    fn put(&mut self, text: &[u8]) -> Result<(), Error> {
+    fn piece(&mut self) -> &mut &'a [u8] {
         let [first, second] = &mut self.0;
-        // What is put never goes over from one piece to the next.
-        let piece = if first.is_empty() { second } else { first };
-        match piece.split_at_checked(text.len()) {
-            Some((start, rest)) if same(start, text) => {
-                *piece = rest;
-                Ok(())
-            }
-            _ => Err(other()),
-        }
+        if first.is_empty() { second } else { first }
     }
 }
 
-/// Most pieces are a few bytes, for which a call to compare memory takes longer than the comparison.
+/// What comes in `piece` behind `text`, where that is its start.
+#[inline]
+fn behind<'a>(piece: &'a [u8], text: &[u8]) -> Option<&'a [u8]> {
+    let (start, rest) = piece.split_at_checked(text.len())?;
+    same(start, text).then_some(rest)
+}
+
+impl Sink for Expected<'_> {
+    #[inline]
+    fn put(&mut self, text: &[u8]) -> Result<(), Error> {
+        let piece = self.piece();
+        *piece = behind(piece, text).ok_or_else(other)?;
+        Ok(())
+    }
+
+    #[inline]
+    fn put_all(&mut self, texts: [&[u8]; 3]) -> Result<(), Error> {
+        let piece = self.piece();
+        let rest = texts.into_iter().try_fold(*piece, behind);
+        *piece = rest.ok_or_else(other)?;
+        Ok(())
+    }
+}
+
+/// Whether two texts of one length are the same. Most are a few bytes, for which a call to compare
+/// memory takes longer than the comparison: their first and last bytes are compared as one number each.
 #[inline]
 fn same(one: &[u8], two: &[u8]) -> bool {
-    match (one, two) {
-        ([a], [b]) => a == b,
-        ([a, b], [c, d]) => a == c && b == d,
-        _ if one.len() <= 16 => one.iter().zip(two).all(|(a, b)| a == b),
+    match one.len() {
+        0 => true,
+        1..4 => one.iter().zip(two).fold(true, |all, (a, b)| all & (a == b)),
+        4..8 => ends::<4>(one) == ends::<4>(two),
+        8..=16 => ends::<8>(one) == ends::<8>(two),
         _ => one == two,
     }
+}
+
+#[inline]
+fn ends<const N: usize>(text: &[u8]) -> [Option<&[u8; N]>; 2] {
+    [text.first_chunk(), text.last_chunk()]
 }
 
 #[cold]
@@ -105,23 +167,23 @@ impl<'s, S: Sink> Writer<'s, S> {
     }
 
     fn text(&mut self, text: &str) -> Result<(), Error> {
-        self.sink.put(b"\"")?;
-        // All of it, and not up to the first that is not plain: so many bytes are looked at at once.
-        let odd = |odd, b: &u8| odd | u8::from(!is_plain(*b));
-        if text.as_bytes().iter().fold(0, odd) == 0 {
-            self.sink.put(text.as_bytes())?;
-        } else {
-            self.escaped(text)?;
+        if are_plain(text.as_bytes()) {
+            return self.sink.put_all([b"\"", text.as_bytes(), b"\""]);
         }
+        self.sink.put(b"\"")?;
+        self.escaped(text)?;
         self.sink.put(b"\"")
     }
 
+    #[inline(never)]
     fn escaped(&mut self, text: &str) -> Result<(), Error> {
         let (mut from, mut at) = (0, 0);
         let piece = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
         loop {
             let rest = piece(at, text.len());
-            let odd = rest.bytes().position(|b| !is_plain(b));
+            let odd = rest
+                .bytes()
+                .position(|b| PLAIN.get(usize::from(b)) != Some(&true));
             let Some((odd, c)) =
                 odd.and_then(|odd| Some((at + odd, rest.get(odd..)?.chars().next()?)))
             else {
@@ -131,7 +193,7 @@ impl<'s, S: Sink> Writer<'s, S> {
             if !is_unsafe(c) && !matches!(c, '"' | '\\') {
                 continue;
             }
-            self.sink.put(piece(from, odd).as_bytes())?;
+            let before = piece(from, odd).as_bytes();
             from = at;
             let short: &[u8] = match c {
                 '"' => b"\\\"",
@@ -143,7 +205,7 @@ impl<'s, S: Sink> Writer<'s, S> {
                 '\x0c' => b"\\f",
                 _ => b"",
             };
-            self.sink.put(short)?;
+            self.sink.put_all([before, short, b""])?;
             if short.is_empty() {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     self.sink.put(format!("\\u{unit:04x}").as_bytes())?;
@@ -212,9 +274,7 @@ impl<'w, 's, S: Sink> Several<'w, 's, S> {
         } else {
             b",\""
         };
-        self.writer.sink.put(open)?;
-        self.writer.sink.put(key.as_bytes())?;
-        self.writer.sink.put(b"\":")?;
+        self.writer.sink.put_all([open, key.as_bytes(), b"\":"])?;
         value.serialize(&mut *self.writer)
     }
 
@@ -265,6 +325,18 @@ impl<'w, 's, S: Sink> Serializer for &'w mut Writer<'s, S> {
 
     fn serialize_str(self, value: &str) -> Result<(), Error> {
         self.text(value)
+    }
+
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Error> {
+        let mut short = Short {
+            bytes: [0; 128],
+            length: 0,
+        };
+        if write!(short, "{value}").is_ok() {
+            self.text(short.as_str())
+        } else {
+            self.text(&value.to_string())
+        }
     }
 
     fn serialize_bytes(self, value: &[u8]) -> Result<(), Error> {
@@ -364,6 +436,31 @@ impl<'w, 's, S: Sink> Serializer for &'w mut Writer<'s, S> {
         self.variant(variant)?;
         self.open(b"{")?;
         Ok(Several::new(self, b"}}"))
+    }
+}
+
+/// A text that needs no memory of its own: names and identifiers.
+struct Short {
+    bytes: [u8; 128],
+    length: usize,
+}
+
+impl Short {
+    fn as_str(&self) -> &str {
+        let written = self.bytes.get(..self.length).unwrap_or_default();
+        // Whole texts were put there.
+        std::str::from_utf8(written).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.length + text.len();
+        let room = self.bytes.get_mut(self.length..end);
+        room.ok_or(std::fmt::Error)?
+            .copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
     }
 }
 

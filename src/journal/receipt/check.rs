@@ -213,7 +213,7 @@ impl Receipt {
 fn read(shown: &Shown, place: usize) -> Result<(Record, Proof), ReceiptError> {
     let line = shown.record.as_bytes();
     let record = Head::read(line)
-        .and_then(|head| head.record(&mut String::new()))
+        .and_then(|head| head.record())
         .map_err(|why| ReceiptError::Line { place, why })?;
     let proof = Proof::parse(&shown.proof).map_err(|why| ReceiptError::Proof { place, why })?;
     if record.seq.checked_sub(1) != Some(proof.index) {

@@ -31,7 +31,7 @@ impl Reading<'_> {
             };
             if let Ok(head) = Head::read(line)
                 && head.seq > size
-                && head.record(&mut self.scratch).is_ok()
+                && head.record().is_ok()
             {
                 return Ok(false);
             }

@@ -18,7 +18,7 @@ fn written(event: &Event) -> Vec<u8> {
 
 fn read(line: &[u8]) -> Result<Record, String> {
     let head = Head::read(line).map_err(|e| e.to_string())?;
-    head.record(&mut String::new()).map_err(|e| e.to_string())
+    head.record().map_err(|e| e.to_string())
 }
 
 fn refused(text: &str) -> Event {

@@ -24,7 +24,7 @@ fn own(memory: &Memory) -> BTreeMap<u64, (SegmentOpened, Option<SegmentClosed>)>
         let mut opened = None;
         for line in lines.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
             let head = super::super::line::Head::read(line).unwrap();
-            match head.record(&mut String::new()).unwrap().event {
+            match head.record().unwrap().event {
                 Event::SegmentOpened(event) => opened = Some(event),
                 Event::SegmentClosed(event) => closed = Some(event),
                 _ => {}

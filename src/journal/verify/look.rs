@@ -75,11 +75,10 @@ pub(super) fn look(block: &[u8]) -> Looked {
         leaves: Vec::with_capacity(block.len() / 512),
         ..Looked::default()
     };
-    let mut scratch = String::with_capacity(4096);
     let mut seq = 0;
     let mut rest = block;
     while let Some(line) = split_line(&mut rest) {
-        if let Err(fault) = looked.line(line, &mut seq, &mut scratch) {
+        if let Err(fault) = looked.line(line, &mut seq) {
             looked.fault = Some(fault);
             break;
         }
@@ -97,7 +96,7 @@ pub(super) fn split_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 impl Looked {
-    fn line(&mut self, line: &[u8], seq: &mut u64, scratch: &mut String) -> Result<(), Fault> {
+    fn line(&mut self, line: &[u8], seq: &mut u64) -> Result<(), Fault> {
         if line.len() >= MAX_LINE {
             return Err(Fault::Line(String::from("longer than a record can be")));
         }
@@ -110,7 +109,7 @@ impl Looked {
             return Err(Fault::Line(why));
         }
         // Before the link: a line that is no record is to blame itself.
-        let event = head.checked(scratch).map_err(bad)?;
+        let event = head.checked().map_err(bad)?;
         if self.leaves.last().is_some_and(|last| *last != head.prev) {
             return Err(Fault::Link);
         }

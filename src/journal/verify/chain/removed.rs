@@ -19,7 +19,6 @@ impl Chain<'_> {
         }
         let mut lines = Lines::new(self.storage.reader(ends, 0)?);
         let mut events = Vec::new();
-        let mut scratch = String::new();
         let count = self.storage.size(hashes)? / 32;
         for seq in [first, (first - 1).saturating_add(count)] {
             let number = events.len() as u64 + 1;
@@ -27,7 +26,7 @@ impl Chain<'_> {
                 Next::Line(line) => line,
                 _ => return Err(Stop::at(ends, number, "a line was to come")),
             };
-            let record = Head::read(line).and_then(|head| head.record(&mut scratch));
+            let record = Head::read(line).and_then(|head| head.record());
             let record = record.map_err(|why| Stop::at(ends, number, why.to_string()))?;
             if record.seq != seq {
                 let why = format!("record {} where {seq} was to come", record.seq);
