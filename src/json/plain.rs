@@ -5,8 +5,11 @@
 //! whole, and the same code that writes a value can say whether a text is what it would write. A journal
 //! that is verified does that for each of its lines.
 
+mod letters;
 mod read;
+mod sink;
 
+pub(crate) use letters::is_unsafe;
 pub(crate) use read::read_members;
 
 use std::fmt::{Display, Write as _};
@@ -18,44 +21,8 @@ use serde::ser::{
 };
 use serde_json::Error;
 
-/// Whether `c` is written as an escape, since on a terminal or in a browser it would be more than a letter.
-pub(crate) const fn is_unsafe(c: char) -> bool {
-    matches!(c,
-        '\0'..='\x1f' | '\x7f'..='\u{9f}'
-        | '\u{ad}' | '\u{61c}' | '\u{180e}'
-        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
-/// Whether a byte is a letter that stands for itself, whatever stands beside it.
-const fn is_plain(b: u8) -> bool {
-    (b >= 0x20) & (b < 0x7f) & (b != b'"') & (b != b'\\')
-}
-
-/// The same, looked up: quicker where each byte is asked for by itself.
-#[expect(
-    clippy::indexing_slicing,
-    reason = "a constant: what is out of bounds does not compile"
-)]
-const PLAIN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0x20;
-    while byte < 0x7f {
-        table[byte as usize] = is_plain(byte);
-        byte += 1;
-    }
-    table
-};
-
-/// Whether all of them are. All are looked at, and not up to the first that is not plain: so many are at once.
-#[inline]
-fn are_plain(bytes: &[u8]) -> bool {
-    let plain = |bytes: &[u8]| bytes.iter().fold(true, |all, b| all & is_plain(*b));
-    let (chunks, rest) = bytes.as_chunks::<16>();
-    chunks.iter().fold(true, |all, chunk| all & plain(chunk))
-        // The last sixteen again, where there are as many, are quicker than some of them one by one.
-        & bytes.last_chunk::<16>().map_or_else(|| plain(rest), |last| plain(last))
-}
+use letters::{PLAIN, are_plain};
+use sink::{Expected, Sink};
 
 /// Appends `value` to `out`: control characters (C0, DEL, C1), line and paragraph separators, bidirectional
 /// and invisible characters are written as escapes.
@@ -71,89 +38,6 @@ pub(crate) fn write(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) -> Res
 pub(crate) fn is_written_as(value: &(impl Serialize + ?Sized), pieces: [&[u8]; 2]) -> bool {
     let mut rest = Expected(pieces);
     value.serialize(&mut Writer::new(&mut rest)).is_ok() && rest.0 == [b""; 2]
-}
-
-/// Where text goes.
-trait Sink {
-    fn put(&mut self, text: &[u8]) -> Result<(), Error>;
-
-    /// Three texts, one behind the other.
-    fn put_all(&mut self, texts: [&[u8]; 3]) -> Result<(), Error>;
-}
-
-impl Sink for Vec<u8> {
-    #[inline]
-    fn put(&mut self, text: &[u8]) -> Result<(), Error> {
-        self.extend_from_slice(text);
-        Ok(())
-    }
-
-    #[inline]
-    fn put_all(&mut self, texts: [&[u8]; 3]) -> Result<(), Error> {
-        for text in texts {
-            self.extend_from_slice(text);
-        }
-        Ok(())
-    }
-}
-
-/// Takes only what it has.
-struct Expected<'a>([&'a [u8]; 2]);
-
-impl<'a> Expected<'a> {
-    /// What comes next. What is put never goes over from one piece to the next.
-    #[inline]
-    fn piece(&mut self) -> &mut &'a [u8] {
-        let [first, second] = &mut self.0;
-        if first.is_empty() { second } else { first }
-    }
-}
-
-/// What comes in `piece` behind `text`, where that is its start.
-#[inline]
-fn behind<'a>(piece: &'a [u8], text: &[u8]) -> Option<&'a [u8]> {
-    let (start, rest) = piece.split_at_checked(text.len())?;
-    same(start, text).then_some(rest)
-}
-
-impl Sink for Expected<'_> {
-    #[inline]
-    fn put(&mut self, text: &[u8]) -> Result<(), Error> {
-        let piece = self.piece();
-        *piece = behind(piece, text).ok_or_else(other)?;
-        Ok(())
-    }
-
-    #[inline]
-    fn put_all(&mut self, texts: [&[u8]; 3]) -> Result<(), Error> {
-        let piece = self.piece();
-        let rest = texts.into_iter().try_fold(*piece, behind);
-        *piece = rest.ok_or_else(other)?;
-        Ok(())
-    }
-}
-
-/// Whether two texts of one length are the same. Most are a few bytes, for which a call to compare
-/// memory takes longer than the comparison: their first and last bytes are compared as one number each.
-#[inline]
-fn same(one: &[u8], two: &[u8]) -> bool {
-    match one.len() {
-        0 => true,
-        1..4 => one.iter().zip(two).fold(true, |all, (a, b)| all & (a == b)),
-        4..8 => ends::<4>(one) == ends::<4>(two),
-        8..=16 => ends::<8>(one) == ends::<8>(two),
-        _ => one == two,
-    }
-}
-
-#[inline]
-fn ends<const N: usize>(text: &[u8]) -> [Option<&[u8; N]>; 2] {
-    [text.first_chunk(), text.last_chunk()]
-}
-
-#[cold]
-fn other() -> Error {
-    Error::custom("another text")
 }
 
 struct Writer<'s, S> {
@@ -490,13 +374,17 @@ impl<S: Sink> SerializeMap for Several<'_, '_, S> {
 }
 
 macro_rules! several {
-    ($($kind:ident: $method:ident),*) => {
+    ($($kind:ident: $method:ident($($key:ident)?) => $each:ident),*) => {
         $(impl<S: Sink> $kind for Several<'_, '_, S> {
             type Ok = ();
             type Error = Error;
 
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-                self.item(value)
+            fn $method<T: Serialize + ?Sized>(
+                &mut self,
+                $($key: &'static str,)?
+                value: &T,
+            ) -> Result<(), Error> {
+                self.$each($($key,)? value)
             }
 
             fn end(self) -> Result<(), Error> {
@@ -507,34 +395,13 @@ macro_rules! several {
 }
 
 several!(
-    SerializeSeq: serialize_element,
-    SerializeTuple: serialize_element,
-    SerializeTupleStruct: serialize_field,
-    SerializeTupleVariant: serialize_field
+    SerializeSeq: serialize_element() => item,
+    SerializeTuple: serialize_element() => item,
+    SerializeTupleStruct: serialize_field() => item,
+    SerializeTupleVariant: serialize_field() => item,
+    SerializeStruct: serialize_field(key) => field,
+    SerializeStructVariant: serialize_field(key) => field
 );
-
-macro_rules! fields {
-    ($($kind:ident),*) => {
-        $(impl<S: Sink> $kind for Several<'_, '_, S> {
-            type Ok = ();
-            type Error = Error;
-
-            fn serialize_field<T: Serialize + ?Sized>(
-                &mut self,
-                key: &'static str,
-                value: &T,
-            ) -> Result<(), Error> {
-                self.field(key, value)
-            }
-
-            fn end(self) -> Result<(), Error> {
-                self.close()
-            }
-        })*
-    };
-}
-
-fields!(SerializeStruct, SerializeStructVariant);
 
 #[cfg(test)]
 mod tests;
