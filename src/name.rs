@@ -201,6 +201,25 @@ impl fmt::Display for ToolName {
     }
 }
 
+impl fmt::Debug for ToolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{self}`")
+    }
+}
+
+// Not by `as_text!`: its text stands nowhere in one piece.
+impl serde::Serialize for ToolName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for ToolName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed::new())
+    }
+}
+
 impl fmt::Display for PluginName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -228,41 +247,39 @@ impl<T: FromStr<Err: fmt::Display>> serde::de::Visitor<'_> for Parsed<T> {
     }
 }
 
-/// Makes types that are written as text debug, serialise and read back as that text: by their `as_str`, or
-/// those that have none as they are `shown`.
+/// Makes types that are written as text debug, serialise and read back as that text.
 macro_rules! as_text {
-    (shown $name:ident) => {
-        as_text!($name, serializer => this => serializer.collect_str(this));
-    };
-    ($name:ident, $serializer:ident => $this:ident => $serialized:expr) => {
-        impl std::fmt::Debug for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, "`{self}`")
-            }
-        }
-
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, $serializer: S) -> Result<S::Ok, S::Error> {
-                let $this = self;
-                $serialized
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str($crate::name::Parsed::new())
-            }
-        }
-    };
     ($($name:ident),*) => {
-        $($crate::name::as_text!($name, serializer => this => serializer.serialize_str(this.as_str()));)*
+        $(
+            impl std::fmt::Debug for $name {
+                fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    write!(f, "`{self}`")
+                }
+            }
+
+            impl serde::Serialize for $name {
+                fn serialize<S: serde::Serializer>(
+                    &self,
+                    serializer: S,
+                ) -> Result<S::Ok, S::Error> {
+                    serializer.serialize_str(self.as_str())
+                }
+            }
+
+            impl<'de> serde::Deserialize<'de> for $name {
+                fn deserialize<D: serde::Deserializer<'de>>(
+                    deserializer: D,
+                ) -> Result<Self, D::Error> {
+                    deserializer.deserialize_str($crate::name::Parsed::new())
+                }
+            }
+        )*
     };
 }
 
 pub(crate) use as_text;
 
 as_text!(PluginName, Prefix);
-as_text!(shown ToolName);
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::quantity::{Quantity, Unit};
+use crate::name::Parsed;
 
 /// The HTTP endpoint for agents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,9 +100,7 @@ impl Default for Listen {
 
 impl<'de> Deserialize<'de> for Listen {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
+        deserializer.deserialize_str(Parsed::new())
     }
 }
 
