@@ -135,18 +135,7 @@ impl State {
     ///
     /// The database failed.
     pub(crate) fn write_used(&self, tasks: &[(TaskId, Used)]) -> Result<(), StateError> {
-        let mut connection = self.lock();
-        let error = self.error();
-        let transaction = connection.transaction().map_err(&error)?;
-        for (id, used) in tasks {
-            transaction
-                .execute(
-                    "UPDATE tasks SET used = ?2 WHERE id = ?1",
-                    params![id.to_string(), json(used)],
-                )
-                .map_err(&error)?;
-        }
-        transaction.commit().map_err(&error)
+        self.write_each("UPDATE tasks SET used = ?2 WHERE id = ?1", tasks)
     }
 
     /// Keeps the labels of tasks, in one step.
@@ -158,15 +147,21 @@ impl State {
         &self,
         tasks: &[(TaskId, BTreeSet<String>)],
     ) -> Result<(), StateError> {
+        self.write_each("UPDATE tasks SET labels = ?2 WHERE id = ?1", tasks)
+    }
+
+    /// Puts a value to each task, in one step.
+    fn write_each(
+        &self,
+        update: &str,
+        tasks: &[(TaskId, impl Serialize)],
+    ) -> Result<(), StateError> {
         let mut connection = self.lock();
         let error = self.error();
         let transaction = connection.transaction().map_err(&error)?;
-        for (id, labels) in tasks {
+        for (id, value) in tasks {
             transaction
-                .execute(
-                    "UPDATE tasks SET labels = ?2 WHERE id = ?1",
-                    params![id.to_string(), json(labels)],
-                )
+                .execute(update, params![id.to_string(), json(value)])
                 .map_err(&error)?;
         }
         transaction.commit().map_err(&error)
