@@ -104,11 +104,7 @@ pub(crate) fn write(bytes: &[u8; 10], f: &mut std::fmt::Formatter<'_>) -> std::f
 
 pub(crate) fn read(text: &str, prefix: &'static str) -> Result<[u8; 10], ParseIdError> {
     let fault = || ParseIdError {
-        text: text
-            .chars()
-            .take(80)
-            .flat_map(char::escape_default)
-            .collect(),
+        text: crate::name::shown(text, 80),
         prefix,
     };
     let letters = text

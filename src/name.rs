@@ -52,13 +52,16 @@ fn check(text: &str, longest: usize) -> Result<(), ParseNameError> {
     if starts && text.len() <= longest && text.bytes().all(plain) {
         Ok(())
     } else {
-        let shown = text
-            .chars()
-            .take(80)
-            .flat_map(char::escape_default)
-            .collect();
-        Err(ParseNameError::Letters(shown, longest))
+        Err(ParseNameError::Letters(shown(text, 80), longest))
     }
+}
+
+/// What someone else wrote, for people: its first `most` letters, and what is not a plain one as an escape.
+pub(crate) fn shown(text: &str, most: usize) -> String {
+    text.chars()
+        .take(most)
+        .flat_map(char::escape_default)
+        .collect()
 }
 
 /// Whether `text` may name a tool, a requirement, a setting or a secret.

@@ -320,10 +320,7 @@ fn host(issuer: &str) -> Option<String> {
 }
 
 fn shown(text: &str) -> String {
-    text.chars()
-        .take(160)
-        .flat_map(char::escape_default)
-        .collect()
+    crate::name::shown(text, 160)
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use tokio_rustls::TlsConnector;
 
 use super::origin::{Host, Origin, Scheme};
 use crate::clock::SharedClock;
+use crate::name::shown;
 use crate::reason::{Reason, Refusal};
 
 /// A connection.
@@ -209,12 +210,10 @@ pub(super) async fn tunnel(stream: &mut BoxedStream, target: SocketAddr) -> Resu
     if status.is_some_and(|status| status.starts_with(b"200")) {
         return Ok(());
     }
-    let shown: String = String::from_utf8_lossy(line)
-        .chars()
-        .take(80)
-        .flat_map(char::escape_default)
-        .collect();
-    Err(failed(format!("the proxy answered `{shown}` for {target}")))
+    let answer = shown(&String::from_utf8_lossy(line), 80);
+    Err(failed(format!(
+        "the proxy answered `{answer}` for {target}"
+    )))
 }
 
 /// At most so many addresses are tried: more only spends the time that the next step needs.

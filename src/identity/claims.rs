@@ -12,6 +12,7 @@ use super::authenticated::TokenFault;
 use super::{AgentId, PersonId};
 use crate::config::{AgentClaim, Issuer};
 use crate::handoff;
+use crate::name::shown;
 use crate::reason::Reason;
 
 /// Entries of an `aud` that is a list.
@@ -157,7 +158,7 @@ fn agent(issuer: &Issuer, claims: &Claims) -> Result<AgentId, TokenFault> {
             Reason::IdentityUnknown,
             format!(
                 "its `{claim}` (`{}`) is no agent of this host: name it in `[issuer.agents]` of `{}`",
-                shown(value),
+                shown(value, 80),
                 issuer.issuer
             ),
         )
@@ -240,13 +241,6 @@ fn chain(issuer: &Issuer, claims: &Claims, agent: &AgentId) -> Result<Vec<AgentI
     handoff::check(&chain, agent)
         .map_err(|refusal| TokenFault::new(refusal.reason, refusal.message.into_owned()))?;
     Ok(chain)
-}
-
-fn shown(text: &str) -> String {
-    text.chars()
-        .take(80)
-        .flat_map(char::escape_default)
-        .collect()
 }
 
 #[cfg(test)]

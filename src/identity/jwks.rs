@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::jws::{Algorithm, MAX_KEY_ID, PublicKey};
 use crate::json::{self, Limits};
+use crate::name::shown;
 
 /// Keys of one issuer. Two or three are usual while they rotate.
 const MAX_KEYS: usize = 64;
@@ -82,8 +83,7 @@ impl KeySet {
             if let Some(id) = id.as_ref()
                 && set.iter().any(|(other, _)| other.as_ref() == Some(id))
             {
-                let shown = id.chars().take(64).flat_map(char::escape_default);
-                return Err(KeySetError::Twice(shown.collect()));
+                return Err(KeySetError::Twice(shown(id, 64)));
             }
             set.push((id, public));
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::name::as_text;
+use crate::name::{as_text, shown};
 
 /// A person, as policies name one: `User::"ada"`.
 ///
@@ -38,8 +38,7 @@ impl FromStr for PersonId {
         {
             Ok(Self(text.into()))
         } else {
-            let shown = text.chars().take(160).flat_map(char::escape_default);
-            Err(ParsePersonError(shown.collect()))
+            Err(ParsePersonError(shown(text, 160)))
         }
     }
 }

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::name::shown;
+
 /// Bounds on a JSON text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -298,14 +300,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
         while let Some(key) = map.next_key::<String>()? {
             self.state.count()?;
             if members.contains_key(&key) {
-                let shown: String = key
-                    .chars()
-                    .take(64)
-                    .flat_map(char::escape_default)
-                    .collect();
+                let key = shown(&key, 64);
                 return Err(self.state.fail(
                     FaultKind::DuplicateKey,
-                    format_args!("the key `{shown}` stands twice in one object"),
+                    format_args!("the key `{key}` stands twice in one object"),
                 ));
             }
             let member = map.next_value_seed(self.deeper()?)?;

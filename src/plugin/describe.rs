@@ -50,10 +50,7 @@ pub(super) fn refuse(reason: Reason, message: String) -> Refusal {
 
 /// A name from the component, for people: it may hold anything.
 pub(super) fn shown(text: &str) -> String {
-    text.chars()
-        .take(80)
-        .flat_map(char::escape_default)
-        .collect()
+    crate::name::shown(text, 80)
 }
 
 /// Checks what `plugin` says of itself against every rule, and against `capabilities`, which its
@@ -176,14 +173,10 @@ fn plain_name(what: &str, name: &str) -> Result<(), Refusal> {
     if is_plain(name) {
         return Ok(());
     }
-    let shown: String = name
-        .chars()
-        .take(80)
-        .flat_map(char::escape_default)
-        .collect();
+    let name = shown(name);
     Err(refuse(
         Reason::NameInvalid,
-        format!("{what} can't be named `{shown}`: use letters, digits, `_` and `-`"),
+        format!("{what} can't be named `{name}`: use letters, digits, `_` and `-`"),
     ))
 }
 
@@ -231,16 +224,12 @@ fn tool(
         }
     };
     if let Some(unknown) = said.uses.iter().find(|name| !requirements.contains(*name)) {
-        let shown: String = unknown
-            .chars()
-            .take(80)
-            .flat_map(char::escape_default)
-            .collect();
         return Err(refuse(
             Reason::ComponentLies,
             format!(
-                "tool `{}` uses `{shown}`, which is not a requirement of the plugin",
-                name.tool()
+                "tool `{}` uses `{}`, which is not a requirement of the plugin",
+                name.tool(),
+                shown(unknown)
             ),
         ));
     }
@@ -303,11 +292,7 @@ fn origin(said: wit::OriginScope, of: &str) -> Result<OriginScope, Refusal> {
     match said {
         wit::OriginScope::Literal(said) => {
             let origin = egress::Origin::parse(&said).map_err(|refusal| {
-                let shown: String = said
-                    .chars()
-                    .take(120)
-                    .flat_map(char::escape_default)
-                    .collect();
+                let shown = crate::name::shown(&said, 120);
                 refuse(
                     Reason::ComponentDescribe,
                     format!(
@@ -338,11 +323,7 @@ fn requirement(said: wit::Requirement) -> Result<Requirement, Refusal> {
                 return Err(describe("no method".into()));
             }
             if let Some(method) = said.methods.iter().find(|m| !METHODS.contains(&m.as_str())) {
-                let shown: String = method
-                    .chars()
-                    .take(40)
-                    .flat_map(char::escape_default)
-                    .collect();
+                let shown = crate::name::shown(method, 40);
                 return Err(describe(format!(
                     "`{shown}` is not one of {}",
                     METHODS.join(", ")

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::name::shown;
 use crate::reason::{Reason, Refusal};
 
 /// Bytes of a schema's text.
@@ -54,12 +55,7 @@ impl Schema {
             if place.is_empty() {
                 text
             } else {
-                let place: String = place
-                    .chars()
-                    .take(200)
-                    .flat_map(char::escape_default)
-                    .collect();
-                format!("`{place}`: {text}")
+                format!("`{}`: {text}", shown(&place, 200))
             }
         })
     }

@@ -173,10 +173,5 @@ fn check_imports(engine: &Engine, component: &Component) -> Result<BTreeSet<Stri
 
 /// A name from the component, for people: it may hold anything.
 fn shown(name: &str) -> String {
-    let text: String = name
-        .chars()
-        .take(120)
-        .flat_map(char::escape_default)
-        .collect();
-    format!("`{text}`")
+    format!("`{}`", crate::name::shown(name, 120))
 }

@@ -12,7 +12,7 @@ use super::source::SourceError;
 use super::value::SecretValue;
 use crate::clock::SharedClock;
 use crate::egress::{OwnBounds, OwnClient};
-use crate::name::PluginName;
+use crate::name::{PluginName, shown};
 
 /// The way to servers, the time, and what is remembered. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
@@ -131,10 +131,7 @@ pub(super) fn said(value: &Value) -> String {
     .flatten()
     .find_map(Value::as_str)
     .unwrap_or("no reason given");
-    text.chars()
-        .take(200)
-        .flat_map(char::escape_default)
-        .collect()
+    shown(text, 200)
 }
 
 /// The text of a member.

@@ -149,12 +149,7 @@ impl Store {
         value: &SecretValue,
     ) -> Result<(), StoreError> {
         if !name::is_plain(name) {
-            let shown = name
-                .chars()
-                .take(80)
-                .flat_map(char::escape_default)
-                .collect();
-            return Err(StoreError::Name(shown));
+            return Err(StoreError::Name(name::shown(name, 80)));
         }
         let size = value.expose().len();
         if size == 0 || size > MAX_VALUE {
