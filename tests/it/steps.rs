@@ -346,6 +346,7 @@ pub(crate) async fn no_allowed_step_is_refused_for_lack_of_time() {
     let question = StepQuestion {
         tool: &"probe.echo".parse().unwrap(),
         arguments: &arguments,
+        round: None,
         task: None,
         time: identities.now(),
     };
