@@ -81,14 +81,7 @@ impl HeldCall<'_> {
         let round = self.round.map(|round| round.bound);
         Ask {
             call: self.call,
-            binding: Binding::new(
-                caller,
-                self.tool,
-                self.plugin,
-                arguments,
-                round,
-                deciding,
-            ),
+            binding: Binding::new(caller, self.tool, self.plugin, arguments, round, deciding),
             summary: Summary {
                 agent: caller.agent.clone(),
                 user: caller.user.clone(),

@@ -21,9 +21,7 @@ use crate::json::Arguments;
 use crate::lease::{Leases, SharedSecrets};
 use crate::limits::{CallLimits, reached};
 use crate::name::ToolName;
-use crate::policy::{
-    CallFacts, Checked, HostQuestion, PolicySet, RoundFacts, TaskFacts, Verdict,
-};
+use crate::policy::{CallFacts, Checked, HostQuestion, PolicySet, RoundFacts, TaskFacts, Verdict};
 use crate::reason::{Kind, Reason, Refusal};
 use crate::running::Underway;
 use crate::runtime::bindings::types as wit;

@@ -54,12 +54,14 @@ fn walk(value: &Value, at: &mut String, out: &mut Vec<String>) -> bool {
             at.truncate(length);
             few
         }),
-        Value::Array(items) if !items.is_empty() => items.iter().enumerate().all(|(index, item)| {
-            step(at, &index.to_string());
-            let few = walk(item, at, out);
-            at.truncate(length);
-            few
-        }),
+        Value::Array(items) if !items.is_empty() => {
+            items.iter().enumerate().all(|(index, item)| {
+                step(at, &index.to_string());
+                let few = walk(item, at, out);
+                at.truncate(length);
+                few
+            })
+        }
         leaf => {
             out.push(format!("{at}={}", crate::json::canonical(leaf)));
             out.len() <= MOST
