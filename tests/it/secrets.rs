@@ -291,9 +291,10 @@ pub(crate) async fn a_secret_that_a_plugin_may_read_leaves_by_no_door() {
     bench.verify();
 }
 
-/// X08, of questions: a key and a state go out as the plugin wrote them, or not at all.
+/// X17. A key and a state go out as the plugin wrote them, or not at all.
 #[tokio::test]
 pub(crate) async fn a_lent_value_in_a_question_is_asked_of_nobody() {
+    let _row = crate::attacks::stands_for("X17");
     let bench = setup().start().await;
     for (place, form) in [
         // The forms that a key's letters allow.
