@@ -103,6 +103,7 @@ fn decision(c: &mut Criterion) {
         tool: &tool,
         tier: "write",
         arguments: &arguments,
+        round: None,
         task: None,
         time,
         approval: None,

@@ -15,16 +15,19 @@ mod pace;
 mod questions;
 mod rate;
 mod reply;
+mod round;
 mod step;
 
 pub use arrival::{Arrival, Progress, ProgressSink};
 pub use client::{ClientSide, LogLevel, LogLine, LogSink, Notice, What};
-pub use questions::{Ask, Question, Questions, Round};
+pub use questions::{Ask, Question, Questions};
 pub use reply::{Annotations, Completion, Content, Media, Reply, ResourceBody};
+pub use round::Round;
 
 pub(crate) use answer::of_replay;
 pub(crate) use entry::name_refusals;
 pub(crate) use pace::{Pace, Places};
+pub(crate) use round::{ANSWERS, TooMuch};
 
 use std::sync::Arc;
 
@@ -40,6 +43,7 @@ use crate::json::Arguments;
 use crate::limits::CallLimits;
 use crate::name::ToolName;
 use crate::plugin::{Kind, Plugin};
+use crate::policy::RoundFacts;
 use crate::reason::{Reason, Refusal};
 use crate::revocation::Scope;
 use crate::running::Underway;
@@ -72,6 +76,7 @@ struct Admitted {
     tool: ToolName,
     limits: CallLimits,
     arguments: Arguments,
+    round: Option<RoundFacts>,
     grants: Grants,
     task: Option<OnTask>,
     single_use: Option<SingleUse>,
@@ -109,13 +114,17 @@ async fn admit(
     };
     entry.arguments(&arguments);
     conforms(&plugin, &tool, &arguments)?;
+    // Answers are data that the plugin acts on, like arguments. From here on they are looked at with them:
+    // by the step token, by policy, and by the person who is asked.
+    round::was_asked(arrival.round.as_ref())?;
+    let round = arrival.round.as_ref().map(Round::facts);
 
     // Before policy, so that one who only repeats what was refused does not keep policy busy.
     let attempt = host
         .pace()
         .attempt(&arrival.caller.agent, &tool, arguments.digest())?;
     entry.attempt(attempt);
-    let single_use = step::admit(host, arrival, &tool, &arguments).await?;
+    let single_use = step::admit(host, arrival, &tool, &arguments, round.as_ref()).await?;
 
     // The task narrows whatever policy allows.
     let line = host.tasks().of(&arrival.caller, config.tasks.required);
@@ -145,6 +154,7 @@ async fn admit(
         plugin: &plugin,
         tool: &tool,
         arguments: &arguments,
+        round: round.as_ref(),
         task: task.as_ref(),
         attempt,
         trace: entry.trace(),
@@ -174,6 +184,7 @@ async fn admit(
         tool,
         limits,
         arguments,
+        round,
         grants,
         task,
         single_use,
@@ -218,6 +229,7 @@ async fn run(
         tool,
         mut limits,
         arguments,
+        round: round_facts,
         grants,
         task,
         single_use,
@@ -298,6 +310,7 @@ async fn run(
         needed: host.config().approvals_needed(&tool),
         tier,
         arguments,
+        round: round_facts,
         task: task.clone(),
         under_way,
         trace: entry.trace().clone(),
@@ -314,7 +327,6 @@ async fn run(
     // Whatever ends the call, a dropped future included, takes back what was lent to it.
     let lent = host.leases().of_call(entry.call());
     let running = entry.trace().begin(Stage::Instance);
-    let round = arrival.round.as_ref().map_or(1, |round| round.number);
     let (answers, state) = arrival
         .round
         .as_ref()
@@ -348,7 +360,7 @@ async fn run(
     }
 
     let remains = ended.remains.take();
-    let answer = answer::settle(&plugin, &tool, &limits, ended, round).await;
+    let answer = answer::settle(&plugin, &tool, &limits, ended).await;
     let reply = entry.outcome(answer).await;
     if let Some(remains) = remains {
         remains.give_back(places);

@@ -87,7 +87,7 @@ reasons! {
     TokenAudience = "token.audience", Refused;
     /// A token whose time is over, or has not come.
     TokenExpired = "token.expired", Refused;
-    /// A step token for another step, tool, task or other arguments.
+    /// A step token for another step, tool, task or round, or for other arguments or answers.
     TokenCheckFailed = "token.check_failed", Refused;
     /// A step token that was used.
     TokenUsed = "token.used", Refused;
@@ -142,7 +142,7 @@ reasons! {
     ApprovalExpired = "approval.expired", Refused;
     /// It was used.
     ApprovalUsed = "approval.used", Refused;
-    /// It is for other arguments.
+    /// It is for other arguments, or for other answers than the call brings.
     ApprovalArguments = "approval.args_digest", Refused;
     /// It is for another agent, user, task, tool, plugin or policies.
     ApprovalBinding = "approval.binding", Refused;
@@ -261,6 +261,8 @@ reasons! {
     ResultSchema = "result.schema", Failed;
     /// The plugin asks for input, and this client can't be asked.
     InputUnsupported = "input.unsupported", Failed;
+    /// Answers to what this host did not ask for in this call.
+    InputUnasked = "input.unasked", Refused;
 
     /// Calls of the tool run as jobs only, and the client has none.
     JobRequired = "job.required", Refused;

@@ -226,6 +226,20 @@ pub(super) fn approval(report: &ApprovalReport, look: Look<'_>) -> String {
         shown(report.arguments_whole),
         code(&report.arguments_digest)
     );
+    if let Some(input) = &report.input {
+        let state = input.state.as_deref().map_or_else(String::new, |state| {
+            format!(". The plugin gets a state of its own back: {}", code(state))
+        });
+        let _ = writeln!(
+            main,
+            "<h2>Answers of round {}</h2>\n<pre>{}</pre>\n<p class=\"quiet\">What the agent's client answered the plugin, which goes on with it: {} bytes, {}. Digest {}{state}</p>",
+            input.round,
+            lines(&spread(&input.answers)),
+            input.bytes,
+            shown(input.whole),
+            code(&input.digest)
+        );
+    }
     if let Some(body) = &report.body {
         let _ = writeln!(
             main,

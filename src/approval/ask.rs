@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::settings::Settings;
-use super::summary::{BodyView, Summary, effect, escape_json};
+use super::summary::{BodyView, InputView, Summary, effect, escape_json};
 use super::{Binding, Subject};
 use crate::digest::Digest;
 use crate::identity::PersonId;
 use crate::journal::record::{CallId, Caller, HostCallRef};
 use crate::json::Arguments;
 use crate::name::ToolName;
-use crate::policy::{Ground, Hold};
+use crate::policy::{Ground, Hold, RoundFacts};
 
 /// A hold, to be put before a person.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ pub(crate) struct HeldCall<'a> {
     /// Digest of the component.
     pub(crate) plugin: Digest,
     pub(crate) arguments: &'a Arguments,
+    /// The round, where it is not the first.
+    pub(crate) round: Option<&'a RoundFacts>,
     /// As policies and people see it.
     pub(crate) tier: &'a str,
     /// How many must agree.
@@ -76,9 +78,10 @@ impl HeldCall<'_> {
             enough,
         } = hold;
         let (caller, arguments) = (self.caller, self.arguments);
+        let round = self.round.map(|round| round.bound);
         Ask {
             call: self.call,
-            binding: Binding::new(caller, self.tool, self.plugin, arguments, deciding),
+            binding: Binding::new(caller, self.tool, self.plugin, arguments, round, deciding),
             summary: Summary {
                 agent: caller.agent.clone(),
                 user: caller.user.clone(),
@@ -88,6 +91,7 @@ impl HeldCall<'_> {
                 arguments: escape_json(arguments.canonical()),
                 arguments_digest: arguments.digest(),
                 arguments_bytes: arguments.canonical().len() as u64,
+                input: self.round.map(InputView::of),
                 body,
                 policies,
             },

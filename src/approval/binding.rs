@@ -31,10 +31,27 @@ pub struct Binding {
     pub plugin: Digest,
     /// Digest of the canonical arguments.
     pub arguments: Digest,
+    /// The round, where it is not the first: what a plugin is answered is data like its arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<RoundBinding>,
     /// Digest of what decided that a person must agree: the policies that would allow it then (their
     /// meaning, not their place), the tier, and how many must agree. Not of the whole set: a reload
     /// of something unrelated voids nothing.
     pub deciding: Digest,
+}
+
+/// A round of a call after the first, as an approval is bound to it. Which call asked is no part of it: a
+/// call that is begun anew, and is asked and answered the same, would do the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundBinding {
+    /// 2 for the first that brings answers.
+    pub number: u32,
+    /// Digest of the canonical text of the answers, as one object.
+    pub answers: Digest,
+    /// Digest of what the plugin wanted back, where it wanted something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<Digest>,
 }
 
 impl Binding {
@@ -43,6 +60,7 @@ impl Binding {
         tool: &ToolName,
         plugin: Digest,
         arguments: &Arguments,
+        round: Option<RoundBinding>,
         deciding: Digest,
     ) -> Self {
         Self {
@@ -53,6 +71,7 @@ impl Binding {
             tool: tool.clone(),
             plugin,
             arguments: arguments.digest(),
+            round,
             deciding,
         }
     }
@@ -71,6 +90,12 @@ impl Binding {
             return Some(Refusal::new(
                 Reason::ApprovalArguments,
                 "that approval is for other arguments",
+            ));
+        }
+        if self.round != asked.round {
+            return Some(Refusal::new(
+                Reason::ApprovalArguments,
+                "that approval is for another round of the call, or for other answers",
             ));
         }
         if self.plugin != asked.plugin {

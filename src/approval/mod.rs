@@ -32,12 +32,12 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use binding::{Binding, Subject};
+pub use binding::{Binding, RoundBinding, Subject};
 pub use machine::{Approval, Given, Status};
 pub use proof::Approved;
 pub use service::{Answer, ApprovalEvent, Approvals, Asked};
 pub use settings::Settings;
-pub use summary::{BodyView, Summary};
+pub use summary::{BodyView, InputView, Summary};
 
 pub(crate) use ask::{Ask, HeldCall};
 pub(crate) use guard::Withdraws;

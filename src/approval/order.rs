@@ -25,8 +25,8 @@ use crate::journal::Journal;
 use crate::journal::record::{
     ApprovalAnswered, ApprovalAsked, ApprovalEnded, ApprovalUsed, CallId, Event,
 };
-use crate::json::{Arguments, Limits};
-use crate::policy::{ApproveQuestion, CallFacts, Ground, PolicySet};
+use crate::json::{self, Arguments, Limits};
+use crate::policy::{ApproveQuestion, CallFacts, Ground, PolicySet, RoundFacts};
 use crate::reason::{Reason, Refusal};
 use crate::state::{State, StateError};
 use crate::task::Tasks;
@@ -196,6 +196,7 @@ impl Inner {
         } else {
             return Err(approval.closed(approval.status));
         };
+        let round = round_of(approval, &limits)?;
         // As it is now: while a person thinks, its other calls go on. One that is not known any more
         // is over, and nothing of it is agreed to.
         let task = match approval.binding.task {
@@ -214,6 +215,7 @@ impl Inner {
                 tool: &approval.binding.tool,
                 tier: &approval.tier,
                 arguments: &arguments,
+                round: round.as_ref(),
                 task: task.as_ref(),
                 time: now,
                 approval: None,
@@ -401,6 +403,26 @@ impl Inner {
         // Nobody listens: nobody needs to know.
         drop(self.events.send(event));
     }
+}
+
+/// The round that an approval is for, with the answers that a person reads.
+fn round_of(approval: &Approval, limits: &Limits) -> Result<Option<RoundFacts>, Refusal> {
+    let Some(bound) = approval.binding.round else {
+        return Ok(None);
+    };
+    let read = approval.summary.input.as_ref().and_then(|input| {
+        match json::parse_any_number(input.answers.as_bytes(), limits) {
+            Ok(serde_json::Value::Object(answers)) => Some(answers),
+            _ => None,
+        }
+    });
+    let answers = read.ok_or_else(|| {
+        Refusal::new(
+            Reason::HostInternal,
+            "the answers that the call brings can't be read, so nobody agrees to them",
+        )
+    })?;
+    Ok(Some(RoundFacts { bound, answers }))
 }
 
 fn asked(ask: &Ask, approval: &Approval) -> Event {

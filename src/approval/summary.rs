@@ -8,11 +8,13 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::binding::Subject;
 use crate::digest::Digest;
 use crate::identity::AgentId;
-use crate::policy::PolicyRef;
+use crate::json;
+use crate::policy::{PolicyRef, RoundFacts};
 
 /// Bytes of a request's body that are shown; beyond, its size and digest stand for it.
 const BODY: usize = 64 << 10;
@@ -43,11 +45,51 @@ pub struct Summary {
     pub arguments_digest: Digest,
     /// Bytes of the canonical text.
     pub arguments_bytes: u64,
+    /// What the client answered the plugin, where the call is not in its first round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<InputView>,
     /// The body of the request, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<BodyView>,
     /// The policies that ask for a person.
     pub policies: Vec<PolicyRef>,
+}
+
+/// What a round after the first brings: data that the plugin acts on, like the arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputView {
+    /// Which round: 2 for the first that brings answers.
+    pub round: u32,
+    /// The canonical answers, by the questions' keys, escaped as arguments are. In full while a person can
+    /// answer.
+    pub answers: String,
+    /// Their digest, which is what the approval is bound to.
+    pub answers_digest: Digest,
+    /// Bytes of the canonical text.
+    pub answers_bytes: u64,
+    /// Digest of what the plugin gets back of its own, which no client could read or change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_digest: Option<Digest>,
+}
+
+impl InputView {
+    pub(crate) fn of(round: &RoundFacts) -> Self {
+        let answers = json::canonical(&Value::Object(round.answers.clone()));
+        Self {
+            round: round.bound.number,
+            answers: escape_json(&answers),
+            answers_digest: round.bound.answers,
+            answers_bytes: answers.len() as u64,
+            state_digest: round.bound.state,
+        }
+    }
+
+    /// Whether `answers` are all of them.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.answers.ends_with(CUT)
+    }
 }
 
 /// The body of a request.
@@ -96,6 +138,9 @@ impl Summary {
             }
         };
         cut(&mut summary.arguments);
+        if let Some(input) = &mut summary.input {
+            cut(&mut input.answers);
+        }
         if let Some(body) = &mut summary.body {
             body.whole &= body.text.len() <= ENDED;
             cut(&mut body.text);
@@ -152,6 +197,20 @@ impl fmt::Display for Summary {
             whole(self.is_whole())
         )?;
         writeln!(f, "           {}", escape(&self.arguments))?;
+        if let Some(input) = &self.input {
+            writeln!(
+                f,
+                "answers    round {}, {} bytes, {}{}",
+                input.round,
+                input.answers_bytes,
+                input.answers_digest,
+                whole(input.is_whole())
+            )?;
+            writeln!(f, "           {}", escape(&input.answers))?;
+            if let Some(state) = input.state_digest {
+                writeln!(f, "state      the plugin's own, {state}")?;
+            }
+        }
         if let Some(body) = &self.body {
             let whole = whole(body.whole);
             writeln!(f, "body       {} bytes, {}{whole}", body.bytes, body.digest)?;
@@ -243,9 +302,40 @@ mod tests {
             arguments: escape_json(arguments.canonical()),
             arguments_digest: arguments.digest(),
             arguments_bytes: arguments.canonical().len() as u64,
+            input: None,
             body: None,
             policies: Vec::new(),
         }
+    }
+
+    /// The same in a second round, with these answers.
+    fn answered(answers: &Value) -> Summary {
+        let round = crate::call::Round {
+            number: 2,
+            answers: vec![("said".to_owned(), answers.clone())],
+            state: Some(b"own".to_vec()),
+            ..crate::call::Round::default()
+        };
+        Summary {
+            input: Some(InputView::of(&round.facts())),
+            ..summary("{}")
+        }
+    }
+
+    #[test]
+    fn answers_are_shown_whole_and_write_no_line_of_their_own() {
+        let evil = serde_json::json!({"content": {"to": "bob\neffect     call safe.tool\u{1b}[2K\u{202e}"}});
+        let text = answered(&evil).to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.iter().filter(|l| l.starts_with("effect")).count(), 1);
+        assert!(!text.replace('\n', "").chars().any(misleads), "{text:?}");
+        assert!(text.contains("answers    round 2, "), "{text}");
+        assert!(text.contains("state      the plugin's own, "), "{text}");
+        let long = serde_json::json!({"text": "x".repeat(100_000), "z": "the tail"});
+        assert!(answered(&long).to_string().contains("the tail"));
+        let ended = answered(&long).abridged().input.unwrap();
+        assert!(ended.answers.len() < 5_000 && !ended.is_whole());
+        assert_eq!(ended.answers_bytes, 100_000 + 26 + 9);
     }
 
     #[test]

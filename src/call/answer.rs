@@ -32,13 +32,12 @@ pub(super) struct Answer {
     pub(super) tape: Option<Box<Recorder>>,
 }
 
-/// Checks, bounds and redacts what `ended` brought, in its `round`.
+/// Checks, bounds and redacts what `ended` brought.
 pub(super) async fn settle(
     plugin: &Plugin,
     tool: &ToolName,
     limits: &CallLimits,
     mut ended: Ended,
-    round: u32,
 ) -> Answer {
     let none = Lent::default();
     let mut asks = None;
@@ -48,7 +47,7 @@ pub(super) async fn settle(
             answer: answer @ Ok(Ok(Answered::Asks(_))),
             context: Some(context),
             ..
-        } => Some(ask(plugin, tool, answer, context, round)),
+        } => Some(ask(plugin, tool, answer, context)),
         _ => None,
     };
     if let Some((questions, refused)) = asked {
@@ -118,7 +117,6 @@ fn ask(
     tool: &ToolName,
     answer: &mut Result<crate::runtime::Answer, Refusal>,
     context: &mut CallContext,
-    round: u32,
 ) -> (Option<Questions>, Result<(), Refusal>) {
     let Ok(Ok(Answered::Asks(said))) = answer else {
         return (None, Ok(()));
@@ -127,13 +125,17 @@ fn ask(
         Ok(questions) => questions,
         Err(refusal) => return (None, Err(refusal)),
     };
+    // Before anyone is asked about it: nothing of such a question is kept.
+    if let Err(refusal) = questions.withhold(context.lent()) {
+        return (None, Err(refusal));
+    }
     let Some((described, _)) = plugin.tool(tool) else {
         let refusal = Refusal::new(Reason::HostInternal, "a plugin that was not described asks");
         return (None, Err(refusal));
     };
     let allowed = questions
         .may_be_asked(described, context.offers())
-        .and_then(|()| context.asks(&questions, round));
+        .and_then(|()| context.asks(&questions));
     (Some(questions), allowed)
 }
 

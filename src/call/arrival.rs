@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::client::ClientSide;
-use super::questions::Round;
+use super::round::Round;
 use crate::identity::Authenticated;
 use crate::job::Job;
 use crate::journal::record::Caller;

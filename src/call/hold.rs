@@ -14,7 +14,9 @@ use crate::journal::record::CallId;
 use crate::json::Arguments;
 use crate::name::ToolName;
 use crate::plugin::Plugin;
-use crate::policy::{CallFacts, CallQuestion, Ground, Permit, PolicySet, TaskFacts, Verdict};
+use crate::policy::{
+    CallFacts, CallQuestion, Ground, Permit, PolicySet, RoundFacts, TaskFacts, Verdict,
+};
 use crate::reason::{Reason, Refusal};
 use crate::revocation::Scope;
 use crate::running::Underway;
@@ -32,6 +34,8 @@ pub(super) struct Asking<'a> {
     pub(super) plugin: &'a Plugin,
     pub(super) tool: &'a ToolName,
     pub(super) arguments: &'a Arguments,
+    /// The round, where it is not the first.
+    pub(super) round: Option<&'a RoundFacts>,
     pub(super) task: Option<&'a OnTask>,
     pub(super) attempt: u32,
     pub(super) trace: &'a CallTrace,
@@ -86,6 +90,7 @@ impl Asking<'_> {
                 tool: self.tool,
                 tier: &current.tier_name,
                 arguments: self.arguments,
+                round: self.round,
                 task: current.task.as_ref(),
                 time: self.host.now(),
                 approval,
@@ -244,6 +249,7 @@ impl Asking<'_> {
             tool: self.tool,
             plugin: self.plugin.digest,
             arguments: self.arguments,
+            round: self.round,
             tier: &current.tier_name,
             needed,
         };

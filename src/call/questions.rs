@@ -1,20 +1,19 @@
-//! What a plugin asks its client before it goes on, and the rounds that come of it.
+//! What a plugin asks its client before it goes on.
 //!
-//! Each round is a call of its own: decided, recorded and run in a fresh instance. What comes back is
-//! the client's word. Nothing here is an approval, and no answer to a question is ever taken for one.
+//! What comes back is the client's word (`call/round.rs`). Nothing here is an approval, and no answer to a
+//! question is ever taken for one.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::digest::Digest;
-use crate::journal::record::CallId;
 use crate::json;
 use crate::name::is_plain;
 use crate::plugin::{QuestionKind, Schema, Tool, hidden};
 use crate::reason::{Reason, Refusal};
 use crate::runtime::bindings::types as wit;
+use crate::secret::Lent;
 
 /// Questions of one round.
 const MOST: usize = 16;
@@ -108,36 +107,6 @@ impl Ask {
             }
             Self::Roots => json!({"method": "roots/list"}),
         }
-    }
-}
-
-/// The round that a call is, where it is not the first.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Round {
-    /// 2 for the first that brings answers.
-    pub number: u32,
-    /// The call of the first round, where the host asked.
-    pub first: Option<CallId>,
-    /// What came back, by the questions' keys.
-    pub answers: Vec<(String, Value)>,
-    /// What the plugin wanted back.
-    pub state: Option<Vec<u8>>,
-}
-
-impl Round {
-    /// SHA-256 of the canonical text of the answers, as one object.
-    pub(crate) fn digest(&self) -> Digest {
-        let answers: Map<String, Value> = self.answers.iter().cloned().collect();
-        Digest::of(json::canonical(&Value::Object(answers)).as_bytes())
-    }
-
-    /// As the contract has them.
-    pub(crate) fn to_wit(&self) -> (Vec<wit::Answer>, Option<Vec<u8>>) {
-        let answers = self.answers.iter().map(|(key, value)| wit::Answer {
-            key: key.clone(),
-            value: json::canonical(value),
-        });
-        (answers.collect(), self.state.clone())
     }
 }
 
@@ -235,8 +204,27 @@ impl Questions {
         json!({ "inputRequests": requests })
     }
 
+    /// Refuses these where a lent value stands in a key or in the state. It can't be taken out there: answers
+    /// come back by their keys, and a state goes back to the plugin as it was, when nothing is lent any more.
+    pub(super) fn withhold(&self, lent: &Lent) -> Result<(), Refusal> {
+        let state = self.state.as_deref().map(|state| (state, "the state"));
+        let keys = self.asked.iter().map(|question| question.key.as_bytes());
+        let found = keys
+            .map(|key| (key, "a key"))
+            .chain(state)
+            .find_map(|(bytes, place)| lent.finds_in(bytes, place));
+        match found {
+            None => Ok(()),
+            Some(found) => Err(Refusal::new(
+                Reason::SecretInRequest,
+                format!("a lent secret stands in {} of a question", found.place),
+            )
+            .with_detail(format!("the secret `{}`", found.name))),
+        }
+    }
+
     /// Every text of it that a client or a person gets.
-    pub(super) fn redact(&mut self, lent: &crate::secret::Lent) -> u64 {
+    pub(super) fn redact(&mut self, lent: &Lent) -> u64 {
         let mut count = 0;
         for question in &mut self.asked {
             count += match &mut question.ask {

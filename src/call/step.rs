@@ -5,6 +5,7 @@ use crate::host::Host;
 use crate::identity::{Identities, SingleUse, StepQuestion};
 use crate::json::Arguments;
 use crate::name::ToolName;
+use crate::policy::RoundFacts;
 use crate::reason::{Reason, Refusal};
 use crate::revocation::Scope;
 use crate::running::Underway;
@@ -17,6 +18,7 @@ pub(super) async fn admit(
     arrival: &Arrival,
     tool: &ToolName,
     arguments: &Arguments,
+    round: Option<&RoundFacts>,
 ) -> Result<Option<SingleUse>, Refusal> {
     let credential = arrival.credential.as_ref();
     let Some(step) = credential.and_then(|who| who.step.clone()) else {
@@ -25,6 +27,7 @@ pub(super) async fn admit(
     step.admits(&StepQuestion {
         tool,
         arguments,
+        round,
         task: arrival.caller.task,
         time: host.identities().now(),
     })?;

@@ -4,7 +4,7 @@ use super::context::CallContext;
 use crate::call::{Ask, Questions};
 use crate::journal::record::{Event, HostCall, HostCallOutcome};
 use crate::plugin::QuestionKind;
-use crate::policy::{Fact, HostAction, HostQuestion, Target};
+use crate::policy::{Checked, Fact, HostAction, HostQuestion, Target};
 use crate::reason::{Reason, Refusal};
 use crate::runtime::Ending;
 
@@ -14,7 +14,8 @@ struct Asking {
     kind: QuestionKind,
     /// Where a person is sent; empty for other questions.
     host: String,
-    round: u32,
+    /// As records name it.
+    target: String,
 }
 
 impl HostQuestion for Asking {
@@ -30,7 +31,6 @@ impl HostQuestion for Asking {
         vec![
             ("kind", Fact::Text(self.kind.as_str().to_owned())),
             ("host", Fact::Text(self.host.clone())),
-            ("round", Fact::Whole(self.round.into())),
         ]
     }
 }
@@ -41,40 +41,50 @@ impl CallContext {
         self.client.offers()
     }
 
-    /// Whether the client may be asked all of `questions`, in this round. Each is in the journal then.
+    /// Whether the client may be asked all of `questions`. Each is in the journal then.
     ///
     /// # Errors
     ///
     /// Policy refuses one, or nothing can be written: then none is asked.
-    pub(crate) fn asks(&mut self, questions: &Questions, round: u32) -> Result<(), Refusal> {
+    pub(crate) fn asks(&mut self, questions: &Questions) -> Result<(), Refusal> {
+        // All of them first: a question that is written down as asked was asked, and a round is asked whole.
+        let mut allowed = Vec::with_capacity(questions.asked.len());
         for question in &questions.asked {
-            self.ask_client(&question.key, &question.ask, round)?;
+            allowed.push(self.may_ask(&question.key, &question.ask)?);
         }
-        Ok(())
+        allowed
+            .into_iter()
+            .try_for_each(|asking| self.asked(&asking))
     }
 
-    fn ask_client(&mut self, key: &str, ask: &Ask, round: u32) -> Result<(), Refusal> {
+    /// Has policy decide on one question. One that it refuses is in the journal.
+    fn may_ask(&mut self, key: &str, ask: &Ask) -> Result<Checked<Asking>, Refusal> {
         self.count("ask", 0).map_err(Ending::into_refusal)?;
         let host = ask.host();
         let target = match host.as_str() {
             "" => format!("{} {key}", ask.kind().as_str()),
             host => format!("{} {key} {host}", ask.kind().as_str()),
         };
-        let host_call = self.reference("ask", &target);
         let asking = Asking {
             kind: ask.kind(),
             host,
-            round,
+            target: target.clone(),
         };
-        let checked = match self.decide(asking) {
-            Ok(checked) => checked,
+        match self.decide(asking) {
+            Ok(checked) => Ok(checked),
             Err(refusal) => {
                 // A question that is held is refused: nobody waits for it (`approval.required`).
+                let host_call = self.reference("ask", &target);
                 self.refuse(host_call, refusal.clone())
                     .map_err(Ending::into_refusal)?;
-                return Err(refusal);
+                Err(refusal)
             }
-        };
+        }
+    }
+
+    /// Writes down that a question is asked.
+    fn asked(&mut self, asking: &Checked<Asking>) -> Result<(), Refusal> {
+        let host_call = self.reference("ask", &asking.get().target);
         let number = host_call.number;
         let call = self.facts.call;
         self.record(&Event::HostCall(HostCall {
@@ -85,7 +95,7 @@ impl CallContext {
             body: None,
             secrets: Vec::new(),
             secret_uses: Vec::new(),
-            decision: checked.ground().clone(),
+            decision: asking.ground().clone(),
         }))
         .and_then(|_| {
             // What comes back comes with the next round, which is a call of its own.

@@ -21,7 +21,7 @@ use crate::json::Arguments;
 use crate::lease::{Leases, SharedSecrets};
 use crate::limits::{CallLimits, reached};
 use crate::name::ToolName;
-use crate::policy::{CallFacts, Checked, HostQuestion, PolicySet, TaskFacts, Verdict};
+use crate::policy::{CallFacts, Checked, HostQuestion, PolicySet, RoundFacts, TaskFacts, Verdict};
 use crate::reason::{Kind, Reason, Refusal};
 use crate::running::Underway;
 use crate::runtime::bindings::types as wit;
@@ -66,6 +66,8 @@ pub(crate) struct Facts {
     pub(crate) needed: u32,
     pub(crate) tier: String,
     pub(crate) arguments: Arguments,
+    /// The round, where it is not the first.
+    pub(crate) round: Option<RoundFacts>,
     /// The task that it is on: every host call is charged to it.
     pub(crate) task: Option<OnTask>,
     pub(crate) under_way: Arc<Underway>,
@@ -172,6 +174,11 @@ impl CallContext {
         &self.facts.arguments
     }
 
+    /// The round that the call is, where it is not the first.
+    pub(crate) const fn round(&self) -> Option<&RoundFacts> {
+        self.facts.round.as_ref()
+    }
+
     pub(crate) fn log(&self) -> Arc<GuestLog> {
         Arc::clone(&self.log)
     }
@@ -268,6 +275,7 @@ impl CallContext {
             tool: &self.facts.tool,
             tier: &self.facts.tier,
             arguments: &self.facts.arguments,
+            round: self.facts.round.as_ref(),
             time: self.services.clock.now(),
             approval,
         }

@@ -149,6 +149,7 @@ impl CallContext {
             tool: &facts.tool,
             plugin: facts.plugin,
             arguments: &facts.arguments,
+            round: facts.round.as_ref(),
             tier: &facts.tier,
             needed: facts.needed,
         };

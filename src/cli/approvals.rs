@@ -149,6 +149,16 @@ fn show(report: &ApprovalReport, printer: &mut Printer) -> Result<Exit, Fault> {
         report.arguments_bytes,
         &report.arguments_digest,
     )?;
+    if let Some(input) = &report.input {
+        let name = format!("round {}", input.round);
+        matter(
+            &name,
+            &input.answers,
+            input.whole,
+            input.bytes,
+            &input.digest,
+        )?;
+    }
     if let Some(body) = &report.body {
         matter("body", &body.text, body.whole, body.bytes, &body.digest)?;
     }
@@ -180,6 +190,9 @@ fn facts(report: &ApprovalReport) -> Vec<(&'static str, String)> {
         )
     }));
     rows.push(("plugin", report.plugin.clone()));
+    if let Some(state) = report.input.as_ref().and_then(|input| input.state.clone()) {
+        rows.push(("its state", state));
+    }
     rows.push(("asked", format!("{}{}", report.created, report.times())));
     rows.push(("expires", report.expires.clone()));
     if report.needed > 1 {

@@ -177,6 +177,7 @@ async fn explain(
         tool: &tool,
         tier: &tier_name,
         arguments: &arguments,
+        round: None,
         task: task.as_ref(),
         time: SystemClock.now(),
         approval: None,

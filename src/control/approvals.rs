@@ -56,6 +56,9 @@ pub struct ApprovalReport {
     pub arguments_digest: String,
     /// Bytes of the canonical text.
     pub arguments_bytes: u64,
+    /// What the client answered the plugin, where the call is not in its first round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<InputReport>,
     /// The body of the request, for a host call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<BodyReport>,
@@ -86,6 +89,24 @@ pub struct ApprovalReport {
     /// The page on which it can be answered, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+}
+
+/// What a round after the first brings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputReport {
+    /// Which round: 2 for the first that brings answers.
+    pub round: u32,
+    /// The canonical answers, by the questions' keys, written as `arguments` are.
+    pub answers: String,
+    /// Whether `answers` is all of them.
+    pub whole: bool,
+    /// Their digest: what the approval is for.
+    pub digest: String,
+    /// Bytes of the canonical text.
+    pub bytes: u64,
+    /// Digest of what the plugin gets back of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
 }
 
 /// The body of a request.
@@ -148,6 +169,14 @@ impl ApprovalReport {
             arguments_whole: summary.is_whole(),
             arguments_digest: summary.arguments_digest.to_string(),
             arguments_bytes: summary.arguments_bytes,
+            input: summary.input.as_ref().map(|input| InputReport {
+                round: input.round,
+                answers: input.answers.clone(),
+                whole: input.is_whole(),
+                digest: input.answers_digest.to_string(),
+                bytes: input.answers_bytes,
+                state: input.state_digest.map(|digest| digest.to_string()),
+            }),
             body: summary.body.as_ref().map(|body| BodyReport {
                 text: body.text.clone(),
                 whole: body.whole,
@@ -198,6 +227,7 @@ pub(crate) fn sample(arguments: &str) -> ApprovalReport {
         arguments_whole: true,
         arguments_digest: "sha256:11".into(),
         arguments_bytes: arguments.len() as u64,
+        input: None,
         body: None,
         policies: vec![],
         needed: 2,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::authenticated::{Authenticated, TokenFault};
 use super::step::{Grant, HANDOFF_LIFE, Narrowing, STEP_LIFE, Step, StepId, StepKind};
 use super::{AgentId, Identities};
+use crate::digest::Digest;
 use crate::handoff;
 use crate::id::TaskId;
 use crate::name::ToolName;
@@ -18,6 +19,8 @@ pub struct MintRequest {
     pub tool: Option<ToolName>,
     /// Which arguments.
     pub narrowing: Narrowing,
+    /// Digest of the answers that it brings, for a later round of a call.
+    pub answers: Option<Digest>,
     /// The task.
     pub task: Option<TaskId>,
     /// The server that it is for, where that is said: it can only be this one.
@@ -121,6 +124,7 @@ impl Identities {
             user: who.user.clone(),
             task: ask.task.or(who.task),
             tool,
+            answers: ask.answers,
             to: ask.to,
             audience: audience.to_owned(),
             expires: expires.as_secs(),

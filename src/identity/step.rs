@@ -35,6 +35,7 @@ use crate::digest::Digest;
 use crate::id::TaskId;
 use crate::json::Arguments;
 use crate::name::ToolName;
+use crate::policy::RoundFacts;
 use crate::reason::{Reason, Refusal};
 
 crate::id::id!(
@@ -87,6 +88,10 @@ pub struct Grant {
     /// The only tool. A step has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<ToolName>,
+    /// Digest of the answers that the call brings, for a step that is a later round. A step without one is
+    /// for a first round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<Digest>,
     /// Who may present a hand-off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<AgentId>,
@@ -137,6 +142,8 @@ pub struct StepQuestion<'a> {
     pub tool: &'a ToolName,
     /// With what.
     pub arguments: &'a Arguments,
+    /// In which round, where it is not the first.
+    pub round: Option<&'a RoundFacts>,
     /// On which task.
     pub task: Option<TaskId>,
     /// The host's time.
@@ -180,6 +187,9 @@ impl Step {
         }
         if let Some(task) = &grant.task {
             checks.push(is("task", vec![Term::Str(task.to_string())]));
+        }
+        if let Some(digest) = &grant.answers {
+            checks.push(is("answers", vec![Term::Str(digest.to_string())]));
         }
         if let Some(digest) = &narrowing.arguments {
             checks.push(is("arguments", vec![Term::Str(digest.to_string())]));
@@ -290,6 +300,12 @@ impl Step {
         if self.grant.task.is_some() && self.grant.task != question.task {
             return Err(failed().with_detail("it is for another task"));
         }
+        // Answers are data like arguments: who was given one step was not given its answers.
+        let answers = question.round.map(|round| round.bound.answers);
+        let bound = self.is_used_once() || self.grant.answers.is_some();
+        if bound && self.grant.answers != answers {
+            return Err(failed().with_detail("it is for another round, or for other answers"));
+        }
         let mut facts = vec![
             ("tool", vec![Term::Str(question.tool.to_string())]),
             (
@@ -301,6 +317,11 @@ impl Step {
         ];
         if let Some(task) = question.task {
             facts.push(("task", vec![Term::Str(task.to_string())]));
+        }
+        let number = question.round.map_or(1, |round| round.bound.number);
+        facts.push(("round", vec![Term::Integer(number.into())]));
+        if let Some(answers) = answers {
+            facts.push(("answers", vec![Term::Str(answers.to_string())]));
         }
         let mut scalars = Vec::new();
         // Where there are more than checks can be given, they are given none: a check then fails.

@@ -93,16 +93,19 @@ impl Machine {
         self.page = page.map(|page| (format!("{}-approval", self.asked), page));
     }
 
-    /// Takes an answer, if that was asked and not answered. What comes of the page is nobody's answer.
-    pub(super) fn answer(&mut self, key: &str, value: Value) {
+    /// Takes an answer, if that was asked and not answered; whether it did. What comes of the page is nobody's
+    /// answer.
+    pub(super) fn answer(&mut self, key: &str, value: Value) -> bool {
         if self.page.as_ref().is_some_and(|(page, _)| page == key) {
             self.page = None;
-            return;
+            return false;
         }
-        if let Some(at) = self.pending.iter().position(|pending| pending.key == key) {
-            let pending = self.pending.remove(at);
-            self.answers.push((pending.own, value));
-        }
+        let Some(at) = self.pending.iter().position(|pending| pending.key == key) else {
+            return false;
+        };
+        let pending = self.pending.remove(at);
+        self.answers.push((pending.own, value));
+        true
     }
 
     /// The answers, by the plugin's keys, once there are all; then it works again.
@@ -159,12 +162,12 @@ mod tests {
         assert_eq!(machine.answered(), None);
         machine.ask(vec![question("a"), question("b")]);
         assert_eq!(keys(&machine), ["1-a", "1-b"]);
-        machine.answer("a", json!(0));
-        machine.answer("1-b", json!(2));
-        machine.answer("1-b", json!(3));
+        assert!(!machine.answer("a", json!(0)), "that was not asked");
+        assert!(machine.answer("1-b", json!(2)));
+        assert!(!machine.answer("1-b", json!(3)), "that was answered");
         assert_eq!(machine.answered(), None);
         assert_eq!(keys(&machine), ["1-a"]);
-        machine.answer("1-a", json!(1));
+        assert!(machine.answer("1-a", json!(1)));
         let answers = machine.answered().unwrap();
         assert_eq!(answers, [("b".into(), json!(2)), ("a".into(), json!(1))]);
         assert_eq!(machine.status(), Status::Working);
@@ -177,7 +180,7 @@ mod tests {
         let mut machine = Machine::new();
         machine.hold(Some(json!({})));
         assert_eq!(keys(&machine), ["1-approval"]);
-        machine.answer("1-approval", json!({"action": "accept"}));
+        assert!(!machine.answer("1-approval", json!({"action": "accept"})));
         assert_eq!((machine.status(), keys(&machine).len()), (Status::Held, 0));
         assert_eq!(machine.answered(), None);
         machine.go_on();
@@ -219,10 +222,10 @@ mod tests {
                     Step::Hold(page) => machine.hold(page.then(|| json!({}))),
                     Step::Answer(n) if !asked.is_empty() => {
                         let key = asked[usize::from(n) % asked.len()].clone();
-                        machine.answer(&key, json!(n));
+                        let _taken = machine.answer(&key, json!(n));
                         answered.insert(key);
                     }
-                    Step::Answer(_) => machine.answer("no-such", json!(0)),
+                    Step::Answer(_) => prop_assert!(!machine.answer("no-such", json!(0))),
                     Step::Answered => drop(machine.answered()),
                     Step::GoOn => machine.go_on(),
                     Step::End(status) => machine.end(status),

@@ -44,7 +44,7 @@ struct Current {
     rounds: u32,
     /// Whether it is on the disk, so that its client may know of it.
     kept: bool,
-    /// What its client presented last.
+    /// What its client presented last with something that was taken.
     who: Arc<Authenticated>,
     rests_on: Vec<Scope>,
     /// What came of it, where that could not be kept.
@@ -158,7 +158,7 @@ impl Job {
         }
     }
 
-    /// What its client presented last: the next round is made with it.
+    /// What its client presented last, with the call or an answer that was taken: the next round is made with it.
     pub(crate) fn who(&self) -> Arc<Authenticated> {
         Arc::clone(&self.state().who)
     }
@@ -255,16 +255,24 @@ impl Job {
         self.until(|state| state.machine.answered()).await
     }
 
-    /// Takes answers of its owner, which presented `who` for them.
+    /// Takes answers of its owner, which presented `who` for them. The job goes on with that only where one was
+    /// really taken: who answers nothing changes nothing of what it rests on.
     pub(super) fn answer(&self, who: &Arc<Authenticated>, answers: Vec<(String, Value)>) {
-        for id in &who.tokens {
-            self.rests_on(Scope::Token(id.clone()));
-        }
         self.change(|state| {
-            state.who = Arc::clone(who);
+            let mut taken = false;
             for (key, value) in answers {
-                state.machine.answer(&key, value);
+                taken |= state.machine.answer(&key, value);
             }
+            if !taken {
+                return;
+            }
+            for id in &who.tokens {
+                let scope = Scope::Token(id.clone());
+                if !state.rests_on.contains(&scope) {
+                    state.rests_on.push(scope);
+                }
+            }
+            state.who = Arc::clone(who);
         });
     }
 

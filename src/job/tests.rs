@@ -261,6 +261,16 @@ async fn answers_wake_it_once_all_are_there() {
     let shown = desk.get(job.id(), &alice).await.unwrap();
     assert_eq!(shown.asked.len(), 1);
     assert_eq!(shown.asked[0].key, "1-a");
+    // What answers nothing that is asked changes nothing of what the job rests on.
+    let stranger = Arc::new(Authenticated {
+        tokens: vec!["strange".into()],
+        ..Authenticated::clone(&alice)
+    });
+    for key in ["1-b", "no-such"] {
+        let nothing = vec![(key.into(), json!(3))];
+        desk.jobs.answer(job.id(), &stranger, nothing);
+    }
+    assert_eq!(job.who().tokens, alice.tokens);
     let renewed = Arc::new(Authenticated {
         tokens: vec!["new".into()],
         ..Authenticated::clone(&alice)
@@ -275,6 +285,9 @@ async fn answers_wake_it_once_all_are_there() {
     let why = Refusal::new(Reason::TokenRevoked, "the token was revoked");
     let other = Scope::Token("other".into());
     desk.jobs.take_back(&other, &why).await.unwrap();
+    assert!(job.stopped().is_none());
+    let strange = Scope::Token("strange".into());
+    desk.jobs.take_back(&strange, &why).await.unwrap();
     assert!(job.stopped().is_none());
     let token = Scope::Token("new".into());
     desk.jobs.take_back(&token, &why).await.unwrap();

@@ -6,13 +6,12 @@ use serde_json::Value;
 
 use super::result::shown;
 use super::seal::Asked;
-use crate::call::{Ask, Question};
+use crate::call::{ANSWERS, Ask, Question, TooMuch};
 use crate::name::is_plain;
 use crate::plugin::{QuestionKind, Schema};
 
-/// Answers in one round, and bytes of them all.
+/// Answers in one round.
 const MOST_ANSWERS: usize = 16;
-const ANSWERS: usize = 256 << 10;
 
 /// The answers among `responses`: of what was `asked`, or, where nothing was, of what they answer unasked.
 /// What else stands there is left out.
@@ -82,6 +81,11 @@ fn is_filled_in(content: Option<&Value>, schema: Option<&Value>) -> bool {
     content.is_some_and(|content| {
         content.is_object() && compiled.is_some_and(|schema| schema.fault(content).is_none())
     })
+}
+
+/// What a client is told whose answers are too many bytes, over all rounds of its call.
+pub(super) fn too_much(too_much: TooMuch) -> ErrorData {
+    ErrorData::invalid_params(too_much.to_string(), None)
 }
 
 pub(super) fn as_asked(question: &Question) -> Asked {

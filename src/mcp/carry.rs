@@ -50,7 +50,9 @@ impl Handler {
         let arrival = Arrival {
             kind: request.kind,
             arguments: request.arguments.clone(),
-            approval: named(context, "dev.tollgate/approval"),
+            // One that is named is for the first round: what a later one brings, its approver never saw. That one
+            // finds its own.
+            approval: named(context, "dev.tollgate/approval").filter(|_| round.is_none()),
             progress,
             client: ClientSide {
                 offers: declared::offers(capabilities.as_ref()),

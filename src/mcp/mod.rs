@@ -36,6 +36,7 @@ pub(crate) mod tests;
 mod token;
 mod told;
 mod tools;
+mod used;
 mod work;
 
 pub use backend::{

@@ -6,8 +6,8 @@
 //! | older session | requests of its own, within the call | their results; the host calls the plugin again |
 //!
 //! The plugin can't tell the two apart. Each round is a call of its own to the host, which decides and
-//! records it; here it is only asked and carried. Answers that come without a state were not asked for:
-//! the plugin gets them without a state of its own.
+//! records it; here it is only asked and carried. Answers that come without a state were not asked for: the
+//! host refuses them (`call/round.rs`), and writes that down.
 
 use bytes::Bytes;
 use rmcp::model::{
@@ -18,11 +18,11 @@ use rmcp::{ErrorData, RoleServer};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::answers::{answers, as_asked, is_answer};
-use super::arrived::{Arrived, is_stateless};
+use super::answers::{answers, as_asked, is_answer, too_much};
+use super::arrived::{Arrived, is_stateless, task_of};
 use super::held::{AGAIN, SHOWING, ask, show, was_opened};
 use super::result::meta_of;
-use super::seal::{Bound, Carried};
+use super::seal::{Asked, Bound, Carried};
 use super::server::Handler;
 use crate::call::{Question, Questions, Reply, Round};
 use crate::plugin::Kind;
@@ -57,6 +57,7 @@ pub(super) fn next(before: Option<&Round>, reply: &Reply, questions: &Questions)
         first: before.and_then(|round| round.first).or(Some(reply.call)),
         answers: Vec::new(),
         state: questions.state.clone(),
+        answered: before.map_or(0, |round| round.answered),
     }
 }
 
@@ -81,6 +82,35 @@ pub(super) fn too_many() -> ErrorData {
     ErrorData::internal_error(format!("the tool asked {MOST_ROUNDS} times and more"), None)
 }
 
+/// The answers of a request that carries no state: of a round that nobody asked for.
+fn unasked(responses: Option<&InputResponses>) -> Result<Option<Round>, ErrorData> {
+    let answers = answers(responses, None)?;
+    if answers.is_empty() {
+        return Ok(None);
+    }
+    let mut round = Round {
+        number: 2,
+        ..Round::default()
+    };
+    round.answer(answers).map_err(too_much)?;
+    Ok(Some(round))
+}
+
+/// A round that was carried, with the answers to what was `asked`.
+fn answered(
+    round: &Round,
+    asked: &[Asked],
+    responses: Option<&InputResponses>,
+) -> Result<Round, ErrorData> {
+    let mut round = round.clone();
+    // A call that was held has its answers in the state already.
+    if !asked.is_empty() {
+        let answers = answers(responses, Some(asked))?;
+        round.answer(answers).map_err(too_much)?;
+    }
+    Ok(round)
+}
+
 impl Handler {
     /// Hands a request to the host, as often as it takes: where the call is held, its client is asked to show
     /// the page of the approval; where the plugin asks something, the client is asked that.
@@ -90,21 +120,31 @@ impl Handler {
         arrived: &Arrived,
         context: &RequestContext<RoleServer>,
     ) -> Result<Answered, ErrorData> {
+        let task = task_of(arrived, context)?;
         // Made where there is a state to open or to seal: most calls have neither.
         let bound = || {
             Bound::new(
                 &arrived.who,
+                task,
                 request.kind,
                 &request.name,
                 &request.arguments,
             )
         };
-        let carried = match request.state {
-            Some(state) => Some(self.shared.seals.open(&bound(), state)?),
-            None => None,
+        let (approval, round) = match request.state {
+            None => (None, unasked(request.responses)?),
+            Some(state) => {
+                // Looked at, and then used, for one of those that come at once: what is refused here
+                // leaves the state as it was.
+                let opened = self.shared.seals.open(&bound(), state)?;
+                let round = match opened.round() {
+                    Some((round, asked)) => Some(answered(round, asked, request.responses)?),
+                    None => None,
+                };
+                let carried = self.shared.seals.take(opened, &arrived.who.agent)?;
+                (carried.approval, round)
+            }
         };
-        let approval = carried.as_ref().and_then(|carried| carried.approval);
-        let round = self.round_of(request, carried)?;
         if let Some(approval) = approval
             && was_opened(request.responses)
         {
@@ -160,30 +200,6 @@ impl Handler {
         Ok(Answered::Asks(result))
     }
 
-    /// Which round a request is.
-    fn round_of(
-        &self,
-        request: &Request<'_>,
-        carried: Option<Carried>,
-    ) -> Result<Option<Round>, ErrorData> {
-        let Some(carried) = carried else {
-            let answers = answers(request.responses, None)?;
-            return Ok((!answers.is_empty()).then(|| Round {
-                number: 2,
-                answers,
-                ..Round::default()
-            }));
-        };
-        let Some((mut round, asked)) = carried.round else {
-            return Ok(None);
-        };
-        // A call that was held has its answers in the state already.
-        if !asked.is_empty() {
-            round.answers = answers(request.responses, Some(&asked))?;
-        }
-        Ok(Some(round))
-    }
-
     /// All rounds within one request, for an older session.
     async fn within(
         &self,
@@ -218,13 +234,15 @@ impl Handler {
             if next.number > MOST_ROUNDS {
                 return Err(too_many());
             }
+            let mut answers = Vec::new();
             for question in &questions.asked {
                 let asked = request_of(question).ok_or_else(unaskable)?;
                 let answer = perform(asked, context, &draining).await?;
                 if let Some(answer) = answer.filter(|a| is_answer(a, Some(&as_asked(question)))) {
-                    next.answers.push((question.key.clone(), answer));
+                    answers.push((question.key.clone(), answer));
                 }
             }
+            next.answer(answers).map_err(too_much)?;
             round = Some(next);
             // What a person agreed to was the round before.
             shown = false;

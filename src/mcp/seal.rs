@@ -1,11 +1,9 @@
 //! What a client carries from one round of a call to the next: sealed, so that it can be neither read nor
-//! changed, bound to who asked for what, good once and for five minutes.
+//! changed, bound to who asked for what on which task, good once and for five minutes.
 //!
 //! The key is this process's own and is kept nowhere: what an earlier one sealed is not opened any more,
 //! and the call begins anew.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -17,32 +15,36 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::used::Used;
 use crate::call::Round;
 use crate::digest::Digest;
 use crate::entropy::{Entropy, SystemEntropy};
-use crate::id::ApprovalId;
-use crate::identity::Authenticated;
+use crate::id::{ApprovalId, TaskId};
+use crate::identity::{AgentId, Authenticated};
 use crate::journal::record::CallId;
 use crate::json::{Arguments, Limits};
 use crate::plugin::{Kind, QuestionKind};
 
 /// How long a state is good.
-const LIFE: Duration = Duration::from_secs(5 * 60);
-
-/// States that were used and are not over, at once. Each took a call and an answer.
-const MOST_USED: usize = 16_384;
+pub(super) const LIFE: Duration = Duration::from_secs(5 * 60);
 
 /// What a state begins with; another form would begin otherwise.
 const FORM: &str = "t1.";
 
 /// Bytes of a nonce. It is random, and the word by which a state is known to have been used.
-const NONCE: usize = 24;
+pub(super) const NONCE: usize = 24;
 
 /// What a state is bound to.
 pub(super) struct Bound(Digest);
 
 impl Bound {
-    pub(super) fn new(who: &Authenticated, kind: Kind, name: &str, arguments: &[u8]) -> Self {
+    pub(super) fn new(
+        who: &Authenticated,
+        task: Option<TaskId>,
+        kind: Kind,
+        name: &str,
+        arguments: &[u8],
+    ) -> Self {
         // By their canonical text, where they have one: a client may write the same object anew.
         let digest = match arguments {
             [] => Arguments::empty().digest(),
@@ -58,10 +60,12 @@ impl Bound {
             .user
             .as_deref()
             .map_or_else(String::new, |user| format!("u{user}"));
+        let task = task.map_or_else(String::new, |task| task.to_string());
         Self(Digest::of_parts([
             who.agent.as_str().as_bytes(),
             chain.as_bytes(),
             user.as_bytes(),
+            task.as_bytes(),
             kind.as_str().as_bytes(),
             name.as_bytes(),
             digest.as_bytes(),
@@ -76,6 +80,20 @@ pub(super) struct Carried {
     pub(super) approval: Option<ApprovalId>,
     /// The round that the call is in; with what was asked, where answers are to come.
     pub(super) round: Option<(Round, Vec<Asked>)>,
+}
+
+/// A state that was opened, and not used: what it holds can be looked at.
+#[derive(Debug)]
+pub(super) struct Opened {
+    nonce: [u8; NONCE],
+    carried: Carried,
+}
+
+impl Opened {
+    /// The round, and what was asked, to hold answers against.
+    pub(super) fn round(&self) -> Option<&(Round, Vec<Asked>)> {
+        self.carried.round.as_ref()
+    }
 }
 
 /// A question that was put to the client.
@@ -109,6 +127,8 @@ struct WrittenRound {
     /// Base64.
     state: Option<String>,
     asked: Vec<Asked>,
+    /// Bytes of the answers of all rounds so far.
+    answered: usize,
 }
 
 /// Seals states, and opens each of them once.
@@ -116,7 +136,7 @@ pub(super) struct Seals {
     /// None where there were no random bytes for a key; then no client is asked.
     cipher: Option<XChaCha20Poly1305>,
     began: Instant,
-    used: Mutex<HashMap<[u8; NONCE], Instant>>,
+    used: Used,
 }
 
 impl Seals {
@@ -129,7 +149,7 @@ impl Seals {
         Self {
             cipher,
             began: Instant::now(),
-            used: Mutex::default(),
+            used: Used::default(),
         }
     }
 
@@ -152,6 +172,7 @@ impl Seals {
                     .as_ref()
                     .map(|state| STANDARD_NO_PAD.encode(state)),
                 asked: asked.clone(),
+                answered: round.answered,
             }),
         };
         let text = zeroize::Zeroizing::new(serde_json::to_vec(&written).ok()?);
@@ -171,22 +192,22 @@ impl Seals {
         Some(format!("{FORM}{}", URL_SAFE_NO_PAD.encode(whole)))
     }
 
-    /// What a state holds, if it was given for this and did not come before.
-    pub(super) fn open(&self, bound: &Bound, state: &str) -> Result<Carried, ErrorData> {
-        self.opened(bound, state).ok_or_else(|| {
-            tracing::warn!("a call came with a request state that was not given for it");
-            ErrorData::invalid_params(
-                "the request state is not one for this call, or not any more; call again without it",
-                None,
-            )
-        })
+    /// What a state holds, if it was given for this. It is not used by that, and worth nothing until it is.
+    pub(super) fn open(&self, bound: &Bound, state: &str) -> Result<Opened, ErrorData> {
+        self.opened_at(bound, state, self.now()).ok_or_else(none)
     }
 
-    fn opened(&self, bound: &Bound, state: &str) -> Option<Carried> {
-        self.opened_at(bound, state, self.now())
+    /// Uses a state, which goes once. What comes with it was looked at before: a state whose answers were
+    /// refused is still good.
+    pub(super) fn take(&self, opened: Opened, agent: &AgentId) -> Result<Carried, ErrorData> {
+        let Opened { nonce, carried } = opened;
+        if !self.used.take(agent, nonce, Instant::now()) {
+            return Err(none());
+        }
+        Ok(carried)
     }
 
-    fn opened_at(&self, bound: &Bound, state: &str, now: u64) -> Option<Carried> {
+    fn opened_at(&self, bound: &Bound, state: &str, now: u64) -> Option<Opened> {
         let whole = URL_SAFE_NO_PAD.decode(state.strip_prefix(FORM)?).ok()?;
         let (nonce, sealed) = whole.split_first_chunk::<NONCE>()?;
         let payload = Payload {
@@ -214,34 +235,43 @@ impl Seals {
                     first: round.first,
                     answers: round.answers,
                     state,
+                    answered: round.answered,
                 };
                 Some((read, round.asked))
             }
         };
-        let now = Instant::now();
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.retain(|_, over| *over > now);
-        if used.len() >= MOST_USED {
-            return None;
-        }
-        // As long as it could come again.
-        used.insert(*nonce, now + LIFE)
-            .is_none()
-            .then_some(Carried {
+        Some(Opened {
+            nonce: *nonce,
+            carried: Carried {
                 approval: written.approval,
                 round,
-            })
+            },
+        })
     }
+}
+
+/// The same for one that was used, touched, given for another call, or is over: who guesses learns nothing.
+fn none() -> ErrorData {
+    tracing::warn!("a call came with a request state that was not given for it");
+    ErrorData::invalid_params(
+        "the request state is not one for this call, or not any more; call again without it",
+        None,
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::AgentId;
 
     fn bound(agent: &str, name: &str, arguments: &str) -> Bound {
         let who = Authenticated::of(AgentId::local(agent).unwrap());
-        Bound::new(&who, Kind::Tool, name, arguments.as_bytes())
+        Bound::new(&who, None, Kind::Tool, name, arguments.as_bytes())
+    }
+
+    /// What a state holds, used.
+    fn used(seals: &Seals, bound: &Bound, state: &str) -> Option<Carried> {
+        let opened = seals.open(bound, state).ok()?;
+        seals.take(opened, &AgentId::local("alice").unwrap()).ok()
     }
 
     fn carried() -> Carried {
@@ -250,6 +280,7 @@ mod tests {
             first: Some(CallId(uuid::Uuid::nil())),
             answers: vec![("a".into(), serde_json::json!({"action": "accept"}))],
             state: Some(vec![0, 255]),
+            answered: 20,
         };
         Carried {
             approval: Some("approval_aaaaaaaaaaaaaaaa".parse().unwrap()),
@@ -278,25 +309,40 @@ mod tests {
             bound("alice", "p_u", r#"{"a":1,"b":2}"#),
             bound("alice", "p_t", r#"{"a":1,"b":3}"#),
             bound("alice", "p_t", ""),
-            Bound::new(&eve, Kind::Tool, "p_t", arguments),
+            Bound::new(&eve, None, Kind::Tool, "p_t", arguments),
             Bound::new(
                 &Authenticated::of(AgentId::local("alice").unwrap()),
+                Some("task_aaaaaaaaaaaaaaaa".parse().unwrap()),
+                Kind::Tool,
+                "p_t",
+                arguments,
+            ),
+            Bound::new(
+                &Authenticated::of(AgentId::local("alice").unwrap()),
+                None,
                 Kind::Prompt,
                 "p_t",
                 arguments,
             ),
         ] {
             let state = seals.seal(&own(), &carried()).unwrap();
-            assert_eq!(seals.opened(&other, &state), None);
+            assert_eq!(used(&seals, &other, &state), None);
         }
         let state = seals.seal(&own(), &carried()).unwrap();
         assert!(!state.contains("approval"));
         let same = bound("alice", "p_t", r#"{ "b":2, "a":1 }"#);
-        assert_eq!(seals.opened(&same, &state), Some(carried()));
-        assert_eq!(seals.opened(&own(), &state), None, "once");
+        // To look at it uses nothing.
+        assert!(seals.open(&own(), &state).is_ok());
+        let (one, other) = (seals.open(&own(), &state), seals.open(&own(), &state));
+        let alice = AgentId::local("alice").unwrap();
+        let one = seals.take(one.unwrap(), &alice);
+        assert_eq!(one.unwrap(), carried());
+        assert!(seals.take(other.unwrap(), &alice).is_err(), "of two, one");
+        assert_eq!(used(&seals, &same, &state), None, "once");
         let elsewhere = Seals::new();
         let state = seals.seal(&own(), &carried()).unwrap();
-        assert_eq!(elsewhere.opened(&own(), &state), None, "another key");
+        assert_eq!(used(&elsewhere, &own(), &state), None, "another key");
+        assert_eq!(used(&seals, &same, &state), Some(carried()));
     }
 
     #[test]
@@ -308,11 +354,11 @@ mod tests {
             let mut touched = state.clone().into_bytes();
             touched[at] = if touched[at] == b'x' { b'y' } else { b'x' };
             let touched = String::from_utf8(touched).unwrap();
-            assert_eq!(seals.opened(&own, &touched), None, "{at}");
+            assert_eq!(used(&seals, &own, &touched), None, "{at}");
         }
         assert!(seals.open(&own, "").is_err());
         assert!(seals.open(&own, &format!("{state}-TAMPERED")).is_err());
-        assert_eq!(seals.opened(&own, &state), Some(Carried::default()));
+        assert_eq!(used(&seals, &own, &state), Some(Carried::default()));
     }
 
     #[test]
@@ -322,7 +368,7 @@ mod tests {
         let state = seals.seal(&own, &Carried::default()).unwrap();
         let life = u64::try_from(LIFE.as_millis()).unwrap();
         let late = seals.now() + life;
-        assert_eq!(seals.opened_at(&own, &state, late), None);
+        assert!(seals.opened_at(&own, &state, late).is_none());
         assert!(seals.opened_at(&own, &state, late - 2 * life / 3).is_some());
     }
 }

@@ -29,13 +29,14 @@ use serde_json::{Value, json};
 
 use super::backend::{Backend, Credentials, Unauthorized};
 use super::gate::handoff;
+use crate::digest::Digest;
 use crate::identity::{MintRequest, Narrowing, StepKind};
 use crate::json::{self, Arguments, Limits};
 use crate::reason::Reason;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     "grant_type",
     "subject_token",
     "subject_token_type",
@@ -43,6 +44,7 @@ const KNOWN: [&str; 11] = [
     "scope",
     "resource",
     "arguments",
+    "answers",
     "constraints",
     "task",
     "handoff_to",
@@ -201,6 +203,9 @@ fn request(given: &BTreeMap<String, String>) -> Result<MintRequest, Fault> {
             .map_err(|refusal| wrong(format!("`arguments`: {}", refusal.message)))?;
         ask.narrowing.arguments = Some(arguments.digest());
     }
+    if let Some(answers) = text("answers") {
+        ask.answers = Some(digest_of(answers)?);
+    }
     if let Some(constraints) = text("constraints") {
         ask.narrowing = Narrowing {
             values: values(constraints)?,
@@ -223,6 +228,16 @@ fn request(given: &BTreeMap<String, String>) -> Result<MintRequest, Fault> {
         ask.life = Some(Duration::from_secs(seconds));
     }
     Ok(ask)
+}
+
+/// The digest of a round's answers, by the questions' keys: of their canonical text, as of arguments.
+fn digest_of(answers: &str) -> Result<Digest, Fault> {
+    let answers = json::parse_any_number(answers.as_bytes(), &LIMITS)
+        .map_err(|fault| wrong(format!("`answers`: {}", fault.message)))?;
+    if !answers.is_object() {
+        return Err(wrong("`answers` is a JSON object"));
+    }
+    Ok(Digest::of(json::canonical(&answers).as_bytes()))
 }
 
 fn values(text: &str) -> Result<Vec<(String, Value)>, Fault> {

@@ -15,6 +15,7 @@ use rmcp::{ErrorData, RoleServer};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::answers::too_much;
 use super::arrived::{Arrived, named, parent_of, task_of};
 use super::declared;
 use super::held;
@@ -244,10 +245,13 @@ impl Work {
             if let Err(refusal) = job.asks(asked).await {
                 return Some(End::failed(&refusal, Some(reply.call)));
             }
-            tokio::select! {
+            let answers = tokio::select! {
                 biased;
                 () = job.cancel().cancelled() => return Some(self.end_of(reply)),
-                answers = job.answered() => next.answers = answers,
+                answers = job.answered() => answers,
+            };
+            if let Err(much) = next.answer(answers) {
+                return Some(protocol(&too_much(much)));
             }
             round = Some(next);
             holds = 0;

@@ -326,6 +326,7 @@ fn is_of(approval: &Approved, call: &CallFacts<'_>) -> bool {
         && binding.user.as_deref() == call.user
         && binding.tool == *call.tool
         && binding.arguments == call.arguments.digest()
+        && binding.round == call.round.map(|round| round.bound)
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use crate::call::Round;
 use crate::handoff;
 use crate::id::TaskId;
 use crate::identity::{AgentId, PersonId};
@@ -21,7 +22,7 @@ use super::chain;
 use super::decide::Answer;
 use super::entities;
 use super::load::{Known, PluginPolicies, PolicySet};
-use super::question::{ApproveQuestion, CallFacts, CallQuestion, TaskFacts};
+use super::question::{ApproveQuestion, CallFacts, CallQuestion, RoundFacts, TaskFacts};
 use super::supposed::{Supposed, SupposedRequest, requirement_to};
 use super::vocabulary::HostAction;
 
@@ -70,6 +71,12 @@ struct Case {
     /// The task that the call is on.
     #[serde(default)]
     task: Option<TaskCase>,
+    /// Which round it is: 1, which needs not be said, or with `answers` 2 or more.
+    #[serde(default)]
+    round: Option<u32>,
+    /// What came back of what the plugin asked, by the questions' keys.
+    #[serde(default)]
+    answers: Option<Map<String, Value>>,
     #[serde(default)]
     transport: Option<String>,
     /// RFC 3339.
@@ -255,6 +262,7 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
         approvers: case.approvers.iter().map(ToString::to_string).collect(),
     };
     let task = case.task.as_ref().map(TaskCase::facts);
+    let round = case.round()?;
     let call = CallFacts {
         agent: &case.agent,
         chain: &case.chain,
@@ -262,6 +270,7 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
         tool: &case.tool,
         tier,
         arguments: &arguments,
+        round: round.as_ref(),
         task: task.as_ref(),
         time,
         approval: None,
@@ -294,6 +303,24 @@ fn answer(case: &Case, set: &PolicySet) -> Result<Answer, String> {
         }?;
         set.answer(&prepared, pairs, &agreement)
     })
+}
+
+impl Case {
+    /// The round that it is about, where that is not the first.
+    fn round(&self) -> Result<Option<RoundFacts>, String> {
+        match (self.round, &self.answers) {
+            (None | Some(1), None) => Ok(None),
+            (None | Some(2..), Some(answers)) => {
+                let round = Round {
+                    number: self.round.unwrap_or(2),
+                    answers: answers.clone().into_iter().collect(),
+                    ..Round::default()
+                };
+                Ok(Some(round.facts()))
+            }
+            _ => Err("a round after the first has `answers`, and no other has any".to_owned()),
+        }
+    }
 }
 
 impl TaskCase {

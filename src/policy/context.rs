@@ -15,6 +15,7 @@ use crate::identity::AgentId;
 use super::argument::{self, Field};
 use super::entities;
 use super::question::{ApproveQuestion, CallFacts, CallQuestion, Fact, TaskFacts};
+use super::round;
 use super::vocabulary::{HostAction, Key};
 
 /// Keys and values of a context, without `approved` and `approvers`.
@@ -104,7 +105,7 @@ fn common(fields: &[Field], seen: &Mentioned, call: &CallFacts<'_>) -> Result<Pa
         .ok_or_else(|| String::from("the arguments are not an object"))?;
     let args = argument::record(fields, members, "args", &|name| seen.argument(name))
         .map_err(|path| format!("`{path}` is missing or not of its declared type"))?;
-    let mut pairs = Vec::with_capacity(8);
+    let mut pairs = Vec::with_capacity(10);
     pairs.push(("args", args));
     if seen.key("tier") {
         pairs.push(("tier", text(call.tier)));
@@ -112,6 +113,15 @@ fn common(fields: &[Field], seen: &Mentioned, call: &CallFacts<'_>) -> Result<Pa
     if seen.key("time") {
         let time = RestrictedExpression::new_datetime(rfc3339(call.time));
         pairs.push(("time", time));
+    }
+    if seen.key("round") {
+        let number = RestrictedExpression::new_long(round::number(call.round));
+        pairs.push(("round", number));
+    }
+    if seen.key("answers") {
+        let leaves = round::answers(call.round)?;
+        let leaves = leaves.into_iter().map(RestrictedExpression::new_string);
+        pairs.push(("answers", RestrictedExpression::new_set(leaves)));
     }
     if let Some(user) = call.user.filter(|_| seen.key("user")) {
         let user = entities::user(user);

@@ -55,6 +55,7 @@ impl PolicySet {
                 tool: call.tool.clone(),
                 plugin_digest: question.plugin_digest,
                 arguments_digest: call.arguments.digest(),
+                round: call.round.map(|round| round.bound),
                 ground,
             }),
             Verdict::Hold(ground) => Verdict::Hold(ground),

@@ -22,6 +22,7 @@ mod literal;
 mod load;
 mod may;
 mod question;
+mod round;
 mod schema;
 mod slice;
 mod source;
@@ -39,7 +40,7 @@ pub use explain::{Condition, ExplainedRule, Explanation};
 pub use ground::{Ground, PolicyRef};
 pub use load::{Finding, Loaded, PluginFacts, PolicySet, Severity};
 pub use question::{
-    ApproveQuestion, CallFacts, CallQuestion, Fact, HostQuestion, Target, TaskFacts,
+    ApproveQuestion, CallFacts, CallQuestion, Fact, HostQuestion, RoundFacts, Target, TaskFacts,
 };
 pub use starter::starter;
 pub use supposed::{Supposed, SupposedRequest, requirement_to};

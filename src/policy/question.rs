@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::approval::Approved;
+use serde_json::{Map, Value};
+
+use crate::approval::{Approved, RoundBinding};
 use crate::digest::Digest;
 use crate::identity::{AgentId, PersonId};
 use crate::json::Arguments;
@@ -27,6 +29,15 @@ pub struct TaskFacts {
     pub host_calls: u64,
 }
 
+/// What policy is told of a call's round, where it is not the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoundFacts {
+    /// What approvals of it are bound to.
+    pub bound: RoundBinding,
+    /// What came back of what the plugin asked, by the questions' keys.
+    pub answers: Map<String, Value>,
+}
+
 /// What the host knows of a call, whatever is asked about it: the call itself, one of its host calls,
 /// or a person's answer.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +54,8 @@ pub struct CallFacts<'a> {
     pub tier: &'a str,
     /// The arguments, which conform to the tool's input schema.
     pub arguments: &'a Arguments,
+    /// The round, where it is not the first.
+    pub round: Option<&'a RoundFacts>,
     /// The task that the call is on, as it is now.
     pub task: Option<&'a TaskFacts>,
     /// The host's time at the question, since 1970.
@@ -148,7 +161,7 @@ pub trait HostQuestion {
 
     /// What is known of it. `http`: `method`, `path`, `scheme`, `host`, `port`, `requirement`,
     /// `query`, `body_bytes`, `secrets`, `http_calls`. `use-secret` and `reveal-secret`: `origin`,
-    /// `scheme`. `connect`: `address`, `port`, `host`. `ask`: `kind`, `host`, `round`. `clock` and
-    /// `random`: nothing.
+    /// `scheme`. `connect`: `address`, `port`, `host`. `ask`: `kind`, `host`. `clock` and `random`:
+    /// nothing.
     fn facts(&self) -> Vec<(&'static str, Fact)>;
 }

@@ -101,18 +101,14 @@ impl Supposed {
 }
 
 impl Supposed {
-    /// A question to the client, in the first round.
+    /// A question to the client.
     #[must_use]
     pub fn ask(kind: &str, url: Option<&Url>) -> Self {
         let host = url.and_then(Url::host_str).unwrap_or_default();
         Self {
             action: HostAction::Ask,
             target: String::new(),
-            facts: vec![
-                ("kind", text(kind)),
-                ("host", text(host)),
-                ("round", Fact::Whole(1)),
-            ],
+            facts: vec![("kind", text(kind)), ("host", text(host))],
         }
     }
 }

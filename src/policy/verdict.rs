@@ -4,6 +4,7 @@
 //! cloned: whoever runs a call or carries out an effect takes the proof by value, so that one
 //! decision serves one act.
 
+use crate::approval::RoundBinding;
 use crate::digest::Digest;
 use crate::identity::AgentId;
 use crate::name::ToolName;
@@ -36,8 +37,8 @@ pub enum HostVerdict<T> {
     Refuse(Refusal),
 }
 
-/// Proof that policy allowed this call: this agent, tool, component and arguments. Running the call
-/// takes it.
+/// Proof that policy allowed this call: this agent, tool, component, arguments and round. Running
+/// the call takes it.
 #[derive(Debug)]
 #[must_use]
 pub struct Permit {
@@ -46,6 +47,7 @@ pub struct Permit {
     pub(super) tool: ToolName,
     pub(super) plugin_digest: Digest,
     pub(super) arguments_digest: Digest,
+    pub(super) round: Option<RoundBinding>,
     pub(super) ground: Ground,
 }
 
@@ -78,6 +80,12 @@ impl Permit {
     #[must_use]
     pub const fn arguments_digest(&self) -> Digest {
         self.arguments_digest
+    }
+
+    /// The round that it may run, where that is not the first: with these answers and this state.
+    #[must_use]
+    pub const fn round(&self) -> Option<RoundBinding> {
+        self.round
     }
 
     /// What the decision rests on.

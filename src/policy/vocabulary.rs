@@ -156,6 +156,8 @@ pub(super) const COMMON: &[Key] = &[
     key("approvers", Type::Users),
     key("tier", Type::Text),
     key("time", Type::Time),
+    key("round", Type::Whole),
+    key("answers", Type::Texts),
     Key {
         name: "user",
         kind: Type::User,
@@ -207,11 +209,7 @@ const HTTP: &[Key] = &[
 
 const SECRET: &[Key] = &[key("origin", Type::Text), key("scheme", Type::Text)];
 
-const ASK: &[Key] = &[
-    key("kind", Type::Text),
-    key("host", Type::Text),
-    key("round", Type::Whole),
-];
+const ASK: &[Key] = &[key("kind", Type::Text), key("host", Type::Text)];
 
 const CONNECT: &[Key] = &[
     key("address", Type::Address),

@@ -70,8 +70,9 @@ impl Runtime {
         cancel: &CancellationToken,
     ) -> Ended {
         let arguments = context.arguments().canonical().to_owned();
-        // INVARIANT: policy decided on exactly the component that runs and the text that it gets.
+        // INVARIANT: policy decided on exactly the component that runs, the text that it gets, and the round.
         if context.arguments().digest() != permit.arguments_digest()
+            || context.round().map(|round| round.bound) != permit.round()
             || code.digest != permit.plugin_digest()
         {
             return Ended {

@@ -41,7 +41,7 @@ impl fmt::Debug for Lent {
 pub struct Found {
     /// The name of the secret.
     pub name: Arc<str>,
-    /// Where: `the URL`, `a header`, `the body`.
+    /// Where: `the URL`, `a header`, `the body`; of a question, `a key` or `the state`.
     pub place: &'static str,
 }
 
@@ -308,7 +308,12 @@ impl Lent {
             .or_else(|| self.finds_in_body(body))
     }
 
-    /// The same for the body alone, which may be long.
+    /// The first lent value in `bytes`, which stand at `place`.
+    pub(crate) fn finds_in(&self, bytes: &[u8], place: &'static str) -> Option<Found> {
+        self.searched()?.first(bytes, false, place)
+    }
+
+    /// The first lent value in a request's body, which may be long.
     #[must_use]
     pub fn finds_in_body(&self, body: &[u8]) -> Option<Found> {
         self.searched()?.first(body, false, "the body")

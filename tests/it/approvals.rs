@@ -1,5 +1,6 @@
 //! Approvals on the whole host: a person answers, and the call that was asked about runs, once.
 
+pub(crate) mod answers;
 pub(crate) mod ends;
 pub(crate) mod every;
 pub(crate) mod killed;

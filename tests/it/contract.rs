@@ -252,6 +252,19 @@ async fn a_question_takes_a_capability_of_the_client_and_policy() {
         ("ask", "sampling capital_question")
     );
     assert_eq!(reason, Reason::PolicyDefault);
+    // Of three questions policy allows one: then none is asked, and none is written down as asked.
+    let params = call(
+        "test_input_required_result_multiple_inputs",
+        json!({"elicitation": {}, "sampling": {}, "roots": {}}),
+        json!({}),
+    );
+    let refused = ask(&client, "tools/call", params).await;
+    assert_eq!(
+        refused["result"]["_meta"]["dev.tollgate/refusal"]["code"], "policy.default_deny",
+        "{refused}"
+    );
+    let asked = |event: &Event| matches!(event, Event::HostCall(call) if call.host_call.capability == "ask");
+    assert!(!served.records().iter().any(|record| asked(&record.event)));
     // What may be asked is asked, and written down.
     let params = call(FORM, json!({"elicitation": {}}), json!({}));
     let asked = ask(&client, "tools/call", params).await;
@@ -306,6 +319,9 @@ async fn a_round_is_of_one_agent_one_call_and_once() {
     let wrong = json!({"confirm": {"action": "yes"}});
     let refused = ask(&alice, "tools/call", again(tool, &state, &wrong)).await;
     assert_eq!(refused["error"]["code"], -32602, "{refused}");
+    // What was refused used nothing up.
+    let done = ask(&alice, "tools/call", again(tool, &state, &answers)).await;
+    assert_eq!(done["result"]["isError"], false, "{done}");
     let first = ask(&alice, "tools/call", call(tool, elicitation(), json!({}))).await;
     let state = state_of(&first);
     let strange = json!({"other": {"action": "accept", "content": {"ok": true}}});

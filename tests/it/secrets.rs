@@ -236,7 +236,7 @@ async fn a_handle_shows_nothing_and_reading_takes_a_rule_by_name() {
 }
 
 /// Where the probe's `leak` can write what it read.
-pub(crate) const LEAKS: [&str; 10] = [
+pub(crate) const LEAKS: [&str; 12] = [
     "result",
     "structured",
     "meta",
@@ -247,6 +247,8 @@ pub(crate) const LEAKS: [&str; 10] = [
     "stdout",
     "progress",
     "requirement",
+    "key",
+    "state",
 ];
 
 #[tokio::test]
@@ -284,6 +286,37 @@ pub(crate) async fn a_secret_that_a_plugin_may_read_leaves_by_no_door() {
     assert_eq!(asked_for.len(), 4, "{asked_for:?}");
     for target in &asked_for {
         assert!(target.contains("[redacted:seen]"), "{target}");
+    }
+    assert_nowhere(&bench);
+    bench.verify();
+}
+
+/// X17. A key and a state go out as the plugin wrote them, or not at all.
+#[tokio::test]
+pub(crate) async fn a_lent_value_in_a_question_is_asked_of_nobody() {
+    let _row = crate::attacks::stands_for("X17");
+    let bench = setup().start().await;
+    for (place, form) in [
+        // The forms that a key's letters allow.
+        ("key", "hex"),
+        ("state", "plain"),
+        ("state", "base64"),
+        ("state", "hex"),
+    ] {
+        let arguments = json!({"name": "seen", "form": form, "where": place});
+        let reply = bench.call("probe_leak", arguments).await;
+        assert_eq!(reply.reason(), Some(Reason::SecretInRequest), "{place}");
+        assert!(reply.asks.is_none(), "{place}: nothing is left to be asked");
+        clean(&reply.everything(), &format!("{form} in {place}"));
+        assert_eq!(
+            bench.outcome(reply.call).reason,
+            Some(Reason::SecretInRequest)
+        );
+        // Nobody decided on it, and nothing was asked.
+        let asked = bench.records_of(reply.call).into_iter().any(
+            |event| matches!(event, Event::HostCall(call) if call.host_call.capability == "ask"),
+        );
+        assert!(!asked, "{place}");
     }
     assert_nowhere(&bench);
     bench.verify();

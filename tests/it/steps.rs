@@ -12,7 +12,7 @@ use tollgate::reason::Reason;
 
 use crate::harness::binary::{Daemon, run};
 use crate::harness::mcp;
-use crate::harness::served::{HERE, Served};
+use crate::harness::served::{HERE, Served, code};
 use crate::harness::{Setup, intents};
 use crate::tokens::{ECHO, POLICY, served, x};
 
@@ -331,6 +331,62 @@ pub(crate) async fn a_token_whose_blocks_were_changed_is_refused() {
     assert_eq!(refusals(&served, Reason::TokenCheckFailed), 1);
 }
 
+/// J17. A token for a first round, and a state of its agent's with answers that it was not made for.
+#[tokio::test]
+pub(crate) async fn a_step_is_not_for_a_later_round() {
+    let _row = crate::attacks::stands_for("J17");
+    let policy = r#"
+@id("calls")
+permit (principal, action in [Action::"call", Action::"ask"], resource in Plugin::"conformance");
+"#;
+    let setup = Setup::empty()
+        .component("conformance", guests::CONFORMANCE)
+        .policy("conformance", policy)
+        .toml("[plugin.conformance]\nprefix = \"\"");
+    let served = Served::start(setup).await;
+    let alice = served.agent("alice");
+    let tool = "test_input_required_result_request_state";
+    let scope = format!("call:conformance.{tool}");
+    let ask = async |token: &str, state: &serde_json::Value, responses: &serde_json::Value| {
+        let mut params = json!({
+            "name": tool, "arguments": {},
+            "_meta": {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}},
+        });
+        if !state.is_null() {
+            params["requestState"] = state.clone();
+            params["inputResponses"] = responses.clone();
+        }
+        let answer = served.client(token).request("tools/call", params).await;
+        answer.unwrap()
+    };
+    let none = serde_json::Value::Null;
+    let answers = json!({"confirm": {"action": "accept", "content": {"ok": true}}});
+    let mut states = Vec::new();
+    for _ in 0..2 {
+        let first = ask(&alice, &none, &none).await.last();
+        states.push(first["result"]["requestState"].clone());
+    }
+    let step = served
+        .token(&alice, None, &[("scope", scope.as_str())])
+        .await;
+    let refused = ask(&step, &states[0], &answers).await;
+    assert_eq!(code(&refused), "token.check_failed");
+    assert_eq!(refusals(&served, Reason::TokenCheckFailed), 1);
+    assert_eq!(intents(served.records()).len(), 2, "the first rounds alone");
+    // One that was made for exactly these answers.
+    let text = answers.to_string();
+    let step = served
+        .token(
+            &alice,
+            None,
+            &[("scope", scope.as_str()), ("answers", text.as_str())],
+        )
+        .await;
+    let done = ask(&step, &states[1], &answers).await;
+    assert_eq!(code(&done), "ok", "{done:?}");
+    assert_eq!(intents(served.records()).len(), 3);
+}
+
 /// J16. The library's own limit of 1 ms refused 3 of 2,000 on a busy machine.
 #[tokio::test]
 pub(crate) async fn no_allowed_step_is_refused_for_lack_of_time() {
@@ -346,6 +402,7 @@ pub(crate) async fn no_allowed_step_is_refused_for_lack_of_time() {
     let question = StepQuestion {
         tool: &"probe.echo".parse().unwrap(),
         arguments: &arguments,
+        round: None,
         task: None,
         time: identities.now(),
     };

@@ -37,6 +37,7 @@ fn binding() -> Binding {
         tool: "p.t".parse().unwrap(),
         plugin: Digest::of(b"component"),
         arguments: Digest::of(b"{}"),
+        round: None,
         deciding: Digest::of(b"policies"),
     }
 }
@@ -51,6 +52,7 @@ fn summary() -> Summary {
         arguments: "{}".to_owned(),
         arguments_digest: Digest::of(b"{}"),
         arguments_bytes: 2,
+        input: None,
         body: None,
         policies: Vec::new(),
     }

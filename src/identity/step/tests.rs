@@ -26,6 +26,7 @@ fn grant() -> Grant {
         user: None,
         task: None,
         tool: Some("probe.echo".parse().unwrap()),
+        answers: None,
         to: None,
         audience: "https://tools.example/mcp".into(),
         expires: 1_000_060,
@@ -49,6 +50,7 @@ fn admits(step: &Step, tool: &str, value: &Value, time: u64) -> Result<(), Reaso
     step.admits(&StepQuestion {
         tool: &tool.parse().unwrap(),
         arguments: &arguments(value),
+        round: None,
         task: None,
         time: Duration::from_secs(time),
     })
@@ -162,6 +164,7 @@ fn a_task_is_held_to() {
         step.admits(&StepQuestion {
             tool: &"probe.echo".parse().unwrap(),
             arguments: &Arguments::empty(),
+            round: None,
             task,
             time: NOW,
         })
@@ -170,6 +173,51 @@ fn a_task_is_held_to() {
     assert_eq!(ask(Some(task)), Ok(()));
     assert_eq!(ask(Some(other)), FAILED);
     assert_eq!(ask(None), FAILED);
+}
+
+#[test]
+fn a_step_is_for_one_round_with_its_answers() {
+    let round = |said: &str| {
+        let round = crate::call::Round {
+            number: 2,
+            answers: vec![("q".to_owned(), json!({"content": {"said": said}}))],
+            ..crate::call::Round::default()
+        };
+        round.facts()
+    };
+    let ask = |step: &Step, round: Option<&RoundFacts>| {
+        step.admits(&StepQuestion {
+            tool: &"probe.echo".parse().unwrap(),
+            arguments: &Arguments::empty(),
+            round,
+            task: None,
+            time: NOW,
+        })
+        .map_err(|refusal| refusal.reason)
+    };
+    let (yes, no) = (round("yes"), round("no"));
+    let first = read(&make(&grant(), &Narrowing::default())).unwrap();
+    assert_eq!(ask(&first, None), Ok(()));
+    assert_eq!(ask(&first, Some(&yes)), FAILED);
+    let of = Grant {
+        answers: Some(yes.bound.answers),
+        ..grant()
+    };
+    let second = read(&make(&of, &Narrowing::default())).unwrap();
+    assert_eq!(ask(&second, Some(&yes)), Ok(()));
+    assert_eq!(ask(&second, Some(&no)), FAILED);
+    assert_eq!(ask(&second, None), FAILED);
+    // A hand-off is for a piece of work, rounds included, unless its holder narrows it.
+    let work = Grant {
+        kind: StepKind::Handoff,
+        to: Some(AgentId::local("bob").unwrap()),
+        ..grant()
+    };
+    let work = make(&work, &Narrowing::default());
+    assert_eq!(ask(&read(&work).unwrap(), Some(&yes)), Ok(()));
+    let narrowed = read(&narrow(&work, &["check if round(1)".into()]).unwrap()).unwrap();
+    assert_eq!(ask(&narrowed, None), Ok(()));
+    assert_eq!(ask(&narrowed, Some(&yes)), FAILED);
 }
 
 #[test]

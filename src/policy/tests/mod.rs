@@ -124,6 +124,7 @@ pub(super) struct Call {
     pub(super) chain: Vec<AgentId>,
     pub(super) user: Option<&'static str>,
     pub(super) task: Option<TaskFacts>,
+    pub(super) round: Option<RoundFacts>,
 }
 
 static NOBODY: BTreeSet<PersonId> = BTreeSet::new();
@@ -137,6 +138,7 @@ pub(super) fn call(agent: &str, tool: &str, arguments: serde_json::Value) -> Cal
         chain: Vec::new(),
         user: None,
         task: None,
+        round: None,
     }
 }
 
@@ -165,6 +167,7 @@ impl Call {
             tool: self.tool.clone(),
             plugin: Digest::of(b"component"),
             arguments: self.arguments.digest(),
+            round: self.round.as_ref().map(|round| round.bound),
             deciding: Digest::of(b""),
         };
         Approved::supposed(binding, subject, people)
@@ -190,6 +193,7 @@ impl Call {
             tool: &self.tool,
             tier: "write",
             arguments: &self.arguments,
+            round: self.round.as_ref(),
             task: self.task.as_ref(),
             time: Duration::from_millis(1_795_353_728_120),
             approval: None,
