@@ -6,6 +6,7 @@
 mod answer;
 mod arrival;
 mod asked;
+mod attempts;
 mod client;
 mod entry;
 mod given;

@@ -1,9 +1,9 @@
 //! Taking power back: of an agent, a task, a plugin, of one lease, approval or token, or of all at once.
 //!
 //! The order: that it is revoked is written down and in force in memory, so that nothing new begins on it;
-//! the calls that run on it are stopped, for which no disk is waited; then it is on the disk; then whoever
-//! keeps what rests on it (leases, approvals, tokens: [`Follower`]) takes that back; then a record says
-//! what was under way. Who asked is answered after all of that.
+//! the calls that run on it are stopped, and the jobs that wait, for which no disk is waited; then it is on
+//! the disk; then whoever keeps what rests on it (tokens, then jobs, approvals, leases: [`Follower`]) takes
+//! that back; then a record says what was under way. Who asked is answered after all of that.
 //!
 //! This is the one change that goes on where it can't be written down. A journal or a disk that fails
 //! keeps nobody from being stopped: the calls end, memory refuses, and the one who revoked is told
@@ -99,7 +99,12 @@ pub async fn revoke(host: &Host, scope: Scope, by: &str) -> Result<Revoked, Revo
     );
     let mut taken = Taken::default();
     let mut failed = Vec::new();
+    let mut calls = Vec::new();
     if follows_first {
+        if matches!(scope, Scope::Token(_)) {
+            // Before the jobs that they are of, which would take them along without a reason.
+            calls = host.running().stop(&scope, &why);
+        }
         failed = host.followers().take_back(&scope, &why, &mut taken).await;
         let known = match &scope {
             Scope::Lease(id) => taken.leases.contains(id),
@@ -122,7 +127,7 @@ pub async fn revoke(host: &Host, scope: Scope, by: &str) -> Result<Revoked, Revo
                 (within != scope).then_some((within, why))
             }),
     );
-    let mut calls = stop(host, &all);
+    calls.extend(stop(host, &all));
     let mut kept = Ok(());
     if !follows_first {
         kept = keep(host, &scope, by).await;
@@ -171,7 +176,7 @@ pub async fn revoke(host: &Host, scope: Scope, by: &str) -> Result<Revoked, Revo
 /// Stops what runs on a task that ended or expired, and has everyone take back what rests on it.
 pub(crate) async fn ended(host: &Host, task: TaskId, why: &Refusal) -> Vec<UnderWay> {
     let scope = Scope::Task(task);
-    let calls = host.running().stop(&scope, why);
+    let calls = stop(host, &[(scope.clone(), why.clone())]);
     let mut taken = Taken::default();
     for refusal in host.followers().take_back(&scope, why, &mut taken).await {
         tracing::error!(%task, %refusal, "not all that rested on a task could be taken back");
@@ -227,11 +232,15 @@ pub(crate) async fn give_back(host: &Host, scope: &Scope, by: &str) -> Result<()
     Ok(())
 }
 
+/// Stops calls and jobs, in this order: a job's call ends for the reason that it is stopped for, and not as
+/// one that its job took along. What a job begins between the two meets that the scope is not in force.
 fn stop(host: &Host, scopes: &[(Scope, Refusal)]) -> Vec<UnderWay> {
-    let stopped = scopes
-        .iter()
-        .flat_map(|(scope, why)| host.running().stop(scope, why));
-    stopped.collect()
+    let mut calls = Vec::new();
+    for (scope, why) in scopes {
+        calls.extend(host.running().stop(scope, why));
+        host.jobs().stop(scope, why);
+    }
+    calls
 }
 
 fn exists(host: &Host, scope: &Scope) -> bool {

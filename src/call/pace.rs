@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::attempts::Attempts;
 use super::rate::Rates;
 use crate::digest::Digest;
 use crate::identity::AgentId;
@@ -15,9 +16,9 @@ use crate::name::ToolName;
 use crate::plugin::Plugin;
 use crate::reason::{Reason, Refusal};
 
-/// Identical asks within this time are attempts of one.
+/// Failures that are further apart are not in a row.
 const WINDOW: Duration = Duration::from_secs(600);
-/// What is remembered at most; the oldest goes first.
+/// What is remembered before that which says nothing any more is forgotten, and only that.
 const MEMORY: usize = 10_000;
 
 /// Tokens that an agent may ask for within a minute: a step token is for one call, and no agent makes
@@ -36,7 +37,7 @@ pub(crate) struct Pace {
 
 #[derive(Debug, Default)]
 struct Inner {
-    attempts: HashMap<(AgentId, ToolName, Digest), (u32, Instant)>,
+    attempts: Attempts,
     circuits: HashMap<(AgentId, ToolName), Circuit>,
     /// Tokens that each agent asked for, since when.
     tokens: HashMap<AgentId, (u32, Instant)>,
@@ -79,22 +80,7 @@ impl Pace {
                 ),
             ));
         }
-        if inner.attempts.len() >= MEMORY {
-            inner
-                .attempts
-                .retain(|_, (_, at)| now.duration_since(*at) < WINDOW);
-            if inner.attempts.len() >= MEMORY {
-                inner.attempts.clear();
-            }
-        }
-        let key = (agent.clone(), tool.clone(), arguments);
-        let (count, at) = inner.attempts.entry(key).or_insert((0, now));
-        if now.duration_since(*at) >= WINDOW {
-            *count = 0;
-        }
-        *count = count.saturating_add(1);
-        *at = now;
-        Ok(*count)
+        Ok(inner.attempts.count(agent, tool, arguments, now))
     }
 
     /// Counts a token that `agent` asks for.
@@ -136,9 +122,11 @@ impl Pace {
         let mut inner = self.lock();
         let key = (agent.clone(), tool.clone());
         if inner.circuits.len() >= MEMORY {
-            inner
-                .circuits
-                .retain(|_, c| now.duration_since(c.touched) < WINDOW);
+            // One that is open stays, however long the operator has it wait.
+            inner.circuits.retain(|_, circuit| {
+                now.duration_since(circuit.touched) < WINDOW
+                    || circuit.open_until.is_some_and(|until| until > now)
+            });
         }
         let circuit = inner.circuits.entry(key).or_insert(Circuit {
             failures: 0,

@@ -200,14 +200,18 @@ impl Backend for Host {
         Self::approval_url(self, approval)
     }
 
-    async fn answered(&self, approval: ApprovalId, limit: Duration) -> bool {
-        let found = self.approvals().wait(approval, limit).await;
-        found.is_some_and(|approval| {
-            matches!(
-                approval.status,
-                approval::Status::Approved | approval::Status::Used | approval::Status::Denied
-            )
-        })
+    async fn answered(&self, approval: ApprovalId, limit: Duration) -> Result<bool, Refusal> {
+        let Some(found) = self.approvals().wait(approval, limit).await else {
+            let message = "the approval is over, and no longer kept";
+            return Err(Refusal::new(Reason::ApprovalExpired, message));
+        };
+        match found.status {
+            approval::Status::Pending => Ok(false),
+            approval::Status::Approved | approval::Status::Used | approval::Status::Denied => {
+                Ok(true)
+            }
+            status => Err(found.closed(status)),
+        }
     }
 
     fn now(&self) -> Duration {

@@ -264,9 +264,12 @@ impl Host {
             anchoring: tokio::sync::Mutex::default(),
             home,
         });
-        host.follow(Arc::new(host.approvals().clone()));
+        // In this order: a token that is no more begins nothing, and a job that is over waits for no
+        // approval. The other way round a job would take the end of its approval for its own, or try
+        // again in between.
         host.follow(Arc::new(host.identities().clone()));
         host.follow(Arc::new(host.jobs().clone()));
+        host.follow(Arc::new(host.approvals().clone()));
         host.refresh_compiled().await;
         host.journal().append(&Event::Started(Started {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::end::blocking;
+use super::end::{blocking, lost};
 use super::{Job, JobId, Seat, Settings, Shown, Status, Stop, fault};
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
@@ -40,10 +40,36 @@ pub(super) struct Inner {
 #[derive(Debug, Default)]
 struct Book {
     live: HashMap<JobId, Arc<Job>>,
+    /// Those that are over, and whose end is in memory alone until the disk takes it.
+    unkept: HashMap<JobId, Arc<Job>>,
     /// Bytes that are kept of each agent.
     used: HashMap<AgentId, u64>,
     /// When the next of those that are kept is over, at the earliest.
     next: Option<Duration>,
+}
+
+impl Book {
+    fn expires(&mut self, when: Duration) {
+        self.next = Some(self.next.map_or(when, |next| next.min(when)));
+    }
+
+    fn frees(&mut self, agent: &AgentId, bytes: u64) {
+        if let Some(used) = self.used.get_mut(agent) {
+            *used = used.saturating_sub(bytes);
+            if *used == 0 {
+                self.used.remove(agent);
+            }
+        }
+    }
+}
+
+/// What one that is over takes.
+fn space(bytes: u64) -> u64 {
+    bytes.saturating_add(ROW)
+}
+
+fn length(body: Option<&str>) -> u64 {
+    body.map_or(0, |body| u64::try_from(body.len()).unwrap_or(u64::MAX))
 }
 
 impl Inner {
@@ -55,28 +81,53 @@ impl Inner {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Says how many are not over. Within the lock, so that the last word is the latest.
+    fn tell(&self, book: &Book) {
+        self.live.send_replace(book.live.len());
+    }
+
     /// One that is kept is over then.
     pub(super) fn expires(&self, when: Duration) {
-        let mut book = self.book();
-        book.next = Some(book.next.map_or(when, |next| next.min(when)));
+        self.book().expires(when);
     }
 
-    /// `job` is over, and what came of it is kept.
-    pub(super) fn ended(&self, job: &Job, bytes: usize) {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(ROW);
+    /// What came of `job` takes its space.
+    pub(super) fn takes(&self, job: &Job, body: Option<&str>) {
         let mut book = self.book();
         let used = book.used.entry(job.owner.agent.clone()).or_default();
-        *used = used.saturating_add(bytes);
-        drop(book);
-        self.gone(job.id());
+        *used = used.saturating_add(space(length(body)));
     }
 
+    /// `id` is over, and what came of it is on the disk.
     pub(super) fn gone(&self, id: JobId) {
         let mut book = self.book();
         book.live.remove(&id);
-        let left = book.live.len();
-        drop(book);
-        self.live.send_replace(left);
+        book.unkept.remove(&id);
+        self.tell(&book);
+    }
+
+    /// `id` is over, and what came of it is in memory.
+    pub(super) fn unkept(&self, id: JobId) {
+        let mut book = self.book();
+        if let Some(job) = book.live.remove(&id) {
+            book.unkept.insert(id, job);
+        }
+        self.tell(&book);
+    }
+
+    /// `job`, which was not kept, is no more, and takes no space.
+    pub(super) fn forgotten(&self, job: &Job, body: Option<&str>) {
+        let mut book = self.book();
+        if book.unkept.remove(&job.id()).is_some() {
+            book.frees(&job.owner.agent, space(length(body)));
+        }
+    }
+
+    /// Nobody carries `id` on any more.
+    pub(super) fn left(&self, id: JobId) {
+        let mut book = self.book();
+        book.live.remove(&id);
+        self.tell(&book);
     }
 }
 
@@ -92,6 +143,9 @@ impl Jobs {
         state.forget_jobs(now)?;
         for row in state.unfinished_jobs()? {
             let refusal = lost(row.status);
+            let error = fault(&refusal, row.call).to_string();
+            // On the disk first, as every end: none is written down twice.
+            state.end_job(row.id, Status::Failed, row.call, now, Some(&error))?;
             let event = Event::Changed(Changed {
                 change: "job.ended".to_owned(),
                 subject: Some(row.owner.agent.to_string()),
@@ -109,13 +163,11 @@ impl Jobs {
             if let Err(error) = journal.append(&event) {
                 tracing::error!(job = %row.id, %error, "the end of a job could not be written down");
             }
-            let error = fault(&refusal, row.call).to_string();
-            state.end_job(row.id, Status::Failed, row.call, now, Some(&error))?;
         }
         let book = Book {
             used: used(&state)?,
             next: state.next_job()?,
-            live: HashMap::new(),
+            ..Book::default()
         };
         Ok(Self(Arc::new(Inner {
             state,
@@ -169,13 +221,16 @@ impl Jobs {
         }
         let job = Arc::new(Job::new(Arc::clone(&self.0), id, who, tool, settings.ttl));
         book.live.insert(id, Arc::clone(&job));
-        self.0.live.send_replace(book.live.len());
+        self.0.tell(&book);
         Ok(Seat(job))
     }
 
-    /// The one of this id, if it is not over, `who` may know of it and its time is not over.
-    fn live(&self, id: JobId, who: &Authenticated) -> Option<Arc<Job>> {
-        let job = self.0.book().live.get(&id).cloned()?;
+    /// The one of this id that is in memory, if `who` may know of it and its time is not over.
+    fn known(&self, id: JobId, who: &Authenticated) -> Option<Arc<Job>> {
+        let job = {
+            let book = self.0.book();
+            book.live.get(&id).or_else(|| book.unkept.get(&id)).cloned()
+        }?;
         (job.is_kept() && job.owner.is(who) && job.expires > self.0.now()).then_some(job)
     }
 
@@ -189,7 +244,7 @@ impl Jobs {
         id: JobId,
         who: &Authenticated,
     ) -> Result<Option<Shown>, Refusal> {
-        if let Some(job) = self.live(id, who) {
+        if let Some(job) = self.known(id, who) {
             return Ok(Some(job.shown()));
         }
         let state = self.0.state.clone();
@@ -207,64 +262,81 @@ impl Jobs {
         who: &Arc<Authenticated>,
         answers: Vec<(String, Value)>,
     ) {
-        if let Some(job) = self.live(id, who) {
+        if let Some(job) = self.known(id, who) {
             job.answer(who, answers);
         }
     }
 
     /// Cancels the job of this id, if it is not over: written down, once, and done where that can't be.
     pub(crate) fn cancel(&self, id: JobId, who: &Authenticated) {
-        let Some(job) = self.live(id, who) else {
-            return;
+        if let Some(job) = self.known(id, who) {
+            job.cancelled();
+        }
+    }
+
+    /// Stops those that rest on `scope`, which `why` says is no more. It waits for nothing.
+    pub(crate) fn stop(&self, scope: &Scope, why: &Refusal) {
+        let within: Vec<_> = {
+            let book = self.0.book();
+            let live = book.live.values().filter(|job| job.is_within(scope));
+            live.cloned().collect()
         };
-        if job.stopped().is_some() {
-            return;
+        for job in within {
+            job.stop(Stop::For(why.clone()));
         }
-        let detail = format!("{id} of {}, by its client", job.tool());
-        if let Err(error) = job.record("job.cancelled", detail, None) {
-            tracing::error!(job = %id, %error, "that a job is cancelled could not be written down");
-        }
-        job.stop(Stop::Owner);
     }
 
     /// Ends those whose time is over, and forgets what came of them.
     pub(crate) async fn sweep(&self) {
         let now = self.0.now();
-        let (over, due) = {
-            let book = self.0.book();
+        let (over, unkept, due) = {
+            let mut book = self.0.book();
             let live = book.live.values().filter(|job| job.expires <= now);
             let over: Vec<_> = live.cloned().collect();
-            (over, book.next.is_some_and(|next| next <= now))
+            let unkept: Vec<_> = book.unkept.values().cloned().collect();
+            // What is noted from here on may be later than what the disk says below: both count.
+            let due = book.next.take_if(|next| *next <= now).is_some();
+            (over, unkept, due)
         };
         for job in over {
-            job.stop(Stop::For(Refusal::new(
-                Reason::JobLost,
-                "the job's time is over",
-            )));
+            job.stop(Stop::late());
+        }
+        for job in unkept {
+            job.keeps_again(now).await;
         }
         if !due {
             return;
         }
         let state = self.0.state.clone();
         let left = blocking(move || {
-            state.forget_jobs(now)?;
-            Ok((used(&state)?, state.next_job()?))
+            let gone = state.forget_jobs(now)?;
+            // What is gone is gone, also where this is not known: then it is looked at again.
+            Ok((gone, state.next_job().unwrap_or(Some(now))))
         });
-        match left.await {
-            Ok((used, next)) => {
-                let mut book = self.0.book();
-                // What ended meanwhile is counted by the next of these; too little for a moment.
-                (book.used, book.next) = (used, next);
-                book.live
-                    .retain(|_, job| job.expires > now || job.shown().body.is_none());
-                let live = book.live.len();
-                drop(book);
-                self.0.live.send_replace(live);
+        let left = left.await;
+        let mut book = self.0.book();
+        match left {
+            Ok((gone, next)) => {
+                // One by one: what ended meanwhile is counted already.
+                for (agent, bytes) in gone {
+                    book.frees(&agent, space(bytes));
+                }
+                if let Some(next) = next {
+                    book.expires(next);
+                }
             }
             Err(refusal) => {
+                book.expires(now);
+                drop(book);
                 tracing::error!(%refusal, detail = refusal.detail, "jobs whose time is over could not be removed");
             }
         }
+    }
+
+    /// Bytes that are kept of `agent`.
+    #[cfg(test)]
+    pub(super) fn used_by(&self, agent: &AgentId) -> u64 {
+        self.0.book().used.get(agent).copied().unwrap_or_default()
     }
 
     /// How many are not over.
@@ -292,16 +364,9 @@ impl Jobs {
 
 #[async_trait::async_trait]
 impl Follower for Jobs {
-    /// Their calls were stopped before; this ends those that wait, for a client or a person.
+    /// Their calls were stopped before, and so were they; this finds what a change in between let in.
     async fn take_back(&self, scope: &Scope, why: &Refusal) -> Result<Taken, Refusal> {
-        let within: Vec<_> = {
-            let book = self.0.book();
-            let live = book.live.values().filter(|job| job.is_within(scope));
-            live.cloned().collect()
-        };
-        for job in within {
-            job.stop(Stop::For(why.clone()));
-        }
+        self.stop(scope, why);
         Ok(Taken::default())
     }
 }
@@ -312,22 +377,6 @@ fn used(state: &State) -> Result<HashMap<AgentId, u64>, StateError> {
         .into_iter()
         .map(|(agent, jobs, bytes)| (agent, bytes.saturating_add(jobs.saturating_mul(ROW))))
         .collect())
-}
-
-/// Why a job that was in this state when the host ended has failed.
-fn lost(status: Status) -> Refusal {
-    let what = match status {
-        Status::Asking => {
-            "the host ended while the job waited for its client's answers; nothing of it runs again, so call again"
-        }
-        Status::Held => {
-            "the host ended while the job waited for a person; what was or is agreed to is good for the same call: call again"
-        }
-        _ => {
-            "the host ended while the job was under way; what its call did is not known here, and it is not run again"
-        }
-    };
-    Refusal::new(Reason::JobLost, what)
 }
 
 fn shown(row: JobRow) -> Shown {

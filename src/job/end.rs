@@ -1,6 +1,6 @@
-//! How jobs end, and waiting for the disk.
+//! Why jobs are stopped, what comes of them, and waiting for the disk.
 
-use super::fault;
+use super::{Status, fault};
 use crate::journal::record::CallId;
 use crate::reason::{Reason, Refusal};
 use crate::state::StateError;
@@ -12,6 +12,45 @@ pub(crate) enum Stop {
     Owner,
     /// What it rests on is no more, or its time is over.
     For(Refusal),
+}
+
+impl Stop {
+    /// The time of a job is over.
+    pub(super) fn late() -> Self {
+        Self::For(late())
+    }
+
+    /// What a job that was stopped for this ends with. An end that says so stays: it names the last call.
+    pub(super) fn instead_of(&self, end: End, call: Option<CallId>) -> End {
+        match (self, end) {
+            (Self::Owner, _) => End::Cancelled,
+            (Self::For(refusal), End::Failed(body, reason)) if reason == Some(refusal.reason) => {
+                End::Failed(body, reason)
+            }
+            (Self::For(refusal), _) => End::failed(refusal, call),
+        }
+    }
+}
+
+/// The time of a job is over.
+pub(crate) fn late() -> Refusal {
+    Refusal::new(Reason::JobLost, "the job's time is over")
+}
+
+/// Why a job that was in this state when the host ended has failed.
+pub(super) fn lost(status: Status) -> Refusal {
+    let what = match status {
+        Status::Asking => {
+            "the host ended while the job waited for its client's answers; nothing of it runs again, so call again"
+        }
+        Status::Held => {
+            "the host ended while the job waited for a person; what was or is agreed to is good for the same call: call again"
+        }
+        _ => {
+            "the host ended while the job was under way; what its call did is not known here, and it is not run again"
+        }
+    };
+    Refusal::new(Reason::JobLost, what)
 }
 
 /// What came of a job.

@@ -10,7 +10,7 @@
 //! | on the disk | before its call's intent, at each wait, and at its end with what came of it ([`Jobs`]) |
 //! | in memory | questions, answers, the plugin's state, the credential: what is needed to go on |
 //! | a restart | one that was not over has failed; nothing of it runs again |
-//! | its end | its own result, `tasks/cancel`, a stop of whatever it rests on, its time, the end of the host |
+//! | its end | the first of: its own result, `tasks/cancel`, a stop of whatever it rests on, its time, the end of the host |
 
 mod book;
 mod end;
@@ -31,7 +31,7 @@ use crate::plugin::QuestionKind;
 use crate::reason::{Kind, Refusal};
 
 pub use book::Jobs;
-pub(crate) use end::{End, Stop};
+pub(crate) use end::{End, Stop, late};
 pub use id::{JobId, ParseJobIdError};
 pub use one::{Job, Seat};
 

@@ -1,18 +1,24 @@
 //! One job that is not over: what its runner, its call and its client do to it.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+mod over;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::over::Fate;
+pub use self::over::Seat;
 use super::book::Inner;
-use super::end::{End, Stop, blocking};
+use super::end::blocking;
 use super::machine::Machine;
 use super::{JobId, Owner, Shown, Status};
+use crate::id::TaskId;
 use crate::identity::Authenticated;
 use crate::journal::record::{CallId, Changed, Event};
+use crate::journal::{Position, Unwritable};
 use crate::plugin::QuestionKind;
 use crate::reason::{Reason, Refusal};
 use crate::revocation::Scope;
@@ -31,7 +37,8 @@ pub struct Job {
     /// Wakes whoever waits for a change of it.
     changes: watch::Sender<u64>,
     cancel: CancellationToken,
-    stop: OnceLock<Stop>,
+    /// INVARIANT: taken before no other lock than the journal's own.
+    fate: Mutex<Fate>,
 }
 
 #[derive(Debug)]
@@ -48,7 +55,7 @@ struct Current {
     who: Arc<Authenticated>,
     rests_on: Vec<Scope>,
     /// What came of it, where that could not be kept.
-    body: Option<String>,
+    body: Option<Arc<str>>,
 }
 
 impl Job {
@@ -81,7 +88,7 @@ impl Job {
             }),
             changes: watch::Sender::new(0),
             cancel: CancellationToken::new(),
-            stop: OnceLock::new(),
+            fate: Mutex::new(Fate::Open),
         }
     }
 
@@ -126,27 +133,22 @@ impl Job {
         }
     }
 
-    /// Stops it, for the first of all reasons.
-    pub(crate) fn stop(&self, stop: Stop) -> bool {
-        let first = self.stop.set(stop).is_ok();
-        self.cancel.cancel();
-        first
-    }
-
-    /// Why it was stopped, if it was. One whose client went away before it knew of it was cancelled by that.
-    pub(crate) fn stopped(&self) -> Option<Stop> {
-        match self.stop.get() {
-            Some(stop) => Some(stop.clone()),
-            None => self.cancel.is_cancelled().then_some(Stop::Owner),
-        }
-    }
-
     /// A stop of `scope` stops it from now on.
     pub(crate) fn rests_on(&self, scope: Scope) {
         let mut state = self.state();
         if !state.rests_on.contains(&scope) {
             state.rests_on.push(scope);
         }
+    }
+
+    /// The task that its first call was on. What comes after is on that one as well, or does not run: not
+    /// on another that its agent is on by then, and not on none.
+    pub(crate) fn task(&self) -> Option<TaskId> {
+        // The innermost is noted first.
+        self.state().rests_on.iter().find_map(|scope| match scope {
+            Scope::Task(task) => Some(*task),
+            _ => None,
+        })
     }
 
     /// Whether a stop of `scope` stops it.
@@ -185,13 +187,7 @@ impl Job {
     ///
     /// It was stopped, or can't be kept; then the call does not run.
     pub(crate) async fn begins(&self, call: CallId) -> Result<(), Refusal> {
-        match self.stopped() {
-            Some(Stop::For(refusal)) => return Err(refusal),
-            Some(Stop::Owner) => {
-                return Err(Refusal::new(Reason::CallCancelled, "the job was cancelled"));
-            }
-            None => {}
-        }
+        self.goes_on()?;
         self.keep(Status::Working, Some(call)).await?;
         self.change(|state| {
             state.call = Some(call);
@@ -207,13 +203,14 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// It can't be kept.
+    /// It was stopped, or can't be kept; then nobody is waited for.
     pub(crate) async fn held(
         &self,
         call: CallId,
         message: String,
         page: Option<Value>,
     ) -> Result<(), Refusal> {
+        self.goes_on()?;
         self.keep(Status::Held, Some(call)).await?;
         self.change(|state| {
             state.call = Some(call);
@@ -224,7 +221,7 @@ impl Job {
         Ok(())
     }
 
-    /// A person answered, or nobody did in time: its call is tried again.
+    /// A person answered: its call is tried again.
     pub(crate) fn tried_again(&self) {
         self.change(|state| {
             state.message = None;
@@ -236,11 +233,12 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// It can't be kept.
+    /// It was stopped, or can't be kept; then its client is asked nothing.
     pub(crate) async fn asks(
         &self,
         questions: Vec<(String, QuestionKind, Value)>,
     ) -> Result<(), Refusal> {
+        self.goes_on()?;
         let call = self.state().call;
         self.keep(Status::Asking, call).await?;
         self.change(|state| {
@@ -285,46 +283,13 @@ impl Job {
         });
     }
 
-    /// It is over: on the disk with what came of it, and then its owner can see that.
-    pub(crate) async fn end(&self, end: End) {
-        let (status, body, reason) = match end {
-            End::Completed(result) => (Status::Completed, Some(result), None),
-            End::Failed(error, reason) => (Status::Failed, Some(error), reason),
-            End::Cancelled => (Status::Cancelled, None, None),
-        };
-        let call = self.state().call;
-        let told = match call {
-            Some(call) => format!(", call {call}"),
-            None => String::new(),
-        };
-        let detail = format!("{} of {}: {}{told}", self.id, self.tool, status.as_str());
-        if let Err(error) = self.record("job.ended", detail, reason) {
-            tracing::error!(job = %self.id, %error, "the end of a job could not be written down");
-        }
-        let (state, id, kept) = (self.of.state.clone(), self.id, body.clone());
-        let now = self.of.now();
-        let kept = blocking(move || state.end_job(id, status, call, now, kept.as_deref())).await;
-        match kept {
-            // From now on it is read from there.
-            Ok(()) => self.of.ended(self, body.map_or(0, |body| body.len())),
-            Err(refusal) => {
-                tracing::error!(job = %self.id, %refusal, detail = refusal.detail, "what came of a job could not be kept");
-                self.change(|state| {
-                    state.message = None;
-                    state.machine.end(status);
-                    state.body = body;
-                });
-            }
-        }
-    }
-
     /// Writes down that something became of it.
-    pub(super) fn record(
+    fn record(
         &self,
         change: &str,
         detail: String,
         reason: Option<Reason>,
-    ) -> Result<(), crate::journal::Unwritable> {
+    ) -> Result<Position, Unwritable> {
         let event = Event::Changed(Changed {
             change: change.to_owned(),
             subject: Some(self.owner.agent.to_string()),
@@ -332,7 +297,18 @@ impl Job {
             reason,
             ..Changed::default()
         });
-        self.of.journal.append(&event).map(drop)
+        self.of.journal.append(&event)
+    }
+
+    /// The same, for its client to see once this returns.
+    async fn writes(
+        &self,
+        change: &str,
+        detail: String,
+        reason: Option<Reason>,
+    ) -> Result<(), Unwritable> {
+        let position = self.record(change, detail, reason)?;
+        self.of.journal.settled(position).await
     }
 
     async fn keep(&self, status: Status, call: Option<CallId>) -> Result<(), Refusal> {
@@ -340,7 +316,6 @@ impl Job {
         if self.is_kept() {
             return blocking(move || state.move_job(id, status, call, now)).await;
         }
-        self.record("job.started", format!("{id} of {}", self.tool), None)?;
         let row = JobRow {
             id,
             owner: self.owner.clone(),
@@ -352,9 +327,20 @@ impl Job {
             expires: self.expires,
             body: None,
         };
-        let kept = blocking(move || state.add_job(&row)).await;
+        // INVARIANT: on the disk first, so that a restart finds whatever is written down to have begun, and
+        // ends it. Its client is told after both.
+        let added = state.clone();
+        blocking(move || added.add_job(&row)).await?;
+        let started = format!("{id} of {}", self.tool);
+        if let Err(error) = self.writes("job.started", started, None).await {
+            // Nobody was told of it, so there never was one. Where it stays, a restart ends it.
+            if let Err(refusal) = blocking(move || state.forget_job(id)).await {
+                tracing::error!(job = %id, %refusal, "a job that did not begin could not be removed");
+            }
+            return Err(error.into());
+        }
         self.of.expires(self.expires);
-        kept
+        Ok(())
     }
 
     /// As its owner is shown it, and what it is called.
@@ -369,25 +355,7 @@ impl Job {
             changed: state.changed,
             expires: self.expires,
             asked: state.machine.asks(),
-            body: state.body.clone(),
-        }
-    }
-
-    /// Its tool, as agents see it.
-    pub(super) fn tool(&self) -> &str {
-        &self.tool
-    }
-}
-
-/// A job's place among those that are not over, for as long as its runner lives.
-#[derive(Debug)]
-pub struct Seat(pub(crate) Arc<Job>);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        // What could not be kept is in memory alone, until its time is over.
-        if self.0.state().body.is_none() {
-            self.0.of.gone(self.0.id);
+            body: state.body.as_deref().map(str::to_owned),
         }
     }
 }

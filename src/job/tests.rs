@@ -1,5 +1,7 @@
 //! Jobs over the end of the process, the clock and other principals.
 
+mod ends;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -140,8 +140,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Waits until a person answered, at most for `limit`; whether one did. What the answer is shows when the
     /// call comes again.
-    async fn answered(&self, _approval: ApprovalId, _limit: Duration) -> bool {
-        false
+    ///
+    /// # Errors
+    ///
+    /// Nobody will: why the approval is over.
+    async fn answered(&self, _approval: ApprovalId, _limit: Duration) -> Result<bool, Refusal> {
+        Ok(false)
     }
 
     /// The time, since 1970.

@@ -24,7 +24,7 @@ use super::rounds::{self, Answered, MOST_ROUNDS, Request};
 use super::server::{Handler, Shared};
 use crate::call::{Arrival, ClientSide, Content, Progress, ProgressSink, Reply, Round};
 use crate::id::{ApprovalId, TaskId};
-use crate::job::{End, Job, Seat, Stop};
+use crate::job::{End, Job, Seat, Stop, late};
 use crate::plugin::{Kind, QuestionKind};
 use crate::reason::{Reason, Refusal};
 use crate::telemetry::TraceParent;
@@ -146,6 +146,7 @@ impl Work {
             ..self.arrived.clone()
         };
         let says = Arc::clone(&job);
+        let task = self.task.or_else(|| job.task());
         Arrival {
             // One that was named is for the round that it was named in.
             approval: self.approval.clone().filter(|_| round.is_none()),
@@ -162,7 +163,7 @@ impl Work {
             trace: self.trace.clone(),
             ..self
                 .shared
-                .arrival(&arrived, self.name.clone(), self.client.as_ref(), self.task)
+                .arrival(&arrived, self.name.clone(), self.client.as_ref(), task)
         }
     }
 
@@ -213,11 +214,14 @@ impl Work {
                     }
                     (Err(refusal), None) => return Some(End::failed(&refusal, Some(reply.call))),
                 }
-                if self.agreed(approval).await {
-                    job.tried_again();
-                    continue;
+                match self.agreed(approval).await {
+                    Ok(true) => {
+                        job.tried_again();
+                        continue;
+                    }
+                    Ok(false) => return Some(self.end_of(reply)),
+                    Err(refusal) => return Some(End::failed(&refusal, Some(reply.call))),
                 }
-                return Some(self.end_of(reply));
             }
             if let Some(first) = first.take() {
                 if ran {
@@ -266,28 +270,31 @@ impl Work {
             .flatten()
     }
 
-    /// Whether a person answered. Nobody is waited for any longer once the job is stopped, or over.
-    async fn agreed(&self, approval: ApprovalId) -> bool {
+    /// Whether a person answered; not where the job was stopped meanwhile, which ends the waiting.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answers any more: the approval was revoked, withdrawn or expired, or the job's time is over.
+    async fn agreed(&self, approval: ApprovalId) -> Result<bool, Refusal> {
         let job = self.job();
         let left = job.expires().saturating_sub(self.shared.backend.now());
         tokio::select! {
+            // What ends the job ends what it waits for as well, and is the reason.
             biased;
-            () = job.cancel().cancelled() => false,
-            answered = self.shared.backend.answered(approval, left) => answered,
+            () = job.cancel().cancelled() => Ok(false),
+            answered = self.shared.backend.answered(approval, left) => match answered {
+                Ok(false) => Err(late()),
+                answered => answered,
+            },
         }
     }
 
     /// What the last reply comes to.
     fn end_of(&self, reply: Reply) -> End {
         let call = Some(reply.call);
-        let reason = reply.refusal.as_ref().map(|refusal| refusal.reason);
-        // A stop ends what waits; of a call that ran, its own reason is the word, unless it is only that it was stopped.
-        let waited = reply.asks.is_some() && reason.is_none();
-        let stopped = matches!(
-            reason,
-            Some(Reason::CallCancelled | Reason::ApprovalRequired)
-        );
-        match self.job().stopped().filter(|_| waited || stopped) {
+        // A stop that came first is the end, whatever the last word of the call is: see `Job::end`. What a
+        // stopped job found is not handed out, and what it waited for is no result.
+        match self.job().stopped() {
             Some(Stop::Owner) => return End::Cancelled,
             Some(Stop::For(refusal)) => return End::failed(&refusal, call),
             None => {}

@@ -35,7 +35,8 @@ pub trait Follower: Send + Sync + fmt::Debug {
     async fn take_back(&self, scope: &Scope, why: &Refusal) -> Result<Taken, Refusal>;
 }
 
-/// The followers of a host, in the order in which they came.
+/// The followers of a host, in the order in which they came: one that another's hold on things depends on
+/// comes before that (tokens, jobs, approvals).
 #[derive(Debug, Default)]
 pub(crate) struct Followers(RwLock<Vec<Arc<dyn Follower>>>);
 

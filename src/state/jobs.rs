@@ -225,16 +225,42 @@ impl State {
         Ok(next.map(from_millis))
     }
 
-    /// Forgets the jobs that are over, and whose time is.
+    /// Forgets the jobs that are over, and whose time is. Gives whose they were, and the bytes of what came
+    /// of each.
     ///
     /// # Errors
     ///
     /// The database failed.
-    pub(crate) fn forget_jobs(&self, now: Duration) -> Result<(), StateError> {
+    pub(crate) fn forget_jobs(&self, now: Duration) -> Result<Vec<(AgentId, u64)>, StateError> {
+        let forget = || {
+            self.lock()
+                .prepare(
+                    "DELETE FROM jobs
+                     WHERE expires <= ?1 AND status IN ('completed', 'failed', 'cancelled')
+                     RETURNING agent, bytes",
+                )?
+                .query_map([millis(now)], |row| {
+                    Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+                })?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let gone = forget().map_err(self.error())?;
+        // One of nobody's was not counted for anybody.
+        let counted = gone.into_iter().filter_map(|(agent, bytes)| {
+            let bytes = u64::try_from(bytes).unwrap_or(0);
+            agent.parse::<AgentId>().ok().map(|agent| (agent, bytes))
+        });
+        Ok(counted.collect())
+    }
+
+    /// Forgets a job, however far it is: one that nobody was told of, or that nobody may ask for any more.
+    ///
+    /// # Errors
+    ///
+    /// The database failed.
+    pub(crate) fn forget_job(&self, id: JobId) -> Result<(), StateError> {
         self.lock()
-            .execute("DELETE FROM jobs WHERE expires <= ?1 AND status IN ('completed', 'failed', 'cancelled')",
-                [millis(now)],
-            )
+            .execute("DELETE FROM jobs WHERE id = ?1", [id.to_string()])
             .map(drop)
             .map_err(self.error())
     }
