@@ -104,7 +104,7 @@ impl Config {
     pub fn waiting(&self, started: &Self) -> Vec<Finding> {
         changed![self, started;
             server.listen, server.tls, server.socket_mode, server.connections, server.sessions,
-            server.sessions_per_agent, server.allowed_hosts, server.allowed_origins, admin,
+            server.sessions_per_agent, server.streams_per_agent, server.allowed_hosts, server.allowed_origins, admin,
             egress.extra_ca, egress.proxy, journal, telemetry, log.level, log.format,
             concurrency.agent, concurrency.host, concurrency.wait,
         ]

@@ -48,6 +48,10 @@ const KEYS: &[(&str, &str)] = &[
         "server.sessions_per_agent",
         "[server]\nsessions_per_agent = 3",
     ),
+    (
+        "server.streams_per_agent",
+        "[server]\nstreams_per_agent = 3",
+    ),
     ("server.allowed_hosts", "[server]\nallowed_hosts = [\"a\"]"),
     (
         "server.allowed_origins",
@@ -115,6 +119,7 @@ fn no_key_is_left_out() {
                 connections: _,
                 sessions: _,
                 sessions_per_agent: _,
+                streams_per_agent: _,
             },
         egress: Egress {
             extra_ca: _,

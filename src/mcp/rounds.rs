@@ -20,18 +20,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::answers::{answers, as_asked, is_answer};
 use super::arrived::{Arrived, is_stateless};
-use super::held::{AGAIN, SHOWING, ask, show, was_opened};
+use super::held::{ask, show, was_opened};
 use super::result::meta_of;
 use super::seal::{Bound, Carried};
 use super::server::Handler;
 use crate::call::{Question, Questions, Reply, Round};
+use crate::limits::protocol::{AGAIN, ANSWERING, ROUNDS, SHOWING};
 use crate::plugin::Kind;
-
-/// Rounds of one call. Clients stop after about as many.
-pub(super) const MOST_ROUNDS: u32 = 10;
-
-/// How long a session's client may take with one question: a person fills in a form.
-const ANSWERING: std::time::Duration = std::time::Duration::from_secs(5 * 60);
 
 /// What a request asks for, whichever method it came by.
 pub(super) struct Request<'a> {
@@ -78,7 +73,7 @@ pub(super) fn unaskable() -> ErrorData {
 }
 
 pub(super) fn too_many() -> ErrorData {
-    ErrorData::internal_error(format!("the tool asked {MOST_ROUNDS} times and more"), None)
+    ErrorData::internal_error(format!("the tool asked {ROUNDS} times and more"), None)
 }
 
 impl Handler {
@@ -139,7 +134,7 @@ impl Handler {
             return Ok(Answered::Complete(reply));
         };
         let next = next(round.as_ref(), &reply, questions);
-        if next.number > MOST_ROUNDS {
+        if next.number > ROUNDS {
             return Err(too_many());
         }
         let mut requests = InputRequests::new();
@@ -215,7 +210,7 @@ impl Handler {
                 return Ok(Answered::Complete(reply));
             };
             let mut next = next(round.as_ref(), &reply, questions);
-            if next.number > MOST_ROUNDS {
+            if next.number > ROUNDS {
                 return Err(too_many());
             }
             for question in &questions.asked {
