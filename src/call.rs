@@ -28,7 +28,7 @@ pub use round::Round;
 pub(crate) use answer::of_replay;
 pub(crate) use entry::name_refusals;
 pub(crate) use pace::{Pace, Places};
-pub(crate) use round::{ANSWERS, TooMuch};
+pub(crate) use round::TooMuch;
 
 use std::sync::Arc;
 

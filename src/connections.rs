@@ -3,6 +3,7 @@
 //! The one place for every listener of the host, for agents and for people alike.
 
 mod again;
+mod left;
 mod listener;
 mod patient;
 mod tls;
@@ -23,6 +24,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use self::again::Again;
+pub(crate) use self::left::remove_left;
 pub use self::listener::Listener;
 use self::listener::Stream;
 use self::patient::Patient;

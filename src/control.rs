@@ -37,6 +37,10 @@ use crate::plugin::Kind;
 use crate::revocation::Scope;
 use crate::task::TaskFilter;
 
+/// How long a call waits for plugins that are being loaded. One that has to be compiled takes some seconds;
+/// whoever typed the call is told after this, and not left alone.
+const LOADING: Duration = Duration::from_secs(30);
+
 /// A host, as its operator sees it.
 #[derive(Debug)]
 pub struct Operator {
@@ -125,8 +129,31 @@ impl Operator {
             job: None,
             trace: None,
         };
+        self.loaded(&arrival.tool, &cancel).await;
         let reply = self.host.call(arrival, cancel).await;
         value(&CallReport::of(&reply))
+    }
+
+    /// Waits while the plugin of `tool` may be one that is being loaded: the command that starts a daemon
+    /// is often a call.
+    async fn loaded(&self, tool: &str, cancel: &CancellationToken) {
+        let mut changes = self.host.changes();
+        let draining = self.host.draining();
+        let loaded = async {
+            loop {
+                let catalogue = self.host.catalogue();
+                let is_there = catalogue.named(Kind::Tool, tool).is_some();
+                if is_there || !catalogue.is_loading() || changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            // Then the call says that they are still being loaded.
+            _ = tokio::time::timeout(LOADING, loaded) => {}
+            () = cancel.cancelled() => {}
+            () = draining.cancelled() => {}
+        }
     }
 
     /// The agent that a call is made as. It must exist and be in force, without an exception for the

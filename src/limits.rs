@@ -4,6 +4,8 @@
 //! (a tool's setting goes before its plugin's, that before the host's), and ends in a typed outcome
 //! that says which limit it was and how much was used.
 
+pub(crate) mod protocol;
+
 use std::fmt::Display;
 use std::time::Duration;
 

@@ -290,7 +290,10 @@ fn ask(said: wit::QuestionKind) -> Result<Ask, Refusal> {
             url: address(&to.url)?,
         },
         wit::QuestionKind::Sampling(parameters) => {
-            Ask::Sampling(object("the parameters", &parameters)?)
+            let mut parameters = object("the parameters", &parameters)?;
+            // A client shows them to its user before its model gets them.
+            json::clean(&mut parameters);
+            Ask::Sampling(parameters)
         }
         wit::QuestionKind::Roots => Ask::Roots,
     })
@@ -373,6 +376,17 @@ mod tests {
             };
             assert!(Questions::read(said).is_err());
         }
+    }
+
+    #[test]
+    fn what_a_model_is_asked_holds_no_letter_that_hides() {
+        let said = r#"{"messages":[{"role":"user","content":{"type":"text","text":"a\u202eb\u200b\nc"}}],"k\u200bey":"\u001b[31m"}"#;
+        let asked = asks(wit::QuestionKind::Sampling(said.into())).unwrap();
+        let expected = json!({
+            "messages": [{"role": "user", "content": {"type": "text", "text": "ab\nc"}}],
+            "key": "[31m",
+        });
+        assert_eq!(asked.asked[0].ask, Ask::Sampling(expected));
     }
 
     #[test]

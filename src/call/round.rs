@@ -11,13 +11,10 @@ use crate::approval::RoundBinding;
 use crate::digest::Digest;
 use crate::journal::record::CallId;
 use crate::json;
+use crate::limits::protocol::ANSWER_BYTES;
 use crate::policy::RoundFacts;
 use crate::reason::{Reason, Refusal};
 use crate::runtime::bindings::types as wit;
-
-/// Bytes of the answers of all rounds of one call. A person fills in forms of some kilobytes; what is larger
-/// belongs into arguments, whose bound is the operator's.
-pub(crate) const ANSWERS: usize = 256 << 10;
 
 /// The round that a call is, where it is not the first.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -42,7 +39,7 @@ impl std::fmt::Display for TooMuch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "the answers of all rounds of the call have more than {ANSWERS} bytes"
+            "the answers of all rounds of the call have more than {ANSWER_BYTES} bytes"
         )
     }
 }
@@ -59,7 +56,7 @@ impl Round {
             .map(|(key, value)| key.len().saturating_add(json::canonical(value).len()))
             .fold(0, usize::saturating_add);
         let answered = self.answered.saturating_add(bytes);
-        if answered > ANSWERS {
+        if answered > ANSWER_BYTES {
             return Err(TooMuch);
         }
         self.answered = answered;
@@ -160,7 +157,7 @@ mod tests {
 
     #[test]
     fn all_rounds_together_are_bounded() {
-        let half = || vec![("a".to_owned(), json!("x".repeat(ANSWERS / 2)))];
+        let half = || vec![("a".to_owned(), json!("x".repeat(ANSWER_BYTES / 2)))];
         let mut first = Round::default();
         assert_eq!(first.answer(half()), Ok(()));
         let mut second = Round {

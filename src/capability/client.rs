@@ -4,8 +4,6 @@
 //! client that asked for them, redacted and bounded. Notices hold nothing but whose list changed; that of
 //! a resource holds a URI of the plugin's own, and goes to those who subscribed to it and may read it.
 
-use serde_json::Value;
-
 use crate::call::{ClientSide, LogLevel, LogLine, Notice, What};
 use crate::json;
 use crate::plugin::QuestionKind;
@@ -187,19 +185,16 @@ impl CallState {
         let Ok(mut data) = json::parse_any_number(data.as_bytes(), &bounds) else {
             return Ok(());
         };
+        // One line on a screen, or several: but nothing that paints, and nothing that hides a secret from the
+        // search for it.
+        json::clean(&mut data);
         context.lent.redact_json(&mut data);
-        let logger = logger.map(|logger| {
+        let logger = logger.map(|mut logger| {
+            json::clean_text(&mut logger);
+            logger.retain(|c| !c.is_control());
             let (clean, _) = context.lent.redact(&logger);
-            clean
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(LOGGER)
-                .collect()
+            clean.chars().take(LOGGER).collect()
         });
-        if let Value::String(text) = &mut data {
-            // One line on a screen, or several: but nothing that paints.
-            text.retain(|c| !c.is_control() || matches!(c, '\n' | '\t'));
-        }
         if let Some(log) = &context.client.side.log {
             (log.sink)(LogLine {
                 level,

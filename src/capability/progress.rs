@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::call::{Progress, ProgressSink};
+use crate::json::clean_text;
 use crate::runtime::CallState;
 use crate::runtime::bindings::progress::Host;
 use crate::tape::Function;
@@ -74,10 +75,12 @@ impl CallState {
     ) -> wasmtime::Result<()> {
         let (_, context) = self.parts()?;
         context.count("progress", message.as_ref().map_or(0, String::len))?;
-        let message = message.map(|message| {
+        let message = message.map(|mut message| {
+            clean_text(&mut message);
+            message.retain(|c| !c.is_control());
             let (message, _) = context.lent.redact(&message);
             let mut text = String::new();
-            for c in message.chars().filter(|c| !c.is_control()) {
+            for c in message.chars() {
                 if text.len() + c.len_utf8() > MESSAGE {
                     break;
                 }

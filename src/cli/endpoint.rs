@@ -96,6 +96,7 @@ pub(super) fn settings(config: &Config, listener: &Listener) -> HttpConfig {
         connections: server.connections,
         sessions: server.sessions,
         sessions_per_agent: server.sessions_per_agent,
+        streams_per_agent: server.streams_per_agent,
         ..HttpConfig::default()
     }
 }

@@ -142,6 +142,7 @@ async fn daemon(
     };
     let daemon = Daemon::bind(&client::paths(home)).map_err(|error| match error {
         DaemonError::Running { pid, .. } => running(&pid, home),
+        error @ DaemonError::Answered(_) => Fault::of(&error).exit(Exit::Conflict),
         error => Fault::of(&error),
     })?;
     // Given back last: whoever waits for the end of this daemon waits for its journal too.

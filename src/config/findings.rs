@@ -104,9 +104,9 @@ impl Config {
     pub fn waiting(&self, started: &Self) -> Vec<Finding> {
         changed![self, started;
             server.listen, server.tls, server.socket_mode, server.connections, server.sessions,
-            server.sessions_per_agent, server.allowed_hosts, server.allowed_origins, egress.proxy,
-            journal, telemetry, log.level, log.format, concurrency.agent, concurrency.host,
-            concurrency.wait,
+            server.sessions_per_agent, server.streams_per_agent, server.allowed_hosts, server.allowed_origins, admin,
+            egress.extra_ca, egress.proxy, journal, telemetry, log.level, log.format,
+            concurrency.agent, concurrency.host, concurrency.wait,
         ]
         .into_iter()
         .filter(|(_, changed)| *changed)
@@ -234,3 +234,7 @@ impl Config {
         found
     }
 }
+
+#[cfg(test)]
+#[path = "findings_tests.rs"]
+mod tests;

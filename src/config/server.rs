@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::quantity::{Quantity, Unit};
+use crate::limits::protocol::{CONNECTIONS, SESSIONS, SESSIONS_PER_AGENT, STREAMS_PER_AGENT};
 use crate::name::Parsed;
 
 /// The HTTP endpoint for agents.
@@ -34,6 +35,8 @@ pub struct Server {
     pub sessions: usize,
     /// Of these, sessions of one agent.
     pub sessions_per_agent: usize,
+    /// Streams of one agent that stay open: of older sessions, and subscriptions.
+    pub streams_per_agent: usize,
 }
 
 impl Server {
@@ -156,6 +159,23 @@ impl<'de> Deserialize<'de> for Sessions {
     }
 }
 
+/// Streams of one agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Streams(usize);
+
+impl<'de> Deserialize<'de> for Streams {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let quantity = Quantity {
+            name: "streams_per_agent",
+            unit: Unit::Count,
+            least: 1,
+            // Each is a connection.
+            most: 100_000,
+        };
+        quantity.read(deserializer).map(Self)
+    }
+}
+
 /// Connections at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Connections(usize);
@@ -211,6 +231,7 @@ pub(super) struct ServerTable {
     connections: Option<Connections>,
     sessions: Option<Sessions>,
     sessions_per_agent: Option<Sessions>,
+    streams_per_agent: Option<Streams>,
 }
 
 impl ServerTable {
@@ -240,6 +261,9 @@ impl ServerTable {
             sessions_per_agent: self
                 .sessions_per_agent
                 .map_or(SESSIONS_PER_AGENT, |sessions| sessions.0),
+            streams_per_agent: self
+                .streams_per_agent
+                .map_or(STREAMS_PER_AGENT, |streams| streams.0),
             listen,
         }
     }
@@ -254,15 +278,6 @@ impl ServerTable {
         })
     }
 }
-
-/// Each may hold a message of 4 MiB: 1 GiB at the very worst, all of it from agents with a token.
-const CONNECTIONS: usize = 256;
-
-/// Thousands of clients of one host; each of them also needs a connection while it asks.
-const SESSIONS: usize = 1_024;
-
-/// One agent's clients restart, and each leaves a session behind for five minutes.
-const SESSIONS_PER_AGENT: usize = 128;
 
 impl Server {
     /// Relative paths start from `folder`.
@@ -316,6 +331,10 @@ mod tests {
         let table = read("connections = 2_000").unwrap();
         assert_eq!(table.server().connections, 2_000);
         assert!(read("connections = 0").is_err());
+        let table = read("streams_per_agent = 2").unwrap();
+        assert_eq!(table.server().streams_per_agent, 2);
+        let said = read("streams_per_agent = 0").unwrap_err();
+        assert!(said.contains("`streams_per_agent` can't be 0"), "{said}");
     }
 
     #[test]

@@ -394,32 +394,6 @@ sync = "interval"
 }
 
 #[test]
-fn what_needs_a_restart_is_named_with_its_line() {
-    let started = parse("[log]\nlevel = \"warn\"").unwrap();
-    assert_eq!(started.waiting(&started), []);
-    let now = r#"
-[server]
-allowed_hosts = ["tools.example"]
-[concurrency]
-plugin = 3
-host = 8
-[limits]
-fuel = 20_000
-"#;
-    let found: Vec<_> = parse(now)
-        .unwrap()
-        .waiting(&started)
-        .into_iter()
-        .map(|f| format!("{}: {}", f.line, f.message))
-        .collect();
-    insta::assert_snapshot!(found.join("\n"), @r"
-    3: `server.allowed_hosts` changed, and needs a restart to be in force
-    1: `log.level` changed, and needs a restart to be in force
-    6: `concurrency.host` changed, and needs a restart to be in force
-    ");
-}
-
-#[test]
 fn a_home_without_a_file_has_the_defaults() {
     let dir = tempfile::tempdir().unwrap();
     let home = Home::at(dir.path()).unwrap();

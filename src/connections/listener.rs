@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use super::left::remove_left;
 use super::tls::Certificates;
 
 /// A listener for HTTP.
@@ -51,18 +52,15 @@ impl Listener {
     }
 
     /// Listens on a Unix socket at `path`, to which those may connect whom `mode` lets. A socket that a
-    /// process left behind is removed; one on which somebody answers is not.
+    /// process left behind is removed; one on which somebody answers, or may, is not.
     ///
     /// # Errors
     ///
-    /// The path is taken (`AddrInUse`), or the socket can't be made.
+    /// The path is taken (`AddrInUse`) or may be, or the socket can't be made.
     pub fn socket(path: &Path, mode: u32) -> io::Result<Self> {
         match fs::symlink_metadata(path) {
             Ok(found) if found.file_type().is_socket() => {
-                if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                    return Err(io::ErrorKind::AddrInUse.into());
-                }
-                fs::remove_file(path)?;
+                remove_left(path)?;
             }
             Ok(_) => {
                 let what = "something that is no socket is there; move it away";
@@ -192,5 +190,12 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"x");
         let error = Listener::socket(&path, 0o600).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        // And so is a socket that does not refuse, though nothing that speaks HTTP is behind it.
+        fs::remove_file(&path).unwrap();
+        let other = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        let error = Listener::socket(&path, 0o600).unwrap_err();
+        assert!(error.to_string().contains("can't be told"), "{error}");
+        assert!(path.exists());
+        drop(other);
     }
 }

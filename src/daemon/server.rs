@@ -20,6 +20,7 @@ use super::protocol::{
     Answer, Command, ControlError, DRAINING, Hello, MAX_HELLO, MAX_LINE, Mode, Outcome, Request,
     VERSION, Welcome, line, read_line,
 };
+use crate::connections::remove_left;
 use crate::id::TaskId;
 use crate::identity::AgentId;
 use crate::mcp::{Backend, serve_stream};
@@ -94,6 +95,9 @@ pub enum DaemonError {
     /// Something stands where the socket belongs.
     #[error("`{}` is not a socket; move it away", .0.display())]
     NotASocket(PathBuf),
+    /// Somebody answers on the socket, who does not hold the lock.
+    #[error("something else listens on `{}`: end it, or move the socket away", .0.display())]
+    Answered(PathBuf),
     /// The path of the socket is longer than the system takes.
     #[error("`{}` is too long for a socket's path; choose a shorter home", .0.display())]
     TooLong(PathBuf),
@@ -149,10 +153,14 @@ impl Daemon {
         if let Some(directory) = socket.parent() {
             private(directory)?;
         }
-        // Only the holder of the lock gets here, so a socket that is left is nobody's.
+        // Only the holder of the lock gets here, so a socket that is left is no daemon's. It may be another
+        // program's all the same.
         match std::fs::symlink_metadata(socket) {
             Ok(found) if found.file_type().is_socket() => {
-                std::fs::remove_file(socket).map_err(failed("could not remove", socket))?;
+                remove_left(socket).map_err(|error| match error.kind() {
+                    io::ErrorKind::AddrInUse => DaemonError::Answered(socket.clone()),
+                    _ => failed("could not take the place of", socket)(error),
+                })?;
             }
             Ok(_) => return Err(DaemonError::NotASocket(socket.clone())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -153,6 +153,20 @@ async fn nothing_else_is_removed_or_trusted() {
         Daemon::bind(&paths),
         Err(DaemonError::NotASocket(_))
     ));
+    // Sockets of others: one that answers, and one of which that can't be told.
+    std::fs::remove_file(&paths.socket).unwrap();
+    let other = std::os::unix::net::UnixListener::bind(&paths.socket).unwrap();
+    let error = Daemon::bind(&paths).unwrap_err();
+    assert!(matches!(error, DaemonError::Answered(_)), "{error}");
+    assert!(paths.socket.exists());
+    drop(other);
+    std::fs::remove_file(&paths.socket).unwrap();
+    let other = std::os::unix::net::UnixDatagram::bind(&paths.socket).unwrap();
+    let error = Daemon::bind(&paths).unwrap_err();
+    assert!(matches!(error, DaemonError::Io { .. }), "{error}");
+    assert!(paths.socket.exists());
+    drop(other);
+    std::fs::remove_file(&paths.socket).unwrap();
     let long = Paths {
         socket: home.path().join("x".repeat(120)),
         ..paths

@@ -6,11 +6,13 @@
 //! has one canonical form (RFC 8785), whose SHA-256 stands in the journal.
 
 mod canonical;
+mod clean;
 pub(crate) mod plain;
 mod strict;
 
 pub use canonical::canonical;
 pub(crate) use canonical::{write as write_canonical, write_string as write_canonical_string};
+pub(crate) use clean::{clean, clean_text};
 pub use strict::{Fault, FaultKind, Limits, Over, parse, parse_any_number};
 
 use std::sync::Arc;

@@ -6,12 +6,10 @@ use serde_json::Value;
 
 use super::result::shown;
 use super::seal::Asked;
-use crate::call::{ANSWERS, Ask, Question, TooMuch};
+use crate::call::{Ask, Question, TooMuch};
+use crate::limits::protocol::{ANSWER_BYTES, ANSWERS};
 use crate::name::is_plain;
 use crate::plugin::{QuestionKind, Schema};
-
-/// Answers in one round.
-const MOST_ANSWERS: usize = 16;
 
 /// The answers among `responses`: of what was `asked`, or, where nothing was, of what they answer unasked.
 /// What else stands there is left out.
@@ -38,9 +36,9 @@ pub(super) fn answers(
             return Err(wrong(key));
         }
         bytes += key.len() + value.to_string().len();
-        if answers.len() == MOST_ANSWERS || bytes > ANSWERS {
+        if answers.len() == ANSWERS || bytes > ANSWER_BYTES {
             return Err(ErrorData::invalid_params(
-                format!("`inputResponses` has more than {MOST_ANSWERS} answers or {ANSWERS} bytes"),
+                format!("`inputResponses` has more than {ANSWERS} answers or {ANSWER_BYTES} bytes"),
                 None,
             ));
         }
@@ -159,7 +157,7 @@ mod tests {
         assert!(answers(Some(&responses(json!({"a": 1}))), None).is_err());
         let many: serde_json::Map<_, _> = (0..17).map(|n| (format!("a{n}"), json!({}))).collect();
         assert!(answers(Some(&responses(many.into())), None).is_err());
-        let large = json!({"a": {"x": "y".repeat(ANSWERS)}});
+        let large = json!({"a": {"x": "y".repeat(ANSWER_BYTES)}});
         assert!(answers(Some(&responses(large)), None).is_err());
     }
 }

@@ -31,8 +31,8 @@ pub(super) struct Arrived {
     pub(super) task: Option<TaskId>,
     /// The text of a call's arguments.
     pub(super) arguments: Bytes,
-    /// Keeps the request's id taken until it is answered.
-    pub(super) _slot: Option<Arc<dyn Send + Sync>>,
+    /// Keeps the request's id and its place taken until what carries it out is gone.
+    pub(super) slot: Option<Arc<dyn Send + Sync>>,
 }
 
 /// What the client calls itself: for the record, never for a decision.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -120,6 +121,15 @@ pub trait Backend: Send + Sync + 'static {
     /// It asks too often.
     fn admits(&self, _who: &Authenticated) -> Result<(), TooOften> {
         Ok(())
+    }
+
+    /// Takes note that `who` was refused for having too much open at once, and of what is said of that.
+    fn crowded(&self, _who: &Authenticated, _why: &str) {}
+
+    /// Ends once `who` may not keep open what it opened: what it presented was revoked or replaced, or has
+    /// expired.
+    fn ends(self: Arc<Self>, _who: Arc<Authenticated>) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
     }
 
     /// Where clients get tokens for this server (RFC 9728); none where it takes only those that its

@@ -1,6 +1,6 @@
 //! A request on its way through the host: handed over, told of while it runs, cancelled with its client.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rmcp::service::RequestContext;
@@ -14,13 +14,7 @@ use super::rounds::Request;
 use super::server::Handler;
 use super::told::{self, Told};
 use crate::call::{Arrival, ClientSide, LogLevel, Reply, Round};
-
-/// How long a cancelled call may take to end before its request is given up. The call goes on to
-/// its recorded end all the same.
-const CANCEL_GRACE: Duration = Duration::from_secs(10);
-
-/// How long the last reports of progress may take to be written.
-const PROGRESS_GRACE: Duration = Duration::from_secs(1);
+use crate::limits::protocol::{CANCEL_GRACE, PROGRESS_GRACE};
 
 impl Handler {
     /// The least of the lines that the client of this request wants; none where it wants none.
@@ -65,7 +59,8 @@ impl Handler {
                 .shared
                 .arrival(arrived, request.name.clone(), client.as_ref(), task)
         };
-        self.run(arrival, context, queue).await
+        self.run(arrival, context, queue, arrived.slot.clone())
+            .await
     }
 
     async fn run(
@@ -73,6 +68,7 @@ impl Handler {
         arrival: Arrival,
         context: &RequestContext<RoleServer>,
         queue: Option<told::Queue>,
+        slot: Option<Arc<dyn Send + Sync>>,
     ) -> Result<Reply, ErrorData> {
         let held = self.shared.calls.token();
         let cancel = CancellationToken::new();
@@ -105,7 +101,7 @@ impl Handler {
             tracing::warn!("a cancelled call did not end in time; its request is given up");
             self.shared.calls.spawn(async move {
                 let _reply = call.await;
-                drop(held);
+                drop((held, slot));
             });
             return Err(ErrorData::internal_error(
                 "the call was cancelled and has not ended yet",

@@ -17,9 +17,7 @@ use super::backend::Backend;
 use crate::call::{Notice, What};
 use crate::id::TaskId;
 use crate::identity::Authenticated;
-
-/// Resources that one session or subscription watches.
-const MOST: usize = 256;
+use crate::limits::protocol::WATCHED;
 
 type Who = (Arc<Authenticated>, Option<TaskId>);
 
@@ -40,9 +38,9 @@ impl Subscribed {
         task: Option<TaskId>,
     ) -> Result<(), ErrorData> {
         let mut uris = self.uris();
-        if uris.len() >= MOST && !uris.contains_key(&uri) {
+        if uris.len() >= WATCHED && !uris.contains_key(&uri) {
             return Err(ErrorData::invalid_params(
-                format!("more than {MOST} resources are subscribed to"),
+                format!("more than {WATCHED} resources are subscribed to"),
                 None,
             ));
         }

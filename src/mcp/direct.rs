@@ -9,6 +9,7 @@
 //! over, wrong or merely unusual goes to `rmcp`, which is the one that refuses.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -128,6 +129,7 @@ pub(super) async fn answer(
     shared: &Shared,
     end: &CancellationToken,
     arrival: Arrival,
+    slot: Option<Arc<dyn Send + Sync>>,
     id: &RawValue,
 ) -> Response<Full<Bytes>> {
     let tool = arrival.tool.clone();
@@ -136,6 +138,7 @@ pub(super) async fn answer(
         call: Some(shared.backend.clone().call(arrival, cancel.clone())),
         cancel,
         calls: &shared.calls,
+        slot,
     };
     let ended = tokio::select! {
         biased;
@@ -174,6 +177,8 @@ struct Running<'a> {
     call: Option<Pin<Box<dyn Future<Output = Reply> + Send>>>,
     cancel: CancellationToken,
     calls: &'a TaskTracker,
+    /// The request's place, which a call that goes on by itself takes along.
+    slot: Option<Arc<dyn Send + Sync>>,
 }
 
 impl Future for Running<'_> {
@@ -199,7 +204,12 @@ impl Drop for Running<'_> {
         if !std::thread::panicking()
             && let Ok(runtime) = Handle::try_current()
         {
-            self.calls.spawn_on(call, &runtime);
+            let slot = self.slot.take();
+            let goes_on = async move {
+                let _reply = call.await;
+                drop(slot);
+            };
+            self.calls.spawn_on(goes_on, &runtime);
         }
     }
 }

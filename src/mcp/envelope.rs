@@ -16,17 +16,8 @@ use serde_json::{Value, json};
 
 use super::backend::TooOften;
 use crate::json;
+use crate::limits::protocol::{ID, PARAMS};
 use crate::reason::Reason;
-
-/// Bytes of a request's id. Clients count or use UUIDs; the id comes back in every answer.
-const MAX_ID: usize = 256;
-
-/// Bounds on parameters other than a call's arguments: `_meta`, and other methods' own.
-const PARAMS: json::Limits = json::Limits {
-    bytes: super::MAX_MESSAGE,
-    depth: 64,
-    nodes: 10_000,
-};
 
 pub(super) const PARSE_ERROR: i32 = -32700;
 pub(super) const INVALID_REQUEST: i32 = -32600;
@@ -36,6 +27,9 @@ pub(super) const HEADER_MISMATCH: i32 = -32020;
 /// The client asks too often. The protocol has no code of its own for it; this is the first of those that
 /// JSON-RPC leaves to servers, and `data.code` says what it is.
 pub(super) const TOO_OFTEN: i32 = -32000;
+
+/// What is said where an id comes twice.
+pub(super) const IN_USE: &str = "a request of this id is being answered";
 
 /// What is wrong with a message, as the client is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +60,14 @@ impl Fault {
             "code": Reason::LimitRate.code(),
             "retryAfterMs": millis.saturating_add(1),
         })));
+        fault
+    }
+
+    /// The one of a client that has `most` requests or streams open already, of what `of` names.
+    pub(super) fn too_many(of: &str, most: usize) -> Self {
+        let message = format!("too many at once: {of} has {most} under way; wait for an answer");
+        let mut fault = Self::new(TOO_OFTEN, message);
+        fault.data = Some(Box::new(json!({"code": Reason::LimitConcurrency.code()})));
         fault
     }
 
@@ -324,7 +326,7 @@ fn structure(error: &serde_json::Error, what: &str) -> String {
 }
 
 fn is_id(id: &RawValue) -> bool {
-    id.get().len() <= MAX_ID
+    id.get().len() <= ID
         && (id.get().starts_with('"') && serde_json::from_str::<String>(id.get()).is_ok()
             || serde_json::from_str::<i64>(id.get()).is_ok())
 }

@@ -9,8 +9,7 @@ use axum::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Uri};
 
-/// The longest token that is looked up.
-const MAX_TOKEN: usize = 8_192;
+use crate::limits::protocol::TOKEN;
 
 /// Hosts and origins that requests may name.
 #[derive(Debug, Clone)]
@@ -199,7 +198,7 @@ pub(super) fn handoff(headers: &HeaderMap) -> Result<Option<&str>, ()> {
     value
         .to_str()
         .ok()
-        .filter(|text| (1..=MAX_TOKEN).contains(&text.len()) && text.bytes().all(plain))
+        .filter(|text| (1..=TOKEN).contains(&text.len()) && text.bytes().all(plain))
         .map(Some)
         .ok_or(())
 }
@@ -218,9 +217,7 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Bearer<'_> {
         .map(|(_, token)| token);
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
     match token {
-        Some(token)
-            if !token.is_empty() && token.len() <= MAX_TOKEN && token.bytes().all(plain) =>
-        {
+        Some(token) if !token.is_empty() && token.len() <= TOKEN && token.bytes().all(plain) => {
             Bearer::Token(token)
         }
         _ => Bearer::Malformed,
@@ -339,7 +336,7 @@ mod tests {
         assert_eq!(read(&["Bearer abc"]), "abc");
         assert_eq!(read(&["bearer abc"]), "abc");
         assert_eq!(read(&[]), "Absent");
-        let long = format!("Bearer {}", "a".repeat(MAX_TOKEN + 1));
+        let long = format!("Bearer {}", "a".repeat(TOKEN + 1));
         for bad in [
             &["Basic abc"][..],
             &["Bearer"],

@@ -25,12 +25,7 @@ use rmcp::service::{Peer, RequestContext};
 use super::server::Handler;
 use crate::call::Reply;
 use crate::id::ApprovalId;
-
-/// How long a call that came again waits for the person. Most clients give a call up after a minute.
-pub(super) const AGAIN: Duration = Duration::from_secs(25);
-
-/// How long a session's client may take to show the page, and the person to answer.
-pub(super) const SHOWING: Duration = Duration::from_secs(50);
+use crate::limits::protocol::SHOWING;
 
 /// The one thing that is asked for, by name.
 const PAGE: &str = "approval";

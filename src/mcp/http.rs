@@ -11,10 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-    TRANSFER_ENCODING,
-};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
@@ -23,80 +20,44 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body_util::Full;
 use http_body_util::combinators::BoxBody;
-use rmcp::model::InitializeRequestParams;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
 
-use super::arrived::{self, Arrived};
 use super::backend::{Backend, Credentials, TooOften, Unauthorized};
-use super::body::{self, Held};
+use super::body;
 use super::challenge::challenge;
-use super::direct;
-use super::envelope::{self, Fault, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, Kind};
+use super::envelope::{Fault, INVALID_REQUEST};
 use super::gate::{Bearer, Gate, GateError, HANDOFF, bearer, handoff};
+use super::open::Open;
+use super::post::post;
 use super::server::{Handler, Shared};
-use super::session::{Answering, CREATOR, Sessions};
+use super::session::{Answering, Sessions};
+use super::settings::HttpConfig;
+use super::share::Shares;
 use super::{metadata, token};
-use crate::call::Arrival;
-use crate::id::TaskId;
 use crate::identity::{Authenticated, Principal};
+use crate::limits::protocol::{EXCHANGE, MESSAGE};
 
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-const TASK: HeaderName = HeaderName::from_static("tollgate-task");
 
-/// How MCP is served over HTTP.
-#[derive(Debug, Clone)]
-pub struct HttpConfig {
-    /// Hosts that requests may be sent to: a name or address, with `:<port>` where only one will do.
-    pub hosts: Vec<String>,
-    /// Origins of web pages that may ask, `<scheme>://<host>`, with `:<port>` or `:*`.
-    pub origins: Vec<String>,
-    /// Connections at once.
-    pub connections: usize,
-    /// Sessions of older revisions at once.
-    pub sessions: usize,
-    /// Of these, sessions of one agent.
-    pub sessions_per_agent: usize,
-    /// How long the head of a request may take, and an idle connection stay open.
-    pub head_time: Duration,
-    /// How long the body of a request may take.
-    pub body_time: Duration,
-    /// How long calls under way may take to end once the host is ending.
-    pub drain: Duration,
-}
-
-impl Default for HttpConfig {
-    fn default() -> Self {
-        Self {
-            hosts: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into(),
-            // A web page has no business here unless the operator says so.
-            origins: Vec::new(),
-            // Each may hold a message of 4 MiB: 1 GiB at the very worst, all of it from agents with a token.
-            connections: 256,
-            sessions: 1_024,
-            // One agent's clients restart, and each leaves a session behind for five minutes.
-            sessions_per_agent: 128,
-            head_time: Duration::from_secs(30),
-            // 4 MiB at the speed of a bad line.
-            body_time: Duration::from_secs(30),
-            // A call's own limit, and a little to write its reply.
-            drain: Duration::from_secs(35),
-        }
-    }
-}
+/// What an agent has too many of, where it is told.
+pub(super) const STREAMS: &str = "this agent, of streams,";
 
 /// Everything that a request needs.
-struct Http {
+pub(super) struct Http {
     gate: Gate,
-    shared: Arc<Shared>,
-    sessions: Arc<Sessions>,
-    answering: Arc<Answering>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) answering: Arc<Answering>,
+    /// What each agent has under way, and of streams that stay.
+    pub(super) requests: Arc<Shares>,
+    pub(super) streams: Arc<Shares>,
     service: StreamableHttpService<Handler, Sessions>,
     /// Cancelled when what is still open ends.
-    end: CancellationToken,
-    body_time: Duration,
+    pub(super) end: CancellationToken,
+    pub(super) body_time: Duration,
     /// Whether plain calls go to the host by themselves; the tests compare both ways.
-    direct: bool,
+    pub(super) direct: bool,
 }
 
 /// The routes: `/mcp`, `/token`, `/healthz`, `/readyz` and what RFC 9728 asks for. `/token` makes
@@ -141,7 +102,7 @@ pub(super) fn routes_with(
         StreamableHttpServerConfig::default()
             // One JSON answer where nothing else was sent; a stream otherwise.
             .with_json_response(true)
-            .with_max_request_body_bytes(super::MAX_MESSAGE + 4_096)
+            .with_max_request_body_bytes(MESSAGE + 4_096)
             // The gate has checked both already; a second lock costs nothing.
             .with_allowed_hosts(config.hosts.clone())
             .with_allowed_origins(gate.origins())
@@ -152,7 +113,9 @@ pub(super) fn routes_with(
         gate,
         shared: shared.clone(),
         sessions,
-        answering: Arc::default(),
+        answering: Arc::new(Answering::new(config.requests)),
+        requests: Arc::new(Shares::new(config.requests_per_agent)),
+        streams: Arc::new(Shares::new(config.streams_per_agent)),
         service,
         end,
         body_time: config.body_time,
@@ -240,26 +203,56 @@ async fn mcp(State(http): State<Arc<Http>>, mut request: Request) -> Response {
         Ok(session) => session,
         Err(response) => return *response,
     };
-    if request.method() == Method::POST {
-        post(&http, request, who, session.as_deref()).await
-    } else {
-        let (parts, _) = request.into_parts();
-        let ends = parts.method == Method::DELETE;
-        let bare = Request::from_parts(parts, Full::new(Bytes::new()));
-        let mut response = rmcp(&http, bare).await.map(Body::new);
-        // The session has ended, and is not about to: the official Python client warns of anything else.
-        if ends && response.status() == StatusCode::ACCEPTED {
-            *response.status_mut() = StatusCode::NO_CONTENT;
+    match *request.method() {
+        Method::POST => post(&http, request, who, session.as_deref()).await,
+        Method::GET => stream(&http, request, who).await,
+        Method::DELETE => {
+            let mut response = rmcp(&http, bare(request)).await.map(Body::new);
+            // The session has ended, and is not about to: the official Python client warns of anything else.
+            if response.status() == StatusCode::ACCEPTED {
+                *response.status_mut() = StatusCode::NO_CONTENT;
+            }
+            response
         }
-        response
+        _ => rmcp(&http, bare(request)).await.map(Body::new),
     }
+}
+
+/// A request without its body.
+fn bare(request: Request) -> http::Request<Full<Bytes>> {
+    request.map(|_| Full::new(Bytes::new()))
+}
+
+/// The stream of an older session, on which it is told of changes.
+async fn stream(http: &Http, request: Request, who: Arc<Authenticated>) -> Response {
+    let Some(share) = http.streams.take(&who.agent) else {
+        let fault = Fault::too_many(STREAMS, http.streams.most());
+        return crowded(http, &who, &fault);
+    };
+    let response = rmcp(http, bare(request)).await;
+    if !response.status().is_success() {
+        return response.map(Body::new);
+    }
+    let ends = http.shared.backend.clone().ends(who);
+    response.map(|body| Body::new(Open::new(body, ends, share)))
 }
 
 /// The answer to who asks too often, before anything of its request is read.
 fn too_often(why: &TooOften) -> Response {
-    let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, &Fault::too_often(why));
-    // In whole seconds, and never too early.
-    let seconds = why.wait.as_secs().saturating_add(1);
+    let response = refuse(StatusCode::TOO_MANY_REQUESTS, &Fault::too_often(why));
+    later(response, why.wait)
+}
+
+/// The answer to who has too much open already.
+pub(super) fn crowded(http: &Http, who: &Authenticated, fault: &Fault) -> Response {
+    http.shared.backend.crowded(who, &fault.message);
+    // It depends on what the agent itself has open, so there is no better word.
+    later(refuse(StatusCode::TOO_MANY_REQUESTS, fault), Duration::ZERO)
+}
+
+/// The response, with when to come again: in whole seconds, and never too early.
+pub(super) fn later(mut response: Response, wait: Duration) -> Response {
+    let seconds = wait.as_secs().saturating_add(1);
     response
         .headers_mut()
         .insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -268,7 +261,7 @@ fn too_often(why: &TooOften) -> Response {
 
 async fn token(State(http): State<Arc<Http>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    match body::read(body, token::MAX_BODY, http.body_time).await {
+    match body::read(body, EXCHANGE.bytes, http.body_time).await {
         Ok(text) => token::exchange(&*http.shared.backend, &parts.headers, &text).await,
         Err(response) => *response,
     }
@@ -305,153 +298,10 @@ fn session_of(http: &Http, request: &Request, who: &Principal) -> Result<Option<
     }
 }
 
-/// The task that a request's head names, or its credential.
-fn task_of(request: &Request, who: &Authenticated) -> Result<Option<TaskId>, Refused> {
-    let mut named = request.headers().get_all(TASK).iter();
-    let read = match (named.next(), named.next()) {
-        (None, _) => return Ok(who.task),
-        (Some(id), None) => id.to_str().ok().and_then(|text| text.parse().ok()),
-        _ => None,
-    };
-    let read = read.filter(|named| who.task.is_none_or(|held| held == *named));
-    read.map(Some).ok_or_else(|| {
-        let fault = Fault::new(
-            INVALID_REQUEST,
-            "`Tollgate-Task` names no task, or another than the credential is for",
-        );
-        refuse(StatusCode::BAD_REQUEST, &fault).into()
-    })
-}
-
-async fn post(
-    http: &Http,
-    request: Request,
-    who: Arc<Authenticated>,
-    session: Option<&str>,
-) -> Response {
-    let task = match task_of(&request, &who) {
-        Ok(task) => task,
-        Err(response) => return *response,
-    };
-    let (mut parts, body) = request.into_parts();
-    let text = match body::read(body, super::MAX_MESSAGE, http.body_time).await {
-        Ok(text) => text,
-        Err(response) => return *response,
-    };
-    let mut message = match envelope::read(&text) {
-        Ok(message) => message,
-        Err(fault) => return refuse(StatusCode::BAD_REQUEST, &fault),
-    };
-    // `rmcp` goes by the first, and whoever stands before this host may have gone by another.
-    if parts
-        .headers
-        .get_all(direct::VERSION)
-        .iter()
-        .nth(1)
-        .is_some()
-    {
-        let fault = message.fault(HEADER_MISMATCH, "more than one MCP-Protocol-Version header");
-        return refuse(StatusCode::BAD_REQUEST, &fault);
-    }
-    let slot = match (session, message.id_key()) {
-        (Some(session), Some(id)) if !matches!(message.kind, Kind::Answer) => {
-            let Some(slot) = http.answering.take(session, id) else {
-                return refuse(
-                    StatusCode::BAD_REQUEST,
-                    &message.fault(INVALID_REQUEST, "a request of this id is being answered"),
-                );
-            };
-            Some(Arc::new(slot) as Arc<dyn Send + Sync>)
-        }
-        _ => None,
-    };
-    let starts = matches!(message.kind, Kind::Request) && starts_session(&message, &parts.headers);
-    let principal = who.principal();
-    if starts && let Err(fault) = may_start(http, &message, &principal) {
-        let status = if fault.code == INVALID_PARAMS {
-            StatusCode::BAD_REQUEST
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        };
-        return refuse(status, &fault);
-    }
-    let (held, keep, lasts) = match &message.kind {
-        Kind::Call(call) => {
-            let tool = http.shared.backend.tool(&call.name);
-            (
-                Some(http.shared.calls.token()),
-                tool.as_ref().is_some_and(|tool| tool.in_headers()),
-                tool.is_some_and(|tool| tool.lasts.is_some()),
-            )
-        }
-        _ => (None, false, false),
-    };
-    let arrived = Arrived {
-        who,
-        task,
-        arguments: message.arguments(&text),
-        _slot: slot,
-    };
-    if http.direct
-        && !keep
-        && let (Some(id), Kind::Call(call)) = (message.id(), &mut message.kind)
-        && let Some((client, trace)) = direct::client_of(&parts.headers, call, lasts)
-    {
-        let tool = call.name.to_string();
-        let arrival = Arrival {
-            trace,
-            ..http
-                .shared
-                .arrival(&arrived, tool, Some(&client), arrived.task)
-        };
-        let response = direct::answer(&http.shared, &http.end, arrival, id).await;
-        return response.map(|body| Body::new(Held::new(body, held)));
-    }
-    let rewritten = Bytes::from(message.rewritten(keep));
-    parts.headers.remove(TRANSFER_ENCODING);
-    parts.headers.insert(CONTENT_LENGTH, rewritten.len().into());
-    parts.extensions.insert(arrived);
-    let request = Request::from_parts(parts, Full::new(rewritten));
-    let response = if starts {
-        CREATOR.scope(principal, rmcp(http, request)).await
-    } else {
-        rmcp(http, request).await
-    };
-    match held {
-        Some(_) => response.map(|body| Body::new(Held::new(body, held))),
-        None => response.map(Body::new),
-    }
-}
-
 /// Boxed: what `rmcp` keeps while it answers takes kilobytes, which every plain call would carry along.
-fn rmcp(
+pub(super) fn rmcp(
     http: &Http,
     request: http::Request<Full<Bytes>>,
 ) -> BoxFuture<'_, http::Response<BoxBody<Bytes, Infallible>>> {
     Box::pin(http.service.handle(request))
-}
-
-/// Whether it asks for a session of an older revision. The stateless one has no such method: what names that
-/// revision and is no handshake either goes on, to be told so.
-fn starts_session(message: &envelope::Message<'_>, headers: &HeaderMap) -> bool {
-    let stateless = headers
-        .get(direct::VERSION)
-        .is_some_and(|version| version.as_bytes() >= arrived::STATELESS.as_bytes());
-    message.method() == Some("initialize") && (!stateless || is_handshake(message))
-}
-
-fn is_handshake(message: &envelope::Message<'_>) -> bool {
-    let params = message.params().map_or("null", |params| params.get());
-    serde_json::from_str::<InitializeRequestParams>(params).is_ok()
-}
-
-fn may_start(http: &Http, message: &envelope::Message<'_>, who: &Principal) -> Result<(), Fault> {
-    // Otherwise `rmcp` takes it for another method and asks for a session.
-    if !is_handshake(message) {
-        return Err(message.fault(INVALID_PARAMS, "malformed parameters"));
-    }
-    if !http.sessions.room(who) {
-        return Err(message.fault(INVALID_REQUEST, "too many sessions; close one or wait"));
-    }
-    Ok(())
 }

@@ -6,8 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::backend::Backend;
 use super::gate::GateError;
-use super::http::{HttpConfig, routes};
+use super::http::routes;
 use super::server::Shared;
+use super::settings::HttpConfig;
 use crate::connections::{self, Bounds, Listener};
 
 /// Serves MCP on `listener` until the host drains: then no connection is taken any more, calls

@@ -23,13 +23,18 @@ mod jobs;
 mod listen;
 mod metadata;
 mod offers;
+mod open;
 mod page;
+mod pending;
+mod post;
 mod refusal;
 mod result;
 mod rounds;
 mod seal;
 mod server;
 mod session;
+mod settings;
+mod share;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -44,12 +49,12 @@ pub use backend::{
 };
 pub use gate::GateError;
 pub(crate) use gate::{Bearer, Gate, bearer};
-pub use http::{HttpConfig, router};
+pub use http::router;
 pub use listen::serve;
+pub use settings::HttpConfig;
 pub use stream::serve_stream;
 
 pub use crate::connections::{Certificates, Listener, TlsError};
 
-/// Bytes of one message. Arguments are bounded far below by the host; this is what is read before
-/// anyone has looked at them, and what every MCP server on HTTP takes.
-pub const MAX_MESSAGE: usize = 4 << 20;
+/// Bytes of one message.
+pub const MAX_MESSAGE: usize = crate::limits::protocol::MESSAGE;

@@ -17,12 +17,13 @@ use serde_json::{Map, Value, json};
 use super::arrived::{arrived, is_stateless, task_of};
 use super::backend::{Completed, ListedTool};
 use super::declared;
-use super::page::{PAGE, page};
+use super::page::page;
 use super::result;
 use super::rounds::{Answered, Request};
 use super::server::{Handler, LIST_TTL_MS};
 use super::work::no_job;
 use crate::call::Reply;
+use crate::limits::protocol::PAGE;
 use crate::plugin::{Kind, Offer};
 
 type Context = RequestContext<RoleServer>;

@@ -8,10 +8,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rmcp::ErrorData;
 
-/// Items in one page. Some clients never ask for the second one, so that it holds far more tools than any
-/// model can choose from.
-pub(super) const PAGE: usize = 500;
-
 /// What a cursor begins with, before it is written in base64: one of another form is none of ours.
 const FORM: &str = "1:";
 

@@ -20,18 +20,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::answers::{answers, as_asked, is_answer, too_much};
 use super::arrived::{Arrived, is_stateless, task_of};
-use super::held::{AGAIN, SHOWING, ask, show, was_opened};
+use super::held::{ask, show, was_opened};
 use super::result::meta_of;
 use super::seal::{Asked, Bound, Carried};
 use super::server::Handler;
 use crate::call::{Question, Questions, Reply, Round};
+use crate::limits::protocol::{AGAIN, ANSWERING, ROUNDS, SHOWING};
 use crate::plugin::Kind;
-
-/// Rounds of one call. Clients stop after about as many.
-pub(super) const MOST_ROUNDS: u32 = 10;
-
-/// How long a session's client may take with one question: a person fills in a form.
-const ANSWERING: std::time::Duration = std::time::Duration::from_secs(5 * 60);
 
 /// What a request asks for, whichever method it came by.
 pub(super) struct Request<'a> {
@@ -79,7 +74,7 @@ pub(super) fn unaskable() -> ErrorData {
 }
 
 pub(super) fn too_many() -> ErrorData {
-    ErrorData::internal_error(format!("the tool asked {MOST_ROUNDS} times and more"), None)
+    ErrorData::internal_error(format!("the tool asked {ROUNDS} times and more"), None)
 }
 
 /// The answers of a request that carries no state: of a round that nobody asked for.
@@ -179,7 +174,7 @@ impl Handler {
             return Ok(Answered::Complete(reply));
         };
         let next = next(round.as_ref(), &reply, questions);
-        if next.number > MOST_ROUNDS {
+        if next.number > ROUNDS {
             return Err(too_many());
         }
         let mut requests = InputRequests::new();
@@ -231,7 +226,7 @@ impl Handler {
                 return Ok(Answered::Complete(reply));
             };
             let mut next = next(round.as_ref(), &reply, questions);
-            if next.number > MOST_ROUNDS {
+            if next.number > ROUNDS {
                 return Err(too_many());
             }
             let mut answers = Vec::new();

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::arrived::{Arrived, arrived, client_name, is_stateless, task_of};
 use super::backend::Backend;
 use super::changes::{Changes, Subscribed};
-use super::page::{PAGE, page};
+use super::page::page;
 use super::result::{self, result_of};
 use super::rounds::{Answered, Request};
 use super::seal::Seals;
@@ -28,6 +28,7 @@ use super::{declared, refusal, told, tools};
 use crate::call::{Arrival, ClientSide, LogLevel, Reply};
 use crate::id::TaskId;
 use crate::journal::record::Caller;
+use crate::limits::protocol::PAGE;
 use crate::plugin::Kind;
 
 /// How long a client may keep a list of tools. It is told of changes; this is for when it is not.
@@ -364,7 +365,12 @@ impl ServerHandler for Handler {
             subscribed.add(uri.clone(), arrived.who.clone(), task)?;
         }
         let changes = Changes::of(&self.shared.backend, subscribed);
-        changes.tell_subscription(&context, &self.ending).await;
+        let ends = self.shared.backend.clone().ends(arrived.who.clone());
+        tokio::select! {
+            () = changes.tell_subscription(&context, &self.ending) => {}
+            // Also where nothing changes: whoever lost its right listens no more.
+            () = ends => {}
+        }
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use rmcp::transport::streamable_http_server::session::{
     ServerSseMessage, SessionId, SessionManager,
 };
 
+use super::pending::NotTaken;
 use crate::identity::Principal;
 
 tokio::task_local! {
@@ -173,39 +174,91 @@ impl SessionManager for Sessions {
     }
 }
 
-/// The ids of requests that are being answered, so that one id has one effect.
-#[derive(Debug, Default)]
-pub(super) struct Answering(Mutex<HashSet<(Arc<str>, String)>>);
+/// The ids of requests that are under way in each session: one id has one effect, and there is an end to them.
+#[derive(Debug)]
+pub(super) struct Answering {
+    ids: Mutex<HashMap<Arc<str>, HashSet<String>>>,
+    most: usize,
+}
 
 /// An id that is taken; free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     of: Arc<Answering>,
-    key: (Arc<str>, String),
+    session: Arc<str>,
+    id: String,
 }
 
 impl Answering {
-    /// Takes `id` within `session`, if it is free.
-    pub(super) fn take(self: &Arc<Self>, session: &str, id: String) -> Option<Slot> {
-        let key = (Arc::from(session), id);
-        let fresh = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key.clone());
-        fresh.then(|| Slot {
-            of: self.clone(),
-            key,
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            ids: Mutex::default(),
+            most,
+        }
+    }
+
+    /// How many there may be in one session.
+    pub(super) const fn most(&self) -> usize {
+        self.most
+    }
+
+    fn ids(&self) -> MutexGuard<'_, HashMap<Arc<str>, HashSet<String>>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes `id` within `session`.
+    pub(super) fn take(self: &Arc<Self>, session: &str, id: String) -> Result<Slot, NotTaken> {
+        let mut all = self.ids();
+        let session: Arc<str> = match all.get_key_value(session) {
+            Some((_, ids)) if ids.contains(&id) => return Err(NotTaken::Again),
+            Some((_, ids)) if ids.len() >= self.most => return Err(NotTaken::Full),
+            Some((session, _)) => Arc::clone(session),
+            None => Arc::from(session),
+        };
+        all.entry(Arc::clone(&session))
+            .or_default()
+            .insert(id.clone());
+        drop(all);
+        Ok(Slot {
+            of: Arc::clone(self),
+            session,
+            id,
         })
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.of
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.key);
+        let mut all = self.of.ids();
+        if let Some(ids) = all.get_mut(&self.session) {
+            ids.remove(&self.id);
+            if ids.is_empty() {
+                all.remove(&self.session);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_has_so_many_ids_each_of_them_once() {
+        let answering = Arc::new(Answering::new(2));
+        let take = |session, id: &str| answering.take(session, id.to_owned());
+        let one = take("a", "1").unwrap();
+        assert_eq!(take("a", "1").unwrap_err(), NotTaken::Again);
+        let _two = take("a", "2").unwrap();
+        assert_eq!(take("a", "3").unwrap_err(), NotTaken::Full);
+        let other = take("b", "1").unwrap();
+        drop(one);
+        let _three = take("a", "3").unwrap();
+        drop(other);
+        assert_eq!(
+            answering.ids().len(),
+            1,
+            "nothing is kept of a session that asks nothing"
+        );
     }
 }

@@ -3,37 +3,27 @@
 //! End of input is not the end: calls under way finish and are answered first, for a bounded time.
 //! Nothing is written but whole messages, each by one task, so that none can be torn by another.
 
-use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rmcp::model::{ClientJsonRpcMessage, GetExtensions, RequestId, ServerJsonRpcMessage};
 use rmcp::service::{RoleServer, RxJsonRpcMessage, TxJsonRpcMessage, serve_server_with_ct};
 use rmcp::transport::Transport;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::MAX_MESSAGE;
 use super::arrived::Arrived;
 use super::backend::Backend;
-use super::envelope::{self, Fault, INVALID_REQUEST, Kind};
+use super::envelope::{self, Fault, IN_USE, INVALID_REQUEST, Kind};
+use super::pending::{NotTaken, Pending};
 use super::server::{Handler, Shared};
 use crate::id::TaskId;
 use crate::identity::{AgentId, Authenticated};
-
-/// How long calls under way may take once the input has ended: a call's own limit, and a little to
-/// write its reply.
-const DRAIN: Duration = Duration::from_secs(35);
-
-/// How long one message may take to be written. A client that reads nothing for so long is gone.
-const WRITE: Duration = Duration::from_secs(30);
-
-/// Messages that wait to be written.
-const QUEUE: usize = 64;
+use crate::limits::protocol::{DRAIN, QUEUE, REQUESTS, WRITE};
 
 /// Serves one session of MCP to `agent`, on `task` where it is bound to one, over `stream`. `transport`
 /// is what records call it.
@@ -68,7 +58,7 @@ where
         shared: shared.clone(),
         who: Arc::new(Authenticated::of(agent)),
         task,
-        pending: Arc::default(),
+        pending: Arc::new(Pending::new(REQUESTS)),
         queue: Some(queue),
         draining,
         ending: ending.clone(),
@@ -128,46 +118,6 @@ async fn write_all<W: AsyncWrite + Unpin>(
     }
     broken.cancel();
     let _ = write.shutdown().await;
-}
-
-/// Requests that were passed on and not yet answered, and whether the end waits for them.
-#[derive(Default)]
-struct Pending {
-    ids: Mutex<HashMap<String, bool>>,
-    answered: Notify,
-}
-
-impl Pending {
-    fn ids(&self) -> MutexGuard<'_, HashMap<String, bool>> {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self, id: String, waits: bool) -> bool {
-        match self.ids().entry(id) {
-            std::collections::hash_map::Entry::Occupied(_) => false,
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(waits);
-                true
-            }
-        }
-    }
-
-    fn free(&self, id: &str) {
-        self.ids().remove(id);
-        self.answered.notify_waiters();
-    }
-
-    async fn all_answered(&self) {
-        loop {
-            let answered = self.answered.notified();
-            tokio::pin!(answered);
-            answered.as_mut().enable();
-            if !self.ids().values().any(|waits| *waits) {
-                return;
-            }
-            answered.await;
-        }
-    }
 }
 
 fn key(id: &RequestId) -> String {
@@ -278,18 +228,20 @@ impl<R: AsyncRead + Send + Unpin> Lines<R> {
         match (&mut passed, message.id_key()) {
             (ClientJsonRpcMessage::Request(request), Some(id)) => {
                 let waits = message.method() != Some("subscriptions/listen");
-                if !self.pending.take(id, waits) {
+                let slot = self.pending.take(id, waits).map_err(|why| match why {
                     // Without the id: an answer by it belongs to the request that has it.
-                    return Err(Fault::new(
-                        INVALID_REQUEST,
-                        "a request of this id is being answered",
-                    ));
-                }
+                    NotTaken::Again => Fault::new(INVALID_REQUEST, IN_USE),
+                    NotTaken::Full => {
+                        let fault = Fault::too_many("this session", REQUESTS);
+                        self.shared.backend.crowded(&self.who, &fault.message);
+                        fault.with_id(message.id())
+                    }
+                })?;
                 request.request.extensions_mut().insert(Arrived {
                     who: self.who.clone(),
                     task: self.task,
                     arguments: message.arguments(&text),
-                    _slot: None,
+                    slot: Some(Arc::new(slot)),
                 });
             }
             (ClientJsonRpcMessage::Notification(_), _)
@@ -304,8 +256,8 @@ impl<R: AsyncRead + Send + Unpin> Lines<R> {
                     .params()
                     .and_then(|params| serde_json::from_str::<Cancelled>(params.get()).ok());
                 if let Some(cancelled) = cancelled {
-                    // A cancelled request is not answered.
-                    self.pending.free(&key(&cancelled.request_id));
+                    // It is not answered; what carries it out may take a while to end.
+                    self.pending.cancel(&key(&cancelled.request_id));
                 }
             }
             _ => {}
@@ -323,13 +275,15 @@ impl<R: AsyncRead + Send + Unpin> Transport<RoleServer> for Lines<R> {
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
         let queue = self.queue.clone();
         let pending = self.pending.clone();
+        let answers = match &message {
+            ServerJsonRpcMessage::Response(response) => Some(key(&response.id)),
+            ServerJsonRpcMessage::Error(error) => error.id.as_ref().map(key),
+            _ => None,
+        };
+        // At once, and not when the future is first polled: what is cancelled from now on is answered.
+        let answers = answers.and_then(|id| pending.answers(id));
         async move {
             let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
-            let answers = match &message {
-                ServerJsonRpcMessage::Response(response) => Some(key(&response.id)),
-                ServerJsonRpcMessage::Error(error) => error.id.as_ref().map(key),
-                _ => None,
-            };
             let line = serde_json::to_vec(&message).map(|mut line| {
                 line.push(b'\n');
                 line
@@ -344,8 +298,8 @@ impl<R: AsyncRead + Send + Unpin> Transport<RoleServer> for Lines<R> {
                 done.await.map_err(|_| gone())
             };
             let sent = sent.await;
-            if let Some(id) = answers {
-                pending.free(&id);
+            if let Some(answering) = answers {
+                pending.answered(&answering);
             }
             sent
         }

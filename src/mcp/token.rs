@@ -31,7 +31,8 @@ use super::backend::{Backend, Credentials, Unauthorized};
 use super::gate::handoff;
 use crate::digest::Digest;
 use crate::identity::{MintRequest, Narrowing, StepKind};
-use crate::json::{self, Arguments, Limits};
+use crate::json::{self, Arguments};
+use crate::limits::protocol::EXCHANGE;
 use crate::reason::Reason;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -50,15 +51,6 @@ const KNOWN: [&str; 12] = [
     "handoff_to",
     "lifetime",
 ];
-
-/// Bytes of a request: two tokens and the arguments of a call that is worth being held to.
-pub(super) const MAX_BODY: usize = 64 << 10;
-
-const LIMITS: Limits = Limits {
-    bytes: MAX_BODY,
-    depth: 32,
-    nodes: 2_048,
-};
 
 /// What OAuth calls the error, and what is wrong.
 type Fault = (StatusCode, &'static str, String);
@@ -199,7 +191,7 @@ fn request(given: &BTreeMap<String, String>) -> Result<MintRequest, Fault> {
         })?);
     }
     if let Some(arguments) = text("arguments") {
-        let arguments = Arguments::parse(arguments.as_bytes(), &LIMITS)
+        let arguments = Arguments::parse(arguments.as_bytes(), &EXCHANGE)
             .map_err(|refusal| wrong(format!("`arguments`: {}", refusal.message)))?;
         ask.narrowing.arguments = Some(arguments.digest());
     }
@@ -241,7 +233,7 @@ fn digest_of(answers: &str) -> Result<Digest, Fault> {
 }
 
 fn values(text: &str) -> Result<Vec<(String, Value)>, Fault> {
-    let all = json::parse(text.as_bytes(), &LIMITS)
+    let all = json::parse(text.as_bytes(), &EXCHANGE)
         .map_err(|fault| wrong(format!("`constraints`: {}", fault.message)))?;
     let Value::Object(all) = all else {
         return Err(wrong("`constraints` is a JSON object"));

@@ -17,9 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{LogLevel, LogLine, LogSink, Progress, ProgressSink};
-
-/// What waits to be written; more is dropped, since the plugin must not wait for a slow client.
-const WAITING: usize = 64;
+use crate::limits::protocol::TOLD;
 
 /// One thing that a client is told.
 #[derive(Debug)]
@@ -52,7 +50,7 @@ impl Told {
                 queue: None,
             };
         }
-        let (sender, messages) = mpsc::channel(WAITING);
+        let (sender, messages) = mpsc::channel(TOLD);
         let progress = token.is_some().then(|| {
             let sender = sender.clone();
             ProgressSink(Arc::new(move |report| {

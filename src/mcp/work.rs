@@ -20,20 +20,15 @@ use super::arrived::{Arrived, named, parent_of, task_of};
 use super::declared;
 use super::held;
 use super::jobs::{created, has_jobs};
-use super::rounds::{self, Answered, MOST_ROUNDS, Request};
+use super::rounds::{self, Answered, Request};
 use super::server::{Handler, Shared};
 use crate::call::{Arrival, ClientSide, Content, Progress, ProgressSink, Reply, Round};
 use crate::id::{ApprovalId, TaskId};
 use crate::job::{End, Job, Seat, Stop, late};
+use crate::limits::protocol::{HOLDS, RESULT, ROUNDS};
 use crate::plugin::{Kind, QuestionKind};
 use crate::reason::{Reason, Refusal};
 use crate::telemetry::TraceParent;
-
-/// How often a person is asked about one round: others may use up what was agreed to, and policies change.
-const HOLDS: u32 = 4;
-
-/// Bytes of what is kept of a result; the call's own limit on output is far below, but for base64.
-const RESULT: usize = 32 << 20;
 
 /// How a call that is to run as a job begins.
 enum First {
@@ -98,7 +93,7 @@ impl Handler {
             arrived: Arrived {
                 arguments: request.arguments.clone(),
                 // The request's id is free again once it is answered.
-                _slot: None,
+                slot: None,
                 ..arrived.clone()
             },
             name: request.name.clone(),
@@ -235,7 +230,7 @@ impl Work {
                 return Some(self.end_of(reply));
             };
             let mut next = rounds::next(round.as_ref(), &reply, questions);
-            if next.number > MOST_ROUNDS {
+            if next.number > ROUNDS {
                 return Some(protocol(&rounds::too_many()));
             }
             let mut asked = Vec::with_capacity(questions.asked.len());

@@ -127,6 +127,24 @@ async fn a_client_starts_the_daemon_and_others_share_it() {
     assert_verifies(&home.journal());
 }
 
+/// The daemon answers before a plugin is compiled that it never saw; the call that started it waits for that.
+#[tokio::test]
+async fn a_call_waits_for_plugins_that_are_being_loaded() {
+    let shared = Shared::of(Setup::probe()).await;
+    let home = &shared.home;
+    std::fs::remove_dir_all(home.artifacts()).unwrap();
+    home.create().unwrap();
+    let echo = ["call", "probe.echo", r#"{"text":"x"}"#, "--agent", "alice"];
+    let said = run(home, &echo).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    // What is there in the end and has no such tool is not waited for.
+    let none = ["call", "probe.none", "{}", "--agent", "alice"];
+    let said = run(home, &none).await;
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(!said.err.contains("still being loaded"), "{said:?}");
+    assert_verifies(&home.journal());
+}
+
 #[tokio::test]
 async fn a_client_that_dies_harms_no_other_and_its_call_has_an_end() {
     let upstream = Upstream::start().await;

@@ -1,0 +1,226 @@
+//! The requests of one byte stream that are under way: how many there may be, and when an id is free again.
+//!
+//! A client that cancels a request gets no answer to it, but what carries it out may still run. Its id stays
+//! taken, and its place too, until that is gone: an answer by an id that was given out anew would be taken
+//! for the new request's, and whoever cancels at once could have any number under way.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// Why a request is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotTaken {
+    /// One of its id is under way.
+    Again,
+    /// As many as there may be are under way.
+    Full,
+}
+
+/// The requests that were passed on.
+#[derive(Debug)]
+pub(super) struct Pending {
+    inner: Mutex<Inner>,
+    settled: Notify,
+    most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    under_way: HashMap<String, Request>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Request {
+    /// Tells it from another one of its id.
+    number: u64,
+    /// Whether the end of the stream waits for its answer.
+    waits: bool,
+    /// Its answer is being written.
+    answers: bool,
+    /// It was answered, or never will be.
+    settled: bool,
+    /// What carries it out is gone.
+    gone: bool,
+}
+
+/// The place of a request. Whatever carries it out keeps this until it is gone.
+#[derive(Debug)]
+pub(super) struct Slot {
+    of: Arc<Pending>,
+    id: String,
+    number: u64,
+}
+
+/// An answer on its way out.
+#[derive(Debug)]
+pub(super) struct Answering {
+    id: String,
+    number: u64,
+}
+
+impl Pending {
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            inner: Mutex::default(),
+            settled: Notify::new(),
+            most,
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a request of this id. `waits` says whether the end of the stream waits for its answer.
+    pub(super) fn take(self: &Arc<Self>, id: String, waits: bool) -> Result<Slot, NotTaken> {
+        let mut inner = self.inner();
+        if inner.under_way.contains_key(&id) {
+            return Err(NotTaken::Again);
+        }
+        if inner.under_way.len() >= self.most {
+            return Err(NotTaken::Full);
+        }
+        let number = inner.next;
+        inner.next = number.wrapping_add(1);
+        let request = Request {
+            number,
+            waits,
+            answers: false,
+            settled: false,
+            gone: false,
+        };
+        inner.under_way.insert(id.clone(), request);
+        drop(inner);
+        Ok(Slot {
+            of: Arc::clone(self),
+            id,
+            number,
+        })
+    }
+
+    /// Its client wants no answer any more, and gets none but one that is being written.
+    pub(super) fn cancel(&self, id: &str) {
+        self.change(id, None, |request| request.settled |= !request.answers);
+    }
+
+    /// The answer to the request of this id goes out.
+    pub(super) fn answers(&self, id: String) -> Option<Answering> {
+        let mut inner = self.inner();
+        let request = inner.under_way.get_mut(&id)?;
+        request.answers = true;
+        let number = request.number;
+        drop(inner);
+        Some(Answering { id, number })
+    }
+
+    /// The answer went out, or could not.
+    pub(super) fn answered(&self, answering: &Answering) {
+        let Answering { id, number } = answering;
+        self.change(id, Some(*number), |request| request.settled = true);
+    }
+
+    /// Changes a request, which is over once it is settled and nothing carries it out.
+    fn change(&self, id: &str, number: Option<u64>, change: impl FnOnce(&mut Request)) {
+        let mut inner = self.inner();
+        let Some(request) = inner.under_way.get_mut(id) else {
+            return;
+        };
+        if number.is_some_and(|number| number != request.number) {
+            return;
+        }
+        change(request);
+        if request.settled && request.gone {
+            inner.under_way.remove(id);
+        }
+        drop(inner);
+        self.settled.notify_waiters();
+    }
+
+    /// Waits until nothing is to be answered any more.
+    pub(super) async fn all_answered(&self) {
+        loop {
+            let settled = self.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            let waits = |request: &Request| request.waits && !request.settled;
+            if !self.inner().under_way.values().any(waits) {
+                return;
+            }
+            settled.await;
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // What panics answers nothing.
+        let panics = std::thread::panicking();
+        self.of.change(&self.id, Some(self.number), |request| {
+            request.gone = true;
+            request.settled |= panics;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending() -> Arc<Pending> {
+        Arc::new(Pending::new(2))
+    }
+
+    fn take(pending: &Arc<Pending>, id: &str) -> Result<Slot, NotTaken> {
+        pending.take(id.to_owned(), true)
+    }
+
+    #[test]
+    fn an_id_is_free_once_it_is_answered_and_nothing_carries_it_out() {
+        let pending = pending();
+        let slot = take(&pending, "1").unwrap();
+        assert_eq!(take(&pending, "1").unwrap_err(), NotTaken::Again);
+        drop(slot);
+        assert_eq!(take(&pending, "1").unwrap_err(), NotTaken::Again);
+        let answering = pending.answers("1".to_owned()).unwrap();
+        pending.answered(&answering);
+        let again = take(&pending, "1").unwrap();
+        // An answer of before frees nothing of another request.
+        pending.answered(&answering);
+        drop(again);
+        assert_eq!(take(&pending, "1").unwrap_err(), NotTaken::Again);
+    }
+
+    #[test]
+    fn a_cancelled_request_keeps_its_id_and_its_place_until_it_is_gone() {
+        let pending = pending();
+        let one = take(&pending, "1").unwrap();
+        let _two = take(&pending, "2").unwrap();
+        pending.cancel("1");
+        assert_eq!(take(&pending, "1").unwrap_err(), NotTaken::Again);
+        assert_eq!(take(&pending, "3").unwrap_err(), NotTaken::Full);
+        drop(one);
+        let _three = take(&pending, "3").unwrap();
+        // One that came too late changes nothing: the answer is being written.
+        let four = pending.answers("2".to_owned()).unwrap();
+        pending.cancel("2");
+        assert_eq!(take(&pending, "2").unwrap_err(), NotTaken::Again);
+        pending.answered(&four);
+        pending.cancel("none");
+    }
+
+    #[tokio::test]
+    async fn the_end_waits_for_answers_that_are_still_to_come() {
+        let pending = pending();
+        let _listens = pending.take("1".to_owned(), false).unwrap();
+        let _call = take(&pending, "2").unwrap();
+        let waiting = pending.clone();
+        let waits = tokio::spawn(async move { waiting.all_answered().await });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        pending.cancel("2");
+        waits.await.unwrap();
+    }
+}
