@@ -16,7 +16,9 @@ mod token;
 
 #[cfg(test)]
 pub(crate) use approvals::sample;
-pub use approvals::{AnswerReport, ApprovalReport, BodyReport, Which, approve, deny, named};
+pub use approvals::{
+    AnswerReport, ApprovalReport, BodyReport, InputReport, Which, approve, deny, named,
+};
 pub use people::PersonReport;
 pub use report::{AgentReport, CallReport, RefusalReport, SecretReport, StatusReport};
 pub use tasks::TaskReport;

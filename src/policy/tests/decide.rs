@@ -381,6 +381,44 @@ fn a_whole_record_can_be_compared() {
 }
 
 #[test]
+fn answers_are_judged_and_an_approval_is_for_one_round() {
+    let set = set(&[(
+        "github.cedar",
+        r#"@id("yes") permit(principal, action == Action::"call:github.comment", resource)
+           when { context.round == 1 || context.answers.contains("/q/content/ok=true") || context.approved };"#,
+    )]);
+    let round = |ok: bool| {
+        let round = crate::call::Round {
+            number: 2,
+            answers: vec![("q".to_owned(), json!({ "content": { "ok": ok } }))],
+            ..crate::call::Round::default()
+        };
+        Some(round.facts())
+    };
+    let mut asked = comment("ada");
+    assert_eq!(asked.decide(&set), "allow yes");
+    asked.round = round(true);
+    assert_eq!(asked.decide(&set), "allow yes");
+    asked.round = round(false);
+    assert!(
+        asked.decide(&set).starts_with("hold"),
+        "{}",
+        asked.decide(&set)
+    );
+    let mut agreed = asked.agreed(&["eve"]);
+    assert_eq!(agreed.decide(&set), "allow yes");
+    // Agreed to with these answers, and then asked with others, or without any.
+    for other in [round(true), None] {
+        agreed.round = other;
+        let verdict = set.decide_call(&agreed.question());
+        assert!(
+            matches!(&verdict, Verdict::Refuse(refusal) if refusal.reason == Reason::ApprovalBinding),
+            "{verdict:?}"
+        );
+    }
+}
+
+#[test]
 fn every_context_conforms_to_the_generated_schema() {
     use super::super::approve::Agreement;
     use super::super::context::{self, Mentioned};
@@ -400,6 +438,12 @@ fn every_context_conforms_to_the_generated_schema() {
         labels: BTreeSet::from(["private".to_owned()]),
         ..TaskFacts::default()
     });
+    let round = crate::call::Round {
+        number: 2,
+        answers: vec![("q".to_owned(), json!({ "content": { "ok": true } }))],
+        ..crate::call::Round::default()
+    };
+    asked.round = Some(round.facts());
     let secret = vec![
         ("origin", Fact::Text(ORIGIN.to_owned())),
         ("scheme", Fact::Text("bearer".to_owned())),
