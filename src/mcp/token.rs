@@ -224,7 +224,7 @@ fn request(given: &BTreeMap<String, String>) -> Result<MintRequest, Fault> {
 
 /// The digest of a round's answers, by the questions' keys: of their canonical text, as of arguments.
 fn digest_of(answers: &str) -> Result<Digest, Fault> {
-    let answers = json::parse_any_number(answers.as_bytes(), &LIMITS)
+    let answers = json::parse_any_number(answers.as_bytes(), &EXCHANGE)
         .map_err(|fault| wrong(format!("`answers`: {}", fault.message)))?;
     if !answers.is_object() {
         return Err(wrong("`answers` is a JSON object"));
