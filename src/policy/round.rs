@@ -105,7 +105,7 @@ mod tests {
             of(&json!({"x=\"y": true})).unwrap()
         );
         assert_eq!(number(None), 1);
-        assert_eq!(super::answers(None), Ok(Vec::new()));
+        assert_eq!(answers(None), Ok(Vec::new()));
     }
 
     #[test]

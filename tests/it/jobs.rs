@@ -3,7 +3,7 @@
 
 mod desk;
 mod ends;
-mod waits;
+pub(crate) mod waits;
 
 use serde_json::json;
 use tollgate::reason::Reason;

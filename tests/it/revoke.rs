@@ -52,7 +52,8 @@ fn revocations(home: &Home) -> Vec<Revocation> {
         .collect()
 }
 
-/// P11, J08: the call dies, its socket closes, the record says what was under way.
+/// P11, J08: the call dies, its socket closes, the record says what was under way; a job that waits for a
+/// person ends as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 pub(crate) async fn a_revoked_agents_running_call_dies() {
     let _row = crate::attacks::stands_for("P11");
@@ -115,6 +116,7 @@ pub(crate) async fn a_revoked_agents_running_call_dies() {
     assert_eq!(reply.reason(), None, "{}", reply.text());
     assert!(bench.host.tasks().get(task.id).unwrap().ended.is_some());
     bench.verify();
+    crate::jobs::waits::a_stop_ends_what_is_held().await;
 }
 
 #[tokio::test]

@@ -5,10 +5,13 @@ use tollgate::approval::{Answer, Approval, Status};
 use tollgate::id::ApprovalId;
 use tollgate::journal::record::Event;
 use tollgate::reason::Reason;
+use tollgate::revocation::{Scope, lift, revoke};
+use tollgate::task::End;
 
 use super::{Asks, Desk, JOBS, request, words};
 use crate::harness::binary::{Daemon, run, run_as};
-use crate::harness::{PROBE_POLICY, Setup, intents, reason_of, records};
+use crate::harness::{PROBE_POLICY, Setup, agent, intents, reason_of, records};
+use crate::tasks::task;
 use crate::upstream::Upstream;
 
 /// Sending waits for a person.
@@ -179,6 +182,11 @@ impl Desk {
     }
 
     async fn answer(&self, id: ApprovalId, answer: Answer) -> Status {
+        self.answers(id, answer).await.unwrap()
+    }
+
+    /// What comes of a person's answer.
+    async fn answers(&self, id: ApprovalId, answer: Answer) -> Result<Status, Reason> {
         let people = self.served.host.people();
         let ada = "ada".parse().unwrap();
         let issued = people
@@ -186,8 +194,10 @@ impl Desk {
             .or_else(|_| people.rotate(&ada, None))
             .unwrap();
         let by = people.authenticate(issued.token.expose()).unwrap();
-        let approvals = self.served.host.approvals();
-        approvals.answer(id, &by, answer).await.unwrap().status
+        let answered = self.served.host.approvals().answer(id, &by, answer).await;
+        answered
+            .map(|approval| approval.status)
+            .map_err(|refusal| refusal.reason)
     }
 
     fn approval(&self, id: ApprovalId) -> std::sync::Arc<Approval> {
@@ -288,4 +298,115 @@ async fn a_client_that_shows_pages_is_asked_to_and_that_approves_nothing() {
     assert_eq!(upstream.ledger().await.len(), 1);
     daemon.stop().await;
     assert_eq!(intents(records(&home.journal())).len(), 1);
+}
+
+const YES: Answer = Answer::Approve { standing: None };
+
+impl Desk {
+    /// A job of `asks` that waits for a person, and what that one is asked.
+    async fn held(&self, asks: &Asks) -> (String, ApprovalId) {
+        let id = asks.begin("probe_send", self.get("/echo")).await;
+        assert_eq!(asks.get(&id).await["result"]["status"], "working");
+        let approval = self.asked();
+        assert_eq!(self.approval(approval).status, Status::Pending);
+        (id, approval)
+    }
+
+    /// The reasons that are written down for the ends of jobs.
+    fn ended(&self) -> Vec<Option<Reason>> {
+        let changes = self.changes().into_iter();
+        let ended = changes.filter(|change| change.change == "job.ended");
+        ended.map(|change| change.reason).collect()
+    }
+
+    /// Nothing that was held ran, and nothing of it went out.
+    async fn assert_nothing_ran(&self) {
+        assert_eq!(self.intents().len(), 0);
+        assert_eq!(self.upstream.ledger().await.len(), 0);
+        self.verify();
+    }
+}
+
+fn failed_for(over: &Value, reason: Reason) {
+    assert_eq!(over["status"], "failed", "{over}");
+    assert_eq!(over["error"]["data"]["code"], reason.code(), "{over}");
+}
+
+#[tokio::test]
+async fn a_held_job_ends_with_its_agent_and_with_everything() {
+    a_stop_ends_what_is_held().await;
+}
+
+/// P11, of jobs that wait for a person.
+pub(crate) async fn a_stop_ends_what_is_held() {
+    let desk = Desk::start(HELD, "").await;
+    let (of_alice, alices) = desk.held(&desk.alice).await;
+    let (of_bob, bobs) = desk.held(&desk.bob).await;
+    let host = &desk.served.host;
+    let revoked = revoke(host, Scope::Agent(agent("alice")), "test")
+        .await
+        .unwrap();
+    assert_eq!(revoked.approvals, [alices]);
+    let alice = Asks::of(desk.served.client(&desk.served.agent("alice")));
+    failed_for(&alice.over(&of_alice).await, Reason::RevokedAgent);
+    assert_eq!(desk.ended(), [Some(Reason::RevokedAgent)]);
+    // Nobody agrees to it any more, and nobody else is concerned.
+    assert_eq!(desk.approval(alices).status, Status::Revoked);
+    assert_eq!(
+        desk.answers(alices, YES).await,
+        Err(Reason::RevokedApproval)
+    );
+    assert_eq!(desk.bob.get(&of_bob).await["result"]["status"], "working");
+
+    revoke(host, Scope::All, "test").await.unwrap();
+    assert_eq!(desk.answers(bobs, YES).await, Err(Reason::RevokedApproval));
+    lift(host, Scope::All, "test").await.unwrap();
+    failed_for(&desk.bob.over(&of_bob).await, Reason::RevokedAll);
+    let both = [Some(Reason::RevokedAgent), Some(Reason::RevokedAll)];
+    assert_eq!(desk.ended(), both);
+    desk.assert_nothing_ran().await;
+}
+
+#[tokio::test]
+async fn a_held_job_ends_with_its_task_and_with_its_approval() {
+    let desk = Desk::start(HELD, "").await;
+    let host = &desk.served.host;
+    let on = host.start_task(task("alice", &["probe.*"])).await.unwrap();
+    let (of_alice, alices) = desk.held(&desk.alice).await;
+    let (of_bob, bobs) = desk.held(&desk.bob).await;
+    host.end_task(on.id, End::Ended, "test").await.unwrap();
+    failed_for(&desk.alice.over(&of_alice).await, Reason::TaskEnded);
+    assert_eq!(desk.approval(alices).status, Status::Withdrawn);
+    assert_eq!(
+        desk.answers(alices, YES).await,
+        Err(Reason::ApprovalWithdrawn)
+    );
+
+    let revoked = revoke(host, Scope::Approval(bobs), "test").await.unwrap();
+    assert_eq!(revoked.approvals, [bobs]);
+    failed_for(&desk.bob.over(&of_bob).await, Reason::RevokedApproval);
+    let both = [Some(Reason::TaskEnded), Some(Reason::RevokedApproval)];
+    assert_eq!(desk.ended(), both);
+    desk.assert_nothing_ran().await;
+}
+
+#[tokio::test]
+async fn a_held_job_ends_as_its_client_cancels_it_and_with_the_host() {
+    let desk = Desk::start(HELD, "").await;
+    let (of_alice, _) = desk.held(&desk.alice).await;
+    desk.alice.cancel(&of_alice).await;
+    let over = desk.alice.over(&of_alice).await;
+    assert_eq!(over["status"], "cancelled", "{over}");
+    desk.alice.cancel(&of_alice).await;
+    assert_eq!(
+        words(&desk.changes()),
+        ["job.started", "job.cancelled", "job.ended"]
+    );
+
+    desk.held(&desk.bob).await;
+    desk.served.host.stop().await;
+    assert_eq!(desk.ended(), [None, Some(Reason::HostDraining)]);
+    assert_eq!(desk.served.host.jobs().count(), 0);
+    assert_eq!(desk.intents().len(), 0);
+    assert_eq!(desk.upstream.ledger().await.len(), 0);
 }
