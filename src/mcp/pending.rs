@@ -30,6 +30,8 @@ pub(super) struct Pending {
 struct Inner {
     under_way: HashMap<String, Request>,
     next: u64,
+    /// Answers that are being written.
+    writing: usize,
 }
 
 #[derive(Debug)]
@@ -38,7 +40,7 @@ struct Request {
     number: u64,
     /// Whether the end of the stream waits for its answer.
     waits: bool,
-    /// Its answer is being written.
+    /// Its answer is on its way out.
     answers: bool,
     /// It was answered, or never will be.
     settled: bool,
@@ -54,12 +56,17 @@ pub(super) struct Slot {
     number: u64,
 }
 
-/// An answer on its way out.
+/// An answer on its way out: dropped, it can't go out any more.
 #[derive(Debug)]
 pub(super) struct Answering {
+    of: Arc<Pending>,
     id: String,
     number: u64,
 }
+
+/// An answer that is being written, for as long as this is there.
+#[derive(Debug)]
+pub(super) struct Writing(Arc<Pending>);
 
 impl Pending {
     pub(super) fn new(most: usize) -> Self {
@@ -106,20 +113,18 @@ impl Pending {
         self.change(id, None, |request| request.settled |= !request.answers);
     }
 
-    /// The answer to the request of this id goes out.
-    pub(super) fn answers(&self, id: String) -> Option<Answering> {
+    /// There is an answer to the request of this id.
+    pub(super) fn answers(self: &Arc<Self>, id: String) -> Option<Answering> {
         let mut inner = self.inner();
         let request = inner.under_way.get_mut(&id)?;
         request.answers = true;
         let number = request.number;
         drop(inner);
-        Some(Answering { id, number })
-    }
-
-    /// The answer went out, or could not.
-    pub(super) fn answered(&self, answering: &Answering) {
-        let Answering { id, number } = answering;
-        self.change(id, Some(*number), |request| request.settled = true);
+        Some(Answering {
+            of: Arc::clone(self),
+            id,
+            number,
+        })
     }
 
     /// Changes a request, which is over once it is settled and nothing carries it out.
@@ -139,18 +144,48 @@ impl Pending {
         self.settled.notify_waiters();
     }
 
-    /// Waits until nothing is to be answered any more.
+    /// Waits until all answers are written.
     pub(super) async fn all_answered(&self) {
         loop {
             let settled = self.settled.notified();
             tokio::pin!(settled);
             settled.as_mut().enable();
             let waits = |request: &Request| request.waits && !request.settled;
-            if !self.inner().under_way.values().any(waits) {
+            let is_over = {
+                let inner = self.inner();
+                inner.writing == 0 && !inner.under_way.values().any(waits)
+            };
+            if is_over {
                 return;
             }
             settled.await;
         }
+    }
+}
+
+impl Answering {
+    /// It is written next. From now on the id and the place are free: whoever reads the answer may ask again
+    /// before this knows that it was read.
+    pub(super) fn goes_out(self) -> Writing {
+        let of = Arc::clone(&self.of);
+        of.inner().writing += 1;
+        Writing(of)
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let settle = |request: &mut Request| request.settled = true;
+        self.of.change(&self.id, Some(self.number), settle);
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        let mut inner = self.0.inner();
+        inner.writing = inner.writing.saturating_sub(1);
+        drop(inner);
+        self.0.settled.notify_waiters();
     }
 }
 
@@ -185,12 +220,15 @@ mod tests {
         drop(slot);
         assert_eq!(take(&pending, "1").unwrap_err(), NotTaken::Again);
         let answering = pending.answers("1".to_owned()).unwrap();
-        pending.answered(&answering);
+        assert_eq!(take(&pending, "1").unwrap_err(), NotTaken::Again);
+        let writing = answering.goes_out();
         let again = take(&pending, "1").unwrap();
-        // An answer of before frees nothing of another request.
-        pending.answered(&answering);
+        drop(writing);
         drop(again);
         assert_eq!(take(&pending, "1").unwrap_err(), NotTaken::Again);
+        // An answer that can't go out is none any more.
+        drop(pending.answers("1".to_owned()));
+        let _again = take(&pending, "1").unwrap();
     }
 
     #[test]
@@ -207,7 +245,7 @@ mod tests {
         let four = pending.answers("2".to_owned()).unwrap();
         pending.cancel("2");
         assert_eq!(take(&pending, "2").unwrap_err(), NotTaken::Again);
-        pending.answered(&four);
+        drop(four);
         pending.cancel("none");
     }
 
@@ -215,12 +253,20 @@ mod tests {
     async fn the_end_waits_for_answers_that_are_still_to_come() {
         let pending = pending();
         let _listens = pending.take("1".to_owned(), false).unwrap();
-        let _call = take(&pending, "2").unwrap();
+        let call = take(&pending, "2").unwrap();
         let waiting = pending.clone();
         let waits = tokio::spawn(async move { waiting.all_answered().await });
         tokio::task::yield_now().await;
         assert!(!waits.is_finished());
-        pending.cancel("2");
+        let writing = pending.answers("2".to_owned()).unwrap().goes_out();
+        drop(call);
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished(), "it is not written yet");
+        drop(writing);
         waits.await.unwrap();
+        // What is cancelled is not waited for.
+        let _call = take(&pending, "3").unwrap();
+        pending.cancel("3");
+        pending.all_answered().await;
     }
 }

@@ -168,7 +168,7 @@ fn place_of(
             Some(slot.map_err(|why| match why {
                 NotTaken::Again => {
                     let fault = message.fault(INVALID_REQUEST, IN_USE);
-                    refuse(StatusCode::BAD_REQUEST, &fault).into()
+                    Box::new(refuse(StatusCode::BAD_REQUEST, &fault))
                 }
                 NotTaken::Full => too_many("this session", http.answering.most()),
             })?)
