@@ -1,13 +1,15 @@
 //! The requests of one byte stream that are under way: how many there may be, and when an id is free again.
 //!
 //! A client that cancels a request gets no answer to it, but what carries it out may still run. Its id stays
-//! taken, and its place too, until that is gone: an answer by an id that was given out anew would be taken
-//! for the new request's, and whoever cancels at once could have any number under way.
+//! taken, and its place too, until that is gone and its answer has come and was left out: by an id that was
+//! given out anew it would be taken for the new request's, and whoever cancels at once could have any number
+//! under way. `rmcp` forgets an id when it is cancelled, so it is not told: the request itself is.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// Why a request is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,8 @@ struct Request {
     settled: bool,
     /// What carries it out is gone.
     gone: bool,
+    /// Cancelled once its client wants no answer any more.
+    cancel: CancellationToken,
 }
 
 /// The place of a request. Whatever carries it out keeps this until it is gone.
@@ -54,6 +58,18 @@ pub(super) struct Slot {
     of: Arc<Pending>,
     id: String,
     number: u64,
+    cancel: CancellationToken,
+}
+
+/// What becomes of an answer.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// It goes out.
+    Wanted(Answering),
+    /// It is left out.
+    Cancelled,
+    /// It is to no request that was taken here.
+    Other,
 }
 
 /// An answer on its way out: dropped, it can't go out any more.
@@ -92,12 +108,14 @@ impl Pending {
         }
         let number = inner.next;
         inner.next = number.wrapping_add(1);
+        let cancel = CancellationToken::new();
         let request = Request {
             number,
             waits,
             answers: false,
             settled: false,
             gone: false,
+            cancel: cancel.clone(),
         };
         inner.under_way.insert(id.clone(), request);
         drop(inner);
@@ -105,26 +123,40 @@ impl Pending {
             of: Arc::clone(self),
             id,
             number,
+            cancel,
         })
     }
 
-    /// Its client wants no answer any more, and gets none but one that is being written.
+    /// Its client wants no answer any more, and gets none but one that is on its way.
     pub(super) fn cancel(&self, id: &str) {
-        self.change(id, None, |request| request.settled |= !request.answers);
+        self.change(id, None, |request| {
+            if !request.answers {
+                request.cancel.cancel();
+            }
+        });
     }
 
-    /// There is an answer to the request of this id.
-    pub(super) fn answers(self: &Arc<Self>, id: String) -> Option<Answering> {
+    /// There is an answer to the request of this id; none where nobody wants it.
+    pub(super) fn answers(self: &Arc<Self>, id: String) -> Answer {
         let mut inner = self.inner();
-        let request = inner.under_way.get_mut(&id)?;
+        let Some(request) = inner.under_way.get_mut(&id) else {
+            return Answer::Other;
+        };
         request.answers = true;
         let number = request.number;
+        let is_wanted = !request.cancel.is_cancelled();
         drop(inner);
-        Some(Answering {
+        let answering = Answering {
             of: Arc::clone(self),
             id,
             number,
-        })
+        };
+        if is_wanted {
+            Answer::Wanted(answering)
+        } else {
+            drop(answering);
+            Answer::Cancelled
+        }
     }
 
     /// Changes a request, which is over once it is settled and nothing carries it out.
@@ -150,7 +182,9 @@ impl Pending {
             let settled = self.settled.notified();
             tokio::pin!(settled);
             settled.as_mut().enable();
-            let waits = |request: &Request| request.waits && !request.settled;
+            let waits = |request: &Request| {
+                request.waits && !request.settled && !request.cancel.is_cancelled()
+            };
             let is_over = {
                 let inner = self.inner();
                 inner.writing == 0 && !inner.under_way.values().any(waits)
@@ -160,6 +194,13 @@ impl Pending {
             }
             settled.await;
         }
+    }
+}
+
+impl Slot {
+    /// Cancelled once its client wants no answer any more.
+    pub(super) fn cancel(&self) -> CancellationToken {
+        self.cancel.clone()
     }
 }
 
@@ -212,6 +253,13 @@ mod tests {
         pending.take(id.to_owned(), true)
     }
 
+    fn answer(pending: &Arc<Pending>, id: &str) -> Answering {
+        match pending.answers(id.to_owned()) {
+            Answer::Wanted(answering) => answering,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn an_id_is_free_once_it_is_answered_and_nothing_carries_it_out() {
         let pending = pending();
@@ -219,7 +267,7 @@ mod tests {
         assert_eq!(take(&pending, "1").unwrap_err(), NotTaken::Again);
         drop(slot);
         assert_eq!(take(&pending, "1").unwrap_err(), NotTaken::Again);
-        let answering = pending.answers("1".to_owned()).unwrap();
+        let answering = answer(&pending, "1");
         assert_eq!(take(&pending, "1").unwrap_err(), NotTaken::Again);
         let writing = answering.goes_out();
         let again = take(&pending, "1").unwrap();
@@ -227,7 +275,7 @@ mod tests {
         drop(again);
         assert_eq!(take(&pending, "1").unwrap_err(), NotTaken::Again);
         // An answer that can't go out is none any more.
-        drop(pending.answers("1".to_owned()));
+        drop(answer(&pending, "1"));
         let _again = take(&pending, "1").unwrap();
     }
 
@@ -236,17 +284,24 @@ mod tests {
         let pending = pending();
         let one = take(&pending, "1").unwrap();
         let _two = take(&pending, "2").unwrap();
+        assert!(!one.cancel().is_cancelled());
         pending.cancel("1");
+        assert!(one.cancel().is_cancelled());
         assert_eq!(take(&pending, "1").unwrap_err(), NotTaken::Again);
         assert_eq!(take(&pending, "3").unwrap_err(), NotTaken::Full);
         drop(one);
+        // Its answer is still to come, and is not taken for another's.
+        assert_eq!(take(&pending, "1").unwrap_err(), NotTaken::Again);
+        assert!(matches!(pending.answers("1".to_owned()), Answer::Cancelled));
         let _three = take(&pending, "3").unwrap();
         // One that came too late changes nothing: the answer is being written.
-        let four = pending.answers("2".to_owned()).unwrap();
+        let four = answer(&pending, "2");
         pending.cancel("2");
         assert_eq!(take(&pending, "2").unwrap_err(), NotTaken::Again);
         drop(four);
         pending.cancel("none");
+        let none = pending.answers("none".to_owned());
+        assert!(matches!(none, Answer::Other));
     }
 
     #[tokio::test]
@@ -258,7 +313,7 @@ mod tests {
         let waits = tokio::spawn(async move { waiting.all_answered().await });
         tokio::task::yield_now().await;
         assert!(!waits.is_finished());
-        let writing = pending.answers("2".to_owned()).unwrap().goes_out();
+        let writing = answer(&pending, "2").goes_out();
         drop(call);
         tokio::task::yield_now().await;
         assert!(!waits.is_finished(), "it is not written yet");

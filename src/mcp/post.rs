@@ -10,6 +10,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::Full;
 use rmcp::model::InitializeRequestParams;
+use tokio_util::sync::CancellationToken;
 
 use super::arrived::{self, Arrived};
 use super::body::{self, Held};
@@ -105,6 +106,7 @@ pub(super) async fn post(
         task,
         arguments: message.arguments(&text),
         slot,
+        cancel: CancellationToken::new(),
     };
     if http.direct
         && !keep

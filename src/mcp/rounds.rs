@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::answers::{answers, as_asked, is_answer};
-use super::arrived::{Arrived, is_stateless};
+use super::arrived::{Arrived, given_up, is_stateless};
 use super::held::{ask, show, was_opened};
 use super::result::meta_of;
 use super::seal::{Bound, Carried};
@@ -197,7 +197,7 @@ impl Handler {
                 shown = true;
                 let opened = tokio::select! {
                     opened = show(&context.peer, &request.name, url, approval) => opened,
-                    () = context.ct.cancelled() => false,
+                    () = given_up(context) => false,
                     () = draining.cancelled() => false,
                 };
                 if !opened {
@@ -237,7 +237,7 @@ async fn perform(
     let over = || ErrorData::internal_error("the call ended while its client was asked", None);
     tokio::select! {
         answer = put(request, context) => Ok(answer),
-        () = context.ct.cancelled() => Err(over()),
+        () = given_up(context) => Err(over()),
         () = draining.cancelled() => Err(over()),
     }
 }

@@ -19,7 +19,7 @@ use super::MAX_MESSAGE;
 use super::arrived::Arrived;
 use super::backend::Backend;
 use super::envelope::{self, Fault, IN_USE, INVALID_REQUEST, Kind};
-use super::pending::{Answering, NotTaken, Pending};
+use super::pending::{Answer, Answering, NotTaken, Pending};
 use super::server::{Handler, Shared};
 use crate::id::TaskId;
 use crate::identity::{AgentId, Authenticated};
@@ -253,6 +253,7 @@ impl<R: AsyncRead + Send + Unpin> Lines<R> {
                     who: self.who.clone(),
                     task: self.task,
                     arguments: message.arguments(&text),
+                    cancel: slot.cancel(),
                     slot: Some(Arc::new(slot)),
                 });
             }
@@ -270,6 +271,7 @@ impl<R: AsyncRead + Send + Unpin> Lines<R> {
                 if let Some(cancelled) = cancelled {
                     // It is not answered; what carries it out may take a while to end.
                     self.pending.cancel(&key(&cancelled.request_id));
+                    return Ok(None);
                 }
             }
             _ => {}
@@ -286,15 +288,19 @@ impl<R: AsyncRead + Send + Unpin> Transport<RoleServer> for Lines<R> {
         message: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
         let queue = self.queue.clone();
-        let pending = self.pending.clone();
-        let answers = match &message {
+        let answered = match &message {
             ServerJsonRpcMessage::Response(response) => Some(key(&response.id)),
             ServerJsonRpcMessage::Error(error) => error.id.as_ref().map(key),
             _ => None,
         };
         // At once, and not when the future is first polled: what is cancelled from now on is answered.
-        let answers = answers.and_then(|id| pending.answers(id));
+        let answer = answered.map_or(Answer::Other, |id| self.pending.answers(id));
         async move {
+            let answers = match answer {
+                Answer::Wanted(answering) => Some(answering),
+                Answer::Cancelled => return Ok(()),
+                Answer::Other => None,
+            };
             let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
             let mut line = serde_json::to_vec(&message)?;
             line.push(b'\n');

@@ -15,7 +15,7 @@ use rmcp::{ErrorData, RoleServer};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::arrived::{Arrived, named, parent_of, task_of};
+use super::arrived::{Arrived, given_up, named, parent_of, task_of};
 use super::declared;
 use super::held;
 use super::jobs::{created, has_jobs};
@@ -110,7 +110,7 @@ impl Handler {
         let first = tokio::select! {
             biased;
             first = &mut first => first,
-            () = context.ct.cancelled() => {
+            () = given_up(context) => {
                 job.stop(Stop::Owner);
                 first.await
             }
