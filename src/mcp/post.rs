@@ -16,9 +16,9 @@ use super::arrived::{self, Arrived};
 use super::body::{self, Held};
 use super::direct;
 use super::envelope::{
-    self, Fault, HEADER_MISMATCH, IN_USE, INVALID_PARAMS, INVALID_REQUEST, Kind,
+    self, Fault, HEADER_MISMATCH, IN_USE, INVALID_PARAMS, INVALID_REQUEST, Kind, REQUESTS, STREAMS,
 };
-use super::http::{Http, Refused, STREAMS, crowded, refuse, rmcp};
+use super::http::{Http, Refused, crowded, refuse, rmcp};
 use super::pending::NotTaken;
 use super::session::CREATOR;
 use crate::call::Arrival;
@@ -151,19 +151,19 @@ fn place_of(
         Kind::Call(_) | Kind::Request => message.id_key(),
         Kind::Notification | Kind::Answer => return Ok(None),
     };
-    let too_many = |of, most| {
-        let fault = Fault::too_many(of, most).with_id(message.id());
+    let too_many = |whose, most, what| {
+        let fault = Fault::too_many(whose, most, what).with_id(message.id());
         Box::new(crowded(http, who, &fault))
     };
     let listens = session.is_none() && message.method() == Some("subscriptions/listen");
-    let (shares, of) = if listens {
+    let (shares, what) = if listens {
         (&http.streams, STREAMS)
     } else {
-        (&http.requests, "this agent")
+        (&http.requests, REQUESTS)
     };
     let share = shares
         .take(&who.agent)
-        .ok_or_else(|| too_many(of, shares.most()))?;
+        .ok_or_else(|| too_many("this agent", shares.most(), what))?;
     let slot = match (session, id) {
         (Some(session), Some(id)) => {
             let slot = http.answering.take(session, id);
@@ -172,7 +172,7 @@ fn place_of(
                     let fault = message.fault(INVALID_REQUEST, IN_USE);
                     Box::new(refuse(StatusCode::BAD_REQUEST, &fault))
                 }
-                NotTaken::Full => too_many("this session", http.answering.most()),
+                NotTaken::Full => too_many("this session", http.answering.most(), REQUESTS),
             })?)
         }
         _ => None,

@@ -244,7 +244,7 @@ impl<R: AsyncRead + Send + Unpin> Lines<R> {
                     // Without the id: an answer by it belongs to the request that has it.
                     NotTaken::Again => Fault::new(INVALID_REQUEST, IN_USE),
                     NotTaken::Full => {
-                        let fault = Fault::too_many("this session", REQUESTS);
+                        let fault = Fault::too_many("this session", REQUESTS, envelope::REQUESTS);
                         self.shared.backend.crowded(&self.who, &fault.message);
                         fault.with_id(message.id())
                     }
