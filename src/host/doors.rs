@@ -124,6 +124,14 @@ impl TurnedAway {
             identity: Some(agent.to_owned()),
         }
     }
+
+    /// A request of an agent that has too much open at once.
+    pub(super) fn crowd(agent: &str) -> Self {
+        Self {
+            reason: Reason::LimitConcurrency,
+            ..Self::rate(agent)
+        }
+    }
 }
 
 /// What was turned away, and when that was last written down.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,13 @@ use crate::mcp::{
 use crate::name::{PluginName, ToolName};
 use crate::plugin::{COMPLETE, Kind, Lasts, Offer};
 use crate::reason::{Reason, Refusal};
+
+/// How often it is looked whether a stream may stay open, where nothing says that it may not: a clock may
+/// be set, and what is revoked in memory alone, since the disk failed, says nothing.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The least of that, so that an end that is about to come is not waited for without a pause.
+const LEAST_LOOK: Duration = Duration::from_millis(1);
 
 #[async_trait::async_trait]
 impl Backend for Host {
@@ -180,6 +188,31 @@ impl Backend for Host {
             let what = TurnedAway::rate(who.agent.as_str());
             self.turned_away(&what, "");
             TooOften { wait, message }
+        })
+    }
+
+    fn crowded(&self, who: &Authenticated, why: &str) {
+        let what = TurnedAway::crowd(who.agent.as_str());
+        self.turned_away(&what, why);
+    }
+
+    fn ends(self: Arc<Self>, who: Arc<Authenticated>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let mut changes = self.state().changes();
+            loop {
+                // Before it is looked at: what changes meanwhile is looked at again.
+                changes.mark_unchanged();
+                if self.identities().stands(&who).is_err() {
+                    return;
+                }
+                let left = who
+                    .expires
+                    .map_or(LOOK, |end| end.saturating_sub(self.identities().now()));
+                tokio::select! {
+                    changed = changes.changed() => if changed.is_err() { return },
+                    () = tokio::time::sleep(left.clamp(LEAST_LOOK, LOOK)) => {}
+                }
+            }
         })
     }
 

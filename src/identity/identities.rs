@@ -428,12 +428,15 @@ impl Identities {
     }
 }
 
+/// What the id of an agent's own token begins with.
+pub(super) const TOKEN_ID: &str = "agent_";
+
 /// The id of an agent's own token.
 pub(crate) fn token_id(digest: &crate::digest::Digest) -> String {
-    format!("agent_{}", digest.short())
+    format!("{TOKEN_ID}{}", digest.short())
 }
 
-fn judge(record: &AgentRecord, now: Duration) -> Result<AgentId, AuthenticateError> {
+pub(super) fn judge(record: &AgentRecord, now: Duration) -> Result<AgentId, AuthenticateError> {
     if record.revoked.is_some() {
         return Err(AuthenticateError::Revoked(record.id.clone()));
     }

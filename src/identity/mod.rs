@@ -18,6 +18,7 @@ mod people;
 mod person;
 mod roots;
 mod single_use;
+mod stands;
 mod step;
 mod token;
 

@@ -8,6 +8,7 @@ use rmcp::model::Implementation;
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::id::TaskId;
 use crate::identity::Authenticated;
@@ -33,6 +34,19 @@ pub(super) struct Arrived {
     pub(super) arguments: Bytes,
     /// Keeps the request's id and its place taken until what carries it out is gone.
     pub(super) slot: Option<Arc<dyn Send + Sync>>,
+    /// Cancelled once its client gave it up, where that is not left to `rmcp`.
+    pub(super) cancel: CancellationToken,
+}
+
+/// Waits until the client of a request gives it up, or is gone.
+pub(super) async fn given_up(context: &RequestContext<RoleServer>) {
+    match arrived(context) {
+        Ok(arrived) => tokio::select! {
+            () = arrived.cancel.cancelled() => {}
+            () = context.ct.cancelled() => {}
+        },
+        Err(_) => context.ct.cancelled().await,
+    }
 }
 
 /// What the client calls itself: for the record, never for a decision.

@@ -7,7 +7,7 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use tokio_util::sync::CancellationToken;
 
-use super::arrived::{Arrived, is_stateless, named, parent_of, task_of};
+use super::arrived::{Arrived, given_up, is_stateless, named, parent_of, task_of};
 use super::declared;
 use super::jobs::has_jobs;
 use super::rounds::Request;
@@ -87,7 +87,7 @@ impl Handler {
             tokio::select! {
                 biased;
                 reply = &mut call => break Some(reply),
-                () = context.ct.cancelled(), if !cancelled => {
+                () = given_up(context), if !cancelled => {
                     cancelled = true;
                     cancel.cancel();
                     grace.as_mut().reset(tokio::time::Instant::now() + CANCEL_GRACE);

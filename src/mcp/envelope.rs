@@ -28,6 +28,10 @@ pub(super) const HEADER_MISMATCH: i32 = -32020;
 /// JSON-RPC leaves to servers, and `data.code` says what it is.
 pub(super) const TOO_OFTEN: i32 = -32000;
 
+/// What there can be too many of.
+pub(super) const REQUESTS: &str = "requests under way";
+pub(super) const STREAMS: &str = "streams open";
+
 /// What is said where an id comes twice.
 pub(super) const IN_USE: &str = "a request of this id is being answered";
 
@@ -63,9 +67,10 @@ impl Fault {
         fault
     }
 
-    /// The one of a client that has `most` requests or streams open already, of what `of` names.
-    pub(super) fn too_many(of: &str, most: usize) -> Self {
-        let message = format!("too many at once: {of} has {most} under way; wait for an answer");
+    /// The one of a client that has too much open already: `whose` it is, how much that is, and of `what`.
+    pub(super) fn too_many(whose: &str, most: usize, what: &str) -> Self {
+        let message =
+            format!("{whose} has {most} {what}, as many as it may have: wait until one is over");
         let mut fault = Self::new(TOO_OFTEN, message);
         fault.data = Some(Box::new(json!({"code": Reason::LimitConcurrency.code()})));
         fault

@@ -22,6 +22,7 @@ use rmcp::model::{
 };
 use rmcp::service::{Peer, RequestContext};
 
+use super::arrived::given_up;
 use super::server::Handler;
 use crate::call::Reply;
 use crate::id::ApprovalId;
@@ -122,7 +123,7 @@ impl Handler {
         let draining = self.shared.backend.draining();
         tokio::select! {
             _ = self.shared.backend.answered(approval, limit) => {}
-            () = context.ct.cancelled() => {}
+            () = given_up(context) => {}
             () = draining.cancelled() => {}
         }
     }

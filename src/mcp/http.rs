@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::backend::{Backend, Credentials, TooOften, Unauthorized};
 use super::body;
 use super::challenge::challenge;
-use super::envelope::{Fault, INVALID_REQUEST};
+use super::envelope::{Fault, INVALID_REQUEST, STREAMS};
 use super::gate::{Bearer, Gate, GateError, HANDOFF, bearer, handoff};
 use super::open::Open;
 use super::post::post;
@@ -39,9 +39,6 @@ use crate::identity::{Authenticated, Principal};
 use crate::limits::protocol::{EXCHANGE, MESSAGE};
 
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-
-/// What an agent has too many of, where it is told.
-pub(super) const STREAMS: &str = "this agent, of streams,";
 
 /// Everything that a request needs.
 pub(super) struct Http {
@@ -226,7 +223,7 @@ fn bare(request: Request) -> http::Request<Full<Bytes>> {
 /// The stream of an older session, on which it is told of changes.
 async fn stream(http: &Http, request: Request, who: Arc<Authenticated>) -> Response {
     let Some(share) = http.streams.take(&who.agent) else {
-        let fault = Fault::too_many(STREAMS, http.streams.most());
+        let fault = Fault::too_many("this agent", http.streams.most(), STREAMS);
         return crowded(http, &who, &fault);
     };
     let response = rmcp(http, bare(request)).await;

@@ -10,14 +10,15 @@ use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::Full;
 use rmcp::model::InitializeRequestParams;
+use tokio_util::sync::CancellationToken;
 
 use super::arrived::{self, Arrived};
 use super::body::{self, Held};
 use super::direct;
 use super::envelope::{
-    self, Fault, HEADER_MISMATCH, IN_USE, INVALID_PARAMS, INVALID_REQUEST, Kind,
+    self, Fault, HEADER_MISMATCH, IN_USE, INVALID_PARAMS, INVALID_REQUEST, Kind, REQUESTS, STREAMS,
 };
-use super::http::{Http, Refused, STREAMS, crowded, refuse, rmcp};
+use super::http::{Http, Refused, crowded, refuse, rmcp};
 use super::pending::NotTaken;
 use super::session::CREATOR;
 use crate::call::Arrival;
@@ -105,6 +106,7 @@ pub(super) async fn post(
         task,
         arguments: message.arguments(&text),
         slot,
+        cancel: CancellationToken::new(),
     };
     if http.direct
         && !keep
@@ -149,28 +151,28 @@ fn place_of(
         Kind::Call(_) | Kind::Request => message.id_key(),
         Kind::Notification | Kind::Answer => return Ok(None),
     };
-    let too_many = |of, most| {
-        let fault = Fault::too_many(of, most).with_id(message.id());
+    let too_many = |whose, most, what| {
+        let fault = Fault::too_many(whose, most, what).with_id(message.id());
         Box::new(crowded(http, who, &fault))
     };
     let listens = session.is_none() && message.method() == Some("subscriptions/listen");
-    let (shares, of) = if listens {
+    let (shares, what) = if listens {
         (&http.streams, STREAMS)
     } else {
-        (&http.requests, "this agent")
+        (&http.requests, REQUESTS)
     };
     let share = shares
         .take(&who.agent)
-        .ok_or_else(|| too_many(of, shares.most()))?;
+        .ok_or_else(|| too_many("this agent", shares.most(), what))?;
     let slot = match (session, id) {
         (Some(session), Some(id)) => {
             let slot = http.answering.take(session, id);
             Some(slot.map_err(|why| match why {
                 NotTaken::Again => {
                     let fault = message.fault(INVALID_REQUEST, IN_USE);
-                    refuse(StatusCode::BAD_REQUEST, &fault).into()
+                    Box::new(refuse(StatusCode::BAD_REQUEST, &fault))
                 }
-                NotTaken::Full => too_many("this session", http.answering.most()),
+                NotTaken::Full => too_many("this session", http.answering.most(), REQUESTS),
             })?)
         }
         _ => None,

@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::answers::{answers, as_asked, is_answer, too_much};
-use super::arrived::{Arrived, is_stateless, task_of};
+use super::arrived::{Arrived, given_up, is_stateless, task_of};
 use super::held::{ask, show, was_opened};
 use super::result::meta_of;
 use super::seal::{Asked, Bound, Carried};
@@ -213,7 +213,7 @@ impl Handler {
                 shown = true;
                 let opened = tokio::select! {
                     opened = show(&context.peer, &request.name, url, approval) => opened,
-                    () = context.ct.cancelled() => false,
+                    () = given_up(context) => false,
                     () = draining.cancelled() => false,
                 };
                 if !opened {
@@ -255,7 +255,7 @@ async fn perform(
     let over = || ErrorData::internal_error("the call ended while its client was asked", None);
     tokio::select! {
         answer = put(request, context) => Ok(answer),
-        () = context.ct.cancelled() => Err(over()),
+        () = given_up(context) => Err(over()),
         () = draining.cancelled() => Err(over()),
     }
 }

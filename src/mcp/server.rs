@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::arrived::{Arrived, arrived, client_name, is_stateless, task_of};
+use super::arrived::{Arrived, arrived, client_name, given_up, is_stateless, task_of};
 use super::backend::Backend;
 use super::changes::{Changes, Subscribed};
 use super::page::page;
@@ -370,6 +370,7 @@ impl ServerHandler for Handler {
             () = changes.tell_subscription(&context, &self.ending) => {}
             // Also where nothing changes: whoever lost its right listens no more.
             () = ends => {}
+            () = given_up(request) => {}
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use super::MAX_MESSAGE;
 use super::arrived::Arrived;
 use super::backend::Backend;
 use super::envelope::{self, Fault, IN_USE, INVALID_REQUEST, Kind};
-use super::pending::{NotTaken, Pending};
+use super::pending::{Answer, Answering, NotTaken, Pending};
 use super::server::{Handler, Shared};
 use crate::id::TaskId;
 use crate::identity::{AgentId, Authenticated};
@@ -92,14 +92,26 @@ where
     ended
 }
 
-type Outgoing = (Vec<u8>, Option<oneshot::Sender<()>>);
+/// A line to write.
+struct Outgoing {
+    line: Vec<u8>,
+    answers: Option<Answering>,
+    /// Told once it is written.
+    written: Option<oneshot::Sender<()>>,
+}
 
 async fn write_all<W: AsyncWrite + Unpin>(
     mut write: W,
     mut outgoing: mpsc::Receiver<Outgoing>,
     broken: CancellationToken,
 ) {
-    while let Some((line, written)) = outgoing.recv().await {
+    while let Some(next) = outgoing.recv().await {
+        let Outgoing {
+            line,
+            answers,
+            written,
+        } = next;
+        let _writing = answers.map(Answering::goes_out);
         let sent = tokio::time::timeout(WRITE, async {
             write.write_all(&line).await?;
             write.flush().await
@@ -232,7 +244,7 @@ impl<R: AsyncRead + Send + Unpin> Lines<R> {
                     // Without the id: an answer by it belongs to the request that has it.
                     NotTaken::Again => Fault::new(INVALID_REQUEST, IN_USE),
                     NotTaken::Full => {
-                        let fault = Fault::too_many("this session", REQUESTS);
+                        let fault = Fault::too_many("this session", REQUESTS, envelope::REQUESTS);
                         self.shared.backend.crowded(&self.who, &fault.message);
                         fault.with_id(message.id())
                     }
@@ -241,6 +253,7 @@ impl<R: AsyncRead + Send + Unpin> Lines<R> {
                     who: self.who.clone(),
                     task: self.task,
                     arguments: message.arguments(&text),
+                    cancel: slot.cancel(),
                     slot: Some(Arc::new(slot)),
                 });
             }
@@ -258,6 +271,7 @@ impl<R: AsyncRead + Send + Unpin> Lines<R> {
                 if let Some(cancelled) = cancelled {
                     // It is not answered; what carries it out may take a while to end.
                     self.pending.cancel(&key(&cancelled.request_id));
+                    return Ok(None);
                 }
             }
             _ => {}
@@ -274,34 +288,31 @@ impl<R: AsyncRead + Send + Unpin> Transport<RoleServer> for Lines<R> {
         message: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
         let queue = self.queue.clone();
-        let pending = self.pending.clone();
-        let answers = match &message {
+        let answered = match &message {
             ServerJsonRpcMessage::Response(response) => Some(key(&response.id)),
             ServerJsonRpcMessage::Error(error) => error.id.as_ref().map(key),
             _ => None,
         };
         // At once, and not when the future is first polled: what is cancelled from now on is answered.
-        let answers = answers.and_then(|id| pending.answers(id));
+        let answer = answered.map_or(Answer::Other, |id| self.pending.answers(id));
         async move {
-            let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
-            let line = serde_json::to_vec(&message).map(|mut line| {
-                line.push(b'\n');
-                line
-            });
-            let sent = async {
-                let (written, done) = oneshot::channel();
-                queue
-                    .ok_or_else(gone)?
-                    .send((line?, Some(written)))
-                    .await
-                    .map_err(|_| gone())?;
-                done.await.map_err(|_| gone())
+            let answers = match answer {
+                Answer::Wanted(answering) => Some(answering),
+                Answer::Cancelled => return Ok(()),
+                Answer::Other => None,
             };
-            let sent = sent.await;
-            if let Some(answering) = answers {
-                pending.answered(&answering);
-            }
-            sent
+            let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+            let mut line = serde_json::to_vec(&message)?;
+            line.push(b'\n');
+            let (written, done) = oneshot::channel();
+            let next = Outgoing {
+                line,
+                answers,
+                written: Some(written),
+            };
+            let queue = queue.ok_or_else(gone)?;
+            queue.send(next).await.map_err(|_| gone())?;
+            done.await.map_err(|_| gone())
         }
     }
 
@@ -313,7 +324,11 @@ impl<R: AsyncRead + Send + Unpin> Transport<RoleServer> for Lines<R> {
                 if let Some(fault) = self.fault.take() {
                     let mut line = fault.to_json();
                     line.push(b'\n');
-                    place.send((line, None));
+                    place.send(Outgoing {
+                        line,
+                        answers: None,
+                        written: None,
+                    });
                 }
             }
             if self.deadline.is_some() || self.broken.is_cancelled() {

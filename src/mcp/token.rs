@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 
 use super::backend::{Backend, Credentials, Unauthorized};
 use super::gate::handoff;
+use super::http::later;
 use crate::digest::Digest;
 use crate::identity::{MintRequest, Narrowing, StepKind};
 use crate::json::{self, Arguments};
@@ -52,27 +53,58 @@ const KNOWN: [&str; 12] = [
     "lifetime",
 ];
 
-/// What OAuth calls the error, and what is wrong.
-type Fault = (StatusCode, &'static str, String);
+/// Within which tokens are counted, so after which there are some again.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What stands in the way.
+struct Fault {
+    status: StatusCode,
+    /// What OAuth calls it.
+    error: &'static str,
+    what: String,
+    /// When to come again, where that is known.
+    wait: Option<Duration>,
+}
+
+impl Fault {
+    fn new(status: StatusCode, error: &'static str, what: impl Into<String>) -> Self {
+        Self {
+            status,
+            error,
+            what: what.into(),
+            wait: None,
+        }
+    }
+}
 
 fn wrong(what: impl Into<String>) -> Fault {
-    (StatusCode::BAD_REQUEST, "invalid_request", what.into())
+    Fault::new(StatusCode::BAD_REQUEST, "invalid_request", what)
 }
 
 /// Answers a request for a token.
 pub(super) async fn exchange(backend: &dyn Backend, headers: &HeaderMap, body: &[u8]) -> Response {
-    let (status, answer) = match granted(backend, headers, body).await {
-        Ok(answer) => (StatusCode::OK, answer),
-        Err((status, error, what)) => {
-            (status, json!({ "error": error, "error_description": what }))
-        }
+    let (status, answer, wait) = match granted(backend, headers, body).await {
+        Ok(answer) => (StatusCode::OK, answer, None),
+        Err(Fault {
+            status,
+            error,
+            what,
+            wait,
+        }) => (
+            status,
+            json!({ "error": error, "error_description": what }),
+            wait,
+        ),
     };
     let mut response = Response::new(Body::from(answer.to_string()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    match wait {
+        Some(wait) => later(response, wait),
+        None => response,
+    }
 }
 
 async fn granted(backend: &dyn Backend, headers: &HeaderMap, body: &[u8]) -> Result<Value, Fault> {
@@ -90,7 +122,7 @@ async fn granted(backend: &dyn Backend, headers: &HeaderMap, body: &[u8]) -> Res
     let given = read(body)?;
     let text = |name: &str| given.get(name).map(String::as_str);
     if text("grant_type") != Some(GRANT) {
-        return Err((
+        return Err(Fault::new(
             StatusCode::BAD_REQUEST,
             "unsupported_grant_type",
             format!("only `{GRANT}`"),
@@ -105,6 +137,15 @@ async fn granted(backend: &dyn Backend, headers: &HeaderMap, body: &[u8]) -> Res
         .authenticate(Credentials { bearer, handoff })
         .await
         .map_err(refused)?;
+    // Making a token costs a signature and a record: it counts as any request of its agent.
+    backend.admits(&who).map_err(|why| Fault {
+        wait: Some(why.wait),
+        ..Fault::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "temporarily_unavailable",
+            format!("{}: {}", Reason::LimitRate, why.message),
+        )
+    })?;
     let ask = request(&given)?;
     let minted = backend.mint(&who, ask).await.map_err(|refusal| {
         let (status, error) = match refusal.reason {
@@ -123,7 +164,11 @@ async fn granted(backend: &dyn Backend, headers: &HeaderMap, body: &[u8]) -> Res
             _ => (StatusCode::BAD_REQUEST, "invalid_request"),
         };
         let what = format!("{}: {}", refusal.reason, refusal.message);
-        (status, error, what)
+        Fault {
+            // Tokens are counted by the minute.
+            wait: (refusal.reason == Reason::LimitTokens).then_some(MINUTE),
+            ..Fault::new(status, error, what)
+        }
     })?;
     let (kind, token_type) = match minted.grant.kind {
         StepKind::Step => ("urn:tollgate:token-type:step", "Bearer"),
@@ -148,15 +193,15 @@ fn refused(error: Unauthorized) -> Fault {
             Some(reason) => format!("the credentials are not good: {reason}"),
             None => String::from("the credentials are not good"),
         }),
-        Unauthorized::Scope(scope) => (
+        Unauthorized::Scope(scope) => Fault::new(
             StatusCode::FORBIDDEN,
             "insufficient_scope",
             format!("the token lacks the scope `{scope}`"),
         ),
-        Unauthorized::Unavailable => (
+        Unauthorized::Unavailable => Fault::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "temporarily_unavailable",
-            String::from("the token can't be verified now"),
+            "the token can't be verified now",
         ),
     }
 }
@@ -186,8 +231,8 @@ fn request(given: &BTreeMap<String, String>) -> Result<MintRequest, Fault> {
             .strip_prefix("call:")
             .and_then(|tool| tool.parse().ok());
         ask.tool = Some(tool.ok_or_else(|| {
-            let what = String::from("`scope` is `call:<plugin>.<tool>`, for one tool");
-            (StatusCode::BAD_REQUEST, "invalid_scope", what)
+            let what = "`scope` is `call:<plugin>.<tool>`, for one tool";
+            Fault::new(StatusCode::BAD_REQUEST, "invalid_scope", what)
         })?);
     }
     if let Some(arguments) = text("arguments") {
@@ -210,8 +255,8 @@ fn request(given: &BTreeMap<String, String>) -> Result<MintRequest, Fault> {
     }
     if let Some(to) = text("handoff_to") {
         ask.to = Some(to.parse().map_err(|_| {
-            let what = String::from("`handoff_to` is an agent");
-            (StatusCode::BAD_REQUEST, "invalid_target", what)
+            let what = "`handoff_to` is an agent";
+            Fault::new(StatusCode::BAD_REQUEST, "invalid_target", what)
         })?);
     }
     if let Some(lifetime) = text("lifetime") {

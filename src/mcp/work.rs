@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::answers::too_much;
-use super::arrived::{Arrived, named, parent_of, task_of};
+use super::arrived::{Arrived, given_up, named, parent_of, task_of};
 use super::declared;
 use super::held;
 use super::jobs::{created, has_jobs};
@@ -111,7 +111,7 @@ impl Handler {
         let first = tokio::select! {
             biased;
             first = &mut first => first,
-            () = context.ct.cancelled() => {
+            () = given_up(context) => {
                 job.stop(Stop::Owner);
                 first.await
             }

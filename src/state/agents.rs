@@ -122,6 +122,14 @@ impl State {
         self.0.agents.load().by_id.get(id).cloned()
     }
 
+    /// The tokens of the agent `id`: the present one, and the one before while it is kept. From memory.
+    #[must_use]
+    pub fn tokens_of(&self, id: &AgentId) -> Vec<Arc<AgentRecord>> {
+        let agents = self.0.agents.load();
+        let of = agents.by_token.values().filter(|record| record.id == *id);
+        of.cloned().collect()
+    }
+
     /// Every agent, revoked ones included, by name.
     #[must_use]
     pub fn agents(&self) -> Vec<Arc<AgentRecord>> {

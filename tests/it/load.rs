@@ -62,6 +62,7 @@ forbid (principal, action == Action::"call:probe.recurse", resource);
 const SETTINGS: &str = r#"
 [server]
 connections = 2_000
+streams_per_agent = 200
 [rate]
 per_second = 1_000_000
 burst = 10_000_000

@@ -1,6 +1,7 @@
 //! The protocol as an attacker uses it: a real host over real HTTP, in both eras, with an upstream that
 //! keeps a ledger. A request that was refused leaves no effect upstream and no call in the journal.
 
+pub(crate) mod bounds;
 mod duties;
 pub(crate) mod gate;
 pub(crate) mod lists;

@@ -1,5 +1,6 @@
 //! MCP over HTTP: what all of these tests stand on, and a list and a call of each revision.
 
+mod bounds;
 mod gate;
 mod sessions;
 mod strict;

@@ -6,13 +6,15 @@ mod http;
 mod stream;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Backend, Credentials, ListedTool, Metadata, Unauthorized};
+use super::{Backend, Credentials, ListedTool, Metadata, TooOften, Unauthorized};
 use crate::call::{Arrival, Completion, Content, Progress, Reply};
 use crate::identity::{AgentId, Authenticated, MintRequest, Minted};
 use crate::journal::record::{CallId, Caller};
@@ -41,6 +43,14 @@ pub(crate) struct Fake {
     /// Who asked, of each call.
     pub(crate) callers: Mutex<Vec<Caller>>,
     pub(crate) metadata: Mutex<Option<Metadata>>,
+    /// Cancelled once nobody's credential is good any more.
+    pub(crate) ended: CancellationToken,
+    /// What was said to whoever had too much open.
+    pub(crate) crowded: Mutex<Vec<String>>,
+    /// Set where everybody asks too often.
+    pub(crate) too_often: Mutex<Option<Duration>>,
+    /// How often a token was asked for.
+    pub(crate) minted: Mutex<u32>,
 }
 
 impl Fake {
@@ -54,6 +64,10 @@ impl Fake {
             log: Mutex::default(),
             callers: Mutex::default(),
             metadata: Mutex::default(),
+            ended: CancellationToken::new(),
+            crowded: Mutex::default(),
+            too_often: Mutex::default(),
+            minted: Mutex::default(),
         };
         (Arc::new(fake), watched)
     }
@@ -87,7 +101,7 @@ impl Backend for Fake {
         let header = json!({"type": "object", "properties": {
             "region": {"type": "string", "x-mcp-header": "Region"}}});
         match wire {
-            "t_echo" | "t_wait" | "t_progress" => {
+            "t_echo" | "t_wait" | "t_stays" | "t_progress" => {
                 Some(Arc::new(ListedTool::new(wire, "A tool.", schema(plain))))
             }
             "t_header" => Some(Arc::new(ListedTool::new(wire, "A tool.", schema(header)))),
@@ -131,6 +145,12 @@ impl Backend for Fake {
                 () = cancel.cancelled() => self.saw(Seen::Cancelled(arrival.tool.clone())),
                 () = self.release.notified() => {}
             },
+            // It takes its time to end.
+            "t_stays" => {
+                cancel.cancelled().await;
+                self.saw(Seen::Cancelled(arrival.tool.clone()));
+                self.release.notified().await;
+            }
             "t_progress" => {
                 for value in [1.0, 2.0, 1.5, f64::NAN, 3.0] {
                     if let Some(sink) = &arrival.progress {
@@ -180,7 +200,26 @@ impl Backend for Fake {
         self.metadata.lock().unwrap().clone()
     }
 
+    fn admits(&self, _who: &Authenticated) -> Result<(), TooOften> {
+        match *self.too_often.lock().unwrap() {
+            None => Ok(()),
+            Some(wait) => Err(TooOften {
+                wait,
+                message: "too often".to_owned(),
+            }),
+        }
+    }
+
+    fn crowded(&self, _who: &Authenticated, why: &str) {
+        self.crowded.lock().unwrap().push(why.to_owned());
+    }
+
+    fn ends(self: Arc<Self>, _who: Arc<Authenticated>) -> BoxFuture<'static, ()> {
+        Box::pin(async move { self.ended.cancelled().await })
+    }
+
     async fn mint(&self, _who: &Authenticated, _ask: MintRequest) -> Result<Minted, Refusal> {
+        *self.minted.lock().unwrap() += 1;
         Err(Refusal::new(
             Reason::HandoffWidens,
             "this host makes no tokens",

@@ -247,3 +247,79 @@ async fn nothing_that_a_tool_says_becomes_a_message() {
     client.write.shutdown().await.unwrap();
     assert!(client.lines.next_line().await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn the_id_of_a_cancelled_call_is_taken_until_it_is_gone() {
+    let mut client = client();
+    client.begin().await;
+    let call = request(1, "tools/call", json!({"name": "t_stays"})).to_string();
+    client.send(&call).await;
+    assert!(matches!(
+        client.seen.recv().await,
+        Some(Seen::Started { .. })
+    ));
+    client
+        .send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#)
+        .await;
+    assert_eq!(
+        client.seen.recv().await,
+        Some(Seen::Cancelled("t_stays".into()))
+    );
+    let ping = request(1, "ping", json!({}));
+    let told = client.ask(&ping).await;
+    assert_eq!(told["error"]["code"], -32600, "{told}");
+    assert!(told.get("id").is_none());
+    client.fake.release.notify_one();
+    assert_eq!(
+        client.seen.recv().await,
+        Some(Seen::Ended("t_stays".into()))
+    );
+    // Free once it is gone, which nothing tells; and what comes by that id then is the answer to this.
+    let told = loop {
+        let told = client.ask(&ping).await;
+        if told["id"] == 1 {
+            break told;
+        }
+        assert_eq!(told["error"]["code"], -32600, "{told}");
+    };
+    assert_eq!(told["result"], json!({}), "{told}");
+}
+
+#[tokio::test]
+async fn a_stream_has_so_many_requests_under_way() {
+    let mut client = client();
+    client.begin().await;
+    let call = |id| request(id, "tools/call", json!({"name": "t_wait"})).to_string();
+    for id in 1..=64 {
+        client.send(&call(id)).await;
+        assert!(matches!(
+            client.seen.recv().await,
+            Some(Seen::Started { .. })
+        ));
+    }
+    let told = client.ask(&request(65, "ping", json!({}))).await;
+    assert_eq!(told["id"], 65, "whose answer it is: {told}");
+    assert_eq!(told["error"]["code"], -32000);
+    assert_eq!(told["error"]["data"]["code"], "limit.concurrency");
+    assert_eq!(client.fake.crowded.lock().unwrap().len(), 1);
+    // Whoever reads an answer may ask again at once.
+    client.fake.release.notify_one();
+    assert_eq!(client.read().await["result"]["isError"], false);
+    let pong = client.ask(&request(66, "ping", json!({}))).await;
+    assert_eq!(pong["id"], 66);
+    assert!(pong["result"].is_object(), "{pong}");
+}
+
+#[tokio::test]
+async fn a_subscription_ends_with_its_agent() {
+    let mut client = client();
+    let listen = modern(json!({"notifications": {"toolsListChanged": true}}));
+    let told = client
+        .ask(&request(1, "subscriptions/listen", listen))
+        .await;
+    assert_eq!(told["method"], "notifications/subscriptions/acknowledged");
+    client.fake.ended.cancel();
+    assert_eq!(client.read().await["id"], 1);
+    client.write.shutdown().await.unwrap();
+    client.task.await.unwrap().unwrap();
+}
