@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
@@ -18,19 +18,19 @@ fn waits(id: u64) -> Value {
 }
 
 /// The stream of an older session.
-async fn stream(server: &Server, session: &str) -> axum::http::Response<Incoming> {
+async fn stream(server: &Server, session: &str) -> Response<Incoming> {
     let heads = [("mcp-session-id", session), ("accept", "text/event-stream")];
     server.send("GET", &heads, "").await
 }
 
 /// A subscription of the newest revision.
-async fn listen(server: &Server, token: &str) -> axum::http::Response<Incoming> {
+async fn listen(server: &Server, token: &str) -> Response<Incoming> {
     let what = json!({"notifications": {"toolsListChanged": true}});
     server.modern(token, 1, "subscriptions/listen", what).await
 }
 
 /// Asserts that a response says that there is too much of something.
-async fn assert_too_many(response: axum::http::Response<Incoming>, id: Option<u64>) {
+async fn assert_too_many(response: Response<Incoming>, id: Option<u64>) {
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(response.headers()["retry-after"], "1");
     let told = answer(response).await;
