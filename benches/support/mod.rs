@@ -116,9 +116,11 @@ impl Connector for Loopback {
     }
 }
 
-/// Whether this run measures; `cargo test --benches` only tries each bench once.
+/// Whether this run measures; `cargo test --benches` only tries each bench once, and what is asked for by
+/// `--profile-time` is looked at by a profiler, which is to see nothing else.
 pub(crate) fn measuring() -> bool {
-    std::env::args().any(|argument| argument == "--bench")
+    let asked = |flag: &str| std::env::args().any(|argument| argument == flag);
+    asked("--bench") && !asked("--profile-time")
 }
 
 /// What criterion does not tell: the spread of single calls.

@@ -153,26 +153,43 @@ pub fn fuzz(seconds: u32) -> Result<u8> {
     Ok(0)
 }
 
-/// The test of `tests/it/load.rs`.
-const LOAD: &str = "load::clients_stall_and_vanish_and_nothing_is_lost";
-
-/// Has many clients call a host for so many seconds, while others stall or vanish, and says how it was served.
+/// Has 64 clients call a host for so many seconds, while others stall or vanish. Gives the exit code.
 pub fn load(seconds: u32) -> Result<u8> {
+    say(format_args!("serving many clients for {seconds} s"));
+    sole(
+        "load::clients_stall_and_vanish_and_nothing_is_lost",
+        ("TOLLGATE_LOAD", seconds),
+        "load.txt",
+    )
+}
+
+/// Kills the real program so often, at random points under load. Gives the exit code.
+pub fn crash(kills: u32) -> Result<u8> {
+    say(format_args!("killing the host {kills} times"));
+    sole(
+        "crash::kill_9_at_any_point_loses_nothing_and_repeats_nothing",
+        ("TOLLGATE_KILLS", kills),
+        "crash.txt",
+    )
+}
+
+/// Runs one test of `tests/it` with another number than `cargo xtask test` has for it.
+fn sole(test: &str, (variable, number): (&str, u32), report: &str) -> Result<u8> {
     toolchain::ensure()?;
     // What it leaves says that it ran: a name that no test has any more passes as well.
-    let report = target().join("tmp/load.txt");
+    let report = target().join("tmp").join(report);
     if report.exists() {
         std::fs::remove_file(&report).with_context(|| format!("remove `{}`", report.display()))?;
     }
-    let mut test = cargo_with(["test", "--workspace", "--locked", "--quiet", "--test", "it"]);
-    test.args(["--", "--exact", LOAD, "--nocapture"])
-        .env("TOLLGATE_LOAD", seconds.to_string());
-    say(format_args!("serving many clients for {seconds} s"));
-    if !test.status().context("start cargo")?.success() {
+    let mut cargo = cargo_with(["test", "--workspace", "--locked", "--quiet", "--test", "it"]);
+    cargo
+        .args(["--", "--exact", test, "--nocapture"])
+        .env(variable, number.to_string());
+    if !cargo.status().context("start cargo")?.success() {
         return Ok(1);
     }
     if !report.is_file() {
-        bail!("there is no test `{LOAD}`, so nothing was served");
+        bail!("there is no test `{test}`, so nothing was done");
     }
     Ok(0)
 }

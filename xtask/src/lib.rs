@@ -11,7 +11,7 @@ pub mod toolchain;
 
 use std::path::{Path, PathBuf};
 
-pub use commands::{fuzz, load, plugins, serve, test};
+pub use commands::{crash, fuzz, load, plugins, serve, test};
 pub use guest::{build, place, shipped};
 
 /// The root of the repository.

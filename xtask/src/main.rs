@@ -13,6 +13,7 @@ Usage: cargo xtask <command>
   test            make sure that guests can be built, then run every test
   fuzz [seconds]  run each fuzz target of `tests/fuzz` for so long, 60 unless told
   load [seconds]  have 64 clients call a host for so long, 60 unless told, while others stall or vanish
+  crash [kills]   kill a host so often under load, 10,000 times unless told, and hold its journal against what was done
   toolchain       make sure that guests can be built
 ";
 
@@ -23,8 +24,9 @@ fn main() -> ExitCode {
         Some("plugins") => xtask::plugins().map(|()| 0),
         Some("serve") => xtask::serve(arguments.collect()).map(|never| match never {}),
         Some("test") => xtask::test(),
-        Some("load") => seconds(arguments.next()).and_then(xtask::load),
-        Some("fuzz") => seconds(arguments.next()).and_then(xtask::fuzz),
+        Some("load") => number(arguments.next(), 60, "seconds").and_then(xtask::load),
+        Some("fuzz") => number(arguments.next(), 60, "seconds").and_then(xtask::fuzz),
+        Some("crash") => number(arguments.next(), 10_000, "kills").and_then(xtask::crash),
         Some("toolchain") => xtask::toolchain::ensure().map(|_| 0),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
@@ -44,11 +46,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn seconds(argument: Option<OsString>) -> Result<u32> {
+fn number(argument: Option<OsString>, default: u32, of: &str) -> Result<u32> {
     let Some(argument) = argument else {
-        return Ok(60);
+        return Ok(default);
     };
     let text = argument.to_string_lossy();
     text.parse()
-        .with_context(|| format!("`{text}` is no number of seconds"))
+        .with_context(|| format!("`{text}` is no number of {of}"))
 }
